@@ -1,0 +1,24 @@
+"""SS-GCN on Cora, 140 labelled nodes, public split.
+
+  python launch/train.py --config=configs/ss_gcn/cora.py:partition --config.seeds=10 --workdir=runs/cora
+
+The argument is the self-supervised task: none | cluster | partition | completion | random_labels.
+Hardware and time: 2 CPU cores, TIME_CORA for 10 seeds. Expect test accuracy 81.0 ± 0.6 % (none).
+The graph does not ship with the package: set VITA_DATA_DIR (see vita_jax/data/README.md).
+"""
+
+from vita_jax.papers.ss_gcn.config import default_config
+
+# host -> task -> (weight of the self-supervised loss, number of clusters / parts / rank)
+HOSTS = {
+  "gcn": {"cluster": (0.5, 0), "partition": (0.7, 14), "completion": (0.3, 48)},
+  "gin": {"cluster": (0.7, 0), "partition": (0.6, 9), "completion": (0.3, 36)},
+  "gat": {"cluster": (0.6, 0), "partition": (0.5, 9), "completion": (0.5, 24)},
+}
+
+
+def get_config(task: str = "none"):
+  config = default_config("cora", task, HOSTS)
+  config.learning_rate = 0.008
+  config.weight_decay = 8e-5
+  return config

@@ -1,0 +1,50 @@
+"""A trained model as files that need no vita_jax: python launch/export.py --workdir=DIR
+
+Writes to DIR/export: params.safetensors, program.jax (jax.export, for cpu, cuda and tpu), config.json,
+card.json and a README on loading them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cli
+from absl import flags
+
+from vita_jax.train.finish import read_config
+from vita_jax.train.program_file import write_program
+from vita_jax.train.summary import write_json
+from vita_jax.train.weights import save_params
+
+WORKDIR = cli.define_workdir()
+SEED = flags.DEFINE_integer("seed", None, "Seed whose weights are exported; default: the run's first.")
+PLATFORMS = flags.DEFINE_list("platforms", ["cpu", "cuda", "tpu"], "Platforms the program runs on.")
+
+
+def main() -> None:
+  exported, seed = cli.exported(WORKDIR.value, SEED.value)
+  folder = Path(WORKDIR.value) / "export"
+  folder.mkdir(exist_ok=True)
+  save_params(folder / "params.safetensors", exported.params)
+  config = json.loads(read_config(Path(WORKDIR.value)).to_json_best_effort())
+  write_json(folder / "config.json", {"config": config, "seed": seed})
+  write_json(folder / "card.json", {"seed": seed, **exported.card})
+  size = write_program(folder / "program.jax", exported, platforms=PLATFORMS.value)
+  (folder / "README.md").write_text(README.format(inputs=", ".join(exported.inputs)))
+  print(f"{folder}: params.safetensors, program.jax ({size / 1e3:.0f} kB; {', '.join(PLATFORMS.value)}), card.json, README.md")
+
+
+README = """\
+Loading this model takes jax, flatbuffers and safetensors, nothing else (inputs are described in card.json):
+
+    import jax; from jax import export; from safetensors.numpy import load_file
+    params = load_file("params.safetensors")
+    program = export.deserialize(bytearray(open("program.jax", "rb").read()))
+    outputs = program.call(params, {{name: array for name, array in my_inputs.items()}})  # {inputs}
+    print(outputs["labels"], outputs["probabilities"])
+"""
+
+
+if __name__ == "__main__":
+  cli.run(main)

@@ -1,0 +1,195 @@
+"""Attributed graphs with node labels and splits, checked once so that no user has to."""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from vita_jax.data.files import file_sha256, read_npz
+from vita_jax.data.sources import SOURCES, load
+
+
+class Graph(NamedTuple):
+  """An undirected graph on N nodes, held on the host.
+
+  Attributes:
+    edges: int32 [E, 2], unique, u < v, sorted; each undirected edge once.
+    self_loops: int32 [S], sorted: nodes whose raw adjacency contains themselves.
+    features: csr_matrix float32 [N, F], raw (not row-normalised), column indices sorted.
+    labels: int32 [N], -1 = no label.
+    train_mask, val_mask, test_mask: bool [N], disjoint; only labelled nodes.
+    n_classes: number of classes C.
+    sha256: of the file the graph came from: identifies it in caches.
+    name: short name.
+  """
+  edges: np.ndarray
+  self_loops: np.ndarray
+  features: sp.csr_matrix
+  labels: np.ndarray
+  train_mask: np.ndarray
+  val_mask: np.ndarray
+  test_mask: np.ndarray
+  n_classes: int
+  sha256: str
+  name: str
+
+
+def load_graph(name: str) -> Graph:
+  """A citation graph with its public split: "citeseer" (shipped), "cora" or "pubmed".
+
+  Raises:
+    ValueError, FileNotFoundError: see `vita_jax.data.sources.load`.
+  """
+  source = f"planetoid/{name}"
+  return graph_from_arrays(load(source), name=name, sha256=SOURCES[source].sha256)
+
+
+def load_graph_npz(path: str | os.PathLike) -> Graph:
+  """A graph of your own from one npz file (`numpy.savez_compressed(path, edges=..., ...)`).
+
+  Keys (others are ignored):
+    edges: int [E, 2]; any direction, duplicates and self loops are fine, they are cleaned.
+    features: number [N, F], dense; or, as CSR, feat_indptr int [N+1], feat_indices int [nnz],
+      feat_data number [nnz] and num_features int (default: largest index + 1).
+    labels: int [N], -1 = no label.
+    train_mask, val_mask, test_mask: bool [N], or int [K] node numbers; test_mask may be left out.
+    num_classes: int, optional (default: largest label + 1).
+    self_loop_nodes: int [S], optional: further self loops.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: an unreadable file (see `read_npz`); missing keys; wrong shapes or dtypes; edges
+      or node numbers out of range; NaN or infinite features; labels < -1 or >= num_classes; an
+      empty train mask; nodes in a mask without label; masks that overlap.
+  """
+  name = os.path.splitext(os.path.basename(os.fspath(path)))[0]
+  arrays = read_npz(path)
+  try:
+    return graph_from_arrays(arrays, name=name, sha256=file_sha256(path))
+  except ValueError as e:
+    raise ValueError(f"{os.fspath(path)}: {e}") from e
+
+
+def row_normalize(features: sp.csr_matrix) -> sp.csr_matrix:
+  """Each row divided by its sum, float32 [N, F]; rows with sum zero become (or stay) zero."""
+  features = sp.csr_matrix(features, dtype=np.float32)
+  sums = np.asarray(features.sum(axis=1, dtype=np.float64)).ravel()
+  scale = np.divide(1.0, sums, out=np.zeros_like(sums), where=sums != 0)
+  values = features.data * np.repeat(scale, np.diff(features.indptr))
+  return sp.csr_matrix((values.astype(np.float32), features.indices, features.indptr),
+                       shape=features.shape)
+
+
+def graph_from_arrays(arrays: dict[str, np.ndarray], *, name: str, sha256: str) -> Graph:
+  """A checked Graph from arrays under the keys of `load_graph_npz`; ValueError as there."""
+  is_csr = "feat_indptr" in arrays
+  needed = {"feat_indptr", "feat_indices", "feat_data"} if is_csr else {"features"}
+  if missing := sorted({"edges", "labels", "train_mask", "val_mask", *needed} - set(arrays)):
+    raise ValueError(f"missing keys {missing}, found {sorted(arrays)}; add them")
+  features = _features(arrays)
+  n_nodes = features.shape[0]
+  edges, self_loops = _edges(arrays, n_nodes)
+  labels = _integers(arrays, "labels", (n_nodes,))
+  lowest, highest = labels.min(initial=0), labels.max(initial=-1)
+  n_classes = int(_integers(arrays, "num_classes", ())) if "num_classes" in arrays else highest + 1
+  if lowest < -1 or highest >= n_classes:
+    raise ValueError(f"labels must be in -1 .. {n_classes - 1} (num_classes {n_classes}), found "
+                     f"{lowest} .. {highest}")
+  masks = {key: _mask(arrays, key, labels) for key in ("train_mask", "val_mask", "test_mask")}
+  if not masks["train_mask"].any():
+    raise ValueError("train_mask selects no node; at least one is needed")
+  if overlap := np.flatnonzero(sum(m.astype(np.int8) for m in masks.values()) > 1).tolist():
+    raise ValueError(f"train_mask, val_mask and test_mask overlap at nodes {overlap[:5]}; a node "
+                     "may be in one of them only")
+  return Graph(edges=edges, self_loops=self_loops, features=features,
+               labels=labels.astype(np.int32), **masks, n_classes=int(n_classes), sha256=sha256,
+               name=name)
+
+
+def _features(arrays):
+  if "feat_indptr" not in arrays:
+    dense = arrays["features"]
+    if dense.ndim != 2 or dense.dtype.kind not in "buif":
+      raise ValueError(f"features must be numbers [N, F], got {dense.dtype} {list(dense.shape)}")
+    features = sp.csr_matrix(_finite(dense))
+  else:
+    indptr = _integers(arrays, "feat_indptr", (None,))
+    indices = _integers(arrays, "feat_indices", (None,))
+    values = arrays["feat_data"]
+    if values.shape != indices.shape or values.dtype.kind not in "buif":
+      raise ValueError(f"feat_data must be numbers {list(indices.shape)} like feat_indices, got "
+                       f"{values.dtype} {list(values.shape)}")
+    ends = indptr[[0, -1]].tolist() if len(indptr) else None
+    if ends != [0, len(indices)] or (np.diff(indptr) < 0).any():
+      raise ValueError("feat_indptr must rise from 0 to the length of feat_indices")
+    n_features = (int(_integers(arrays, "num_features", ())) if "num_features" in arrays
+                  else int(indices.max(initial=-1)) + 1)
+    if len(indices) and not (0 <= indices.min() and indices.max() < n_features):
+      raise ValueError(f"feat_indices must be in 0 .. {n_features - 1}, found {indices.min()} .. "
+                       f"{indices.max()}")
+    features = sp.csr_matrix((_finite(values), indices.astype(np.int32), indptr.astype(np.int32)),
+                             shape=(len(indptr) - 1, n_features))
+    features.sum_duplicates()  # sorts the column indices, too
+  if 0 in features.shape:
+    raise ValueError(f"features must have at least one row and column, got {features.shape}")
+  return features
+
+
+def _finite(values):
+  with np.errstate(over="ignore"):
+    values = values.astype(np.float32)
+  if not np.isfinite(values).all():
+    raise ValueError("features hold NaN or infinite values (in float32); clean them first")
+  return values
+
+
+def _edges(arrays, n_nodes):
+  """(unique edges u < v int32 [E, 2], sorted self loops int32 [S]) from raw pairs."""
+  pairs = arrays["edges"]
+  hint = "; transpose it" if pairs.ndim == 2 and pairs.shape[0] == 2 != pairs.shape[1] else ""
+  if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+    raise ValueError(f"edges must be integers [E, 2], got {pairs.dtype} {list(pairs.shape)}{hint}")
+  loops = (_integers(arrays, "self_loop_nodes", (None,)) if "self_loop_nodes" in arrays
+           else np.zeros(0, np.int64))
+  for key, nodes in (("edges", pairs), ("self_loop_nodes", loops)):
+    if nodes.size and not (0 <= nodes.min() and nodes.max() < n_nodes):
+      raise ValueError(f"{key} must name nodes 0 .. {n_nodes - 1}, found {nodes.min()} .. "
+                       f"{nodes.max()}")
+  pairs = np.sort(pairs.astype(np.int64), axis=1)
+  is_loop = pairs[:, 0] == pairs[:, 1]
+  code = np.unique(pairs[~is_loop, 0] * n_nodes + pairs[~is_loop, 1])
+  edges = np.stack([code // n_nodes, code % n_nodes], axis=1).astype(np.int32)
+  return edges, np.unique(np.concatenate([pairs[is_loop, 0], loops])).astype(np.int32)
+
+
+def _mask(arrays, key, labels):
+  """bool [N] from a bool mask, from node numbers, or (test only) from nothing."""
+  n_nodes = len(labels)
+  given = arrays.get(key, np.zeros(n_nodes, bool))
+  if given.dtype == bool and given.shape == (n_nodes,):
+    mask = given
+  elif given.dtype.kind in "iu" and given.ndim == 1:
+    if given.size and not (0 <= given.min() and given.max() < n_nodes):
+      raise ValueError(f"{key} must name nodes 0 .. {n_nodes - 1}, found {given.min()} .. "
+                       f"{given.max()}")
+    mask = np.zeros(n_nodes, bool)
+    mask[given] = True
+    if mask.sum() != len(given):
+      raise ValueError(f"{key} names nodes twice; if it is a 0/1 mask, save it as bool")
+  else:
+    raise ValueError(f"{key} must be bool [{n_nodes}] or int node numbers, got {given.dtype} "
+                     f"{list(given.shape)}")
+  if bare := np.flatnonzero(mask & (labels < 0)).tolist():
+    raise ValueError(f"{key} holds nodes without label: {bare[:5]}; label them or take them out")
+  return mask
+
+
+def _integers(arrays, key, shape):
+  """arrays[key] as int64, of this shape (None = any length)."""
+  x = arrays[key]
+  fits = x.ndim == len(shape) and all(s in (None, d) for s, d in zip(shape, x.shape, strict=True))
+  if not fits or x.dtype.kind not in "iu":
+    expected = ["any" if s is None else s for s in shape]
+    raise ValueError(f"{key} must be integers {expected}, got {x.dtype} {list(x.shape)}")
+  return x.astype(np.int64)

@@ -1,0 +1,1 @@
+"""Layers and modules that several papers share."""

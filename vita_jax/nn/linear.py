@@ -1,0 +1,38 @@
+"""Bias-free linear maps of dense or sparse inputs, with the uniform initialisation of torch."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vita_jax.nn import sparse
+
+
+def uniform_fan_in(fan_in: int):
+  """An initializer: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of torch.nn.Linear."""
+  bound = 1 / math.sqrt(fan_in)
+
+  def init(key, shape, dtype=jnp.float32):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  return init
+
+
+class Linear(nn.Module):
+  """x [N, F] (array or `sparse.Sparse`) -> x @ kernel [N, features]; float32 kernel [F, features].
+
+  `dtype` is the type computed in.
+  """
+
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    is_sparse = isinstance(x, sparse.Sparse)
+    fan_in = sparse.shape(x)[1] if is_sparse else x.shape[-1]
+    kernel = self.param("kernel", uniform_fan_in(fan_in), (fan_in, self.features))
+    kernel = kernel.astype(self.dtype)
+    return sparse.matmul(x, kernel) if is_sparse else x.astype(self.dtype) @ kernel

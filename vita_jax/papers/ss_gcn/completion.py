@@ -1,0 +1,42 @@
+"""Graph completion: a node's target is its row of the left singular vectors of the features."""
+
+import numpy as np
+import scipy.sparse
+
+
+def completion_targets(features_normalized, *, rank: int) -> np.ndarray:
+  """First `rank` left singular vectors of X, by decreasing singular value, not scaled by it.
+
+  X = U diag(s) V^T, target U[:, :rank], with orthonormal columns. A singular vector is defined up
+  to its sign; the entry of largest magnitude of each column is made positive. Runs once on the
+  host (Lanczos on the smaller Gram matrix, float64, fixed start vector), never in training.
+
+  Args:
+    features_normalized: float [N, F], dense or CSR, each row divided by its sum.
+    rank: number of columns, 1 <= rank < min(N, F).
+
+  Returns:
+    float32 [N, rank].
+
+  Raises:
+    ValueError: rank out of range, or larger than the numerical rank of X (the further columns
+      would be arbitrary).
+
+  Source: SS-GCN section 3, graph completion; `main_comp.py` [code].
+  """
+  from scipy.sparse.linalg import svds  # slow to import
+
+  smaller = min(features_normalized.shape)
+  if not 1 <= rank < smaller:
+    raise ValueError(f"rank={rank} must be between 1 and {smaller - 1}, below both sides of X")
+  features = scipy.sparse.csr_matrix(features_normalized, dtype=np.float64)
+  start = np.random.default_rng(0).standard_normal(smaller)
+  vectors, values, _ = svds(features, k=rank, v0=start)
+  order = np.argsort(-values)
+  vectors, values = vectors[:, order], values[order]
+  # Lanczos works on X^T X, so a zero singular value comes back near sqrt(float64 eps).
+  if not values[-1] > 1e-6 * values[0]:
+    found = int((values > 1e-6 * values[0]).sum())
+    raise ValueError(f"rank={rank} exceeds the rank {found} of the features: use rank={found}")
+  largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(rank)]
+  return (vectors * np.sign(largest)).astype(np.float32)

@@ -1,0 +1,221 @@
+"""The three hosts of SS-GCN: GCN, GIN and GAT, two layers, no biases (spec [code], gnns/).
+
+All have the same methods, so the training step does not know which one it trains:
+
+  project(features, graph, view)      everything before the first dropout; it holds the costly
+                                      input product, to be shared by passes over the same weights
+  project_views(features, graph, views)   a tuple of the same, sharing X W among the views
+  heads(projected, graph, view, key)  the rest: a dict
+                                        "target": logits, float32 [N, n_classes]
+                                        "ss": float32 [N, n_ss_outputs], only if n_ss_outputs > 0
+                                        "hidden": what the self-supervised head reads [N, d]
+                                      key None = evaluation (no dropout)
+  __call__(features, graph, view, key)    heads of project
+
+`graph` comes from `nn.graph.undirected_graph`.  `features` is X as `nn.sparse.Sparse` or an array
+[N, F]; the GCN also takes `Propagated`.  `view` is "full" or "no_self": in the latter (graph
+completion) no node aggregates itself, so row i of the first layer does not depend on X_i.  Both
+raise ValueError when they are something else.  Parameters are float32; `dtype` is the compute type.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vita_jax.nn.dropout import dropout
+from vita_jax.nn.graph import edge_softmax, propagate, propagate_host
+from vita_jax.nn.linear import Linear, uniform_fan_in
+
+VIEWS = ("full", "no_self")
+
+
+class Propagated(NamedTuple):
+  """Inputs of a GCN whose first propagation was done beforehand: dense [N, F] per view."""
+
+  full: jax.Array
+  no_self: jax.Array | None = None
+
+
+def propagated(graph, features, *, views=VIEWS) -> Propagated:
+  """Propagates the scipy matrix `features` [N, F] over a host graph, for the views asked for."""
+  weights = {view: _gcn_weight(view) for view in views}
+  return Propagated(**{view: propagate_host(graph, features, w) for view, w in weights.items()})
+
+
+class GCN(nn.Module):
+  """Z = Â drop(relu(Â X W0)) W1, with Â_m (no self-loops) in both layers for view "no_self"."""
+
+  n_classes: int
+  n_ss_outputs: int = 0
+  hidden: int = 16
+  dropout: float = 0.5
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    self.input, self.target, self.ss = _linear_maps(self)
+
+  def project_views(self, features, graph, views):
+    if isinstance(features, Propagated):
+      return tuple(jax.nn.relu(self.input(_propagated_view(features, view))) for view in views)
+    xw = self.input(features)
+    return tuple(
+      jax.nn.relu(propagate(graph, xw, graph.edges[_gcn_weight(view)])) for view in views)
+
+  def project(self, features, graph, view):
+    return self.project_views(features, graph, (view,))[0]
+
+  def heads(self, projected, graph, view, key):
+    weight = graph.edges[_gcn_weight(view)]
+    h = dropout(key, projected, self.dropout)
+    hidden = propagate(graph, h, weight)
+
+    def head(linear):
+      # Both orders give the same numbers; the narrower one is propagated.
+      narrow = linear.features < self.hidden
+      return propagate(graph, linear(h), weight) if narrow else linear(hidden)
+
+    return _outputs(self, hidden, target=head(self.target), ss=head)
+
+  def __call__(self, features, graph, view, key):
+    return self.heads(self.project(features, graph, view), graph, view, key)
+
+
+class GIN(nn.Module):
+  """h' = drop(relu(((1 + eps) h + mean of neighbours) W)); Z = (h1 W_pred + h2) / 2, SS on h1.
+
+  View "no_self" drops the (1 + eps) h term.  Source: spec [code], including the dropout of h2.
+  """
+
+  n_classes: int
+  n_ss_outputs: int = 0
+  hidden: int = 16
+  dropout: float = 0.5
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    self.input, self.predict, self.ss = _linear_maps(self)
+    self.output = Linear(self.n_classes, self.dtype)
+    self.epsilon = self.param("epsilon", nn.initializers.zeros, (2,))
+
+  def _aggregate(self, graph, view, layer, h):
+    neighbours = propagate(graph, h, graph.edges["mean"])
+    own = (1 + self.epsilon[layer]).astype(h.dtype) * h
+    return jax.nn.relu(neighbours if _is_no_self(view) else own + neighbours)
+
+  def project_views(self, features, graph, views):
+    xw = self.input(_not_propagated(features))
+    return tuple(self._aggregate(graph, view, 0, xw) for view in views)
+
+  def project(self, features, graph, view):
+    return self.project_views(features, graph, (view,))[0]
+
+  def heads(self, projected, graph, view, key):
+    h1 = dropout(_fold(key, 0), projected, self.dropout)
+    h2 = self._aggregate(graph, view, 1, self.output(h1))
+    h2 = dropout(_fold(key, 1), h2, self.dropout)
+    return _outputs(self, h1, target=(self.predict(h1) + h2) / 2, ss=lambda ss: ss(h1))
+
+  def __call__(self, features, graph, view, key):
+    return self.heads(self.project(features, graph, view), graph, view, key)
+
+
+class GAT(nn.Module):
+  """Attention over incoming edges; layer 1: 8 heads x `hidden`, ELU; layer 2: one head, bare.
+
+  Layer 1 drops attention coefficients and outputs; the SS head reads its dropped outputs (one hop).
+  View "no_self" leaves self edges out; a node without neighbours then gets zeros.
+  """
+
+  n_classes: int
+  n_ss_outputs: int = 0
+  hidden: int = 16
+  dropout: float = 0.6
+  n_attention_heads: int = 8
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    width = self.n_attention_heads * self.hidden
+    self.input = Linear(width, self.dtype)
+    self.output = Linear(self.n_classes, self.dtype)
+    self.ss = Linear(self.n_ss_outputs, self.dtype) if self.n_ss_outputs else None
+    self.attention_1 = self.param(
+      "attention_1", uniform_fan_in(2 * self.hidden), (2, self.n_attention_heads, self.hidden))
+    self.attention_2 = self.param(
+      "attention_2", uniform_fan_in(2 * self.n_classes), (2, 1, self.n_classes))
+
+  def project_views(self, features, graph, views):
+    z = self.input(_not_propagated(features))
+    z = z.reshape(-1, self.n_attention_heads, self.hidden)
+    return tuple({"z": z, "coefficients": _attend(graph, z, self.attention_1, view)}
+                 for view in views)
+
+  def project(self, features, graph, view):
+    return self.project_views(features, graph, (view,))[0]
+
+  def heads(self, projected, graph, view, key):
+    z = projected["z"]
+    coefficients = dropout(_fold(key, 0), projected["coefficients"], self.dropout)
+    hidden = jax.nn.elu(_mix(graph, z, coefficients).reshape(z.shape[0], -1))
+    hidden = dropout(_fold(key, 1), hidden, self.dropout)
+    z = self.output(hidden)[:, None]
+    target = _mix(graph, z, _attend(graph, z, self.attention_2, view))[:, 0]
+    return _outputs(self, hidden, target=target, ss=lambda ss: ss(hidden))
+
+  def __call__(self, features, graph, view, key):
+    return self.heads(self.project(features, graph, view), graph, view, key)
+
+
+HOSTS = {"gcn": GCN, "gin": GIN, "gat": GAT}
+
+
+def _attend(graph, z, vectors, view):
+  """softmax over edges into i of leaky_relu_0.01(a^T [z_j; z_i]), z [N, H, d] -> [E', H]."""
+  source, destination = jnp.einsum("nhd,khd->knh", z, vectors.astype(z.dtype))
+  logits = jax.nn.leaky_relu(source[graph.senders] + destination[graph.receivers])
+  mask = 1 - graph.edges["self"] if _is_no_self(view) else None
+  return edge_softmax(graph, logits, mask=mask)
+
+
+def _mix(graph, z, coefficients):
+  """One propagation per attention head: z [N, H, d], coefficients [E', H] -> [N, H, d]."""
+  return jax.vmap(propagate, in_axes=(None, 1, 1), out_axes=1)(graph, z, coefficients)
+
+
+def _linear_maps(module):
+  """Input map, map to classes and self-supervised head (None when it has no outputs)."""
+  widths = (module.hidden, module.n_classes, module.n_ss_outputs)
+  return [Linear(width, module.dtype) if width else None for width in widths]
+
+
+def _outputs(module, hidden, *, target, ss):
+  outputs = {"target": target.astype(jnp.float32), "hidden": hidden}
+  return outputs | {"ss": ss(module.ss).astype(jnp.float32)} if module.n_ss_outputs else outputs
+
+
+def _fold(key, i):
+  return None if key is None else jax.random.fold_in(key, i)
+
+
+def _is_no_self(view):
+  if view not in VIEWS:
+    raise ValueError(f"view must be one of {VIEWS}, got {view!r}")
+  return view == "no_self"
+
+
+def _gcn_weight(view):
+  return "gcn_no_self" if _is_no_self(view) else "gcn"
+
+
+def _propagated_view(features, view):
+  matrix = features.no_self if _is_no_self(view) else features.full
+  if matrix is None:
+    raise ValueError(f"the features were not propagated for view {view!r}; precompute it too")
+  return matrix
+
+
+def _not_propagated(features):
+  if isinstance(features, Propagated):
+    raise ValueError("only the GCN takes propagated features; pass X itself")
+  return features

@@ -1,0 +1,189 @@
+"""Checkpoints: orbax, plus a digest per leaf, because orbax restores a flipped bit without a word.
+
+One step directory holds the items `state` and `params` (flat dicts: '/'-joined path -> array) and
+`progress` (JSON: the three integers, seconds, the resolved config, its hash, the digests).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from vita_jax.train.errors import RunError
+from vita_jax.train.mesh import path_name
+
+logging.getLogger("absl").setLevel(logging.WARNING)
+
+
+class Progress(NamedTuple):
+  """Where a run is: stage number, step within the stage, step over all; and seconds of training so far."""
+
+  stage: int = 0
+  at: int = 0
+  step: int = 0
+  seconds: float = 0.0
+
+
+def open_manager(workdir: Path, *, keep: int) -> ocp.CheckpointManager:
+  """Opens `workdir/checkpoints`; what a kill left half-written there is removed."""
+  options = ocp.CheckpointManagerOptions(
+    max_to_keep=keep, create=True, enable_async_checkpointing=True, cleanup_tmp_directories=True
+  )
+  return ocp.CheckpointManager(Path(workdir).resolve() / "checkpoints", options=options)
+
+
+def flatten(tree: Any) -> dict[str, Any]:
+  """'/'-joined path -> leaf. Zero-size leaves are left out: orbax refuses them, and shapes recall them."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {path_name(path): leaf for path, leaf in leaves if np.prod(leaf.shape) > 0}
+
+
+def digest(leaf: jax.Array) -> str:
+  """CRC-32 of dtype, shape and bytes of one array, as hex."""
+  name = str(leaf.dtype)
+  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    leaf = jax.random.key_data(leaf)
+  array = np.ascontiguousarray(jax.device_get(leaf))
+  start = zlib.crc32(f"{name}{array.shape}".encode())
+  return f"{zlib.crc32(array.reshape(-1).view(np.uint8), start):08x}"
+
+
+def _checksum(facts: dict[str, Any]) -> int:
+  return zlib.crc32(json.dumps(facts, sort_keys=True).encode())
+
+
+def save(
+  manager: ocp.CheckpointManager,
+  progress: Progress,
+  state: Any,
+  params: Any,
+  *,
+  config: dict[str, Any],
+  config_hash: str,
+) -> None:
+  """Saves asynchronously; an error of the disk surfaces here, at the next save or in `finish`.
+
+  Raises:
+    RunError: the disk is full or not writable, or orbax refused the step.
+  """
+  if manager.latest_step() == progress.step:
+    return
+  flat = flatten(state)
+  facts = {
+    **progress._asdict(),
+    "config": config,
+    "config_hash": config_hash,
+    "digests": {name: digest(leaf) for name, leaf in flat.items()},
+  }
+  facts["checksum"] = _checksum(facts)
+  items = ocp.args.Composite(
+    state=ocp.args.StandardSave(flat),
+    params=ocp.args.StandardSave(flatten(params)),
+    progress=ocp.args.JsonSave(facts),
+  )
+  if not _writing(manager, lambda: manager.save(progress.step, args=items)):
+    raise RunError(f"orbax refused to save step {progress.step} in {manager.directory}: is another run there?")
+
+
+def finish(manager: ocp.CheckpointManager) -> None:
+  """Waits until what was saved is on disk.
+
+  Raises:
+    RunError: it could not be written.
+  """
+  _writing(manager, manager.wait_until_finished)
+
+
+def _writing(manager: ocp.CheckpointManager, action: Callable[[], Any]) -> Any:
+  try:
+    return action()
+  except Exception as error:  # tensorstore and orbax raise many types for a disk that cannot be written
+    cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    good = good_steps(manager.directory)
+    raise RunError(
+      f"could not write a checkpoint to {manager.directory}: {cause}. The last good checkpoint is"
+      f" {f'step {good[-1]}' if good else 'none'}; free some space and run the same command to resume"
+    ) from error
+
+
+def good_steps(directory: Any) -> list[int]:
+  """Steps whose directories were committed (a half-written one has another name)."""
+  return sorted(int(p.name) for p in Path(str(directory)).glob("*") if p.name.isdigit())
+
+
+def restore(
+  manager: ocp.CheckpointManager, abstract: Callable[[int], Any], *, warn: Callable[[str], None]
+) -> tuple[Any, Progress] | None:
+  """The newest good checkpoint as `(state, progress)`; None where there is none at all.
+
+  Damaged ones are named through `warn` and moved to `workdir/damaged/`.
+
+  Args:
+    manager: from `open_manager`.
+    abstract: stage number -> shapes, dtypes and shardings of the state in that stage.
+    warn: called with one line per damaged checkpoint.
+
+  Raises:
+    RunError: there are checkpoints and none is good.
+  """
+  steps = sorted(manager.all_steps(), reverse=True)
+  for step in steps:
+    try:
+      facts = manager.restore(step, args=ocp.args.Composite(progress=ocp.args.JsonRestore())).progress
+      if facts.pop("checksum", None) != _checksum(facts):
+        raise ValueError("its progress.json does not match its checksum")
+      progress = Progress(**{name: facts[name] for name in Progress._fields})
+      state = _restore_state(manager, step, abstract(progress.stage), facts["digests"])
+    except RunError:
+      raise
+    except Exception as error:  # whatever a damaged file makes orbax raise
+      cause = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+      _set_aside(manager, step)
+      warn(f"checkpoint {step} is damaged ({cause}); it was moved to damaged/{step}")
+      continue
+    manager.reload()
+    return state, progress
+  if steps:
+    raise RunError(
+      f"none of the {len(steps)} checkpoint(s) in {manager.directory} can be read (they are kept in"
+      " damaged/); start over in another --workdir"
+    )
+  return None
+
+
+def _restore_state(manager, step: int, target: Any, digests: dict[str, str]) -> Any:
+  flat = flatten(target)
+  if flat.keys() != digests.keys():
+    other = sorted(flat.keys() ^ digests.keys())[:3]
+    raise RunError(
+      f"checkpoint {step} in {manager.directory} was written by another version of the code: its leaves"
+      f" differ in {other}; finish it with that version, or start over in another --workdir"
+    )
+  args = ocp.args.Composite(state=ocp.args.StandardRestore(flat))
+  loaded = manager.restore(step, args=args).state
+  wrong = [name for name, leaf in loaded.items() if digest(leaf) != digests[name]]
+  if wrong:
+    raise ValueError(f"the bytes of '{wrong[0]}' do not match their digest")
+  paths, structure = jax.tree_util.tree_flatten_with_path(target)
+  empty = lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)  # noqa: E731
+  leaves = [loaded[path_name(p)] if path_name(p) in loaded else empty(leaf) for p, leaf in paths]
+  return jax.tree.unflatten(structure, leaves)
+
+
+def _set_aside(manager: ocp.CheckpointManager, step: int) -> None:
+  target = Path(str(manager.directory)).parent / "damaged" / str(step)
+  target.parent.mkdir(exist_ok=True)
+  shutil.rmtree(target, ignore_errors=True)
+  shutil.move(Path(str(manager.directory)) / str(step), target)
+
+

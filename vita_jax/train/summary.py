@@ -1,0 +1,65 @@
+"""Final numbers of a run: mean, population std and values over seeds, written as summary.json."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def summarize(values: Any) -> dict[str, Any]:
+  """One metric over seeds: mean and population std of the finite values, all values, and how many diverged.
+
+  Args:
+    values: a float, or a list in seed order; None and non-finite values count as diverged.
+  """
+  listed = values if isinstance(values, list | tuple) else [values]
+  clean = [float(v) if v is not None and math.isfinite(v) else None for v in listed]
+  good = np.array([v for v in clean if v is not None], np.float64)
+  return {
+    "mean": float(good.mean()) if good.size else None,
+    "std": float(good.std()) if good.size else None,
+    "values": clean,
+    "diverged": len(clean) - good.size,
+  }
+
+
+def paired_interval(
+  ours: list[float | None], baseline: list[float | None], *, level: float = 0.95
+) -> tuple[float, float, float] | None:
+  """Mean and Student-t interval (low, high) of `ours - baseline` over the seeds that both have.
+
+  None with fewer than two pairs.
+  """
+  pairs = zip(ours, baseline, strict=False)
+  difference = np.array([a - b for a, b in pairs if a is not None and b is not None], np.float64)
+  if difference.size < 2:
+    return None
+  from scipy.stats import t as student_t
+
+  half = student_t.ppf((1 + level) / 2, difference.size - 1)
+  half *= difference.std(ddof=1) / math.sqrt(difference.size)
+  return float(difference.mean()), float(difference.mean() - half), float(difference.mean() + half)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+  """Writes JSON so that a reader, or a kill, never sees half a file."""
+  partial = path.with_suffix(path.suffix + ".partial")
+  partial.write_text(json.dumps(content, indent=2) + "\n")
+  os.replace(partial, path)
+
+
+def format_metric(entry: Mapping[str, Any], *, percent: bool) -> str:
+  """`70.86 ± 0.67` (percent) or `0.1234 ± 0.0012`; a count of diverged seeds where there are any."""
+  if entry["mean"] is None:
+    return "diverged"
+  scale, digits = (100.0, 2) if percent else (1.0, 4)
+  text = f"{entry['mean'] * scale:.{digits}f}"
+  if len(entry["values"]) > 1:
+    text += f" ± {entry['std'] * scale:.{digits}f}"
+  return text + (f" ({entry['diverged']} diverged)" if entry["diverged"] else "")

@@ -1,0 +1,59 @@
+"""Weights as files anyone can read: safetensors with '/'-joined names; and `config.init_from`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vita_jax.train.errors import RunError
+from vita_jax.train.mesh import path_name
+
+
+def save_params(path: Path, params: Any) -> None:
+  """Writes a tree of arrays as safetensors, one tensor per leaf, named by its '/'-joined path."""
+  from safetensors.numpy import save_file
+
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  tensors = {path_name(p): np.ascontiguousarray(jax.device_get(leaf)) for p, leaf in leaves}
+  save_file(tensors, str(path))
+
+
+def load_params(path: Path) -> dict[str, np.ndarray]:
+  """Reads what `save_params` wrote: '/'-joined name -> array.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: not a safetensors file.
+  """
+  from safetensors import SafetensorError
+  from safetensors.numpy import load_file
+
+  if not Path(path).exists():
+    raise FileNotFoundError(f"no weights at {path}: --config.init_from takes the workdir of a finished run")
+  try:
+    return load_file(str(path))
+  except SafetensorError as error:
+    raise ValueError(f"{path} is not a readable safetensors file ({error}); export it again") from error
+
+
+def start_from(state: dict[str, Any], workdir: str, *, replicas: int | None) -> dict[str, Any]:
+  """The state with `state["params"]` replaced by the weights of the finished run in `workdir`.
+
+  Raises:
+    RunError: a weight is missing there or has another shape.
+  """
+  loaded = load_params(Path(workdir) / "export" / "params.safetensors")
+
+  def replace(path, leaf):
+    name = path_name(path)
+    shape = leaf.shape[1:] if replicas else leaf.shape
+    if name not in loaded or loaded[name].shape != shape:
+      found = f"has shape {loaded[name].shape}" if name in loaded else f"is not among {sorted(loaded)[:5]}"
+      raise RunError(f"init_from {workdir}: '{name}' should have shape {shape} and {found}")
+    return jax.device_put(jnp.broadcast_to(loaded[name].astype(leaf.dtype), leaf.shape), leaf.sharding)
+
+  return {**state, "params": jax.tree_util.tree_map_with_path(replace, state["params"])}
