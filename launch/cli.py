@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from vita_jax import papers, train
 from vita_jax.train.finish import load_state, read_config
+from vita_jax.train.mesh import use_cpu_devices
 
 CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Split the CPU into this many devices.")
 
@@ -70,8 +71,9 @@ def _fail(text: str, exit_code: int) -> None:
 def _start_jax() -> None:
   import jax
 
+  logging.set_verbosity(logging.WARNING)  # absl's app turns on INFO, and orbax tells a lot
   if CPU_DEVICES.value:
-    train.mesh.use_cpu_devices(CPU_DEVICES.value)
+    use_cpu_devices(CPU_DEVICES.value)
   folder = os.environ.get("VITA_CACHE_DIR") or Path.home() / ".cache" / "vita_jax"
   jax.config.update("jax_compilation_cache_dir", str(Path(folder) / "xla"))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

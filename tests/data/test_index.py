@@ -43,8 +43,7 @@ def test_drop_leaves_out_the_partial_batch_and_pads_nothing():
 
 
 @pytest.mark.parametrize("n_rows,batch_size",
-                         [(1, 1), (2, 1), (3, 2), (10, 4), (16, 16), (1797, 128), (BIG, 5),
-                          (2**30, 3), (2**30 + 1, 3)])
+                         [(1, 1), (3, 2), (16, 16), (1797, 128), (BIG, 5), (2**30 + 1, 3)])
 def test_host_and_device_give_the_same_bits(n_rows, batch_size):
   sizes = dict(n_rows=n_rows, batch_size=batch_size)
   seeds = np.array([0, 1, 77, BIG], np.int32)
@@ -93,7 +92,7 @@ def test_big_sets_do_not_overflow_and_do_not_repeat():
   assert abs(drawn.mean() / BIG - 0.5) < 5 / math.sqrt(12 * len(drawn))
 
 
-@pytest.mark.parametrize("n_rows", [2, 3, 4, 5, 6, 7, 8, 9, 12, 17, 33])
+@pytest.mark.parametrize("n_rows", [2, 3, 4, 5, 6, 8, 12, 17])
 def test_rows_are_uniform_over_seeds_singly_and_in_pairs(n_rows):
   n_seeds = 20_000
   order = np.asarray(jax.jit(jax.vmap(

@@ -71,6 +71,36 @@ def load_graph_npz(path: str | os.PathLike) -> Graph:
     raise ValueError(f"{os.fspath(path)}: {e}") from e
 
 
+def load_unlabelled_npz(path: str | os.PathLike, *, n_features: int) -> Graph:
+  """A graph to predict on: the keys `edges` and `features` (or CSR) of `load_graph_npz`; others are ignored.
+
+  Args:
+    path: the npz file.
+    n_features: what the model was trained with; CSR features that leave out the last columns are widened.
+
+  Returns:
+    a Graph without labels (-1) and with empty masks.
+
+  Raises:
+    FileNotFoundError, ValueError: as `load_graph_npz`; or another number of features.
+  """
+  arrays = read_npz(path)
+  try:
+    if missing := sorted({"edges", "feat_indptr" if "feat_indptr" in arrays else "features"} - set(arrays)):
+      raise ValueError(f"missing keys {missing}, found {sorted(arrays)}; add them")
+    features = _features(arrays)
+    if features.shape[1] > n_features or ("features" in arrays and features.shape[1] != n_features):
+      raise ValueError(f"{features.shape[1]} features per node, but the model was trained with {n_features}")
+    features.resize(features.shape[0], n_features)
+    edges, self_loops = _edges(arrays, features.shape[0])
+  except ValueError as e:
+    raise ValueError(f"{os.fspath(path)}: {e}") from e
+  none = np.zeros(features.shape[0], bool)
+  return Graph(edges=edges, self_loops=self_loops, features=features, labels=none.astype(np.int32) - 1,
+               train_mask=none, val_mask=none, test_mask=none, n_classes=0, sha256=file_sha256(path),
+               name=os.path.splitext(os.path.basename(os.fspath(path)))[0])
+
+
 def row_normalize(features: sp.csr_matrix) -> sp.csr_matrix:
   """Each row divided by its sum, float32 [N, F]; rows with sum zero become (or stay) zero."""
   features = sp.csr_matrix(features, dtype=np.float32)
@@ -89,8 +119,11 @@ def graph_from_arrays(arrays: dict[str, np.ndarray], *, name: str, sha256: str) 
     raise ValueError(f"missing keys {missing}, found {sorted(arrays)}; add them")
   features = _features(arrays)
   n_nodes = features.shape[0]
+  labels = _integers(arrays, "labels", (None,))
+  if len(labels) != n_nodes:
+    raise ValueError(f"labels and features disagree on the number of nodes: {len(labels)} labels, "
+                     f"{n_nodes} rows of features")
   edges, self_loops = _edges(arrays, n_nodes)
-  labels = _integers(arrays, "labels", (n_nodes,))
   lowest, highest = labels.min(initial=0), labels.max(initial=-1)
   n_classes = int(_integers(arrays, "num_classes", ())) if "num_classes" in arrays else highest + 1
   if lowest < -1 or highest >= n_classes:

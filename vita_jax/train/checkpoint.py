@@ -7,7 +7,6 @@ One step directory holds the items `state` and `params` (flat dicts: '/'-joined 
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import zlib
 from collections.abc import Callable
@@ -22,7 +21,6 @@ import orbax.checkpoint as ocp
 from vita_jax.train.errors import RunError
 from vita_jax.train.mesh import path_name
 
-logging.getLogger("absl").setLevel(logging.WARNING)
 
 
 class Progress(NamedTuple):

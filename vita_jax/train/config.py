@@ -12,7 +12,7 @@ from typing import Any
 import ml_collections
 
 # Where and how often a run computes, logs and saves does not change what it computes.
-NOT_HASHED = ("mesh", "steps_per_call", "save_seconds", "keep_checkpoints")
+NOT_HASHED = ("mesh", "steps_per_call", "save_seconds", "keep_checkpoints", "cache_dir")
 PACKAGES = ("vita_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 

@@ -16,7 +16,9 @@ import jax
 import ml_collections
 import numpy as np
 
+from vita_jax.data.resident import check
 from vita_jax.train import checkpoint, metrics, writers
+from vita_jax.train.batches import stage_data
 from vita_jax.train.checkpoint import Progress
 from vita_jax.train.config import as_dict, config_difference, config_hash, versions
 from vita_jax.train.errors import Interrupted, RunError
@@ -66,6 +68,9 @@ def run(
   workdir, resolved = Path(workdir), as_dict(config)
   mesh = make_mesh(config.mesh)
   check_layout(mesh, experiment, config.replicate)
+  for stage in experiment.stages:
+    for data in stage_data(stage).values():
+      check(data)
   with contextlib.ExitStack() as stack:
     stack.enter_context(_claim(workdir, resolved))
     if (summary := read_summary(workdir)) and summary["complete"]:

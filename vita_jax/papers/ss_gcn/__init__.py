@@ -38,6 +38,8 @@ def build(config: Any) -> Experiment:
   choose("config.host", config.host, HOSTS)
   choose("config.mechanism", config.mechanism, MECHANISMS)
   graph = read_graph(config)
+  if not graph.val_mask.any():
+    raise ValueError(f"graph '{graph.name}' has an empty val_mask: the training protocol needs validation nodes")
   task, settings = config.task, config.get("ss", {}).get(config.host, {"weight": None, "n_outputs": 0})
   clustering = config.get("clustering", {"n_clusters": 0, "align": "classes"})
   supervision = self_supervision(

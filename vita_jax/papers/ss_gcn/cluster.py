@@ -70,7 +70,7 @@ def kmeans_clusters(features, *, n_clusters: int, seed: int = 0) -> Clusters:
   """scikit-learn's k-means (k-means++, 10 restarts, Lloyd) on dense float32 rows.
 
   The rows are always made dense: scikit-learn centres dense data but not sparse data, so the two
-  forms end in different optima, and the reference uses the dense one [code].
+  forms round differently and can end in different optima; the reference uses dense rows [code].
 
   Args:
     features: float [N, F], dense or CSR, row-normalised.
@@ -81,14 +81,16 @@ def kmeans_clusters(features, *, n_clusters: int, seed: int = 0) -> Clusters:
     ValueError: n_clusters is not in [1, N].
   """
   from sklearn.cluster import KMeans  # slow to import
+  from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
   n_nodes = features.shape[0]
   if not 1 <= n_clusters <= n_nodes:
     raise ValueError(f"n_clusters={n_clusters} must be between 1 and the {n_nodes} nodes")
   dense = features.toarray() if scipy.sparse.issparse(features) else np.asarray(features)
-  found = KMeans(n_clusters, init="k-means++", n_init=N_INIT, random_state=seed).fit(
-    dense.astype(np.float32, copy=False)
-  )
+  kmeans = KMeans(n_clusters, init="k-means++", n_init=N_INIT, random_state=seed)
+  # One thread: the same sums on every machine, and no threads spinning where cores are shared.
+  with threadpool_limits(1):
+    found = kmeans.fit(dense.astype(np.float32, copy=False))
   return Clusters(found.labels_.astype(np.int32), found.cluster_centers_.astype(np.float32))
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 
-from vita_jax.data.graphs import Graph
+from vita_jax.data.graphs import Graph, load_unlabelled_npz
 from vita_jax.train.experiment import Exported
 
 

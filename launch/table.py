@@ -1,0 +1,109 @@
+"""Runs, resumes or reuses the rows of a suite, and writes the table: ours beside the paper's.
+
+  python launch/table.py --suite=configs/ss_gcn/table.py --workdir=runs/table [--seeds=50] [--rows=REGEX]
+
+Writes table.md, table.csv and table.png into the workdir; each row is a run in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cli
+from absl import flags
+
+from vita_jax import train
+from vita_jax.train import suite
+
+SUITE = flags.DEFINE_string("suite", None, "Python file with get_suite() -> tuple of Row.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
+SEEDS = flags.DEFINE_integer("seeds", None, "Number of seeds of every row; default: as the suite says.")
+ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this regular expression.")
+
+
+def main() -> None:
+  rows = chosen_rows(load_file(SUITE.value).get_suite(), ROWS.value)
+  workdir, summaries = Path(WORKDIR.value), {}
+  for i, row in enumerate(rows):
+    print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)
+    summaries[row.label] = run_row(row, workdir, SEEDS.value)
+    text = write_table(rows, summaries, workdir)  # after every row: a stopped table shows what it has
+  print(text)
+  print(f"written: {workdir}/table.md, table.csv, table.png; runs: {workdir}/<row>/")
+
+
+def load_file(path: str) -> Any:
+  """Imports a Python file by its path.
+
+  Raises:
+    FileNotFoundError: no such file.
+  """
+  if not Path(path).is_file():
+    raise FileNotFoundError(f"no file {path}: suites and configs are under configs/<paper>/")
+  spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def chosen_rows(rows: Sequence[suite.Row], pattern: str) -> list[suite.Row]:
+  """The rows whose label matches; labels have to be unique.
+
+  Raises:
+    ValueError: a label twice, a bad pattern, or no match.
+  """
+  labels = [row.label for row in rows]
+  if len(set(labels)) < len(labels):
+    raise ValueError(f"the suite has a label twice: {sorted(x for x in labels if labels.count(x) > 1)[0]}")
+  try:
+    kept = [row for row in rows if re.search(pattern, row.label)]
+  except re.error as error:
+    raise ValueError(f"--rows='{pattern}' is not a regular expression: {error}") from error
+  if not kept:
+    raise ValueError(f"--rows='{pattern}' matches none of: {', '.join(labels)}")
+  return kept
+
+
+def row_config(row: suite.Row, seeds: int | None) -> Any:
+  """The resolved config of a row.
+
+  Raises:
+    ValueError: an override that the config does not have.
+  """
+  path, _, argument = row.config.partition(":")
+  get_config = load_file(path).get_config
+  config = get_config(argument) if argument else get_config()
+  try:
+    config.update_from_flattened_dict(dict(row.overrides))
+  except (KeyError, AttributeError) as error:
+    raise ValueError(f"row '{row.label}': {error}") from error
+  if seeds is not None:
+    config.seeds = seeds
+  return config
+
+
+def run_row(row: suite.Row, workdir: Path, seeds: int | None) -> dict[str, Any]:
+  """Runs a row in `workdir/<label>`, resumes it, or returns what an earlier call computed."""
+  config = row_config(row, seeds)
+  folder = workdir / re.sub(r"[^a-z0-9]+", "_", row.label.lower()).strip("_")
+  return train.run(cli.build(config), config, folder)
+
+
+def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: Path) -> str:
+  """Writes table.md, table.csv and table.png; returns the Markdown."""
+  lines = suite.make_lines(rows, summaries)
+  title = Path(SUITE.value).parent.name
+  text = suite.markdown(lines, title=title)
+  (workdir / "table.md").write_text(text)
+  (workdir / "table.csv").write_text(suite.comma_separated(lines))
+  suite.figure(lines, title=title).savefig(workdir / "table.png", dpi=120)
+  return text
+
+
+if __name__ == "__main__":
+  cli.run(main)

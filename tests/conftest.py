@@ -1,0 +1,11 @@
+"""Tests keep their caches to themselves, and share compiled programs within a session."""
+
+import os
+import tempfile
+
+# Inherited by the subprocesses of the CLI tests; set before jax is imported.
+os.environ.setdefault("VITA_CACHE_DIR", tempfile.mkdtemp(prefix="vita_jax_cache_"))
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Programs recur from test to test: compile each once. It changes no number, only the time.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(os.environ["VITA_CACHE_DIR"], "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")

@@ -1,0 +1,32 @@
+"""The resolved configs as text: `python tests/golden/update.py` rewrites them; the diff shows what changed."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SS_GCN_TASKS = ("none", "cluster", "partition", "completion", "random_labels")
+CONFIGS = {f"configs/ss_gcn/{data}.py": SS_GCN_TASKS for data in ("citeseer", "cora", "pubmed", "custom")}
+
+
+def resolved(path, argument):
+  """The text of a resolved config: JSON, sorted."""
+  spec = importlib.util.spec_from_file_location("config", ROOT / path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return json.dumps(json.loads(module.get_config(argument).to_json_best_effort()), indent=1, sort_keys=True) + "\n"
+
+
+def golden_file(path, argument):
+  """Where the golden text of a config lives."""
+  paper, name = Path(path).parent.name, Path(path).stem
+  return HERE / paper / f"{name}_{argument}.json"
+
+
+if __name__ == "__main__":
+  for path, arguments in CONFIGS.items():
+    for argument in arguments:
+      target = golden_file(path, argument)
+      target.parent.mkdir(exist_ok=True)
+      target.write_text(resolved(path, argument))

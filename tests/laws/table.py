@@ -1,0 +1,65 @@
+"""The experiments that every law is held against: one row per distinct program, small enough for seconds."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from laws import digits
+from laws.small_graph import write_small_graph
+
+from vita_jax import papers
+from vita_jax.papers.ss_gcn.config import default_config
+
+
+class Row(NamedTuple):
+  """`config(folder)` makes a small config (files go to `folder`); `build(config)` the experiment.
+
+  `mesh` is the layout of two devices that the experiment is tried on; `tolerance` what float
+  reductions in another order may do to its metrics.
+  """
+
+  config: Callable[[Any], Any]
+  build: Callable[[Any], Any]
+  mesh: dict[str, int]
+  tolerance: float = 1e-5
+
+
+def _digits(**overrides):
+  def config(folder):
+    del folder
+    found = digits.get_config()
+    found.update({"steps": 20, "log_every": 5, **overrides})
+    return found
+
+  return Row(config, digits.build, {"data": 2})
+
+
+def _ss_gcn(task, **overrides):
+  tasks = {"cluster": (0.8, 0), "partition": (0.8, 4), "completion": (0.5, 5)}
+
+  def config(folder):
+    found = default_config("", task, dict.fromkeys(("gcn", "gin", "gat"), tasks))
+    found.update({"epochs": 16, "log_every": 4, "cache_dir": str(folder)})
+    found.data.path = write_small_graph(folder / "graph.npz")
+    found.update_from_flattened_dict(overrides)
+    if task == "cluster":
+      found.clustering.n_clusters = 12
+    return found
+
+  return Row(config, papers.build, {"seed": 2, "data": 1})
+
+
+ROWS = {
+  "digits_resident": _digits(),
+  "digits_stream": _digits(kind="stream"),
+  "digits_bfloat16": _digits(dtype="bfloat16")._replace(tolerance=2e-2),
+  "ss_gcn_partition": _ss_gcn("partition"),
+  "ss_gcn_completion_best": _ss_gcn("completion", protocol="best_validation", features="dense"),
+  "ss_gcn_gin_cluster": _ss_gcn("cluster", host="gin"),
+  "ss_gcn_gat_released": _ss_gcn("completion", host="gat", faithful_to_code=True),
+  "ss_gcn_pretrain": _ss_gcn("partition", mechanism="pretrain", **{"pretrain.epochs": 6}),
+  "ss_gcn_self_training": _ss_gcn(
+    "cluster",
+    mechanism="self_training",
+    **{"self_training.rounds": 2, "self_training.per_class": 4, "self_training.n_clusters": 8},
+  ),
+}

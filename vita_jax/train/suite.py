@@ -1,0 +1,141 @@
+"""A results table as a value: rows that each name a run, and what the paper reports for it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from vita_jax.train.summary import format_metric, paired_interval
+
+
+class Row(NamedTuple):
+  """One row of a table.
+
+  Attributes:
+    label: unique name, also of the run's folder.
+    config: config file and argument, as `launch/train.py --config` takes it.
+    overrides: dotted config name -> value.
+    metric: name in summary.json, e.g. "test_accuracy".
+    baseline: label of the row to pair this one with, seed by seed; "" for none.
+    paper: the paper's (mean, std or None) in the metric's unit, or None where unknown.
+    source: where the paper's number was read, shown beside it; "[memory]" is not verified.
+  """
+
+  label: str
+  config: str
+  overrides: Mapping[str, Any] = {}
+  metric: str = "test_accuracy"
+  baseline: str = ""
+  paper: tuple[float, float | None] | None = None
+  source: str = ""
+
+
+class Line(NamedTuple):
+  """A row with its measured result: `entry` as in summary.json, `difference` (mean, low, high) or None."""
+
+  row: Row
+  seeds: int
+  entry: Mapping[str, Any]
+  difference: tuple[float, float, float] | None
+
+
+def make_lines(rows: Sequence[Row], summaries: Mapping[str, Mapping[str, Any]]) -> list[Line]:
+  """Joins rows with the summaries of their runs (by label), pairing each with its baseline by seed."""
+  lines = []
+  for row in rows:
+    if row.label not in summaries:
+      continue
+    summary = summaries[row.label]
+    entry, difference = summary["metrics"][row.metric], None
+    if row.baseline in summaries:
+      other = summaries[row.baseline]
+      theirs = dict(zip(other["seeds"], other["metrics"][row.metric]["values"], strict=True))
+      ours = dict(zip(summary["seeds"], entry["values"], strict=True))
+      common = sorted(ours.keys() & theirs.keys())
+      difference = paired_interval([ours[s] for s in common], [theirs[s] for s in common])
+    lines.append(Line(row, len(summary["seeds"]), entry, difference))
+  return lines
+
+
+def is_fraction(metric: str) -> bool:
+  """Whether a metric is shown in percent."""
+  return metric.endswith("accuracy")
+
+
+def _paper(row: Row) -> str:
+  if row.paper is None:
+    return "unknown"
+  scale, digits = (100, 2) if is_fraction(row.metric) else (1, 4)
+  mean, std = row.paper
+  text = f"{mean * scale:.{digits}f}" + (f" ± {std * scale:.{digits}f}" if std is not None else "")
+  return f"{text} {row.source}".strip()
+
+
+def _difference(line: Line) -> str:
+  if line.difference is None:
+    return ""
+  scale = 100 if is_fraction(line.row.metric) else 1
+  mean, low, high = (x * scale for x in line.difference)
+  return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}] to {line.row.baseline}"
+
+
+HEADER = ("method", "seeds", "metric", "ours", "paper", "paired difference, 95 % interval")
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+  metric = line.row.metric + (" %" if is_fraction(line.row.metric) else "")
+  ours = format_metric(line.entry, percent=is_fraction(line.row.metric))
+  return (line.row.label, str(line.seeds), metric, ours, _paper(line.row), _difference(line))
+
+
+def markdown(lines: Sequence[Line], *, title: str) -> str:
+  """The table as Markdown, columns aligned; std is the population std over seeds."""
+  rows = [HEADER, *(_cells(line) for line in lines)]
+  widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+  padded = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
+  rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
+  notes = "mean ± population std over seeds; paired differences: Student t over common seeds."
+  if any("[memory]" in line.row.source for line in lines):
+    notes += " [memory]: the paper's number as recalled, not verified."
+  return "\n".join([f"# {title}", "", padded[0], rule, *padded[1:], "", notes, ""])
+
+
+def comma_separated(lines: Sequence[Line]) -> str:
+  """The table as CSV with plain numbers (fractions, not percent) and all values."""
+  out = io.StringIO()
+  writer = csv.writer(out, lineterminator="\n")
+  writer.writerow(
+    "label,config,seeds,metric,mean,std,diverged,paper_mean,paper_std,paper_source,"
+    "baseline,difference,difference_low,difference_high,values".split(",")
+  )
+  for row, seeds, entry, difference in lines:
+    paper = row.paper or (None, None)
+    own = [row.label, row.config, seeds, row.metric, entry["mean"], entry["std"], entry["diverged"]]
+    values = " ".join("" if v is None else repr(v) for v in entry["values"])
+    writer.writerow([*own, *paper, row.source, row.baseline, *(difference or (None,) * 3), values])
+  return out.getvalue()
+
+
+def figure(lines: Sequence[Line], *, title: str) -> Any:
+  """Points with error bars (population std): ours filled, the paper's hollow. A matplotlib Figure."""
+  from matplotlib.figure import Figure
+
+  drawing = Figure(figsize=(7, 0.9 + 0.32 * len(lines)), layout="constrained")
+  axes = drawing.add_subplot()
+  for i, line in enumerate(lines):
+    scale = 100 if is_fraction(line.row.metric) else 1
+    if line.entry["mean"] is not None:
+      ours, std = line.entry["mean"] * scale, line.entry["std"] * scale
+      axes.errorbar(ours, i - 0.12, xerr=std, fmt="o", ms=4, color="C0", label="ours")
+    if line.row.paper:
+      mean, std = line.row.paper
+      bar = None if std is None else std * scale
+      axes.errorbar(mean * scale, i + 0.12, xerr=bar, fmt="o", ms=4, mfc="white", color="C1", label="paper")
+  axes.set_yticks(range(len(lines)), [line.row.label for line in lines])
+  axes.invert_yaxis()
+  axes.set(title=title, xlabel=HEADER[3] + ", " + ", ".join(sorted({_cells(line)[2] for line in lines})))
+  handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+  axes.legend(handles.values(), handles.keys(), frameon=False)
+  return drawing
