@@ -86,9 +86,10 @@ def csr_matmul(a: Csr, h: jax.Array) -> jax.Array:
 
 
 def _csr_kernel(a, h):
-  n_rows = a.row_starts.shape[0] - 1
+  n_rows, width = a.row_starts.shape[0] - 1, h.shape[1]
   matrix = jax_sparse.BCSR((a.values, a.columns, a.row_starts), shape=(n_rows, h.shape[0]))
-  return matrix @ h
+  # The kernel is up to 4 times slower when the width is no multiple of its 8 lanes.
+  return (matrix @ jnp.pad(h, ((0, 0), (0, -width % 8))))[:, :width]
 
 
 def _segment_sum(a, h):

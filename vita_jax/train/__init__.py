@@ -12,8 +12,16 @@ from vita_jax.train.experiment import (
   keep_best,
   never,
 )
-from vita_jax.train.loop import run
 from vita_jax.train.replicate import replica, replicate
+
+
+def __getattr__(name: str):
+  if name == "run":  # orbax is slow to import, and a paper's pieces do not need it
+    from vita_jax.train.loop import run
+
+    return run
+  raise AttributeError(f"module 'vita_jax.train' has no attribute '{name}'")
+
 
 __all__ = [
   "Eval",

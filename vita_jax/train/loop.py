@@ -191,7 +191,7 @@ def _run_stage(
     for name in evals if over else due:
       write(name, run.programs.evaluate(name, state))
     now = Progress(progress.stage, landed, base + landed, seconds + time.monotonic() - started)
-    if over or saving:
+    if (over or saving) and now.at > 0:
       flush_totals()
       run.save(now, state)
       last_save = time.monotonic()

@@ -47,6 +47,8 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
 
   def place(tree):
     def put(x):
+      if jnp.ndim(x) == 0:
+        return jax.device_put(x, everywhere)
       if id(x) not in placed:
         placed[id(x)] = (x, jax.device_put(x, everywhere))
       return placed[id(x)][1]
