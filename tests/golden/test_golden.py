@@ -1,8 +1,8 @@
 """Every config equals its golden text, and every config file has one."""
 
 import pytest
-from golden.update import CONFIGS, ROOT, golden_file, resolved
 
+from golden.update import CONFIGS, ROOT, golden_file, resolved
 from vita_jax import papers
 
 

@@ -12,7 +12,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 def main(devices: int, folder: Path, out: Path) -> None:
   use_cpu_devices(devices)
   from laws.table import ROWS
-
   from vita_jax import train
 
   found = {}

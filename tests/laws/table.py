@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from laws import digits
 from laws.small_graph import write_small_graph
-
 from vita_jax import papers
 from vita_jax.papers.ss_gcn.config import default_config
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws.table import ROWS
 
+from laws.table import ROWS
 from vita_jax import train
 from vita_jax.data.resident import Resident, batch_at
 from vita_jax.data.stream import read_batch

@@ -52,7 +52,8 @@ def test_plus_plus_draws_rows_by_squared_distance():
   # First the row at 0 (weights pick it), then 1 or 3 with odds 1 : 9.
   x = jnp.array([[0.0], [1.0], [3.0]])
   keys = jax.random.split(jax.random.key(0), 4000)
-  picks = jax.vmap(lambda key: plus_plus(key, x, jnp.ones(3), n_clusters=2))(keys)[..., 0]
+  seeds = jax.jit(jax.vmap(lambda key: plus_plus(key, x, jnp.ones(3), n_clusters=2)))
+  picks = seeds(keys)[..., 0]
   after_zero = np.asarray(picks[picks[:, 0] == 0, 1])
   np.testing.assert_allclose((after_zero == 3).mean(), 0.9, atol=0.03)
   np.testing.assert_allclose(len(after_zero) / 4000, 1 / 3, atol=0.03)
@@ -60,11 +61,10 @@ def test_plus_plus_draws_rows_by_squared_distance():
 
 def test_inertia_never_rises():
   x = jnp.asarray(np.random.default_rng(0).standard_normal((200, 4)), jnp.float32)
-  inertia = []
-  for n_iterations in range(8):
-    centroids, assignment = kmeans(
-      jax.random.key(0), x, n_clusters=9, n_iterations=n_iterations
-    )
+  one_iteration = jax.jit(functools.partial(kmeans, n_clusters=9, n_iterations=1))
+  centroids, inertia = x[:9], []
+  for _ in range(8):
+    centroids, assignment = one_iteration(jax.random.key(0), x, init=centroids)
     inertia.append(float(((x - centroids[assignment]) ** 2).sum()))
   assert np.all(np.diff(inertia) <= 1e-3) and inertia[-1] < 0.95 * inertia[0]
 
@@ -73,7 +73,7 @@ def test_masked_rows_do_not_move_centroids_but_are_assigned():
   x, _ = blobs()
   far = np.concatenate([x, np.full((7, 3), 500.0, np.float32)])
   mask = jnp.arange(len(far)) < len(x)
-  run = functools.partial(kmeans, n_clusters=4, n_iterations=5)
+  run = jax.jit(functools.partial(kmeans, n_clusters=4, n_iterations=5))
   for start in range(5):
     centroids, assignment = run(jax.random.key(start), jnp.asarray(far), mask=mask)
     assert np.abs(centroids).max() < 20
@@ -104,7 +104,7 @@ def test_jit_and_vmap_give_the_single_run():
   run = functools.partial(kmeans, n_clusters=4, n_iterations=5)
   centroids, assignment = jax.jit(jax.vmap(run))(keys, x)
   for i in range(3):
-    one_centroids, one_assignment = run(keys[i], x[i])
+    one_centroids, one_assignment = jax.jit(run)(keys[i], x[i])
     np.testing.assert_array_equal(assignment[i], one_assignment)
     np.testing.assert_allclose(centroids[i], one_centroids, atol=1e-5)
 

@@ -25,10 +25,8 @@ def dropout(key: jax.Array | None, x: jax.Array, rate: float) -> jax.Array:
 
 
 def _keep_mask(key, shape, rate):
-  for bits in (1, 2, 4, 8):
-    if float(rate * 2**bits).is_integer():
-      break
-  else:
+  bits = next((b for b in (1, 2, 4, 8) if float(rate * 2**b).is_integer()), None)
+  if bits is None:
     return jax.random.bernoulli(key, 1 - rate, shape)
   # A rate of k / 2^bits is exact on `bits` random bits, so one 32-bit word serves several entries.
   size, fields = math.prod(shape), 32 // bits

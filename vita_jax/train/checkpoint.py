@@ -22,7 +22,6 @@ from vita_jax.train.errors import RunError
 from vita_jax.train.mesh import path_name
 
 
-
 class Progress(NamedTuple):
   """Where a run is: stage number, step within the stage, step over all; and seconds of training so far."""
 

@@ -32,7 +32,8 @@ def curves(rows: list[dict[str, Any]]) -> Any:
       steps = np.array([step for step, _ in chosen])
       mean = np.array([np.nanmean(v) for _, v in chosen])
       std = np.array([np.nanstd(v) for _, v in chosen])
-      (line,) = axes.plot(steps, mean, label=split)
+      marker = "o" if len(chosen) == 1 else None  # a final eval is a point, which no line shows
+      (line,) = axes.plot(steps, mean, label=split, marker=marker)
       axes.fill_between(steps, mean - std, mean + std, color=line.get_color(), alpha=0.2, lw=0)
     axes.set(xlabel="step", ylabel=name)
     axes.legend(frameon=False)

@@ -7,7 +7,6 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import numpy as np

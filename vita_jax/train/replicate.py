@@ -78,7 +78,7 @@ def _over_replicas(fn, how: str, state: Any, batch: dict, batch_axes: dict) -> A
 
 
 # Memoised: stages that share a step function must share its wrapper too, or each would be compiled anew.
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _step(step, done, how: str, own_rows: bool, also_own_rows: tuple[tuple[str, bool], ...]):
   def replicated(state: State, batch: dict, t: jax.Array):
     axes = dict.fromkeys(batch, 0 if own_rows else None)
@@ -104,14 +104,14 @@ def _step(step, done, how: str, own_rows: bool, also_own_rows: tuple[tuple[str, 
   return replicated
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _done(done):
   return lambda state, t: jnp.all(
     jax.vmap(done, in_axes=(0, None), axis_size=state[STEPS].size)(_inner(state), t)
   )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _enter(enter, how: str, host_sweep: bool):
   def replicated(state: State, sweep) -> State:
     one = lambda s: enter(s, sweep)  # noqa: E731
@@ -125,7 +125,7 @@ def _enter(enter, how: str, host_sweep: bool):
   return replicated
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _eval_step(step, how: str):
   return lambda state, batch: _over_replicas(
     step, how, _inner(state), batch, dict.fromkeys(batch, None)

@@ -134,8 +134,9 @@ def figure(lines: Sequence[Line], *, title: str) -> Any:
       bar = None if std is None else std * scale
       axes.errorbar(mean * scale, i + 0.12, xerr=bar, fmt="o", ms=4, mfc="white", color="C1", label="paper")
   axes.set_yticks(range(len(lines)), [line.row.label for line in lines])
-  axes.invert_yaxis()
-  axes.set(title=title, xlabel=HEADER[3] + ", " + ", ".join(sorted({_cells(line)[2] for line in lines})))
-  handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-  axes.legend(handles.values(), handles.keys(), frameon=False)
+  axes.set_ylim(len(lines) - 0.5, -0.5)
+  axes.set(title=title, xlabel=", ".join(sorted({_cells(line)[2] for line in lines})))
+  handles, names = axes.get_legend_handles_labels()
+  unique = dict(zip(names, handles, strict=True))
+  drawing.legend(unique.values(), unique.keys(), frameon=False, loc="outside right upper")
   return drawing

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 
@@ -49,6 +48,7 @@ def build(config: Any) -> Experiment:
     align=clustering["align"],
     n_parts=settings["n_outputs"],
     rank=settings["n_outputs"],
+    seed=config.labels_seed,
     cache_dir=config.cache_dir or None,
   )
   batch = full_batch(config, graph, supervision)

@@ -57,7 +57,7 @@ def cached(
 
 
 def _read(path, text):
-  with np.load(path, allow_pickle=False) as file:
+  with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
     arrays = {name: file[name] for name in file.files}
   if arrays.pop("inputs").tobytes() != text.encode():
     raise ValueError("it holds other labels than its name says")

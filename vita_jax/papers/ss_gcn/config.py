@@ -22,9 +22,8 @@ def choose(name: str, value: str, options: tuple[str, ...]) -> str:
   """
   if value in options:
     return value
-  near = difflib.get_close_matches(value, options, n=1)
-  hint = f", did you mean '{near[0]}'?" if near else ""
-  raise ValueError(f"unknown {name} '{value}'{hint} Choose one of: {', '.join(options)}")
+  near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.0)[0]
+  raise ValueError(f"unknown {name} '{value}': did you mean '{near}'? Choose one of {', '.join(options)}")
 
 
 def default_config(
@@ -42,7 +41,7 @@ def default_config(
   config.update(
     {
       "paper": "ss_gcn",
-      "log_every": 50,
+      "log_every": 20,
       "data": {"name": data, "path": ""},
       "host": "gcn",
       "task": task,
@@ -58,6 +57,8 @@ def default_config(
       # drops the dropout of GIN and GAT after the first epoch and leaves their completion unmasked
       "faithful_to_code": False,
       "cache_dir": "",
+      # of METIS, k-means and the random labels; one set of labels serves all seeds of a run
+      "labels_seed": 0,
     }
   )
   # The controls draw as many random labels as there are parts, and weigh them alike.

@@ -1,6 +1,5 @@
 """The self-supervised labels of a graph: made once, before training, and kept on disk."""
 
-import difflib
 import importlib.metadata
 import os
 from typing import NamedTuple
@@ -11,9 +10,9 @@ from vita_jax.data.graphs import Graph, row_normalize
 from vita_jax.papers.ss_gcn.cache import arrays_sha256, cached
 from vita_jax.papers.ss_gcn.cluster import Clusters, kmeans_clusters, target_from_clusters
 from vita_jax.papers.ss_gcn.completion import completion_targets
+from vita_jax.papers.ss_gcn.config import TASKS, choose
 from vita_jax.papers.ss_gcn.partition import partition_labels
 
-TASKS = ("none", "cluster", "partition", "completion", "random_labels")
 LIBRARY = {"cluster": "scikit-learn", "partition": "pymetis", "completion": "scipy"}
 
 
@@ -78,7 +77,7 @@ def self_supervision(
   n_nodes = len(graph.labels)
   everywhere = np.ones(n_nodes, np.float32)
   features = row_normalize(graph.features)
-  if task == "none":
+  if choose("self-supervised task", task, TASKS) == "none":
     return None
   if task == "random_labels":
     if n_parts < 2:
@@ -115,16 +114,13 @@ def self_supervision(
     found = cached(task, inputs, compute, cache_dir=cache_dir)
     meta = inputs | {"edge_cut": int(found["edge_cut"])}
     return SelfSupervision(task, found["parts"], everywhere, n_parts, meta)
-  if task == "completion":
-    inputs = _inputs(graph, task, {"rank": rank})
+  inputs = _inputs(graph, task, {"rank": rank})
 
-    def compute():
-      return {"vectors": completion_targets(features, rank=rank)}
+  def compute():
+    return {"vectors": completion_targets(features, rank=rank)}
 
-    found = cached(task, inputs, compute, cache_dir=cache_dir)
-    return SelfSupervision(task, found["vectors"], everywhere, rank, inputs)
-  near = difflib.get_close_matches(str(task), TASKS, n=1, cutoff=0.0)[0]
-  raise ValueError(f"unknown task {task!r}: did you mean {near!r}? Tasks: {', '.join(TASKS)}")
+  found = cached(task, inputs, compute, cache_dir=cache_dir)
+  return SelfSupervision(task, found["vectors"], everywhere, rank, inputs)
 
 
 def _inputs(graph, task, parameters):

@@ -88,6 +88,8 @@ def _own_labels(state: State, sweep) -> State:
 
 def _grow(config: Any, model: Any) -> Callable:
   settings = config.self_training
+  by_task = config.task != "cluster"  # parts (or random labels) vouch for candidates; else k-means does
+  n_clusters = config.ss[config.host].n_outputs if by_task else settings.n_clusters
 
   def enter(state: State, sweep) -> State:
     def grown(state, batch):
@@ -101,9 +103,9 @@ def _grow(config: Any, model: Any) -> Callable:
         jax.random.fold_in(state["key"], 3),
         pool_mask=graph.nodes["pool"],
         per_class=settings.per_class,
-        n_clusters=settings.n_clusters,
+        n_clusters=n_clusters,
         n_classes=model.n_classes,
-        assignment=None if config.task == "cluster" else batch["ss_target"],
+        assignment=batch["ss_target"] if by_task else None,
       )
 
     labels, mask = sweep(grown, state)

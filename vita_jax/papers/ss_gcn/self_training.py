@@ -40,7 +40,7 @@ def confident_candidates(logits, pool_mask, *, per_class: int):
 
 
 def aligned_cluster_class(
-  key, hidden, labels, label_mask, *, n_classes: int, n_clusters: int, mask=None
+  key, hidden, labels, label_mask, *, n_classes: int, n_clusters: int, mask=None, assignment=None
 ):
   """Class of each node by clustering embeddings: the class nearest to the node's cluster.
 
@@ -55,18 +55,29 @@ def aligned_cluster_class(
     n_classes: C. A class without a labelled node is given to no cluster.
     n_clusters: K, static.
     mask: optional bool or 0/1 float [N], nodes that are clustered (padding out); None = all.
+    assignment: optional int [N] in [0, n_clusters): clusters known beforehand (the parts of a graph),
+      instead of k-means; their centroids are means of `hidden`. An empty one is given no class.
 
   Returns:
     int32 [N], values in [0, C).
   """
-  centroids, assignment = kmeans(
-    key, hidden, n_clusters=n_clusters, n_iterations=N_ITERATIONS, mask=mask
-  )
-  member = jax.nn.one_hot(labels, n_classes) * label_mask.astype(jnp.float32)[:, None]
+  if assignment is None:
+    centroids, assignment = kmeans(
+      key, hidden, n_clusters=n_clusters, n_iterations=N_ITERATIONS, mask=mask
+    )
+  else:
+    every = jnp.ones(hidden.shape[0]) if mask is None else mask
+    centroids = jnp.nan_to_num(_means(hidden, assignment, every, n_clusters), posinf=0.0)
+  class_centroids = _means(hidden, labels, label_mask, n_classes)
+  return align_clusters(assignment, centroids, class_centroids).astype(jnp.int32)
+
+
+def _means(hidden, groups, mask, n_groups):
+  """Mean of `hidden` [N, d] over the masked nodes of each group: [n_groups, d]; +inf for an empty one."""
+  member = jax.nn.one_hot(groups, n_groups) * mask.astype(jnp.float32)[:, None]
   count = member.sum(0)[:, None]
   sums = jnp.matmul(member.T, hidden, precision=jax.lax.Precision.HIGHEST)
-  class_centroids = jnp.where(count > 0, sums / jnp.maximum(count, 1), jnp.inf)
-  return align_clusters(assignment, centroids, class_centroids).astype(jnp.int32)
+  return jnp.where(count > 0, sums / jnp.maximum(count, 1), jnp.inf)
 
 
 def enlarge(
@@ -80,6 +91,7 @@ def enlarge(
   per_class: int,
   n_clusters: int,
   n_classes: int,
+  assignment=None,
 ):
   """One stage of M3S: adds confident nodes whose aligned cluster agrees with the prediction.
 
@@ -98,6 +110,7 @@ def enlarge(
     per_class: t, most confident nodes taken per class.
     n_clusters: K of k-means, large against C.
     n_classes: C.
+    assignment: see `aligned_cluster_class`.
 
   Returns:
     (labels int [N], label_mask [N]), dtypes as given.
@@ -116,6 +129,7 @@ def enlarge(
     n_classes=n_classes,
     n_clusters=n_clusters,
     mask=pool | labelled,
+    assignment=assignment,
   )
   predicted = logits.argmax(-1).astype(labels.dtype)
   added = candidates & (aligned == predicted)

@@ -1,0 +1,69 @@
+"""Measures speed and memory, as ratios with CPU seconds beside the clock: python launch/benchmark.py WHAT
+
+  launch/benchmark.py ss_gcn [--graph=cora]   one epoch against PyTorch Geometric (extra [bench])
+  launch/benchmark.py loop [--seconds=60]     train.run beyond a bare jitted loop of the same step
+  launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
+  launch/benchmark.py import                  imports beyond jax, and the time to the first finished step
+
+What is compared takes turns in one process tree, so that a busy machine slows both sides; medians over
+--repeats. --graph=cora or pubmed needs VITA_DATA_DIR. Shorter: --repeats=3 --seconds=2.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import app, flags
+
+WHAT = flags.DEFINE_enum("what", None, ["ss_gcn", "loop", "scale", "import"], "Also the first argument.")
+GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
+SEEDS = flags.DEFINE_integer("seeds", 10, "Replicated seeds in ss_gcn.", lower_bound=2)
+REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each side (loop: 3 unless given).", lower_bound=1)
+SECONDS = flags.DEFINE_float("seconds", None, "Seconds of each turn. Default: 5; loop: 60.", lower_bound=0.0)
+SIZES = flags.DEFINE_list("sizes", ["10000", "100000", "1000000"], "Numbers of nodes in scale.")
+EPOCHS = flags.DEFINE_integer("epochs", 5, "Timed epochs of each size in scale.", lower_bound=1)
+
+
+def main(argv: list[str]) -> None:
+  what = argv[1] if len(argv) == 2 and WHAT.value is None else WHAT.value
+  if what not in MEASUREMENTS or (len(argv) > 1 and WHAT.value):
+    sys.exit(f"error: say what to measure, one of {', '.join(MEASUREMENTS)}: launch/benchmark.py ss_gcn")
+  try:
+    MEASUREMENTS[what]()
+  except (ValueError, OSError, ImportError, RuntimeError) as error:
+    sys.exit(f"error: {error}")
+
+
+# Imported when chosen: a process started by `scale` inherits the peak memory of this one.
+def _ss_gcn():
+  from benchmarks import compare
+
+  compare.main(graph=GRAPH.value, seeds=SEEDS.value, repeats=REPEATS.value, seconds=_seconds(5))
+
+
+def _loop():
+  from benchmarks import loop
+
+  loop.main(seconds=_seconds(60), repeats=REPEATS.value if flags.FLAGS["repeats"].present else 3)
+
+
+def _scale():
+  from benchmarks import scale
+
+  scale.main(sizes=[int(size) for size in SIZES.value], epochs=EPOCHS.value)
+
+
+def _import():
+  from benchmarks import start
+
+  start.main(repeats=REPEATS.value)
+
+
+def _seconds(default: float) -> float:
+  return default if SECONDS.value is None else SECONDS.value
+
+
+MEASUREMENTS = {"ss_gcn": _ss_gcn, "loop": _loop, "scale": _scale, "import": _import}
+
+if __name__ == "__main__":
+  app.run(main)

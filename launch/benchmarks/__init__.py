@@ -1,0 +1,1 @@
+"""The measurements behind launch/benchmark.py, one file each."""
