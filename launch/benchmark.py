@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 WHAT = flags.DEFINE_enum("what", None, ["ss_gcn", "loop", "scale", "import"], "Also the first argument.")
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
@@ -28,6 +28,7 @@ def main(argv: list[str]) -> None:
   what = argv[1] if len(argv) == 2 and WHAT.value is None else WHAT.value
   if what not in MEASUREMENTS or (len(argv) > 1 and WHAT.value):
     sys.exit(f"error: say what to measure, one of {', '.join(MEASUREMENTS)}: launch/benchmark.py ss_gcn")
+  logging.set_verbosity(logging.WARNING)  # absl's app turns on INFO, which the loop's libraries use a lot
   try:
     MEASUREMENTS[what]()
   except (ValueError, OSError, ImportError, RuntimeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,15 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from vita_jax import papers, train
+from vita_jax.train.config import check_config
 from vita_jax.train.finish import load_state, read_config
 from vita_jax.train.mesh import use_cpu_devices
+from vita_jax.train.summary import format_metric
 
 CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Split the CPU into this many devices.")
 
 # What a user can mend: shown as one line. Anything else is a bug and keeps its traceback.
-MENDABLE = (train.RunError, ValueError, OSError, ImportError, AttributeError, KeyError, flags.Error)
+MENDABLE = (train.RunError, ValueError, OSError, ImportError, flags.Error)
 
 
 def define_workdir() -> flags.FlagHolder:
@@ -28,17 +31,22 @@ def define_workdir() -> flags.FlagHolder:
 
 def define_config() -> Any:
   """The flag --config=FILE[:ARGUMENT] and its overrides --config.NAME=VALUE."""
-  return config_flags.DEFINE_config_file("config", None, "Config file, e.g. configs/ss_gcn/citeseer.py:partition.")
+  text = "Config file, e.g. configs/ss_gcn/citeseer.py:partition."
+  holder = config_flags.DEFINE_config_file("config", None, text)
+  # A file that cannot be read raises at its first use: let that be while the flags are parsed.
+  flags.register_validator("config", lambda config: config is None or hasattr(config, "keys"))
+  return holder
 
 
 def run(main: Callable[[], None]) -> None:
   """Parses the flags and calls `main`; a user's error ends as one line on stderr and exit code 1.
 
-  VITA_DEBUG=1 shows the traceback instead. Interrupted runs exit with 143 (SIGTERM) or 130 (Ctrl-C).
+  Flags that cannot be used exit with 2, interrupted runs with 143 (SIGTERM) or 130 (Ctrl-C).
+  VITA_DEBUG=1 shows the traceback of an error instead.
   """
 
   def parse(argv):
-    return guarded(lambda: flags.FLAGS(argv), exit_code=2)
+    return guarded(lambda: _parse(argv), exit_code=2)
 
   def start(argv):
     if len(argv) > 1:
@@ -55,23 +63,59 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
     return action()
   except train.Interrupted as error:
     _fail(str(error), error.exit_code)
+  except KeyboardInterrupt:
+    _fail("interrupted: the same command goes on from what was saved", 130)
   except MENDABLE as error:
     if os.environ.get("VITA_DEBUG"):
       raise
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    _fail(" ".join(text.split()) or type(error).__name__, exit_code)
+    _fail(" ".join(str(error).split()) or type(error).__name__, exit_code)
+
+
+def _parse(argv: list[str]) -> list[str]:
+  """Parses the flags; errors of absl and ml_collections, some with a traceback inside, become one line."""
+  try:
+    return flags.FLAGS(argv)
+  except (KeyError, AttributeError) as error:  # an override of a key that the config does not have
+    inner = error.args[0] if isinstance(error.args[0], KeyError) else error
+    name, _, near = str(inner.args[0]).partition("\n")
+    if not name.startswith("'"):  # a fault inside the config file
+      raise
+    remedy = near or "Its keys are in the config file and in vita_jax/train/config.py"
+    raise ValueError(f"the config has no key {name}. {remedy}") from error
+  except (flags.Error, OSError) as error:
+    text = str(error)
+    if missing := re.search(r"Attempted \[Relative path\]:\s+(\S+)", text):
+      raise FileNotFoundError(f"cannot read {missing[1]}: config files are configs/<paper>/*.py") from error
+    if unset := re.search(r"Flag (--\w+) must have a value other than None", text):
+      raise ValueError(f"{unset[1]} is missing: give {unset[1]}=VALUE (--help lists all flags)") from error
+    if "Traceback" in text:  # of get_config: only what it says is the user's concern
+      raise ValueError(text.strip().splitlines()[-1].partition(": ")[2]) from error
+    raise
 
 
 def _fail(text: str, exit_code: int) -> None:
   print(f"error: {text}" if exit_code < 128 else text, file=sys.stderr, flush=True)
   sys.stdout.flush()
-  raise SystemExit(exit_code)
+  os._exit(exit_code)  # at once: after a failed write, orbax's threads print tracebacks on their way out
+
+
+def _hush() -> None:
+  """Leaves an error of orbax to the one line that it ends as: not its log, nor what its threads print."""
+  logging.set_verbosity(logging.FATAL)
+
+  def hook(kind, error, trace):
+    # After a failed write orbax closes its event loop under tensorstore, whose threads then say so.
+    if str(error) != "Event loop is closed":
+      sys.__excepthook__(kind, error, trace)
+
+  sys.excepthook = hook
 
 
 def _start_jax() -> None:
   import jax
 
-  logging.set_verbosity(logging.WARNING)  # absl's app turns on INFO, and orbax tells a lot
+  if not os.environ.get("VITA_DEBUG"):
+    _hush()
   if CPU_DEVICES.value:
     use_cpu_devices(CPU_DEVICES.value)
   folder = os.environ.get("VITA_CACHE_DIR") or Path.home() / ".cache" / "vita_jax"
@@ -81,6 +125,7 @@ def _start_jax() -> None:
 
 def build(config: Any) -> train.Experiment:
   """The experiment of a config, replicated when `config.seeds` asks for several."""
+  check_config(config)
   experiment = papers.build(config)
   return train.replicate(experiment, config.seeds, config.replicate) if config.seeds > 1 else experiment
 
@@ -89,7 +134,8 @@ def finished_run(workdir: str) -> tuple[train.Experiment, Any, Any, Any]:
   """(experiment, config, state, programs) of the run in a workdir, from its newest good checkpoint."""
   config = read_config(Path(workdir))
   experiment = build(config)
-  state, programs = load_state(experiment, config, Path(workdir), warn=lambda text: print(text, file=sys.stderr))
+  warn = lambda text: print(text, file=sys.stderr)  # noqa: E731
+  state, programs = load_state(experiment, config, Path(workdir), warn=warn)
   return experiment, config, state, programs
 
 
@@ -102,9 +148,20 @@ def exported(workdir: str, seed: int | None) -> tuple[train.Exported, int]:
   experiment, config, state, _ = finished_run(workdir)
   seed = config.seed if seed is None else seed
   if not 0 <= seed - config.seed < config.seeds:
-    raise ValueError(f"--seed={seed} is not in this run: it has {config.seed} to {config.seed + config.seeds - 1}")
+    last = config.seed + config.seeds - 1
+    raise ValueError(f"--seed={seed} is not in this run: it has {config.seed} to {last}")
   single = papers.build(config)
   if single.export is None:
     raise ValueError(f"the experiment in {workdir} has no program to export, only weights (export/)")
   one = train.replica(state, seed - config.seed) if experiment.replicas else state
   return single.export(one), seed
+
+
+def print_summary(summary: dict[str, Any], workdir: str) -> None:
+  """The final numbers as a small table, and where they were written."""
+  seeds, seconds = len(summary["seeds"]), summary["seconds"]
+  print(f"complete: {summary['experiment']}, {seeds} seed(s), {seconds:.1f} s of training")
+  width = max(map(len, summary["metrics"]), default=0)
+  for name, entry in summary["metrics"].items():
+    print(f"  {name:<{width}}  {format_metric(entry, percent=name.endswith('accuracy'))}")
+  print(f"written: {workdir}/summary.json, metrics.jsonl, figures/, export/, checkpoints/, tensorboard/")

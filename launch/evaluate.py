@@ -6,16 +6,17 @@ Fails when they differ from summary.json by more than `--tolerance` (relative).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import cli
 from absl import flags
-from train import print_summary
 
 from vita_jax import train
 from vita_jax.train.finish import final_report, read_summary
 from vita_jax.train.summary import summarize
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+WORKDIR = cli.define_workdir()
 TOLERANCE = flags.DEFINE_float("tolerance", 1e-6, "Relative difference that still counts as equal.")
 
 
@@ -25,25 +26,31 @@ def main() -> None:
     raise train.RunError(f"{WORKDIR.value} has no summary.json: finish the run with launch/train.py first")
   experiment, _, state, programs = cli.finished_run(WORKDIR.value)
   metrics = {k: summarize(v) for k, v in final_report(experiment, programs, state).metrics.items()}
-  print_summary({**summary, "metrics": metrics}, WORKDIR.value)
-  pairs = [
-    (name, seed, new, old)
-    for name, entry in summary["metrics"].items()
-    for seed, new, old in zip(summary["seeds"], metrics[name]["values"], entry["values"], strict=True)
-  ]
-  wrong = [p for p in pairs if not _equal(p[2], p[3])]
+  cli.print_summary({**summary, "metrics": metrics}, WORKDIR.value)
+  new, old = dict(_numbers(metrics)), dict(_numbers(summary["metrics"]))
+  wrong = [name for name in sorted(new | old) if not _equal(new.get(name, "none"), old.get(name, "none"))]
   if wrong:
-    name, seed, new, old = wrong[0]
     raise train.RunError(
-      f"{len(wrong)} of {len(pairs)} numbers differ from summary.json, e.g. {name} of seed {seed}:"
-      f" {new} now, {old} there; delete summary.json and run launch/train.py again to rewrite it"
+      f"{len(wrong)} of {len(new | old)} numbers differ from summary.json, e.g. {wrong[0]}:"
+      f" {new.get(wrong[0], 'none')} now, {old.get(wrong[0], 'none')} there; delete summary.json and run"
+      " launch/train.py again to rewrite it"
     )
-  print(f"equal to summary.json: {len(pairs)} numbers")
+  print(f"equal to summary.json: {len(new)} numbers")
 
 
-def _equal(one: float | None, other: float | None) -> bool:
-  if one is None or other is None:
-    return one is other
+def _numbers(metrics: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+  """("test_accuracy mean", 0.7), ... ("test_accuracy values[0]", 0.71), ..."""
+  for name, entry in metrics.items():
+    for key, value in entry.items():
+      if isinstance(value, list):
+        yield from ((f"{name} {key}[{i}]", number) for i, number in enumerate(value))
+      else:
+        yield f"{name} {key}", value
+
+
+def _equal(one: Any, other: Any) -> bool:
+  if not (isinstance(one, int | float) and isinstance(other, int | float)):
+    return one == other
   return math.isclose(one, other, rel_tol=TOLERANCE.value, abs_tol=TOLERANCE.value * 1e-3)
 
 

@@ -32,7 +32,8 @@ def main() -> None:
   write_json(folder / "card.json", {"seed": seed, **exported.card})
   size = write_program(folder / "program.jax", exported, platforms=PLATFORMS.value)
   (folder / "README.md").write_text(README.format(inputs=", ".join(exported.inputs)))
-  print(f"{folder}: params.safetensors, program.jax ({size / 1e3:.0f} kB; {', '.join(PLATFORMS.value)}), card.json, README.md")
+  platforms = ", ".join(PLATFORMS.value)
+  print(f"{folder}: params.safetensors, program.jax ({size / 1e3:.0f} kB; {platforms}), card.json, README.md")
 
 
 README = """\

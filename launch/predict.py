@@ -1,4 +1,7 @@
-"""Labels and probabilities for a user's own data: python launch/predict.py --workdir=DIR --data=my.npz --out=P.npz"""
+"""Labels and probabilities for a user's own data.
+
+  python launch/predict.py --workdir=DIR --data=my.npz --out=P.npz
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 from absl import flags
 
 WORKDIR = cli.define_workdir()
-DATA = flags.DEFINE_string("data", None, "File to predict, in the format of the paper's README.", required=True)
+DATA = flags.DEFINE_string("data", None, "File to predict, see the paper's README.", required=True)
 OUT = flags.DEFINE_string("out", None, "The npz file to write.", required=True)
 SEED = flags.DEFINE_integer("seed", None, "Seed whose weights are used; default: the run's first.")
 

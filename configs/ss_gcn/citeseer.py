@@ -1,6 +1,6 @@
 """SS-GCN on Citeseer, 120 labelled nodes, public split.
 
-  python launch/train.py --config=configs/ss_gcn/citeseer.py:partition --config.seeds=10 --workdir=runs/citeseer
+  python launch/train.py --config=configs/ss_gcn/citeseer.py:partition --config.seeds=10 --workdir=runs/par
 
 The argument is the self-supervised task: none | cluster | partition | completion | random_labels.
 Hardware and time: 2 CPU cores, TIME_CITESEER for 10 seeds. Expect test accuracy 70.9 ± 0.7 % (none).

@@ -52,7 +52,8 @@ def get_suite():
       best = f"{base}, best validation"
       long = {"protocol": "best_validation", "epochs": 500}
       rows.append(_row(best, data, "none", seeds, base, **long))
-      rows.append(_row(f"{base} + completion, best validation", data, "completion", seeds, best, others[2], **long))
+      label = f"{base} + completion, best validation"
+      rows.append(_row(label, data, "completion", seeds, best, others[2], **long))
   pubmed = "PubMed GCN"
   mechanisms = {"pretrain": (79.19, 0.21), "self_training": None}
   for mechanism, paper in mechanisms.items():

@@ -25,8 +25,8 @@ def main(*, sizes: Sequence[int], epochs: int) -> None:
       edges, more = one["edges"], one["peak"] - one["baseline"]
       times = [f"{one['build']:.2f}", f"{one['epoch'] * 1e3:.1f}", f"{one['epoch'] / edges * 1e6:.4f}"]
       rows.append([f"{n:,}", f"{edges:,}", *times, f"{one['peak'] / 2**30:.2f}", f"{more / edges:.0f}"])
-  title = f"generated graphs, {N_NEIGHBOURS} neighbours a node, {N_FEATURES} features; median of {epochs} epochs"
-  print_table(title, rows)
+  what = f"{N_NEIGHBOURS} neighbours a node, {N_FEATURES} dense features"
+  print_table(f"generated graphs, {what}; median of {epochs} epochs", rows)
   print("  build: reads, checks and prepares the user's npz. bytes/edge: peak beyond that of the imports.")
 
 

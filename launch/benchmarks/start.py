@@ -52,8 +52,9 @@ def _first_step(folder: Path) -> float:
   """Seconds until `train.py` has written its first row; caches are in `folder`, the workdir is new."""
   with tempfile.TemporaryDirectory(dir=folder) as workdir:
     rows = Path(workdir) / "metrics.jsonl"
-    command = [sys.executable, str(LAUNCH / "train.py"), f"--workdir={workdir}", "--config.log_every=1"]
-    command.append(f"--config={LAUNCH.parent / 'configs/ss_gcn/citeseer.py'}")
+    config = f"--config={LAUNCH.parent / 'configs/ss_gcn/citeseer.py'}"
+    script = str(LAUNCH / "train.py")
+    command = [sys.executable, script, config, "--config.log_every=1", f"--workdir={workdir}"]
     start = time.perf_counter()
     process = subprocess.Popen(
       command,
@@ -65,7 +66,7 @@ def _first_step(folder: Path) -> float:
     try:
       while not (rows.exists() and rows.stat().st_size):
         if process.poll() is not None:
-          raise RuntimeError(process.stderr.read().strip().splitlines()[-1])
+          raise RuntimeError(f"launch/train.py failed: {process.stderr.read().strip()}")
         time.sleep(0.005)
       return time.perf_counter() - start
     finally:

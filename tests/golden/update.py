@@ -1,4 +1,4 @@
-"""The resolved configs as text: `python tests/golden/update.py` rewrites them; the diff shows what changed."""
+"""The resolved configs as text: `python tests/golden/update.py` rewrites them; a diff shows what changed."""
 
 import importlib.util
 import json
@@ -15,7 +15,8 @@ def resolved(path, argument):
   spec = importlib.util.spec_from_file_location("config", ROOT / path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  return json.dumps(json.loads(module.get_config(argument).to_json_best_effort()), indent=1, sort_keys=True) + "\n"
+  config = json.loads(module.get_config(argument).to_json_best_effort())
+  return json.dumps(config, indent=1, sort_keys=True) + "\n"
 
 
 def golden_file(path, argument):

@@ -118,7 +118,8 @@ def test_a_longer_run_traces_no_more_often(name, tmp_path):
     def counting(step, traces=traces):
       return lambda *args: (traces.append(0), step(*args))[1]
 
-    stages = tuple(s._replace(steps=4 * calls, step=counting(s.step), done=train.never) for s in experiment.stages)
+    changes = {"steps": 4 * calls, "done": train.never}
+    stages = tuple(s._replace(step=counting(s.step), **changes) for s in experiment.stages)
     train.run(experiment._replace(stages=stages), config, tmp_path / str(calls), quiet=True)
     counts.append(len(traces))
   assert counts[0] == counts[1] > 0
@@ -192,5 +193,6 @@ def test_two_devices_compute_what_one_does(tmp_path):
     numbers.append(json.loads(out.read_text()))
   assert numbers[0].keys() == numbers[1].keys() == ROWS.keys()
   for name, row in ROWS.items():
+    close = {"rtol": row.tolerance, "atol": row.tolerance, "err_msg": name}
     for metric, values in numbers[0][name].items():
-      np.testing.assert_allclose(numbers[1][name][metric], values, rtol=row.tolerance, atol=row.tolerance, err_msg=name)
+      np.testing.assert_allclose(numbers[1][name][metric], values, **close)

@@ -9,14 +9,13 @@ import scipy.sparse as sp
 from vita_jax.nn import sparse
 
 
-@pytest.fixture(params=(1, 5, 8, 21))
+@pytest.fixture(params=(5, 8))
 def case(request):
   """A 30 x 17 matrix with empty rows and columns, and an h of varying width."""
   rng = np.random.default_rng(0)
-  matrix = sp.random(30, 17, density=0.2, random_state=1, format="csr", dtype=np.float32)
+  matrix = sp.random(30, 17, density=0.2, random_state=1, dtype=np.float32).toarray()
   matrix[3], matrix[:, 5] = 0, 0
-  matrix.eliminate_zeros()
-  return matrix, rng.normal(size=(17, request.param)).astype(np.float32)
+  return sp.csr_matrix(matrix), rng.normal(size=(17, request.param)).astype(np.float32)
 
 
 def test_equals_scipy(case):

@@ -114,7 +114,7 @@ def _check_edges(edges, loops, n_nodes):
 
 def n_nodes(graph: jraph.GraphsTuple) -> int:
   """The static number of nodes, padding included."""
-  return graph.nodes["first_edge"].shape[0]
+  return jax.tree.leaves(graph.nodes)[0].shape[0]
 
 
 def propagate(graph: jraph.GraphsTuple, h: jax.Array, weight: jax.Array) -> jax.Array:
@@ -127,6 +127,10 @@ def propagate(graph: jraph.GraphsTuple, h: jax.Array, weight: jax.Array) -> jax.
 
   Returns: [N, d] in h's dtype.
   """
+  if "first_edge" not in graph.nodes:  # a graph made inside a trace, e.g. of an exported program
+    messages = weight[:, None] * h[graph.senders]
+    summed = jax.ops.segment_sum(messages, graph.receivers, h.shape[0], indices_are_sorted=True)
+    return summed.astype(h.dtype)
   starts = jnp.append(graph.nodes["first_edge"], jnp.int32(graph.senders.shape[0]))
   return _propagate(
     graph.senders, graph.receivers, starts, graph.edges["reverse"], weight, h)

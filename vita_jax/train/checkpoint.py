@@ -39,6 +39,12 @@ def open_manager(workdir: Path, *, keep: int) -> ocp.CheckpointManager:
   return ocp.CheckpointManager(Path(workdir).resolve() / "checkpoints", options=options)
 
 
+def open_reader(workdir: Path) -> ocp.CheckpointManager:
+  """Opens `workdir/checkpoints` for reading only: a run that is still going on there is not disturbed."""
+  options = ocp.CheckpointManagerOptions(create=False, cleanup_tmp_directories=False)
+  return ocp.CheckpointManager(Path(workdir).resolve() / "checkpoints", options=options)
+
+
 def flatten(tree: Any) -> dict[str, Any]:
   """'/'-joined path -> leaf. Zero-size leaves are left out: orbax refuses them, and shapes recall them."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
@@ -89,7 +95,10 @@ def save(
     progress=ocp.args.JsonSave(facts),
   )
   if not _writing(manager, lambda: manager.save(progress.step, args=items)):
-    raise RunError(f"orbax refused to save step {progress.step} in {manager.directory}: is another run there?")
+    raise RunError(
+      f"orbax refused to save step {progress.step} in {manager.directory}: later steps are there already;"
+      " start over in another --workdir"
+    )
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
@@ -105,12 +114,17 @@ def _writing(manager: ocp.CheckpointManager, action: Callable[[], Any]) -> Any:
   try:
     return action()
   except Exception as error:  # tensorstore and orbax raise many types for a disk that cannot be written
-    cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
     good = good_steps(manager.directory)
     raise RunError(
-      f"could not write a checkpoint to {manager.directory}: {cause}. The last good checkpoint is"
+      f"could not write a checkpoint to {manager.directory}: {_cause(error)}. The last good checkpoint is"
       f" {f'step {good[-1]}' if good else 'none'}; free some space and run the same command to resume"
     ) from error
+
+
+def _cause(error: Exception) -> str:
+  """The end of the first line of an error: tensorstore puts the cause behind paths of any length."""
+  lines = str(error).strip().splitlines()
+  return lines[0][-160:].rpartition(": ")[2] if lines else type(error).__name__
 
 
 def good_steps(directory: Any) -> list[int]:
@@ -123,7 +137,7 @@ def restore(
 ) -> tuple[Any, Progress] | None:
   """The newest good checkpoint as `(state, progress)`; None where there is none at all.
 
-  Damaged ones are named through `warn` and moved to `workdir/damaged/`.
+  Damaged ones are named through `warn` and stay where they are (see `set_aside`).
 
   Args:
     manager: from `open_manager`.
@@ -144,16 +158,13 @@ def restore(
     except RunError:
       raise
     except Exception as error:  # whatever a damaged file makes orbax raise
-      cause = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-      _set_aside(manager, step)
-      warn(f"checkpoint {step} is damaged ({cause}); it was moved to damaged/{step}")
+      warn(f"checkpoint {step} in {manager.directory} is damaged ({_cause(error)}): trying the one before")
       continue
-    manager.reload()
     return state, progress
   if steps:
     raise RunError(
-      f"none of the {len(steps)} checkpoint(s) in {manager.directory} can be read (they are kept in"
-      " damaged/); start over in another --workdir"
+      f"none of the {len(steps)} checkpoint(s) in {manager.directory} can be read: start over in another"
+      " --workdir"
     )
   return None
 
@@ -177,10 +188,13 @@ def _restore_state(manager, step: int, target: Any, digests: dict[str, str]) -> 
   return jax.tree.unflatten(structure, leaves)
 
 
-def _set_aside(manager: ocp.CheckpointManager, step: int) -> None:
-  target = Path(str(manager.directory)).parent / "damaged" / str(step)
-  target.parent.mkdir(exist_ok=True)
-  shutil.rmtree(target, ignore_errors=True)
-  shutil.move(Path(str(manager.directory)) / str(step), target)
-
-
+def set_aside(manager: ocp.CheckpointManager, *, after: int) -> None:
+  """Moves the checkpoints later than step `after`, which `restore` found damaged, to `workdir/damaged/`."""
+  folder = Path(str(manager.directory)).parent / "damaged"
+  damaged = [step for step in good_steps(manager.directory) if step > after]
+  for step in damaged:
+    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder / str(step), ignore_errors=True)
+    shutil.move(Path(str(manager.directory)) / str(step), folder / str(step))
+  if damaged:
+    manager.reload()

@@ -13,6 +13,19 @@ import ml_collections
 
 # Where and how often a run computes, logs and saves does not change what it computes.
 NOT_HASHED = ("mesh", "steps_per_call", "save_seconds", "keep_checkpoints", "cache_dir")
+CHOICES = {
+  "replicate": ("vmap", "map"),
+  "dtype": ("float32", "bfloat16"),
+  "on_nonfinite": ("stop", "skip"),
+}
+AT_LEAST = {
+  "seed": 0,
+  "seeds": 1,
+  "log_every": 0,
+  "steps_per_call": 0,
+  "save_seconds": 0,
+  "keep_checkpoints": 1,
+}
 PACKAGES = ("vita_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -42,6 +55,22 @@ def base_config() -> ml_collections.ConfigDict:
       "keep_checkpoints": 3,
     }
   )
+
+
+def check_config(config: ml_collections.ConfigDict) -> None:
+  """Checks the fields of `base_config`.
+
+  Raises:
+    ValueError: a value that a field cannot have.
+  """
+  for name, options in CHOICES.items():
+    if config[name] not in options:
+      raise ValueError(f"config.{name} is '{config[name]}': choose one of {', '.join(options)}")
+  for name, least in AT_LEAST.items():
+    if config[name] < least:
+      raise ValueError(f"config.{name} is {config[name]}: it has to be at least {least}")
+  if config.seed + config.seeds > 2**32:
+    raise ValueError(f"config.seed is {config.seed}: seeds have to be below 2**32")
 
 
 def as_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Eval(NamedTuple):
 
 
 class Report(NamedTuple):
-  """Final numbers of one seed, and figures to write: name -> matplotlib Figure, or a function that draws it."""
+  """Final numbers of one seed, and figures: name -> matplotlib Figure, or a function that draws one."""
 
   metrics: Mapping[str, Any]
   figures: Mapping[str, Any] = {}

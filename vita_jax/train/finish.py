@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 
 from vita_jax.train import checkpoint
-from vita_jax.train.config import as_dict, config_hash, versions
+from vita_jax.train.config import base_config, config_hash, versions
 from vita_jax.train.errors import RunError
 from vita_jax.train.experiment import Experiment, Report, State
 from vita_jax.train.figures import write_figures
@@ -78,20 +78,25 @@ def read_summary(workdir: Path) -> dict[str, Any] | None:
     return None
   try:
     return json.loads(path.read_text())
-  except json.JSONDecodeError as error:
-    raise RunError(f"{path} is damaged ({error}): delete it and run the same command again") from error
+  except ValueError as error:
+    raise RunError(f"{path} is damaged ({error}): delete it and run launch/train.py again") from error
 
 
 def read_config(workdir: Path) -> ml_collections.ConfigDict:
   """The resolved config of the run in a workdir.
 
   Raises:
-    RunError: there is none.
+    RunError: there is none, or its file is damaged.
   """
   path = Path(workdir) / "config.json"
   if not path.exists():
     raise RunError(f"{workdir} holds no run (no config.json): give the --workdir of launch/train.py")
-  return ml_collections.ConfigDict(json.loads(path.read_text())["config"])
+  try:
+    return ml_collections.ConfigDict(json.loads(path.read_text())["config"])
+  except (ValueError, KeyError, TypeError) as error:
+    raise RunError(
+      f"{path} is damaged ({error}): delete it and run launch/train.py with the config it was made from"
+    ) from error
 
 
 def load_state(
@@ -106,9 +111,10 @@ def load_state(
   Raises:
     RunError: no checkpoint, or none that can be read.
   """
-  programs = make_programs(experiment, make_mesh(config.mesh), on_nonfinite=config.on_nonfinite)
-  with checkpoint.open_manager(Path(workdir), keep=as_dict(config)["keep_checkpoints"]) as manager:
-    found = checkpoint.restore(manager, programs.abstract, warn=warn)
-  if found is None:
+  # Whatever devices the run had: its numbers do not depend on them.
+  programs = make_programs(experiment, make_mesh(base_config().mesh), on_nonfinite=config.on_nonfinite)
+  if not checkpoint.good_steps(Path(workdir) / "checkpoints"):
     raise RunError(f"{workdir} has no checkpoint: run launch/train.py --workdir={workdir} first")
-  return found[0], programs
+  with checkpoint.open_reader(Path(workdir)) as manager:
+    state, _ = checkpoint.restore(manager, programs.abstract, warn=warn)
+  return state, programs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import signal
 import threading
 import time
@@ -20,10 +19,10 @@ from vita_jax.data.resident import check
 from vita_jax.train import checkpoint, metrics, writers
 from vita_jax.train.batches import stage_data
 from vita_jax.train.checkpoint import Progress
-from vita_jax.train.config import as_dict, config_difference, config_hash, versions
+from vita_jax.train.config import as_dict, check_config, config_difference, config_hash, versions
 from vita_jax.train.errors import Interrupted, RunError
 from vita_jax.train.experiment import Experiment, Stage, State
-from vita_jax.train.finish import read_summary, write_results
+from vita_jax.train.finish import read_config, read_summary, write_results
 from vita_jax.train.mesh import check_layout, make_mesh
 from vita_jax.train.pace import Pace, streamed_batches
 from vita_jax.train.programs import Programs, make_programs
@@ -62,9 +61,11 @@ def run(
     The content of summary.json.
 
   Raises:
+    ValueError: a config or a layout of devices that cannot be.
     RunError: another config's run is there, a non-finite loss, a disk that cannot be written, ...
     Interrupted: SIGTERM or Ctrl-C; the state was saved first.
   """
+  check_config(config)
   workdir, resolved = Path(workdir), as_dict(config)
   mesh = make_mesh(config.mesh)
   check_layout(mesh, experiment, config.replicate)
@@ -84,6 +85,7 @@ def run(
     found = checkpoint.restore(manager, programs.abstract, warn=display.line)
     if found:
       state, progress = found
+      checkpoint.set_aside(manager, after=progress.step)
       display.line(f"resuming {workdir} at step {progress.step}")
     else:
       state, progress = programs.init(seeds), Progress()
@@ -224,23 +226,24 @@ def _claim(workdir: Path, config: dict[str, Any]) -> Iterator[None]:
     workdir.mkdir(parents=True, exist_ok=True)
     lock = (workdir / ".lock").open("w")
   except OSError as error:
-    raise RunError(f"cannot write to --workdir={workdir}: {error.strerror}") from error
+    raise RunError(
+      f"cannot write to --workdir={workdir} ({error.strerror}): give a folder that you can write to"
+    ) from error
   with lock:
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
       raise RunError(f"another process is running in {workdir}: wait for it, or use another") from error
-    path = workdir / "config.json"
-    if path.exists():
-      found = json.loads(path.read_text())["config"]
-      if config_hash(found) != config_hash(config):
-        names = ", ".join(config_difference(found, config)[:4])
-        raise RunError(
-          f"{workdir} holds the run of another config (they differ in {names}): use another --workdir"
-        )
-    else:
+    found = read_config(workdir).to_dict() if (workdir / "config.json").exists() else None
+    started = checkpoint.good_steps(workdir / "checkpoints") or (workdir / "summary.json").exists()
+    if found is None or not started:  # nothing was saved yet: a config may still be mended
       facts = {"config": config, "config_hash": config_hash(config), "versions": versions()}
-      write_json(path, facts)
+      write_json(workdir / "config.json", facts)
+    elif config_hash(found) != config_hash(config):
+      names = ", ".join(config_difference(found, config)[:4])
+      raise RunError(
+        f"{workdir} holds the run of another config (they differ in {names}): use another --workdir"
+      )
     yield
 
 

@@ -21,7 +21,8 @@ def write_program(path: Path, exported: Exported, *, platforms: Sequence[str]) -
   """
   leaves, structure = jax.tree_util.tree_flatten_with_path(exported.params)
   names = [path_name(p) for p, _ in leaves]
-  flat = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, (_, leaf) in zip(names, leaves, strict=True)}
+  shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for _, leaf in leaves]
+  flat = dict(zip(names, shapes, strict=True))
 
   def program(params, inputs):
     tree = jax.tree.unflatten(structure, [params[name] for name in names])

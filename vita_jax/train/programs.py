@@ -230,7 +230,8 @@ def _strong(tree: Any) -> Any:
 
   def strong(x):
     x = jnp.asarray(x)
-    return x if jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended) else jax.lax.convert_element_type(x, x.dtype)
+    is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended)
+    return x if is_key else jax.lax.convert_element_type(x, x.dtype)
 
   return jax.tree.map(strong, tree)
 

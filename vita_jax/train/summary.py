@@ -48,9 +48,14 @@ def paired_interval(
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-  """Writes JSON so that a reader, or a kill, never sees half a file."""
+  """Writes JSON as `write_text` does."""
+  write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+  """Writes a file so that a reader, a kill or a full disk never leaves half of it."""
   partial = path.with_suffix(path.suffix + ".partial")
-  partial.write_text(json.dumps(content, indent=2) + "\n")
+  partial.write_text(text)
   os.replace(partial, path)
 
 

@@ -15,11 +15,11 @@ from vita_jax.train.mesh import path_name
 
 def save_params(path: Path, params: Any) -> None:
   """Writes a tree of arrays as safetensors, one tensor per leaf, named by its '/'-joined path."""
-  from safetensors.numpy import save_file
+  from safetensors.numpy import save
 
   leaves = jax.tree_util.tree_leaves_with_path(params)
-  tensors = {path_name(p): np.ascontiguousarray(jax.device_get(leaf)) for p, leaf in leaves}
-  save_file(tensors, str(path))
+  tensors = {path_name(p): np.asarray(jax.device_get(leaf), order="C") for p, leaf in leaves}
+  Path(path).write_bytes(save(tensors))  # unlike save_file, a full disk is an OSError here
 
 
 def load_params(path: Path) -> dict[str, np.ndarray]:

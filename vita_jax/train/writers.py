@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vita_jax.train.summary import write_text
+
 
 class Logs(NamedTuple):
   """`write(row)` appends to metrics.jsonl and TensorBoard; `close()` flushes both."""
@@ -24,7 +26,7 @@ def open_logs(workdir: Path, *, step: int) -> Logs:
 
   path = Path(workdir) / "metrics.jsonl"
   rows = [row for row in read_rows(path) if row["step"] <= step]
-  path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
   file = path.open("a", buffering=1)
   board = SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=step + 1)
 

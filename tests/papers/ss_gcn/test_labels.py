@@ -214,7 +214,8 @@ def test_cache_folder_from_the_environment(tmp_path, monkeypatch):
   [("partitoin", "partition"), ("clustering", "cluster"), ("random", "random_labels")],
 )
 def test_an_unknown_task_names_the_nearest(task, nearest, tmp_path):
-  with pytest.raises(ValueError, match=f"unknown self-supervised task '{task}': did you mean '{nearest}'") as error:
+  pattern = f"unknown self-supervised task '{task}': did you mean '{nearest}'"
+  with pytest.raises(ValueError, match=pattern) as error:
     make(task, tmp_path)
   assert "\n" not in str(error.value)
 

@@ -200,3 +200,26 @@ def test_vmap_over_seeds_gives_the_single_runs(blobs):
 def test_bad_per_class_is_named():
   with pytest.raises(ValueError, match="per_class=0 must be at least 1"):
     confident_candidates(jnp.ones((3, 2)), jnp.ones(3), per_class=0)
+
+
+def test_known_clusters_replace_k_means():
+  """Two parts, one labelled node each: a candidate is taken only where its part's class agrees."""
+  hidden = jnp.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
+  parts = jnp.array([0, 0, 1, 1, 1, 1])
+  labels, label_mask = jnp.array([0, 0, 0, 1, 0, 0]), jnp.array([1, 0, 0, 1, 0, 0], bool)
+  logits = jnp.array([[9.0, 0], [8, 0], [7, 0], [0, 9], [0, 8], [0, 7]])
+  new_labels, new_mask = enlarge(
+    labels,
+    label_mask,
+    logits,
+    hidden,
+    jax.random.key(0),
+    pool_mask=jnp.ones(6, bool),
+    per_class=3,
+    n_clusters=2,
+    n_classes=2,
+    assignment=parts,
+  )
+  # Node 2 is confident of class 0 but lies in part 1, whose centroid is nearest to class 1.
+  assert new_mask.tolist() == [True, True, False, True, True, True]
+  assert new_labels[jnp.array([1, 4, 5])].tolist() == [0, 1, 1]

@@ -7,8 +7,10 @@ node classification; multi-task learning does it better than pre-training or sel
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -23,6 +25,7 @@ from vita_jax.papers.ss_gcn.mechanisms import stages
 from vita_jax.papers.ss_gcn.model import HOSTS as MODELS
 from vita_jax.papers.ss_gcn.steps import Objective, test_step
 from vita_jax.train.experiment import Eval, Experiment, Report
+from vita_jax.train.mesh import path_name
 
 
 def build(config: Any) -> Experiment:
@@ -38,7 +41,7 @@ def build(config: Any) -> Experiment:
   choose("config.mechanism", config.mechanism, MECHANISMS)
   graph = read_graph(config)
   if not graph.val_mask.any():
-    raise ValueError(f"graph '{graph.name}' has an empty val_mask: the training protocol needs validation nodes")
+    raise ValueError(f"graph '{graph.name}' has an empty val_mask: the protocol needs validation nodes")
   task, settings = config.task, config.get("ss", {}).get(config.host, {"weight": None, "n_outputs": 0})
   clustering = config.get("clustering", {"n_clusters": 0, "align": "classes"})
   supervision = self_supervision(
@@ -67,8 +70,7 @@ def build(config: Any) -> Experiment:
     ss_view="no_self" if task == "completion" and not released else "full",
     first_epoch_dropout_only=released,
   )
-  # Weight decay enters the gradient before Adam, on all weights: torch's Adam(weight_decay=...).
-  tx = optax.chain(optax.add_decayed_weights(config.weight_decay), optax.adam(config.learning_rate))
+  tx = optimizer(config)
 
   def init_params(key):
     return model.init(key, batch["features"], batch["graph"], "full", None)["params"]
@@ -98,5 +100,16 @@ def build(config: Any) -> Experiment:
     params=params_of,
     evals=evals,
     report=report,
-    export=lambda state: exported(model, params_of(state), graph),
+    export=lambda state: exported(model, params_of(state), graph, normalization=config.normalization),
   )
+
+
+def optimizer(config: Any) -> optax.GradientTransformation:
+  """Adam whose weight decay enters the gradient before it, as torch's `Adam(weight_decay=...)`."""
+
+  def decays(params):
+    chosen = re.compile(config.weight_decay_on)
+    return jax.tree_util.tree_map_with_path(lambda path, _: bool(chosen.search(path_name(path))), params)
+
+  decay = optax.add_decayed_weights(config.weight_decay, mask=decays)
+  return optax.chain(decay, optax.adam(config.learning_rate))

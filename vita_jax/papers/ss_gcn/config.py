@@ -52,6 +52,8 @@ def default_config(
       "hidden": 16,
       "learning_rate": 0.01,
       "weight_decay": 5e-4,
+      "weight_decay_on": ".*",  # regex on the '/'-joined names of the weights that decay
+      "normalization": "row",  # of the features: "row" divides each by its sum | "none"
       # "sparse", "dense" (with the first propagation done beforehand), or "auto" by density
       "features": "auto",
       # drops the dropout of GIN and GAT after the first epoch and leaves their completion unmasked

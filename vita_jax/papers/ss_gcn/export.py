@@ -13,13 +13,15 @@ from vita_jax.data.graphs import Graph, load_unlabelled_npz
 from vita_jax.train.experiment import Exported
 
 
-def exported(model: Any, params: Any, graph: Graph) -> Exported:
+def exported(model: Any, params: Any, graph: Graph, *, normalization: str = "row") -> Exported:
   """The exported form of a trained network; `graph` is the one it was trained on."""
   n_features = graph.features.shape[1]
 
   def program(params, *, features, edges, self_loops):
-    normalized = features / jnp.where((total := features.sum(-1, keepdims=True)) == 0, 1.0, total)
-    outputs = model.apply({"params": params}, normalized, traced_graph(edges, self_loops), "full", None)
+    if normalization == "row":
+      total = features.sum(-1, keepdims=True)
+      features = jnp.where(total == 0, 0.0, features / jnp.where(total == 0, 1.0, total))
+    outputs = model.apply({"params": params}, features, traced_graph(edges, self_loops), "full", None)
     probabilities = jax.nn.softmax(outputs["target"], axis=-1)
     return {"labels": jnp.argmax(probabilities, axis=-1).astype(jnp.int32), "probabilities": probabilities}
 
@@ -46,7 +48,11 @@ def exported(model: Any, params: Any, graph: Graph) -> Exported:
         "self_loops": "1 where the raw adjacency has a self-loop, else 0",
       },
       "outputs": {"labels": "int32 [nodes]", "probabilities": f"float32 [nodes, {graph.n_classes}]"},
-      "trained on": {"graph": graph.name, "sha256": graph.sha256, "labelled nodes": int(graph.train_mask.sum())},
+      "trained on": {
+        "graph": graph.name,
+        "sha256": graph.sha256,
+        "labelled nodes": int(graph.train_mask.sum()),
+      },
     },
   )
 
@@ -68,7 +74,7 @@ def traced_graph(edges: jax.Array, self_loops: jax.Array) -> jraph.GraphsTuple:
   with_self = neighbours + 1.0 + self_loops
   entry = jnp.where(is_self > 0, 1.0 + self_loops[receivers], 1.0)
   return jraph.GraphsTuple(
-    nodes={},
+    nodes={"self_loops": self_loops},
     edges={
       "gcn": entry / jnp.sqrt(with_self[senders] * with_self[receivers]),
       "mean": (1.0 - is_self) / jnp.maximum(neighbours, 1.0)[receivers],

@@ -47,7 +47,8 @@ def full_batch(config: Any, graph: Graph, supervision: SelfSupervision | None) -
     "pool": ~(graph.train_mask | graph.val_mask),
   }
   graphs_tuple = undirected_graph(graph.edges, graph.self_loops, nodes)
-  normalized = row_normalize(graph.features)
+  by_row = choose("config.normalization", config.normalization, ("row", "none")) == "row"
+  normalized = row_normalize(graph.features) if by_row else graph.features
   if features_form(config, graph) == "sparse":
     features = sparse.from_scipy(normalized)
   elif config.host == "gcn":

@@ -125,7 +125,8 @@ class GAT(nn.Module):
   """Attention over incoming edges; layer 1: 8 heads x `hidden`, ELU; layer 2: one head, bare.
 
   Layer 1 drops attention coefficients and outputs; the SS head reads its dropped outputs (one hop).
-  View "no_self" leaves self edges out; a node without neighbours then gets zeros.
+  View "no_self" leaves out self edges and the receiver's own term of the attention logits; a node
+  without neighbours then gets zeros.
   """
 
   n_classes: int
@@ -173,9 +174,12 @@ HOSTS = {"gcn": GCN, "gin": GIN, "gat": GAT}
 def _attend(graph, z, vectors, view):
   """softmax over edges into i of leaky_relu_0.01(a^T [z_j; z_i]), z [N, H, d] -> [E', H]."""
   source, destination = jnp.einsum("nhd,khd->knh", z, vectors.astype(z.dtype))
+  if _is_no_self(view):
+    # z_i would come back in through the coefficients, so its term goes with the self edge.
+    logits = jax.nn.leaky_relu(source)[graph.senders]
+    return edge_softmax(graph, logits, mask=1 - graph.edges["self"])
   logits = jax.nn.leaky_relu(source[graph.senders] + destination[graph.receivers])
-  mask = 1 - graph.edges["self"] if _is_no_self(view) else None
-  return edge_softmax(graph, logits, mask=mask)
+  return edge_softmax(graph, logits)
 
 
 def _mix(graph, z, coefficients):

@@ -1,0 +1,98 @@
+"""The notebooks run from top to bottom with this interpreter, and are committed clean."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from vita_jax.papers.ss_gcn.config import default_config
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+
+COLABS = Path(__file__).parents[2] / "colabs"
+NOTEBOOKS = sorted(path.stem for path in COLABS.glob("*.ipynb"))
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch):
+  """The name of a kernel that is this very interpreter; Jupyter's and IPython's files stay in a folder."""
+  folder = tmp_path / "jupyter" / "kernels" / "this_python"
+  folder.mkdir(parents=True)
+  argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+  spec = {"argv": argv, "display_name": "this python", "language": "python"}
+  (folder / "kernel.json").write_text(json.dumps(spec))
+  monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+  for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
+    (tmp_path / name).mkdir()
+    monkeypatch.setenv(name, str(tmp_path / name))
+  return "this_python"
+
+
+def _run(name, kernel, folder, question):
+  """Executes a notebook in `folder`; returns its cells and what `question` evaluates to at the end."""
+  notebook = nbformat.read(COLABS / f"{name}.ipynb", as_version=4)
+  text = f"import json as _json, sys as _sys\nprint(_json.dumps([_sys.executable, {question}]))"
+  notebook.cells.append(nbformat.v4.new_code_cell(text))
+  client = nbclient.NotebookClient(
+    notebook, timeout=300, kernel_name=kernel, resources={"metadata": {"path": str(folder)}}
+  )
+  client.execute()
+  executable, answer = json.loads(notebook.cells[-1].outputs[-1].text)
+  assert executable == sys.executable
+  return notebook.cells, answer
+
+
+def _pictures(cells):
+  outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+  return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_quickstart(kernel, tmp_path):
+  pytest.importorskip("pymetis")
+  question = "[accuracy['values'], by_hand[0]['loss'], by_hand[-1]['loss'], len(rows)]"
+  cells, (values, first, last, n_rows) = _run("quickstart", kernel, tmp_path, question)
+  assert len(values) == 3 and min(values) > 0.6  # chance is 1/6
+  assert last < first - 0.05
+  assert n_rows >= 10
+  assert _pictures(cells) == 1
+  assert (tmp_path / "runs" / "quickstart" / "summary.json").exists()
+
+
+def test_ss_gcn(kernel, tmp_path):
+  pytest.importorskip("pymetis")
+  question = (
+    "[accuracy['none'], accuracy['partition'], [low, mean, high], own_accuracy, predicted_accuracy, reports]"
+  )
+  cells, (plain, parts, interval, own, predicted, reports) = _run("ss_gcn", kernel, tmp_path, question)
+  assert 0.69 < plain["mean"] < 0.73 and 0.69 < parts["mean"] < 0.73
+  assert interval == sorted(interval)
+  assert interval[1] == pytest.approx(100 * (parts["mean"] - plain["mean"]), abs=1e-9)
+  assert own > 0.65
+  assert predicted == pytest.approx(parts["values"][0], abs=2e-3)  # another order of sums may flip a tie
+  assert reports["cluster"]["left_out_accuracy"] > reports["cluster"]["majority_share"]
+  assert reports["partition"]["purity"] > reports["random_labels"]["purity"]
+  assert _pictures(cells) == 2
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_committed_clean(name):
+  notebook = json.loads((COLABS / f"{name}.ipynb").read_text())
+  nbformat.validate(notebook)
+  assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
+  assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+  for cell in notebook["cells"]:
+    assert cell["metadata"] == {}
+    assert cell["cell_type"] != "code" or (cell["outputs"] == [] and cell["execution_count"] is None)
+
+
+def test_settings_in_the_notebooks_are_those_of_the_config_file():
+  scope = {}
+  exec((COLABS.parent / "configs" / "ss_gcn" / "citeseer.py").read_text(), scope)
+  expected = scope["get_config"]("partition").to_dict()
+  found = default_config("citeseer", "partition", {"gcn": {"partition": (0.8, 14)}}).to_dict()
+  found["ss"] = {**expected["ss"], **found["ss"]}
+  assert found == expected
+  for name in NOTEBOOKS:
+    assert '{\\"gcn\\": {\\"partition\\": (0.8, 14)}}' in (COLABS / f"{name}.ipynb").read_text()

@@ -1,0 +1,1 @@
+"""Tests of the launch scripts, run as a user runs them."""

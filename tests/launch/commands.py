@@ -1,0 +1,77 @@
+"""The launch scripts as commands in processes of their own, on a graph that trains in a second."""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CUSTOM = "configs/ss_gcn/custom.py"
+
+
+def environment(**changes):
+  """The environment of a command; a change to None takes the variable out."""
+  path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+  changed = {**os.environ, "PYTHONPATH": path, **changes}
+  return {name: value for name, value in changed.items() if value is not None}
+
+
+def _command(script, flags):
+  return [sys.executable, f"launch/{script}.py", *map(str, flags)]
+
+
+def launch(script, *flags, env=None, before=None):
+  """Runs a script to its end and returns the CompletedProcess; `before` is called in the new process."""
+  return subprocess.run(
+    _command(script, flags), cwd=ROOT, env=environment(**(env or {})), capture_output=True, text=True,
+    preexec_fn=before, timeout=300,
+  )
+
+
+def start(script, *flags):
+  """Starts a script and returns the Popen."""
+  pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+  return subprocess.Popen(_command(script, flags), cwd=ROOT, env=environment(), text=True, **pipes)
+
+
+def training(graph, workdir, task="none", **overrides):
+  """The flags of launch/train.py for a user's graph; `epochs=3` stands for --config.epochs=3."""
+  named = {"data.path": graph, **{name.replace("__", "."): value for name, value in overrides.items()}}
+  settings = [f"--config.{name}={value}" for name, value in named.items()]
+  return [f"--config={CUSTOM}:{task}", f"--workdir={workdir}", *settings]
+
+
+def launch_all(calls):
+  """`{name: flags of launch/train.py}` -> {name: CompletedProcess}, as many at a time as there are cores."""
+  with ThreadPoolExecutor(os.cpu_count()) as pool:
+    return dict(zip(calls, pool.map(lambda flags: launch("train", *flags), calls.values()), strict=True))
+
+
+def succeeded(done):
+  """Asserts exit code 0 and returns stdout."""
+  assert done.returncode == 0, done.stderr[-3000:]
+  return done.stdout
+
+
+def refused(done, *words, code=1):
+  """Asserts that a command failed with one clear line that holds all `words`; returns the line."""
+  assert done.returncode == code, f"{done.returncode}: {done.stderr[-3000:]}"
+  assert "Traceback" not in done.stderr, done.stderr[-3000:]
+  line = done.stderr.strip().splitlines()[-1]
+  assert line.startswith("error: ") and len(line) < 600, line
+  assert all(word in line for word in words), line
+  return line
+
+
+def wait_for(condition, process, *, seconds=120.0):
+  """Polls until `condition()` is true of a process that is still running, and returns its value."""
+  end = time.monotonic() + seconds
+  while time.monotonic() < end:
+    if value := condition():
+      return value
+    assert process.poll() is None, f"the process ended early: {process.stderr.read()[-3000:]}"
+    time.sleep(0.01)
+  process.kill()
+  raise AssertionError(f"nothing happened for {seconds} s")

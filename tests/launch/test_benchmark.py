@@ -1,0 +1,47 @@
+"""launch/benchmark.py runs and prints its tables; how fast anything is, is not a matter for tests."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _benchmark(*arguments):
+  environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+  command = [sys.executable, str(ROOT / "launch" / "benchmark.py"), *arguments]
+  return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def test_scale_counts_edges_seconds_and_bytes():
+  done = _benchmark("scale", "--sizes=300,900", "--epochs=2")
+  assert done.returncode == 0, done.stderr
+  rows = [line.split() for line in done.stdout.splitlines() if re.match(r"\s+(300|900) ", line)]
+  assert [row[0] for row in rows] == ["300", "900"]
+  for nodes, edges, build, epoch, per_edge, peak, _ in rows:
+    n_edges = int(edges.replace(",", ""))
+    assert 9 * int(nodes) < n_edges <= 10 * int(nodes)  # duplicates and self-loops are cleaned
+    assert min(float(x) for x in (build, epoch, per_edge, peak)) > 0
+    assert float(epoch) * 1e3 / n_edges == pytest.approx(float(per_edge), rel=0.2, abs=1e-3)
+
+
+@pytest.mark.parametrize("arguments", [[], ["speed"], ["scale", "--what=loop"]])
+def test_what_to_measure_has_to_be_said(arguments):
+  done = _benchmark(*arguments)
+  assert done.returncode == 1
+  assert done.stderr.strip().startswith("error: say what to measure, one of ss_gcn, loop, scale, import")
+
+
+def test_comparison_names_the_missing_peer_or_prints_ratios():
+  done = _benchmark("ss_gcn", "--repeats=1", "--seconds=0.01", "--seeds=2")
+  if importlib.util.find_spec("torch_geometric"):
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"vita_jax, 2 seeds at once( +[\d.]+){2}( +[\d.]+ \([\d.]+\)){2}", done.stdout)
+  else:
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: torch\w* is missing, .*pip install 'vita_jax\[bench\]'", done.stderr.strip())

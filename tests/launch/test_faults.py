@@ -1,0 +1,223 @@
+"""Everything a user can get wrong: one line with cause and remedy, an exit code, nothing saved is lost."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from launch.commands import CUSTOM, launch, launch_all, refused, succeeded, training
+
+
+@pytest.fixture(scope="module")
+def finished(graph, tmp_path_factory):
+  """The workdir of a finished run."""
+  workdir = tmp_path_factory.mktemp("finished")
+  succeeded(launch("train", *training(graph, workdir, epochs=12)))
+  return workdir
+
+
+# What is typed -> what the line says: (flags after --workdir, words, exit code). GRAPH is a good file.
+TYPED = {
+  "unknown key": (["CUSTOM", "--config.epoch=3"], ["'epoch'", 'Did you mean "epochs"'], 2),
+  "key of another task": (["CUSTOM", "--config.ss.gcn.weight=1"], ["no key 'ss'", "keys are in"], 2),
+  "wrong type": (["CUSTOM", "--config.epochs=many"], ["--config.epochs=many", "int"], 2),
+  "unknown task": (["CUSTOM:partiton"], ["'partiton'", "did you mean 'partition'", "completion"], 2),
+  "unknown config file": (["--config=custum.py"], ["cannot read custum.py", "configs/<paper>"], 2),
+  "unknown flag": (["CUSTOM", "--confg=x"], ["'confg'", "Did you mean: config"], 2),
+  "stray word": (["CUSTOM", "partition"], ["'partition'", "flags start with --"], 2),
+  "no config": ([], ["--config=FILE"], 1),
+  "unknown host": (["GRAPH", "--config.host=gan"], ["'gan'", "did you mean 'gin'", "gat"], 1),
+  "unknown mechanism": (["GRAPH", "--config.mechanism=pretrane"], ["did you mean 'pretrain'"], 1),
+  "unknown dtype": (["GRAPH", "--config.dtype=float16"], ["config.dtype is 'float16'", "bfloat16"], 1),
+  "no seeds": (["GRAPH", "--config.seeds=0"], ["config.seeds is 0", "at least 1"], 1),
+  "too few devices": (["GRAPH", "--config.mesh.seed=2"], ["1 device(s)", "--cpu_devices"], 1),
+  "no data file": (["CUSTOM", "--config.data.path=/no/such.npz"], ["/no/such.npz", "check the path"], 1),
+}
+
+
+@pytest.fixture(scope="module")
+def typed(graph, tmp_path_factory):
+  """fault -> (CompletedProcess, workdir) of all of `TYPED`."""
+  folder = tmp_path_factory.mktemp("typed")
+  good = f"--config={CUSTOM} --config.data.path={graph}"
+  calls = {}
+  for fault, (flags, *_) in TYPED.items():
+    text = " ".join(flags).replace("GRAPH", good).replace("CUSTOM", f"--config={CUSTOM}")
+    calls[fault] = [f"--workdir={folder / fault}", *text.split()]
+  return {fault: (done, folder / fault) for fault, done in launch_all(calls).items()}
+
+
+@pytest.mark.parametrize("fault", TYPED)
+def test_what_is_typed_wrong_is_named_with_what_is_right(fault, typed):
+  _, words, code = TYPED[fault]
+  done, workdir = typed[fault]
+  refused(done, *words, code=code)
+  assert not (workdir / "checkpoints").exists()
+
+
+def test_a_missing_workdir_flag_is_named():
+  refused(launch("train", f"--config={CUSTOM}"), "--workdir is missing", "give --workdir", code=2)
+
+
+def test_cora_without_its_file_names_the_ways_to_get_it(tmp_path):
+  nothing = {"VITA_DATA_DIR": None, "TFDS_DATA_DIR": str(tmp_path)}
+  flags = ["--config=configs/ss_gcn/cora.py", f"--workdir={tmp_path / 'W'}"]
+  ways = ("planetoid/cora", "$VITA_DATA_DIR", "prepare_data.py", "$TFDS_DATA_DIR")
+  refused(launch("train", *flags, env=nothing), *ways)
+
+
+def test_a_data_file_that_is_not_the_recorded_one_is_refused(tmp_path):
+  (tmp_path / "planetoid").mkdir()
+  np.savez(tmp_path / "planetoid" / "pubmed.npz", edges=np.zeros((1, 2), int))
+  flags = ["--config=configs/ss_gcn/pubmed.py", f"--workdir={tmp_path / 'W'}"]
+  line = refused(launch("train", *flags, env={"VITA_DATA_DIR": str(tmp_path)}), "pubmed.npz", "sha256")
+  assert "2934de56" in line  # the one it should have
+
+
+def _truncate(arrays, path):
+  np.savez(path, **arrays)
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _with(**changes):
+  return lambda arrays, path: np.savez(path, **{**arrays, **{k: f(arrays[k]) for k, f in changes.items()}})
+
+
+def _nan(features):
+  features = features.copy()
+  features[7, 3] = np.nan
+  return features
+
+
+GRAPHS = {
+  "truncated": (_truncate, ["is truncated or damaged", "again"]),
+  "object arrays": (_with(labels=lambda x: x.astype(object)), ["'labels' holds Python objects", "dtype"]),
+  "edges out of range": (_with(edges=lambda x: x + 100), ["edges must name nodes 0 .. 119"]),
+  "NaN features": (_with(features=_nan), ["features hold NaN", "clean them"]),
+  "empty train mask": (_with(train_mask=lambda x: x[:0]), ["train_mask selects no node"]),
+  "labels beyond num_classes": (
+    lambda arrays, path: np.savez(path, **arrays, num_classes=2),
+    ["labels must be in -1 .. 1", "found 0 .. 2"],
+  ),
+}
+
+
+@pytest.fixture(scope="module")
+def bad_graphs(graph, tmp_path_factory):
+  """fault -> CompletedProcess of all of `GRAPHS`."""
+  folder, calls = tmp_path_factory.mktemp("graphs"), {}
+  with np.load(graph) as arrays:
+    good = dict(arrays)
+  for number, (fault, (write, _)) in enumerate(GRAPHS.items()):
+    write(good, path := folder / f"bad_{number}.npz")
+    calls[fault] = training(path, folder / f"W_{number}")
+  return launch_all(calls)
+
+
+@pytest.mark.parametrize("fault", GRAPHS)
+def test_a_graph_that_cannot_be_trained_on_is_refused(fault, bad_graphs):
+  refused(bad_graphs[fault], "bad_", *GRAPHS[fault][1])
+
+
+def test_a_workdir_of_another_config_is_refused_and_kept(finished, graph):
+  before = (finished / "summary.json").read_bytes()
+  done = launch("train", *training(graph, finished, epochs=13))
+  refused(done, "another config", "epochs", "another --workdir")
+  assert (finished / "summary.json").read_bytes() == before
+
+
+def test_a_config_may_be_mended_as_long_as_nothing_was_saved(graph, tmp_path):
+  flags = {"learning_rate": 1e30, "epochs": 6}
+  done = launch("train", *training(graph, tmp_path, **flags))
+  line = refused(done, "loss", "not finite at step 1", "last good")
+  assert "checkpoint: none" in line and "learning rate" in line and "on_nonfinite=skip" in line
+  output = succeeded(launch("train", *training(graph, tmp_path, **flags, on_nonfinite="skip")))
+  assert "complete" in output
+  rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+  assert rows[0]["metrics"]["skipped"] > 0.5
+
+
+def test_partitioning_without_pymetis_names_the_extra(graph, tmp_path):
+  (tmp_path / "pymetis.py").write_text("raise ImportError('not here')\n")
+  path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+  flags = training(graph, tmp_path / "W", task="partition")
+  env = {"PYTHONPATH": path, "VITA_CACHE_DIR": str(tmp_path / "cache")}
+  refused(launch("train", *flags, env=env), "pymetis", 'pip install "vita_jax[graph]"')
+
+
+def test_a_workdir_that_cannot_be_written_is_refused(graph):
+  refused(launch("train", *training(graph, graph)), f"cannot write to --workdir={graph}", "File exists")
+  refused(launch("train", *training(graph, "/proc/run")), "cannot write to --workdir=/proc/run")
+
+
+def test_what_needs_a_run_says_so(finished, graph, tmp_path):
+  nothing, out = f"--workdir={tmp_path}", f"--out={tmp_path / 'P.npz'}"
+  refused(launch("evaluate", nothing), "no summary.json", "launch/train.py")
+  refused(launch("export", nothing), "holds no run", "launch/train.py")
+  done = launch("predict", f"--workdir={finished}", f"--data={graph}", out, "--seed=9")
+  refused(done, "--seed=9", "0 to 0")
+  done = launch("predict", f"--workdir={finished}", f"--data={graph}", f"--out={tmp_path / 'no' / 'P.npz'}")
+  refused(done, "--out=", "folder that exists")
+  with np.load(graph) as arrays:
+    np.savez(tmp_path / "narrow.npz", edges=arrays["edges"], features=arrays["features"][:, :20])
+  done = launch("predict", f"--workdir={finished}", f"--data={tmp_path / 'narrow.npz'}", out)
+  refused(done, "20 features per node", "24")
+  assert not (tmp_path / "P.npz").exists()
+
+
+def flip_a_bit(checkpoint):
+  """Flips one bit in the middle of the largest data file of the state in a checkpoint."""
+  files = [p for p in (checkpoint / "state").rglob("*") if p.is_file() and p.parent.name == "d"]
+  path = max(files, key=lambda p: p.stat().st_size)
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 16
+  path.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def saved_often(graph, tmp_path_factory):
+  """(flags, workdir) of a finished run with a checkpoint every five steps."""
+  workdir = tmp_path_factory.mktemp("often")
+  often = {"save_seconds": 0.0, "steps_per_call": 5, "keep_checkpoints": 20}
+  flags = lambda workdir: training(graph, workdir, epochs=14, **often)  # noqa: E731
+  succeeded(launch("train", *flags(workdir)))
+  return flags, workdir
+
+
+def _copy_without_end(workdir, target):
+  shutil.copytree(workdir, target, ignore=shutil.ignore_patterns("summary.json", "export", "figures"))
+  return sorted((target / "checkpoints").iterdir(), key=lambda p: int(p.name))
+
+
+def test_a_flipped_bit_in_the_newest_checkpoint_costs_only_its_steps(saved_often, tmp_path):
+  flags, whole = saved_often
+  workdir = tmp_path / "W"
+  *_, before, newest = _copy_without_end(whole, workdir)
+  flip_a_bit(newest)
+  done = launch("train", *flags(workdir))
+  succeeded(done)
+  assert f"checkpoint {newest.name} " in done.stderr and "is damaged" in done.stderr
+  assert f"resuming {workdir} at step {before.name}" in done.stderr
+  assert (workdir / "damaged" / newest.name / "state").is_dir()
+  weights = "export/params.safetensors"
+  assert (workdir / weights).read_bytes() == (whole / weights).read_bytes()
+  metrics = [json.loads((w / "summary.json").read_text())["metrics"] for w in (workdir, whole)]
+  assert metrics[0] == metrics[1]
+  assert (workdir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_when_every_checkpoint_is_damaged_the_run_stops_and_keeps_them(saved_often, tmp_path):
+  flags, whole = saved_often
+  workdir = tmp_path / "W"
+  checkpoints = _copy_without_end(whole, workdir)
+  for number, checkpoint in enumerate(checkpoints):
+    if number % 2:
+      flip_a_bit(checkpoint)
+    else:
+      shutil.rmtree(checkpoint / "progress")
+  for _ in range(2):  # the second time, too
+    done = launch("train", *flags(workdir))
+    refused(done, f"none of the {len(checkpoints)} checkpoint(s)", "another --workdir")
+  assert all(checkpoint.exists() for checkpoint in checkpoints)

@@ -1,0 +1,89 @@
+"""launch/table.py on a suite of our own; its runs are whole runs, which predict and export can use."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from launch.commands import launch, refused, succeeded
+
+SUITE = '''
+from vita_jax.train.suite import Row
+
+COMMON = {{"data.path": {graph!r}, "epochs": 25, "log_every": 10}}
+
+def get_suite():
+  return (
+    Row("Plain", "configs/ss_gcn/custom.py", COMMON, paper=(0.7085, 0.007), source="[memory]"),
+    Row("Plain + completion", "configs/ss_gcn/custom.py:completion", {{**COMMON, "ss.gcn.n_outputs": 5}},
+        baseline="Plain"),
+    Row("Left out", "configs/ss_gcn/custom.py", {{**COMMON, "no.such.key": 1}}),
+  )
+'''
+
+
+@pytest.fixture(scope="module")
+def table(graph, tmp_path_factory):
+  """(flags, workdir, stdout) of a table of two rows with three seeds."""
+  folder = tmp_path_factory.mktemp("table")
+  (folder / "suite.py").write_text(SUITE.format(graph=graph))
+  flags = (f"--suite={folder / 'suite.py'}", f"--workdir={folder / 'T'}", "--seeds=3", "--rows=^Plain")
+  return flags, folder / "T", succeeded(launch("table", *flags))
+
+
+def _values(workdir, row):
+  metrics = json.loads((workdir / row / "summary.json").read_text())["metrics"]
+  return np.array(metrics["test_accuracy"]["values"])
+
+
+def test_the_table_shows_ours_beside_the_papers_number_with_its_mark(table):
+  _, workdir, output = table
+  text = (workdir / "table.md").read_text()
+  assert text.strip() in output
+  lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+  lines = [[cell.strip() for cell in line] for line in lines]
+  assert lines[0][:5] == ["method", "seeds", "metric", "ours", "paper"] and len(lines) == 4
+  plain, completion = lines[2:]
+  ours = _values(workdir, "plain") * 100
+  assert plain == [
+    "Plain", "3", "test_accuracy %", f"{ours.mean():.2f} ± {ours.std():.2f}", "70.85 ± 0.70 [memory]", "",
+  ]
+  assert completion[0] == "Plain + completion" and completion[4] == "unknown"
+  assert "not verified" in text
+
+
+def test_the_paired_interval_is_scipys(table):
+  _, workdir, _ = table
+  ours, baseline = _values(workdir, "plain_completion"), _values(workdir, "plain")
+  interval = stats.ttest_rel(ours, baseline).confidence_interval(0.95)
+  rows = list(csv.DictReader(io.StringIO((workdir / "table.csv").read_text())))
+  assert [row["label"] for row in rows] == ["Plain", "Plain + completion"]
+  found = [float(rows[1][key]) for key in ("difference", "difference_low", "difference_high")]
+  np.testing.assert_allclose(found, [np.mean(ours - baseline), *interval], rtol=1e-6, atol=1e-12)
+  assert [float(v) for v in rows[0]["values"].split()] == baseline.tolist()
+  assert rows[0]["paper_source"] == "[memory]" and rows[0]["difference"] == ""
+  low, high = (f"{100 * x:+.2f}" for x in interval)
+  assert f"[{low}, {high}] to Plain" in (workdir / "table.md").read_text()
+  assert (workdir / "table.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_call_reuses_the_runs(table):
+  flags, workdir, output = table
+  files = [p for row in ("plain", "plain_completion") for p in (workdir / row).rglob("*") if p.is_file()]
+  before = {p: p.stat().st_mtime_ns for p in files if p.name != ".lock"}
+  assert succeeded(launch("table", *flags)) == output
+  assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_a_row_with_an_unknown_key_is_named_and_the_table_stays(table):
+  flags, workdir, _ = table
+  text = (workdir / "table.md").read_text()
+  refused(launch("table", *flags[:3], "--rows=Left"), "row 'Left out'", "no")
+  assert (workdir / "table.md").read_text() == text
+
+
+def test_rows_that_match_nothing_are_refused(table):
+  refused(launch("table", *table[0][:2], "--rows=nothing"), "--rows='nothing'", "Plain + completion")

@@ -1,0 +1,67 @@
+"""kill -9 at any moment, then the same command: the weights of an uninterrupted run, bit for bit."""
+
+import random
+import time
+
+import pytest
+from launch.commands import launch, start, succeeded, training, wait_for
+from laws.small_graph import write_small_graph
+
+from vita_jax.train.checkpoint import good_steps
+
+EPOCHS = 6000
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+  """workdir -> flags of a run of some seconds that saves five times a second."""
+  graph = write_small_graph(tmp_path_factory.mktemp("graph") / "graph.npz")
+  settings = {"epochs": EPOCHS, "protocol": "best_validation", "save_seconds": 0.2, "log_every": 500}
+  return lambda workdir: training(graph, workdir, **settings, steps_per_call=100)
+
+
+@pytest.fixture(scope="module")
+def weights(flags, tmp_path_factory):
+  """The bytes of params.safetensors of the uninterrupted run."""
+  workdir = tmp_path_factory.mktemp("whole")
+  succeeded(launch("train", *flags(workdir)))
+  return (workdir / "export" / "params.safetensors").read_bytes()
+
+
+def _unfinished(workdir):
+  """A checkpoint that is being written: orbax gives it its plain number only at the end."""
+  return [p for p in (workdir / "checkpoints").glob("*") if not p.name.isdigit()]
+
+
+def _kill(process):
+  process.kill()
+  process.communicate()
+  assert process.returncode == -9
+
+
+def _finish(flags, workdir, weights):
+  assert not (workdir / "summary.json").exists()
+  succeeded(launch("train", *flags(workdir)))
+  assert (workdir / "export" / "params.safetensors").read_bytes() == weights
+  assert not _unfinished(workdir) and not (workdir / "damaged").exists()
+
+
+def test_killed_at_three_moments_and_resumed(flags, weights, tmp_path):
+  moments = random.Random(0)
+  checkpoints, reached = tmp_path / "checkpoints", [0]
+  for _ in range(3):
+    process = start("train", *flags(tmp_path))
+    wait_for(lambda: good_steps(checkpoints)[-1:] > reached[-1:], process)
+    time.sleep(moments.uniform(0, 0.5))
+    _kill(process)
+    reached.append(good_steps(checkpoints)[-1])
+  assert reached == sorted(set(reached)) and reached[-1] < EPOCHS
+  _finish(flags, tmp_path, weights)
+
+
+def test_killed_inside_a_save_and_resumed(flags, weights, tmp_path):
+  process = start("train", *flags(tmp_path))
+  wait_for(lambda: good_steps(tmp_path / "checkpoints") and _unfinished(tmp_path), process)
+  _kill(process)
+  assert _unfinished(tmp_path)  # it was inside
+  _finish(flags, tmp_path, weights)

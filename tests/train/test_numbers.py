@@ -1,0 +1,116 @@
+"""Metrics, summaries, the config's checks and hash, and the logs."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from vita_jax.train import base_config, metrics
+from vita_jax.train.config import as_dict, check_config, config_difference, config_hash
+from vita_jax.train.summary import format_metric, paired_interval, summarize, write_json
+from vita_jax.train.writers import open_logs, read_rows, seed_mean
+
+
+def test_mean_and_accuracy_are_exact_over_padding_and_batches():
+  values = np.random.default_rng(0).normal(size=7).astype(np.float32)
+  whole = metrics.mean(values)
+  padded = jnp.append(values[4:], 99.0), jnp.array([1, 1, 1, 0])
+  parts = metrics.add({"m": metrics.mean(values[:4])}, {"m": metrics.mean(*padded)})
+  np.testing.assert_allclose(metrics.divide(parts)["m"], values.mean(), rtol=1e-6)
+  np.testing.assert_allclose(metrics.divide({"m": whole})["m"], values.mean(), rtol=1e-6)
+  logits, labels = jnp.eye(3)[jnp.array([0, 1, 2, 2])], jnp.array([0, 1, 0, 2])
+  assert metrics.accuracy(logits, labels) == (3, 4)
+  assert metrics.accuracy(logits, labels, jnp.array([1, 0, 1, 0])) == (1, 2)
+
+
+def test_nan_in_a_masked_row_is_not_seen():
+  total, weight = metrics.mean(jnp.array([1.0, jnp.nan, 3.0]), jnp.array([1, 0, 1]))
+  assert (total, weight) == (4, 2)
+  assert not metrics.finite({"a": metrics.mean(jnp.array([1.0, jnp.nan]))})
+  several = {"a": (jnp.array([1.0, jnp.inf]), jnp.ones(2)), "b": (jnp.array([1.0, 1.0]), jnp.ones(2))}
+  assert metrics.finite(several).tolist() == [True, False]
+
+
+def test_a_frozen_replica_is_none():
+  pair = (np.array([3.0, 0.0]), np.array([2.0, 0.0]))
+  found = metrics.divide({"m": pair, "n": (0.0, 0.0), "o": (1.0, 4.0)})
+  assert found == {"m": [1.5, None], "n": None, "o": 0.25}
+  assert seed_mean(found["m"]) == 1.5 and seed_mean(found["n"]) is None
+
+
+def test_summarize_counts_what_diverged():
+  found = summarize([1.0, float("nan"), 3.0, None, float("inf")])
+  assert found == {"mean": 2.0, "std": 1.0, "values": [1.0, None, 3.0, None, None], "diverged": 3}
+  assert summarize([None])["mean"] is None and summarize(2) == summarize([2.0])
+  assert format_metric(found, percent=False) == "2.0000 ± 1.0000 (3 diverged)"
+  assert format_metric(summarize([0.5, 0.7]), percent=True) == "60.00 ± 10.00"
+  assert format_metric(summarize([None]), percent=True) == "diverged"
+
+
+def test_the_paired_interval_is_that_of_scipys_paired_t_test():
+  random = np.random.default_rng(1)
+  ours, theirs = random.normal(0.3, 1, 12), random.normal(0, 1, 12)
+  for level in (0.95, 0.8):
+    interval = stats.ttest_rel(ours, theirs).confidence_interval(level)
+    found = paired_interval(ours.tolist(), theirs.tolist(), level=level)
+    np.testing.assert_allclose(found, [np.mean(ours - theirs), *interval], rtol=1e-9)
+  left_out = paired_interval([*ours, None, 5.0], [*theirs, 2.0, None])
+  np.testing.assert_allclose(left_out, paired_interval(ours.tolist(), theirs.tolist()))
+  assert paired_interval([1.0, None], [0.5, 1.0]) is None
+
+
+def test_the_hash_leaves_out_what_does_not_change_the_numbers():
+  one, other = as_dict(base_config()), as_dict(base_config())
+  other.update(mesh={"seed": 2, "data": 1, "model": 1}, steps_per_call=7)
+  other.update(save_seconds=1.0, keep_checkpoints=9)
+  assert config_hash(one) == config_hash(other) and config_difference(one, other) == []
+  other["seeds"], other["ss"] = 3, {"gcn": {"weight": 0.5}}
+  assert config_hash(one) != config_hash(other)
+  assert config_difference(one, other) == ["seeds", "ss.gcn.weight"]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [
+  ("dtype", "float16", "choose one of float32, bfloat16"),
+  ("replicate", "pmap", "choose one of vmap, map"),
+  ("on_nonfinite", "ignore", "choose one of stop, skip"),
+  ("seeds", 0, "at least 1"),
+  ("seed", -1, "at least 0"),
+  ("keep_checkpoints", 0, "at least 1"),
+  ("seed", 2**32, "below 2\\*\\*32"),
+])
+def test_a_value_that_a_shared_field_cannot_have_is_refused(name, value, words):
+  config = base_config()
+  check_config(config)
+  config[name] = value
+  with pytest.raises(ValueError, match=f"config.{name} is .*{words}"):
+    check_config(config)
+
+
+def _row(step):
+  return {"stage": "fit", "at": step, "step": step, "split": "train", "metrics": {"loss": [1.0, None]}}
+
+
+def test_a_torn_last_line_and_rows_beyond_the_checkpoint_are_dropped(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  assert read_rows(path) == []
+  logs = open_logs(tmp_path, step=0)
+  for step in (4, 8, 12):
+    logs.write(_row(step))
+  logs.close()
+  with path.open("a") as file:
+    file.write('{"stage": "fit", "at": 16, "st')
+  assert [row["step"] for row in read_rows(path)] == [4, 8, 12]
+  logs = open_logs(tmp_path, step=8)
+  logs.write(_row(9))
+  logs.close()
+  assert [json.loads(line) for line in path.read_text().splitlines()] == [_row(4), _row(8), _row(9)]
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+  path = tmp_path / "a.json"
+  write_json(path, {"x": 1})
+  with pytest.raises(TypeError):
+    write_json(path, {"x": object()})
+  assert json.loads(path.read_text()) == {"x": 1} and list(tmp_path.iterdir()) == [path]
