@@ -103,12 +103,12 @@ def _hush() -> None:
   """Leaves an error of orbax to the one line that it ends as: not its log, nor what its threads print."""
   logging.set_verbosity(logging.FATAL)
 
-  def hook(kind, error, trace):
+  def hook(unraisable):
     # After a failed write orbax closes its event loop under tensorstore, whose threads then say so.
-    if str(error) != "Event loop is closed":
-      sys.__excepthook__(kind, error, trace)
+    if str(unraisable.exc_value) != "Event loop is closed":
+      sys.__unraisablehook__(unraisable)
 
-  sys.excepthook = hook
+  sys.unraisablehook = hook
 
 
 def _start_jax() -> None:

@@ -33,11 +33,11 @@ def main(*, seconds: float, repeats: int) -> None:
     # `train.run` compiles anew in every call: the second one should find its programs.
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    rows = [["experiment", "log_every", "steps", "bare µs/step", "loop: wall", "loop: CPU"]]
     for name, (experiment, config) in _experiments().items():
       measured = _compare(experiment, config, Path(folder), seconds, repeats)
-      rows.append([name, str(config.log_every), *measured])
-  print_table(f"train.run beyond a bare jitted loop of the same step; medians of {repeats} turns", rows)
+      header = ["log_every", "steps", "bare µs/step", "train.run: wall", "train.run: CPU"]
+      title = f"{name}: train.run beyond a bare jitted loop of the same step; median of {repeats} turns"
+      print_table(title, [header, [str(config.log_every), *measured]])
 
 
 def _experiments() -> dict[str, tuple[train.Experiment, object]]:
@@ -52,7 +52,7 @@ def _experiments() -> dict[str, tuple[train.Experiment, object]]:
   for log_every in (train.base_config().log_every, 1000):
     config = digits.get_config()
     config.log_every = log_every
-    found[f"digits MLP, log_every={log_every}"] = digits.build(config), config
+    found[f"digits MLP, {log_every} steps a row"] = digits.build(config), config
   return found
 
 

@@ -158,6 +158,17 @@ def test_gradients_equal_dense():
         np.testing.assert_allclose(got, want, atol=5e-5)
 
 
+def test_graph_without_row_starts():
+  # A graph made inside a trace has no "first_edge": same numbers by segment sums.
+  edges, rng = random_graph()
+  graph = build(edges, 40)
+  bare = graph._replace(nodes={"id": graph.nodes["id"]})
+  h = rng.normal(size=(40, 3)).astype(np.float32)
+  np.testing.assert_allclose(
+    graphs.propagate(bare, h, graph.edges["gcn"]),
+    graphs.propagate(graph, h, graph.edges["gcn"]), atol=1e-6)
+
+
 @pytest.mark.parametrize("multiple", (7, 44, 64))
 def test_padding_changes_nothing(multiple):
   edges, rng = random_graph()
