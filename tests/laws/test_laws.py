@@ -75,7 +75,7 @@ def test_killed_anywhere_and_resumed_is_the_uninterrupted_run(name, tmp_path):
   summary = train.run(experiment, config, whole, quiet=True)
   saved = checkpoint.good_steps(whole / "checkpoints")
   assert len(saved) > 2
-  for step in random.Random(name).sample(saved[:-1], 2):
+  for step in [random.Random(name).choice(saved[:-1]), saved[-1]]:
     killed = tmp_path / f"killed_{step}"
     shutil.copytree(whole, killed, ignore=shutil.ignore_patterns("summary.json", "export", "figures"))
     for later in (s for s in saved if s > step):
@@ -196,3 +196,11 @@ def test_two_devices_compute_what_one_does(tmp_path):
     close = {"rtol": row.tolerance, "atol": row.tolerance, "err_msg": name}
     for metric, values in numbers[0][name].items():
       np.testing.assert_allclose(numbers[1][name][metric], values, **close)
+
+
+def test_a_run_may_log_nothing(tmp_path):
+  config = ROWS["digits_resident"].config(tmp_path)
+  config.log_every = 0
+  experiment = ROWS["digits_resident"].build(config)._replace(evals={})
+  summary = train.run(experiment, config, tmp_path, quiet=True)
+  assert summary["complete"] and summary["steps"] == [20]

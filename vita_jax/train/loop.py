@@ -172,7 +172,7 @@ def _run_stage(
       flush_totals()
 
   while not over:
-    following = min(stage.steps, *(planned - planned % mark + mark for mark in marks if mark > 0))
+    following = min([stage.steps, *(planned - planned % mark + mark for mark in marks if mark > 0)])
     until = planned + 1 if pace.single or stream else min(following, planned + pace.length)
     with jax.transfer_guard("disallow"):
       if pace.single or stream:
@@ -182,7 +182,8 @@ def _run_stage(
         limit = run.programs.place(np.int32(until))
         state, at, sums, bad = run.programs.chunk(stage, state, run.seeds, at, limit, bad)
     planned = until
-    waiting.append(_Chunk(until, at, sums, bad, log=until % run.config["log_every"] == 0))
+    log = run.config["log_every"] > 0 and until % run.config["log_every"] == 0
+    waiting.append(_Chunk(until, at, sums, bad, log))
     due = [name for name, e in evals.items() if e.every > 0 and until % e.every == 0]
     leave = run.asked_to_stop()
     saving = leave or time.monotonic() - last_save > run.config["save_seconds"]

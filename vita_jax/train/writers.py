@@ -29,12 +29,16 @@ def open_logs(workdir: Path, *, step: int) -> Logs:
   write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
   file = path.open("a", buffering=1)
   board = SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=step + 1)
+  name = lambda row: (row["stage"], row["at"], row["split"])  # noqa: E731
+  written = {name(row) for row in rows if row["step"] == step}  # a finished stage is evaluated once more
 
   def write(row: dict[str, Any]) -> None:
+    if name(row) in written:
+      return
     file.write(json.dumps(row) + "\n")
-    for name, value in row["metrics"].items():
+    for metric, value in row["metrics"].items():
       if (number := seed_mean(value)) is not None:
-        board.add_scalar(f"{row['stage']}/{row['split']}_{name}", number, row["step"])
+        board.add_scalar(f"{row['stage']}/{row['split']}_{metric}", number, row["step"])
 
   def close() -> None:
     file.close()
