@@ -9,6 +9,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CUSTOM = "configs/ss_gcn/custom.py"
+LIMITED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def environment(**changes):
@@ -22,11 +27,13 @@ def _command(script, flags):
   return [sys.executable, f"launch/{script}.py", *map(str, flags)]
 
 
-def launch(script, *flags, env=None, before=None):
-  """Runs a script to its end and returns the CompletedProcess; `before` is called in the new process."""
+def launch(script, *flags, env=None, largest_file=None):
+  """Runs a script to its end and returns the CompletedProcess; no file may pass `largest_file` bytes."""
+  command = _command(script, flags)
+  if largest_file is not None:  # a full disk, for this process alone
+    command = [sys.executable, "-c", LIMITED, str(largest_file), *command]
   return subprocess.run(
-    _command(script, flags), cwd=ROOT, env=environment(**(env or {})), capture_output=True, text=True,
-    preexec_fn=before, timeout=300,
+    command, cwd=ROOT, env=environment(**(env or {})), capture_output=True, text=True, timeout=300
   )
 
 
