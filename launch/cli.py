@@ -118,9 +118,10 @@ def _start_jax() -> None:
     _hush()
   if CPU_DEVICES.value:
     use_cpu_devices(CPU_DEVICES.value)
-  folder = os.environ.get("VITA_CACHE_DIR") or Path.home() / ".cache" / "vita_jax"
-  jax.config.update("jax_compilation_cache_dir", str(Path(folder) / "xla"))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+  if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    folder = os.environ.get("VITA_CACHE_DIR") or Path.home() / ".cache" / "vita_jax"
+    jax.config.update("jax_compilation_cache_dir", str(Path(folder) / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 def build(config: Any) -> train.Experiment:

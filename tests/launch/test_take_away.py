@@ -28,7 +28,7 @@ np.savez("outputs.npz", **{name: np.asarray(x) for name, x in outputs.items()})
 """
 
 
-@pytest.fixture(scope="module", params=["gcn", "gin", "gat"])
+@pytest.fixture(scope="module", params=["gcn", pytest.param("gin", marks=pytest.mark.slow), "gat"])
 def run(request, graph, tmp_path_factory):
   """(host, workdir) of a finished run of one seed, exported."""
   workdir = tmp_path_factory.mktemp(request.param)

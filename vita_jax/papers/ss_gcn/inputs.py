@@ -17,7 +17,13 @@ DENSE_FROM = 0.05  # share of non-zeros above which a dense first layer is faste
 
 
 def read_graph(config: Any) -> Graph:
-  """The graph that a config names: a user's npz under `data.path`, or a known one by `data.name`."""
+  """The graph that a config names: a user's npz under `data.path`, or a known one by `data.name`.
+
+  Raises:
+    ValueError: none is named, or see `load_graph_npz`. FileNotFoundError: it is not there.
+  """
+  if not (config.data.path or config.data.name):
+    raise ValueError("no graph is named: give yours as --config.data.path=my.npz")
   return load_graph_npz(config.data.path) if config.data.path else load_graph(config.data.name)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vita_jax.papers.ss_gcn.config import choose
 from vita_jax.train.experiment import State, keep_best
 
 PROTOCOLS = ("early_stop", "best_validation")
@@ -25,12 +26,11 @@ def start(protocol: str, params: Any) -> State:
   Raises:
     ValueError: unknown protocol.
   """
+  choose("config.protocol", protocol, PROTOCOLS)
   common = {"stopped": jnp.asarray(False), "epochs": jnp.asarray(0, jnp.int32)}
   if protocol == "early_stop":
     return {**common, "window": jnp.zeros((WINDOW,), jnp.float32)}
-  if protocol == "best_validation":
-    return {**common, "best": jnp.asarray(-jnp.inf, jnp.float32), "kept": params}
-  raise ValueError(f"config.protocol is '{protocol}': choose one of {', '.join(PROTOCOLS)}")
+  return {**common, "best": jnp.asarray(-jnp.inf, jnp.float32), "kept": params}
 
 
 def judge(state: State, t: jax.Array, *, loss: jax.Array, accuracy: jax.Array) -> State:
