@@ -42,12 +42,12 @@ def inputs(graph: Graph, features: str, edges: str) -> tuple:
     x = torch.from_numpy(x.toarray())
   loops = np.stack([graph.self_loops] * 2, axis=1)
   pairs = torch.from_numpy(np.concatenate([graph.edges, graph.edges[:, ::-1], loops]).T.astype(np.int64))
-  # A raw self-loop counts beside the added one: 2 on the diagonal, as in vita_jax.
-  weight = torch.where(pairs[0] == pairs[1], 2.0, 1.0)
+  # A raw self-loop counts beside the added one: 2 on the diagonal, as in vita_jax. GCNConv keeps the weight
+  # of a self-loop that it finds in an edge list, and adds 1 to the diagonal of a matrix.
   if edges == "index":
-    return x, pairs, weight
+    return x, pairs, torch.where(pairs[0] == pairs[1], 2.0, 1.0)
   n_nodes = len(graph.labels)
-  return x, torch.sparse_coo_tensor(pairs, weight, (n_nodes, n_nodes)).to_sparse_csr()
+  return x, torch.sparse_coo_tensor(pairs, torch.ones(pairs.shape[1]), (n_nodes, n_nodes)).to_sparse_csr()
 
 
 def make_epoch(graph: Graph, arguments: tuple):

@@ -34,6 +34,11 @@ def spec(data: Data) -> Data:
   return data._replace(source=None, transform=None)
 
 
+def row_layout(data: Data, *, replicated: bool) -> P:
+  """How the rows of a batch lie on a mesh: over its axis `data`, and each replica's own over `seed`."""
+  return P("seed", "data") if replicated and per_replica(data) else P("data")
+
+
 def train_batch(
   specs: Mapping[str, Data],
   arrays: Mapping[str, Any],
@@ -60,7 +65,7 @@ def train_batch(
   def laid_out(data: Data, batch):
     if mesh is None or mesh.size == 1 or data.batch_size is None:
       return batch
-    layout = P("seed", "data") if per_replica(data) and seeds.ndim else P("data")
+    layout = row_layout(data, replicated=seeds.ndim > 0)
     return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, layout))
 
   batches = {name: laid_out(data, rows(name, data)) for name, data in specs.items()}

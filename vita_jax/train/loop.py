@@ -35,6 +35,7 @@ class Run(NamedTuple):
 
   experiment: Experiment
   programs: Programs
+  mesh: jax.sharding.Mesh
   config: dict[str, Any]
   workdir: Path
   seeds: jax.Array  # uint32: one seed, or [replicas]
@@ -101,6 +102,7 @@ def run(
     this = Run(
       experiment=experiment,
       programs=programs,
+      mesh=mesh,
       config=resolved,
       workdir=workdir,
       seeds=seeds,
@@ -138,7 +140,7 @@ def _run_stage(
   evals = {n: e for n, e in run.experiment.evals.items() if not e.stages or stage.name in e.stages}
   marks = [run.config["log_every"], *(e.every for e in evals.values())]
   pace = Pace(run.config["steps_per_call"])
-  stream = streamed_batches(stage, run.seeds, progress.at, stack)
+  stream = streamed_batches(stage, run.seeds, progress.at, run.mesh, stack)
   at, bad = run.programs.place(np.int32(progress.at)), run.programs.place(np.bool_(False))
   first, base, started = progress.at, progress.step - progress.at, time.monotonic()
   seconds, last_save = progress.seconds, time.monotonic()

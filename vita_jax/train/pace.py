@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
 
 from vita_jax.data.stream import Stream, batches
-from vita_jax.train.batches import stage_data
+from vita_jax.train.batches import row_layout, stage_data
 from vita_jax.train.experiment import Stage
 
 SECONDS_PER_CALL = 0.25  # short enough that an interrupt is answered at once, long enough to hide the host
@@ -41,9 +42,9 @@ class Pace:
 
 
 def streamed_batches(
-  stage: Stage, seeds: jax.Array, start: int, stack: contextlib.ExitStack
+  stage: Stage, seeds: jax.Array, start: int, mesh: jax.sharding.Mesh, stack: contextlib.ExitStack
 ) -> Iterator[dict] | None:
-  """Batches `start, start + 1, ...` of the Stream data of a stage, already on the device.
+  """Batches `start, start + 1, ...` of the Stream data of a stage, already on the devices of the mesh.
 
   None when the stage has none. A background thread reads and transfers two batches ahead; it ends with
   `stack`. What goes wrong there is raised here.
@@ -54,6 +55,8 @@ def streamed_batches(
   listed = np.asarray(seeds)
   chosen = listed.tolist() if listed.ndim else int(listed)
   sources = {name: batches(data, chosen, start) for name, data in streams.items()}
+  layouts = {name: row_layout(data, replicated=listed.ndim > 0) for name, data in streams.items()}
+  targets = {name: NamedSharding(mesh, layout) for name, layout in layouts.items()}
   ready: queue.Queue = queue.Queue(maxsize=2)
   stop = threading.Event()
 
@@ -65,7 +68,7 @@ def streamed_batches(
   def read() -> None:
     try:
       while not stop.is_set():
-        offer({name: jax.device_put(next(source)[1]) for name, source in sources.items()})
+        offer({name: jax.device_put(next(source)[1], targets[name]) for name, source in sources.items()})
     except BaseException as error:
       offer(error)
     for source in sources.values():

@@ -315,8 +315,8 @@ def test_parity_with_torch_geometric():
   model, params, _, _ = make("gin")
   p = params["params"]
   linear = torch.nn.Linear(F, 16, bias=False)
-  linear.weight.data = tensor(p["input"]["kernel"].T)
   layer = GINConv(linear, eps=float(p["epsilon"][0]), aggr="mean")
+  linear.weight.data = tensor(p["input"]["kernel"].T)  # the layer's constructor draws it anew
   want = torch.relu(layer(inputs, index)).detach().numpy()
   np.testing.assert_allclose(run(model, params, x.toarray(), graph)["hidden"], want, atol=1e-5)
 
