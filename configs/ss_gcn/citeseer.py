@@ -10,7 +10,7 @@ The graph ships with the package; hyper-parameters are the released code's, per 
 
 from vita_jax.papers.ss_gcn.config import default_config
 
-# host -> task -> (weight of the self-supervised loss, number of clusters / parts / rank)
+# host -> task -> (weight λ of the multi-task loss, number of parts or rank)
 HOSTS = {
   "gcn": {"cluster": (0.9, 0), "partition": (0.8, 14), "completion": (0.7, 24)},
   "gin": {"cluster": (0.6, 0), "partition": (0.9, 11), "completion": (0.5, 48)},

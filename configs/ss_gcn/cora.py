@@ -10,7 +10,7 @@ The graph does not ship with the package: set VITA_DATA_DIR (see vita_jax/data/R
 
 from vita_jax.papers.ss_gcn.config import default_config
 
-# host -> task -> (weight of the self-supervised loss, number of clusters / parts / rank)
+# host -> task -> (weight λ of the multi-task loss, number of parts or rank)
 HOSTS = {
   "gcn": {"cluster": (0.5, 0), "partition": (0.7, 14), "completion": (0.3, 48)},
   "gin": {"cluster": (0.7, 0), "partition": (0.6, 9), "completion": (0.3, 36)},

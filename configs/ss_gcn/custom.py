@@ -11,7 +11,7 @@ Settings are those of Citeseer; choose --config.ss.gcn.weight and .n_outputs by 
 
 from vita_jax.papers.ss_gcn.config import default_config
 
-# host -> task -> (weight of the self-supervised loss, number of clusters / parts / rank)
+# host -> task -> (weight λ of the multi-task loss, number of parts or rank)
 TASKS = {"cluster": (0.9, 0), "partition": (0.8, 14), "completion": (0.7, 24)}
 HOSTS = {"gcn": TASKS, "gin": TASKS, "gat": TASKS}
 

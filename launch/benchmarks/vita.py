@@ -28,12 +28,13 @@ def make_advance(experiment: train.Experiment, config):
   seeds = programs.place(seeds if experiment.replicas else seeds[0])
   stage = experiment.stages[0]
   carry = programs.init(seeds), programs.place(np.int32(0)), programs.place(np.bool_(False))
+  chunk = programs.chunk(stage, carry[0])
 
   def advance(n: int) -> None:
     nonlocal carry
     state, at, bad = carry
     until = programs.place(np.int32(int(at) + n))
-    state, at, _, bad = programs.chunk(stage, state, seeds, at, until, bad)
+    state, at, _, bad = chunk(state, seeds, at, until, bad)
     carry = jax.block_until_ready((state, at, bad))
 
   return advance

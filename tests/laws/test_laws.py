@@ -1,4 +1,4 @@
-"""The laws of vita_jax/train, held against every experiment of the table (DESIGN: sections 1 and 6)."""
+"""The laws of vita_jax/train, held against every experiment of the table."""
 
 import json
 import random
@@ -43,12 +43,13 @@ def _steps(experiment, programs, state, seeds, n):
   sums = None
   for stage in experiment.stages:
     state = programs.enter(stage, state)
+    single = programs.single(stage, state)
     at, bad = programs.place(np.int32(0)), programs.place(np.bool_(False))
     for t in range(n):
       streamed = {}
       if not isinstance(stage.data, Resident):
         streamed = {"data": read_batch(stage.data, np.asarray(seeds).tolist(), t)}
-      state, at, sums, bad = programs.single(stage, state, seeds, at, bad, streamed)
+      state, at, sums, bad = single(state, seeds, at, bad, streamed)
   return state, jax.device_get(sums)
 
 

@@ -15,7 +15,8 @@ def uniform_fan_in(fan_in: int):
   bound = 1 / math.sqrt(fan_in)
 
   def init(key, shape, dtype=jnp.float32):
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
+    # Drawn flat: the same numbers, and XLA compiles them for the CPU several times faster.
+    return jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound).reshape(shape)
 
   return init
 

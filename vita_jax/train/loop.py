@@ -140,6 +140,7 @@ def _run_stage(
   evals = {n: e for n, e in run.experiment.evals.items() if not e.stages or stage.name in e.stages}
   marks = [run.config["log_every"], *(e.every for e in evals.values())]
   pace = Pace(run.config["steps_per_call"])
+  run_chunk, run_single = run.programs.chunk(stage, state), run.programs.single(stage, state)
   stream = streamed_batches(stage, run.seeds, progress.at, run.mesh, stack)
   at, bad = run.programs.place(np.int32(progress.at)), run.programs.place(np.bool_(False))
   first, base, started = progress.at, progress.step - progress.at, time.monotonic()
@@ -179,10 +180,10 @@ def _run_stage(
     with jax.transfer_guard("disallow"):
       if pace.single or stream:
         batch = next(stream) if stream else {}
-        state, at, sums, bad = run.programs.single(stage, state, run.seeds, at, bad, batch)
+        state, at, sums, bad = run_single(state, run.seeds, at, bad, batch)
       else:
         limit = run.programs.place(np.int32(until))
-        state, at, sums, bad = run.programs.chunk(stage, state, run.seeds, at, limit, bad)
+        state, at, sums, bad = run_chunk(state, run.seeds, at, limit, bad)
     planned = until
     log = run.config["log_every"] > 0 and until % run.config["log_every"] == 0
     waiting.append(_Chunk(until, at, sums, bad, log))

@@ -22,10 +22,10 @@ class Programs(NamedTuple):
   """What the loop calls; every function compiles once per distinct program.
 
   init: `seeds -> state`. enter: `(stage, state) -> state`. abstract: `stage number -> state shapes with
-  shardings` after that stage's `enter`. chunk: `(stage, state, seeds, at, until, bad) -> (state, at,
-  metric sums, bad)`, many steps of Resident data. single: the same for one step, with the batches of
-  Stream data: `(stage, state, seeds, at, bad, streamed)`. evaluate: `(Eval or its name, state) ->
-  {metric: value}`. place: puts arrays on the mesh, once.
+  shardings` after that stage's `enter`. chunk: `(stage, state) -> run`, whose `run(state, seeds, at,
+  until, bad) -> (state, at, metric sums, bad)` takes many steps of Resident data. single: the same for
+  one step with the batches of Stream data, `run(state, seeds, at, bad, streamed)`. evaluate: `(Eval or
+  its name, state) -> {metric: value}`. place: puts arrays on the mesh, once.
   """
 
   init: Callable
@@ -133,7 +133,7 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
 
     return step
 
-  def chunk(stage: Stage, state: State, seeds, at, until, bad):
+  def chunk(stage: Stage, state: State):
     def build():
       step = guarded_step(stage, {k: spec(d) for k, d in stage_data(stage).items()})
 
@@ -154,10 +154,10 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
 
       return jax.jit(run, donate_argnums=0, out_shardings=outputs(state))
 
-    run = cached(program_key("chunk", stage, state), build)
-    return run(state, arrays_of(stage), seeds, at, until, bad)
+    program, arrays = cached(program_key("chunk", stage, state), build), arrays_of(stage)
+    return lambda state, seeds, at, until, bad: program(state, arrays, seeds, at, until, bad)
 
-  def single(stage: Stage, state: State, seeds, at, bad, streamed):
+  def single(stage: Stage, state: State):
     def build():
       step = guarded_step(stage, {k: spec(d) for k, d in stage_data(stage).items()})
 
@@ -169,8 +169,8 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
 
       return jax.jit(run, donate_argnums=0, out_shardings=outputs(state))
 
-    run = cached(program_key("single", stage, state), build)
-    return run(state, arrays_of(stage), streamed, seeds, at, bad)
+    program, arrays = cached(program_key("single", stage, state), build), arrays_of(stage)
+    return lambda state, seeds, at, bad, streamed: program(state, arrays, streamed, seeds, at, bad)
 
   def evaluate(which: Eval | str, state: State) -> dict[str, Any]:
     one = experiment.evals[which] if isinstance(which, str) else which

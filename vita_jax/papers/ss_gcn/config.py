@@ -34,7 +34,8 @@ def default_config(
   Args:
     data: a name for `data.load_graph`, or "" for a user's own graph.
     task: one of `TASKS`; "" is "none".
-    hosts: host -> task -> (weight of the self-supervised loss, parts or rank); "cluster" has no second.
+    hosts: host -> task -> (λ, parts or rank); "cluster" has no second. λ weighs the target loss against
+      1 - λ for cluster and partition, and the self-supervised loss for completion (`losses.multitask`).
   """
   task = choose("self-supervised task", task or "none", TASKS)
   config = base_config()
@@ -46,7 +47,7 @@ def default_config(
       "host": "gcn",
       "task": task,
       "mechanism": "multitask",
-      # early_stop tests the last weights; best_validation runs all epochs (spec 2.6)
+      # early_stop tests the last weights; best_validation runs all epochs (papers/ss_gcn/protocol.py)
       "protocol": "early_stop",
       "epochs": 1000,
       "hidden": 16,

@@ -1,4 +1,4 @@
-"""The losses of SS-GCN (spec 2.2, 2.3): means over masked nodes, never boolean indexing."""
+"""The losses of SS-GCN: means over masked nodes, never boolean indexing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def self_supervised(task: str, outputs: jax.Array, targets: jax.Array, mask: jax
 
 
 def multitask(task: str, target_loss: jax.Array, ss_loss: jax.Array, weight: float) -> jax.Array:
-  """Equation of spec 2.3: `w CE + (1 - w) L_ss`; for graph completion `CE + w L_ss`."""
+  """`λ CE + (1 - λ) L_ss`; for graph completion `CE + λ L_ss` (the released code)."""
   if task == "completion":
     return target_loss + weight * ss_loss
   return weight * target_loss + (1.0 - weight) * ss_loss

@@ -1,4 +1,4 @@
-"""The three mechanisms as stages: multi-task, pre-train & fine-tune, self-training (spec 2.3 to 2.5)."""
+"""The three mechanisms as stages: multi-task, pre-train & fine-tune, self-training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three hosts of SS-GCN: GCN, GIN and GAT, two layers, no biases (spec [code], gnns/).
+"""The three hosts of SS-GCN: GCN, GIN and GAT, two layers, no biases, as in the released code.
 
 All have the same methods, so the training step does not know which one it trains:
 
@@ -85,7 +85,7 @@ class GCN(nn.Module):
 class GIN(nn.Module):
   """h' = drop(relu(((1 + eps) h + mean of neighbours) W)); Z = (h1 W_pred + h2) / 2, SS on h1.
 
-  View "no_self" drops the (1 + eps) h term.  Source: spec [code], including the dropout of h2.
+  View "no_self" drops the (1 + eps) h term.  Source: the released code, including the dropout of h2.
   """
 
   n_classes: int

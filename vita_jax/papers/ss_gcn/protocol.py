@@ -1,4 +1,4 @@
-"""When training ends and which weights are tested: the two protocols of the released code (spec 2.6).
+"""When training ends and which weights are tested: the two protocols of the released code.
 
 Both live in the state, so that replicas stop independently and a resumed run stops at the same epoch.
 """

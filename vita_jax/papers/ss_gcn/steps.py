@@ -30,7 +30,7 @@ class Objective(NamedTuple):
   ss_weight: float | None
   epochs: int
   ss_view: str  # the graph of the self-supervised pass: "full" or "no_self"
-  first_epoch_dropout_only: bool  # the released GIN and GAT (spec 8.1)
+  first_epoch_dropout_only: bool  # as the released GIN and GAT
 
 
 def make_step(model: Any, tx: optax.GradientTransformation, objective: Objective) -> Callable:
