@@ -1,7 +1,7 @@
 """Measures speed and memory, as ratios with CPU seconds beside the clock: python launch/benchmark.py WHAT
 
   launch/benchmark.py ss_gcn [--graph=cora]   one epoch against PyTorch Geometric (extra [bench])
-  launch/benchmark.py loop [--seconds=60]     train.run beyond a bare jitted loop of the same step
+  launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py import                  imports beyond jax, and the time to the first finished step
 
@@ -18,8 +18,8 @@ from absl import app, flags, logging
 WHAT = flags.DEFINE_enum("what", None, ["ss_gcn", "loop", "scale", "import"], "Also the first argument.")
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
 SEEDS = flags.DEFINE_integer("seeds", 10, "Replicated seeds in ss_gcn.", lower_bound=2)
-REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each side (loop: 3 unless given).", lower_bound=1)
-SECONDS = flags.DEFINE_float("seconds", None, "Seconds of each turn. Default: 5; loop: 60.", lower_bound=0.0)
+REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each side (loop: 6 unless given).", lower_bound=1)
+SECONDS = flags.DEFINE_float("seconds", None, "Seconds of each turn. Default: 5; loop: 10.", lower_bound=0.0)
 SIZES = flags.DEFINE_list("sizes", ["10000", "100000", "1000000"], "Numbers of nodes in scale.")
 EPOCHS = flags.DEFINE_integer("epochs", 5, "Timed epochs of each size in scale.", lower_bound=1)
 
@@ -45,7 +45,7 @@ def _ss_gcn():
 def _loop():
   from benchmarks import loop
 
-  loop.main(seconds=_seconds(60), repeats=REPEATS.value if flags.FLAGS["repeats"].present else 3)
+  loop.main(seconds=_seconds(10), repeats=REPEATS.value if flags.FLAGS["repeats"].present else 6)
 
 
 def _scale():

@@ -42,7 +42,7 @@ def default_config(
   config.update(
     {
       "paper": "ss_gcn",
-      "log_every": 20,
+      "log_every": 50,
       "data": {"name": data, "path": ""},
       "host": "gcn",
       "task": task,
