@@ -43,7 +43,7 @@ Loading this model takes jax, flatbuffers and safetensors, nothing else (inputs 
     params = load_file("params.safetensors")
     program = export.deserialize(bytearray(open("program.jax", "rb").read()))
     outputs = program.call(params, {{name: array for name, array in my_inputs.items()}})  # {inputs}
-    print(outputs["labels"], outputs["probabilities"])
+    print({{name: array.shape for name, array in outputs.items()}})
 """
 
 

@@ -72,9 +72,9 @@ def test_the_hash_leaves_out_what_does_not_change_the_numbers():
 
 
 @pytest.mark.parametrize(("name", "value", "words"), [
-  ("dtype", "float16", "choose one of float32, bfloat16"),
-  ("replicate", "pmap", "choose one of vmap, map"),
-  ("on_nonfinite", "ignore", "choose one of stop, skip"),
+  ("dtype", "float16", "Choose one of float32, bfloat16"),
+  ("replicate", "pmap", "Choose one of vmap, map"),
+  ("on_nonfinite", "ignore", "Choose one of stop, skip"),
   ("seeds", 0, "at least 1"),
   ("seed", -1, "at least 0"),
   ("keep_checkpoints", 0, "at least 1"),

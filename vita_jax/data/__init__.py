@@ -2,9 +2,10 @@
 
 from vita_jax.data.files import file_sha256, read_npz
 from vita_jax.data.graphs import Graph, load_graph, load_graph_npz
+from vita_jax.data.images import Images, load_images
 from vita_jax.data.resident import Resident, check, n_batches, n_rows
 from vita_jax.data.sources import load
 from vita_jax.data.stream import Stream
 
-__all__ = ["Graph", "Resident", "Stream", "check", "file_sha256", "load", "load_graph",
+__all__ = ["Graph", "Images", "Resident", "Stream", "check", "file_sha256", "load", "load_graph", "load_images",
            "load_graph_npz", "n_batches", "n_rows", "read_npz"]

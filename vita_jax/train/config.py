@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.metadata
 import json
@@ -57,6 +58,18 @@ def base_config() -> ml_collections.ConfigDict:
   )
 
 
+def choose(name: str, value: str, options: tuple[str, ...]) -> str:
+  """The value, if it is one of the options.
+
+  Raises:
+    ValueError: it is not; names the nearest that is.
+  """
+  if value in options:
+    return value
+  near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.0)[0]
+  raise ValueError(f"unknown {name} '{value}': did you mean '{near}'? Choose one of {', '.join(options)}")
+
+
 def check_config(config: ml_collections.ConfigDict) -> None:
   """Checks the fields of `base_config`.
 
@@ -64,8 +77,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     ValueError: a value that a field cannot have.
   """
   for name, options in CHOICES.items():
-    if config[name] not in options:
-      raise ValueError(f"config.{name} is '{config[name]}': choose one of {', '.join(options)}")
+    choose(f"config.{name}", config[name], options)
   for name, least in AT_LEAST.items():
     if config[name] < least:
       raise ValueError(f"config.{name} is {config[name]}: it has to be at least {least}")

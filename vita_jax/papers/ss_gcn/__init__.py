@@ -16,7 +16,8 @@ import optax
 
 from vita_jax.data.resident import Resident
 from vita_jax.papers.ss_gcn import protocol
-from vita_jax.papers.ss_gcn.config import HOSTS, MECHANISMS, choose
+from vita_jax.papers.ss_gcn.config import HOSTS, MECHANISMS
+from vita_jax.train.config import choose
 from vita_jax.papers.ss_gcn.export import exported
 from vita_jax.papers.ss_gcn.figures import embedding
 from vita_jax.papers.ss_gcn.inputs import full_batch, read_graph

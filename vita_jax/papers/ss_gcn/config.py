@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 import ml_collections
 
-from vita_jax.train.config import base_config
+from vita_jax.train.config import base_config, choose
 
 TASKS = ("none", "cluster", "partition", "completion", "random_labels")
 MECHANISMS = ("multitask", "pretrain", "self_training")
 HOSTS = ("gcn", "gin", "gat")
-
-
-def choose(name: str, value: str, options: tuple[str, ...]) -> str:
-  """The value, if it is one of the options.
-
-  Raises:
-    ValueError: it is not; names the nearest that is.
-  """
-  if value in options:
-    return value
-  near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.0)[0]
-  raise ValueError(f"unknown {name} '{value}': did you mean '{near}'? Choose one of {', '.join(options)}")
 
 
 def default_config(

@@ -9,7 +9,7 @@ import numpy as np
 from vita_jax.data.graphs import Graph, load_graph, load_graph_npz, row_normalize
 from vita_jax.nn import sparse
 from vita_jax.nn.graph import undirected_graph
-from vita_jax.papers.ss_gcn.config import choose
+from vita_jax.train.config import choose
 from vita_jax.papers.ss_gcn.labels import SelfSupervision
 from vita_jax.papers.ss_gcn.model import propagated
 

@@ -10,7 +10,8 @@ from vita_jax.data.graphs import Graph, row_normalize
 from vita_jax.papers.ss_gcn.cache import arrays_sha256, cached
 from vita_jax.papers.ss_gcn.cluster import Clusters, kmeans_clusters, target_from_clusters
 from vita_jax.papers.ss_gcn.completion import completion_targets
-from vita_jax.papers.ss_gcn.config import TASKS, choose
+from vita_jax.papers.ss_gcn.config import TASKS
+from vita_jax.train.config import choose
 from vita_jax.papers.ss_gcn.partition import partition_labels
 
 LIBRARY = {"cluster": "scikit-learn", "partition": "pymetis", "completion": "scipy"}

@@ -1,0 +1,21 @@
+"""Meta-trains L2O-DM, the coordinate-wise LSTM, on MLP-orig (MNIST, 784-20-10, sigmoid).
+
+  python launch/train.py --config=configs/l2o/dm.py:cl_il --workdir=runs/dm_cl_il
+
+The argument is the variant: plain | aug | cl | il | cl_il. Lengths up to 1,000 steps, E = 10, R = 4, and
+the same budget for all: 100,000 inner steps. Hardware and time: 2 CPU cores, about 40 minutes.
+"""
+
+from vita_jax.papers.l2o.config import default_config
+
+VARIANTS = ("plain", "aug", "cl", "il", "cl_il")
+
+
+def get_config(variant: str = "plain"):
+  config = default_config("l2o_dm", variant, variants=VARIANTS)
+  if len(config.stages) > 1:
+    config.stages = config.stages[:4]
+  if config.variant == "cl_il":
+    config.imitation.ratio = (0.0, 0.1, 0.3)
+  config.patience, config.inner_steps = "continue", 100_000
+  return config

@@ -1,0 +1,67 @@
+"""Compares learned and tuned classical optimizers on any optimizees, under equal budgets.
+
+  python launch/optimize.py --optimizer=rnnprop-cl-il,mine=runs/mine/export,adam,sgd:0.1,untrained-dm \\
+    --task=mnist_mlp,mnist_relu --steps=10000 --seeds=5 --workdir=runs/compare
+
+An optimizer is a shipped one, LABEL=FOLDER of an export, a classical one (its rate tuned on a grid, on other
+seeds), one with a fixed rate (adam:0.001), or an untrained control. Writes table.md, table.csv and curves.png
+into the workdir, and each run into its runs/: the same command goes on where it was stopped, and an optimizer
+that is added reuses the others' runs. MNIST and CIFAR-10 need VITA_DATA_DIR; the digits tasks need nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cli
+from absl import flags
+
+OPTIMIZER = flags.DEFINE_list("optimizer", None, "Optimizers, see above.", required=True)
+TASK = flags.DEFINE_list("task", None, "Optimizees, e.g. digits_mlp,mnist_relu.", required=True)
+STEPS = flags.DEFINE_integer("steps", 10_000, "Steps of every optimization, at least 100.")
+SEEDS = flags.DEFINE_integer("seeds", 5, "Optimizations that are reported, each from a new x_0.")
+SEED = flags.DEFINE_integer("seed", 0, "The first seed.")
+SPLIT = flags.DEFINE_string("split", "test", "Split to fit, test (the paper's) or train; the other scores.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images in a minibatch.")
+LOGIT_RELU = flags.DEFINE_bool("logit_relu", False, "End convolutional networks in a ReLU, as released.")
+REFERENCE = flags.DEFINE_string("reference", None, "Label to compare with; default: adam, else the first.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table, the figure and the runs.", required=True)
+
+
+def main() -> None:
+  from vita_jax.papers.l2o import comparison, curves
+  from vita_jax.train.config import choose
+  from vita_jax.train.summary import write_text
+
+  entrants = [comparison.entrant(text.strip()) for text in OPTIMIZER.value]
+  labels = tuple(entrant.label for entrant in entrants)
+  reference = REFERENCE.value or ("adam" if "adam" in labels else labels[0])
+  choose("reference", reference, labels)
+  workdir = Path(WORKDIR.value)
+  each = comparison.each_result(
+    entrants,
+    [name.strip() for name in TASK.value],
+    steps=STEPS.value,
+    seeds=SEEDS.value,
+    seed=SEED.value,
+    split=SPLIT.value,
+    batch_size=BATCH_SIZE.value,
+    logit_relu=LOGIT_RELU.value,
+    store=workdir / "runs",
+    log=lambda text: print(text, file=sys.stderr, flush=True),
+  )
+  workdir.mkdir(parents=True, exist_ok=True)
+  results = []
+  for result in each:
+    results.append(result)
+    text = curves.markdown(results, reference=reference)  # after each: a stopped comparison shows what it has
+    write_text(workdir / "table.md", text)
+    write_text(workdir / "table.csv", curves.comma_separated(results, reference=reference))
+  curves.figure(results).savefig(workdir / "curves.png", dpi=120)
+  print(text)
+  print(f"written: {workdir}/table.md, table.csv, curves.png; runs: {workdir}/runs/")
+
+
+if __name__ == "__main__":
+  cli.run(main)

@@ -1,0 +1,17 @@
+"""Learned optimizers as optax transformations, with shipped weights.
+
+  tx = optax.chain(optax.clip_by_global_norm(1.0), vita_jax.optim.learned("rnnprop-cl-il"))
+  tx = vita_jax.optim.l2o_dm(my_theta)
+  tx = vita_jax.optim.load_learned("runs/mine/export")
+
+Updates are to be added (`optax.apply_updates`). Theta never sits in the optimizer's state.
+"""
+
+from vita_jax.optim.dm import l2o_dm
+from vita_jax.optim.mlp import l2o_mlp
+from vita_jax.optim.rnn_prop import rnnprop
+from vita_jax.optim.scale import l2o_scale
+from vita_jax.optim.library import KINDS, learned, learned_card, learned_names, load_learned
+
+__all__ = ["KINDS", "l2o_dm", "l2o_mlp", "l2o_scale", "learned", "learned_card", "learned_names",
+           "load_learned", "rnnprop"]

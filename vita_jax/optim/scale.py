@@ -1,0 +1,197 @@
+"""L2O-Scale: a hierarchy of GRUs over coordinates, tensors and the whole problem (Wichrowska et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from vita_jax.optim.gru import gru, init_affine, init_gru
+from vita_jax.optim.leaves import Theta, Tree, check_theta, linear, map_leaves, per_row
+
+TIMESCALES = 4
+COORDINATE, TENSOR, PROBLEM = 10, 20, 20  # hidden sizes of the three GRUs
+INPUTS = TIMESCALES + (TIMESCALES - 1) + TIMESCALES + 1
+LOG_RATES = 0.5 * np.log(1e-6), 0.5 * np.log(1e-2)  # of one of the two draws that make a first log rate
+CLIP = 33.0
+
+
+class L2OScaleState(NamedTuple):
+  """What L2O-Scale carries. Trees are like the parameters.
+
+  Attributes:
+    count: int32, steps taken.
+    h_problem: float32 [20].
+    h_tensor: leaves [20].
+    h_coordinate: leaves [10, *shape].
+    input_decay, scale_decay, log_rate: leaves [*shape]; decays of the accumulators.
+    averages, squares: leaves [4, *shape]: gradients and their squares at four timescales.
+  """
+
+  count: jax.Array
+  h_problem: jax.Array
+  h_tensor: Tree
+  h_coordinate: Tree
+  input_decay: Tree
+  scale_decay: Tree
+  log_rate: Tree
+  averages: Tree
+  squares: Tree
+
+
+def init_theta(key: jax.Array) -> Theta:
+  """The 8,349 weights before meta-training, float32."""
+  keys = iter(jax.random.split(key, 16))
+  vector = lambda n: jax.random.uniform(next(keys), (n,), minval=-1.0, maxval=1.0)  # noqa: E731
+  readout = lambda: 0.5 * COORDINATE**-0.5 * jax.random.normal(next(keys), (COORDINATE, 1))  # noqa: E731
+  return {
+    "gru_coordinate": init_gru(next(keys), INPUTS, COORDINATE),
+    "gru_tensor": init_gru(next(keys), COORDINATE + INPUTS, TENSOR),
+    "gru_problem": init_gru(next(keys), TENSOR, PROBLEM),
+    "tensor_to_coordinate": init_affine(next(keys), TENSOR, 3 * COORDINATE),
+    "problem_to_coordinate": init_affine(next(keys), PROBLEM, 3 * COORDINATE),
+    "problem_to_tensor": init_affine(next(keys), PROBLEM, 3 * TENSOR),
+    "h_coordinate": vector(COORDINATE),
+    "h_tensor": vector(TENSOR),
+    "h_problem": vector(PROBLEM),
+    "update": {"w": readout()},
+    "scale_decay": {"w": readout(), "b": jnp.full(1, 3.2)},
+    "input_decay": {"w": readout(), "b": jnp.full(1, 2.2)},
+    "log_rate": {"w": jnp.zeros((COORDINATE, 1)), "b": jnp.zeros(1)},
+    "shortcut": jnp.full(TIMESCALES, 1.0 / TIMESCALES),
+    "log_rate_momentum": jnp.float32(3.2),
+    "step_bias": jnp.float32(-1.0),
+  }
+
+
+def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTransformationExtraArgs:
+  """L2O-Scale as an optax transformation: a GRU per coordinate, one per tensor, one for the problem.
+
+  Each coordinate sees its gradient averaged over four timescales, their noise, and its learning rate
+  beside the others'; the layers above see means over what is below and give it biases. The direction is
+  divided by its root mean square over the tensor; the step is exp(log rate + bias) times it.
+  update = -step, to be added. Updates do not change when the loss is multiplied by a constant. Layers
+  above the coordinates take means over tensors: with sharded parameters they communicate.
+
+  Args:
+    theta: from `scale.init_theta`, a meta-training run, or `learned`; may be a tracer.
+    key: draws the first log learning rates, between ln 1e-6 and ln 1e-2; default `jax.random.key(0)`.
+
+  Raises:
+    ValueError: `theta` is of another kind or shape.
+
+  Source: Wichrowska et al. 2017 as released with "Training Stronger Baselines for Learning to Optimize"
+  (2020), but that the global GRU sees the mean over all tensors (there: the last one's state), and that
+  the first decays are those of a zero hidden state.
+  """
+  check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="l2o_scale")
+
+  def init(params: Tree) -> L2OScaleState:
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(0) if key is None else key, max(len(leaves), 1))
+    shapes = [jnp.shape(x) for x in leaves]
+    like = lambda make: structure.unflatten([make(s) for s in shapes])  # noqa: E731
+    filled = lambda name: like(lambda s: _spread(theta[name], s))  # noqa: E731
+    decay = lambda name: like(lambda s: jnp.full(s, jax.nn.sigmoid(theta[name]["b"][0])))  # noqa: E731
+    rates = [_first_log_rates(k, s) for k, s in zip(keys, shapes, strict=False)]
+    zeros = like(lambda s: jnp.zeros((TIMESCALES, *s)))
+    return L2OScaleState(
+      count=jnp.zeros((), jnp.int32),
+      h_problem=jnp.asarray(theta["h_problem"]),
+      h_tensor=like(lambda s: jnp.asarray(theta["h_tensor"])),
+      h_coordinate=filled("h_coordinate"),
+      input_decay=decay("input_decay"),
+      scale_decay=decay("scale_decay"),
+      log_rate=structure.unflatten(rates),
+      averages=zeros,
+      squares=zeros,
+    )
+
+  def update(updates: Tree, state: L2OScaleState, params: Tree = None, **extra: Any):
+    del params, extra
+    first = state.count == 0
+    mean_rate = _mean_of_all(state.log_rate)
+    of_problem = {n: _affine(theta[f"problem_to_{n}"], state.h_problem) for n in ("coordinate", "tensor")}
+
+    def one(gradient, h_tensor, h, input_decay, scale_decay, log_rate, averages, squares):
+      g = gradient.astype(jnp.float32)
+      averages, squares = _accumulate(g, averages, squares, input_decay, scale_decay, first)
+      scaled = jnp.arcsinh(averages * jax.lax.rsqrt(squares + 1e-16))
+      noise = jnp.log(squares + 1e-16)
+      inputs = jnp.concatenate([
+        scaled,
+        scaled[:-1] * scaled[1:],
+        noise - jnp.mean(noise, axis=0),
+        (log_rate - mean_rate)[None],
+      ])
+      bias = _affine(theta["tensor_to_coordinate"], h_tensor) + of_problem["coordinate"]
+      h = gru(theta["gru_coordinate"], inputs, h, bias)
+      below = _mean(jnp.concatenate([h, inputs]))
+      h_tensor = gru(theta["gru_tensor"], below, h_tensor, of_problem["tensor"])
+      read = lambda name: linear(theta[name]["w"], h)[0] + theta[name].get("b", [0.0])[0]  # noqa: E731
+      direction = read("update") + jnp.sum(per_row(theta["shortcut"], scaled) * scaled, axis=0)
+      direction *= jax.lax.rsqrt(_mean((direction * direction)[None])[0] + 1e-16)
+      moved = _straight_through_clip(log_rate + read("log_rate"))
+      momentum = jax.nn.sigmoid(theta["log_rate_momentum"])
+      step = jnp.exp(moved + theta["step_bias"]) * direction
+      return (
+        (-step).astype(gradient.dtype),
+        h_tensor,
+        h,
+        jax.nn.sigmoid(read("input_decay")),
+        jax.nn.sigmoid(read("scale_decay")),
+        momentum * log_rate + (1.0 - momentum) * moved,
+        averages,
+        squares,
+      )
+
+    steps, h_tensor, *rest = map_leaves(one, 8, updates, *state[2:])
+    tensors = jax.tree.leaves(h_tensor)
+    mean = sum(tensors) / len(tensors) if tensors else jnp.zeros(TENSOR)
+    h_problem = gru(theta["gru_problem"], mean, state.h_problem, jnp.zeros(3 * PROBLEM))
+    return steps, L2OScaleState(optax.safe_increment(state.count), h_problem, h_tensor, *rest)
+
+  return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _accumulate(g, averages, squares, input_decay, scale_decay, first):
+  """a_i <- b_i a_i + (1 - b_i) g and q_i <- s q_i + (1 - s)(a_i^2 + 1e-12); b_{i+1} = sqrt(b_i)."""
+  decays = [input_decay]
+  for _ in range(TIMESCALES - 1):
+    decays.append(jnp.sqrt(decays[-1]))
+  decays = jnp.stack(decays)
+  averages = averages * decays + g * (1.0 - decays)
+  s = jnp.where(first, 0.0, scale_decay)
+  return averages, (1.0 - s) * (averages * averages + 1e-12) + s * squares
+
+
+def _first_log_rates(key, shape):
+  low, high = LOG_RATES
+  of_tensor, of_coordinates = jax.random.split(key)
+  draw = lambda key, shape: jax.random.uniform(key, shape, minval=low, maxval=high)  # noqa: E731
+  return draw(of_tensor, ()) + draw(of_coordinates, shape)
+
+
+def _spread(vector, shape):
+  return jnp.broadcast_to(per_row(jnp.asarray(vector), jnp.zeros((len(vector), *shape))), (len(vector), *shape))
+
+
+def _affine(theta, x):
+  return x @ theta["w"] + theta["b"]
+
+
+def _mean(x):
+  """[rows, *shape] -> [rows], zero for a tensor without entries."""
+  return jnp.sum(x, axis=range(1, x.ndim)) / max(x.size // x.shape[0], 1)
+
+
+def _mean_of_all(tree):
+  leaves = jax.tree.leaves(tree)
+  return sum(jnp.sum(x) for x in leaves) / max(sum(x.size for x in leaves), 1)
+
+
+def _straight_through_clip(x):
+  return x + jax.lax.stop_gradient(jnp.clip(x, -CLIP, CLIP) - x)

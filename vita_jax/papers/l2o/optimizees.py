@@ -1,0 +1,171 @@
+"""The problems that optimizers are trained on and tested on (section 3.4): pure functions of their parameters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vita_jax.nn import conv
+from vita_jax.train.config import choose
+
+Tree = Any
+CLASSES = 10
+
+
+class Optimizee(NamedTuple):
+  """A problem.
+
+  Attributes:
+    data: name of its images for `problem_data`; "" for a problem without.
+    init: `key -> params`.
+    loss: `(params, batch) -> float32 scalar`.
+    sample: `(arrays, key, batch_size) -> batch`; a fresh minibatch for every key, with replacement.
+    logits: `(params, images float32 [n, h, w, c]) -> [n, 10]`; None where nothing is classified.
+  """
+
+  data: str
+  init: Callable[[jax.Array], Tree]
+  loss: Callable[[Tree, Any], jax.Array]
+  sample: Callable[[Any, jax.Array, int], Any]
+  logits: Callable[[Tree, jax.Array], jax.Array] | None = None
+
+
+def optimizee(name: str, *, logit_relu: bool = False) -> Optimizee:
+  """The problem of a name in `OPTIMIZEES`, e.g. "mnist_mlp".
+
+  Args:
+    name: see `OPTIMIZEES`.
+    logit_relu: ends the convolutional networks in a ReLU, as released. Started at 0.01 such a network is
+      often dead: its loss is ln 10 for ever.
+
+  Raises:
+    ValueError: unknown name.
+  """
+  found = OPTIMIZEES[choose("optimizee", name, tuple(OPTIMIZEES))]
+  if not logit_relu or not name.endswith(("conv", "nas")):
+    return found
+  return _classifier(found.data, found.init, lambda params, x: jax.nn.relu(found.logits(params, x)))
+
+
+def sample_images(arrays: dict, key: jax.Array, batch_size: int) -> dict:
+  """`batch_size` random rows of {"image" uint8 [n, h, w, c], "label" [n]}, images as float32 in [0, 1]."""
+  rows = jax.random.randint(key, (batch_size,), 0, arrays["label"].shape[0])
+  return {"image": as_float(arrays["image"][rows]), "label": arrays["label"][rows]}
+
+
+def as_float(images: jax.Array) -> jax.Array:
+  """uint8 images as float32 in [0, 1]."""
+  return images.astype(jnp.float32) / 255.0
+
+
+def mean_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Mean softmax cross-entropy: logits [n, classes], labels int [n] -> scalar."""
+  return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+
+
+def _classifier(data, init, logits):
+  loss = lambda params, batch: mean_cross_entropy(logits(params, batch["image"]), batch["label"])  # noqa: E731
+  return Optimizee(data, init, loss, sample_images, logits)
+
+
+def _mlp(data: str, n_pixels: int, *hidden: int, activation: Callable[[jax.Array], jax.Array]) -> Optimizee:
+  """Dense layers, all weights and biases N(0, 0.01)."""
+  sizes = (n_pixels, *hidden, CLASSES)
+  layers = [(f"linear_{i}", a, b) for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), 1)]
+
+  def init(key):
+    keys = iter(jax.random.split(key, 2 * len(layers)))
+    draw = lambda *shape: 0.01 * jax.random.normal(next(keys), shape)  # noqa: E731
+    return {name: {"w": draw(a, b), "b": draw(b)} for name, a, b in layers}
+
+  def logits(params, images):
+    x = images.reshape(images.shape[0], -1)
+    for name, *_ in layers[:-1]:
+      x = activation(x @ params[name]["w"] + params[name]["b"])
+    return x @ params[layers[-1][0]]["w"] + params[layers[-1][0]]["b"]
+
+  return _classifier(data, init, logits)
+
+
+def _init_convs(key, layers, features):
+  """Weights N(0, 0.01), biases 0, scales 1; then the dense layer [features, 10]."""
+  keys = iter(jax.random.split(key, len(layers) + 1))
+  params = {}
+  for name, size, inputs, outputs in layers:
+    w = 0.01 * jax.random.normal(next(keys), (size, size, inputs, outputs))
+    params[name] = {"w": w, "b": jnp.zeros(outputs), "scale": jnp.ones(outputs), "offset": jnp.zeros(outputs)}
+  w = 0.01 * jax.random.normal(next(keys), (features, CLASSES))
+  return {**params, "linear": {"w": w, "b": jnp.zeros(CLASSES)}}
+
+
+def _conv_norm_relu(layer, x, **options):
+  """Convolution with bias, the batch's own statistics (always, as released), ReLU."""
+  x = conv.conv2d(x, layer["w"], **options) + layer["b"]
+  return jax.nn.relu(conv.batch_norm(x, layer["scale"], layer["offset"]))
+
+
+def _conv(data: str, channels: int, *, stride: int, features: int) -> Optimizee:
+  """conv 3x3x16, conv 5x5x32, each with batch norm, ReLU and max-pool 2; then dense."""
+  layers = (("conv_1", 3, channels, 16), ("conv_2", 5, 16, 32))
+
+  def logits(params, images):
+    x = images
+    for name, *_ in layers:
+      x = conv.max_pool(_conv_norm_relu(params[name], x, stride=stride), 2)
+    return x.reshape(x.shape[0], -1) @ params["linear"]["w"] + params["linear"]["b"]
+
+  return _classifier(data, lambda key: _init_convs(key, layers, features), logits)
+
+
+def _nas(data: str, channels: int) -> Optimizee:
+  """The cell found by architecture search: n0 = C(x), n1 = C(n0), n2 = pool(n1) + C(n0), n3 = n2 + C(n1) + n0."""
+  edges = ("x_0", "0_1", "0_2", "1_3")
+  layers = tuple((f"conv_{e}", 3, channels if e == "x_0" else 16, 16) for e in edges)
+
+  def logits(params, images):
+    c = lambda edge, x: _conv_norm_relu(params[f"conv_{edge}"], x, padding="SAME")  # noqa: E731
+    n0 = c("x_0", images)
+    n1 = c("0_1", n0)
+    n2 = conv.average_pool_same(n1, 3) + c("0_2", n0)
+    n3 = n2 + c("1_3", n1) + n0
+    return jnp.mean(n3, axis=(1, 2)) @ params["linear"]["w"] + params["linear"]["b"]
+
+  return _classifier(data, lambda key: _init_convs(key, layers, 16), logits)
+
+
+def _quadratic(n: int = 128, dimension: int = 10) -> Optimizee:
+  """mean_b |W_b x_b - y_b|^2 with fixed W, y ~ U(0, 1): deterministic."""
+
+  def loss(params, batch):
+    return jnp.mean(jnp.sum((jnp.einsum("bij,bj->bi", batch["w"], params["x"]) - batch["y"]) ** 2, axis=-1))
+
+  def sample(arrays, key, batch_size):
+    del arrays, key, batch_size
+    w, y = jax.random.split(jax.random.key(0))
+    return {
+      "w": jax.random.uniform(w, (n, dimension, dimension)),
+      "y": jax.random.uniform(y, (n, dimension)),
+    }
+
+  return Optimizee("", lambda key: {"x": 0.01 * jax.random.normal(key, (n, dimension))}, loss, sample)
+
+
+_sigmoid_mlp = functools.partial(_mlp, activation=jax.nn.sigmoid)
+_relu_mlp = functools.partial(_mlp, activation=jax.nn.relu)
+OPTIMIZEES = {
+  "digits_mlp": _sigmoid_mlp("digits", 64, 20),
+  "digits_relu": _relu_mlp("digits", 64, 20),
+  "digits_deeper": _sigmoid_mlp("digits", 64, 20, 20),
+  "mnist_mlp": _sigmoid_mlp("mnist", 784, 20),
+  "mnist_relu": _relu_mlp("mnist", 784, 20),
+  "mnist_deeper": _sigmoid_mlp("mnist", 784, 20, 20),
+  "mnist_conv": _conv("mnist", 1, stride=1, features=512),
+  "cifar10_conv": _conv("cifar10", 3, stride=2, features=32),
+  "cifar10_nas": _nas("cifar10", 3),
+  "quadratic": _quadratic(),
+}

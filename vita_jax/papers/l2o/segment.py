@@ -1,0 +1,295 @@
+"""The gradient of a segment: how the loss of a stretch of optimization changes with the optimizer's weights.
+
+A segment starts at x_0 with optimizer state h_0 and takes T steps: g_t = grad f_t(x_t),
+(delta_t, h_{t+1}) = m_theta(g_t, h_t). Every f_t has its own minibatch. The optimizer's inputs are constants
+(stop-gradient), which makes the gradient for theta cheap.
+
+Self-training: x_{t+1} = x_t + delta_t, so x_s depends on theta only as a sum of updates, and
+dL/d delta_t = sum_{s > t} dL/df_s grad f_s(x_s). Those gradients are there already: the optimizee is
+never differentiated twice.
+
+Imitation: a teacher moves x; the loss compares delta_t with its step y_t, and dL/d delta_t = (delta_t - y_t)/P.
+
+In both cases what is left is to send known cotangents back through m_theta alone (`pull_back`): one pass
+forward keeps (g_t, h_t), one pass back recomputes one step at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Tree = Any
+Build = Callable[[Tree], optax.GradientTransformation]
+# (x, key of the minibatch) -> scalar; or [B] for B optimizations side by side, with x's leaves [B, ...]
+Loss = Callable[[Tree, jax.Array], jax.Array]
+
+
+class Segment(NamedTuple):
+  """What a segment gives.
+
+  Attributes:
+    gradient: of the segment's loss, a tree like theta.
+    loss: float32 scalar, the segment's loss.
+    x, state, teacher: where it ended: parameters of the optimizee, state of the learned optimizer and of
+      the teacher (None without one).
+    losses: float32 [T + 1], f_t(x_t); [T] with a teacher; [..., B] side by side.
+    of_start: how the loss changes with the state that it started from, for `through_init`.
+  """
+
+  gradient: Tree
+  loss: jax.Array
+  x: Tree
+  state: Tree
+  teacher: Tree
+  losses: jax.Array
+  of_start: list
+
+
+def self_training(
+  build: Build,
+  theta: Tree,
+  loss: Loss,
+  x: Tree,
+  state: Tree,
+  keys: jax.Array,
+  *,
+  meta_loss: Callable[[jax.Array], jax.Array] = jnp.sum,
+  save_every: int = 1,
+) -> Segment:
+  """A self-training segment (section 2.2 of the build spec): L = meta_loss(f_0(x_0), ..., f_T(x_T)).
+
+  Args:
+    build: theta -> optax transformation whose updates are added.
+    theta: weights of the optimizer.
+    loss: of the optimizee; every key draws a fresh minibatch.
+    x, state: where the segment starts.
+    keys: [T + 1].
+    meta_loss: of the T + 1 losses; the paper's is their sum.
+    save_every: states kept for the pass back, see `pull_back`.
+  """
+  tx = build(theta)
+
+  def step(carry, key):
+    x, state = carry
+    value, gradient = values_and_gradient(loss, x, key)
+    delta, state = tx.update(gradient, state, x)
+    return (optax.apply_updates(x, delta), state), (value, gradient, x)
+
+  (x_end, end), starts, (values, gradients, xs) = _scan_in_blocks(step, (x, state), keys[:-1], save_every)
+  value, last = values_and_gradient(loss, x_end, keys[-1])
+  losses = jnp.concatenate([values, value[None]])
+  total, weights = jax.value_and_grad(meta_loss)(losses)
+
+  def later(carry, row):  # sum of w_s grad f_s over s > t, from the last step to the first
+    return jax.tree.map(jnp.add, carry, _weighted(*row)), carry
+
+  last = _weighted(weights[-1], last)
+  _, cotangents = jax.lax.scan(later, last, (weights[:-1], gradients), reverse=True)
+  gradient, of_start = pull_back(build, theta, gradients, xs, starts[1], lambda delta, c: c, cotangents, save_every=save_every)
+  return Segment(gradient, total, x_end, end, None, losses, of_start)
+
+
+def imitation(
+  build: Build,
+  theta: Tree,
+  loss: Loss,
+  x: Tree,
+  state: Tree,
+  keys: jax.Array,
+  *,
+  teacher: optax.GradientTransformation,
+  teacher_state: Tree,
+  teacher_steps: int = 1,
+  weight: float = 1.0,
+  save_every: int = 1,
+) -> Segment:
+  """An imitation segment (2.5): L = weight sum_t mean_j (y_tj - delta_tj)^2 / 2 along the teacher's trajectory.
+
+  y_t is how far the teacher goes in `teacher_steps` steps from x_t; the student sees the gradient of the
+  first. The optimizer's state is the student's own, carried along.
+
+  Args:
+    build, theta, loss, x, state, save_every: as for `self_training`.
+    keys: [T].
+    teacher, teacher_state: an optax transformation, and its state at x.
+  """
+  tx = build(theta)
+  scale = weight / sum(leaf.size for leaf in jax.tree.leaves(x))
+
+  def step(carry, key):
+    x, state, memory = carry
+    value, gradient = values_and_gradient(loss, x, key)
+    delta, state = tx.update(gradient, state, x)
+
+    again = lambda x, i: values_and_gradient(loss, x, jax.random.fold_in(key, i + 1))[1]  # noqa: E731
+
+    def follow(i, carry):
+      moved, memory, g = carry
+      step, memory = teacher.update(g, memory, moved)
+      moved = optax.apply_updates(moved, step)
+      return moved, memory, again(moved, i) if teacher_steps > 1 else g
+
+    moved, memory, _ = jax.lax.fori_loop(0, teacher_steps, follow, (x, memory, gradient), unroll=teacher_steps == 1)
+    y = jax.tree.map(jnp.subtract, moved, x)
+    error = sum(jnp.sum((a - b) ** 2) for a, b in zip(*map(jax.tree.leaves, (y, delta)), strict=True))
+    return (moved, state, memory), (value, gradient, x, y, 0.5 * scale * error)
+
+  (x_end, end, memory), starts, rows = _scan_in_blocks(step, (x, state, teacher_state), keys, save_every)
+  losses, gradients, xs, targets, errors = rows
+  cotangent = lambda delta, y: jax.tree.map(lambda d, y: (d - y) * scale, delta, y)  # noqa: E731
+  gradient, of_start = pull_back(build, theta, gradients, xs, starts[1], cotangent, targets, save_every=save_every)
+  return Segment(gradient, jnp.sum(errors), x_end, end, memory, losses, of_start)
+
+
+def pull_back(
+  build: Build,
+  theta: Tree,
+  gradients: Tree,
+  xs: Tree,
+  starts: Tree,
+  cotangent: Callable[[Tree, Tree], Tree],
+  targets: Tree,
+  *,
+  save_every: int = 1,
+) -> tuple[Tree, list]:
+  """(dL/dtheta, dL/d start state), given dL/d delta_t = `cotangent(delta_t, targets_t)`.
+
+  Args:
+    build: theta -> optax transformation.
+    theta: its weights.
+    gradients, xs, targets: trees with a leading axis [T].
+    starts: states of the optimizer with a leading axis [T / k]: those before the steps 0, k, 2k, ... .
+    save_every: k. With k > 1 the states between are computed once more, from the gradients, without asking the
+      optimizee: memory for T / k + k states instead of T.
+  """
+  split = lambda tree: jax.tree.map(lambda x: x.reshape(-1, save_every, *x.shape[1:]), tree)  # noqa: E731
+
+  def step_back(carry, row):
+    total, later = carry
+    gradient, x, target, state = row
+    floats, rest = _divide(state)
+
+    def step(theta, floats):
+      delta, new = build(theta).update(gradient, _join(floats, rest), x)
+      return delta, _divide(new)[0]
+
+    (delta, _), vjp = jax.vjp(step, theta, floats)
+    here = jax.tree.map(lambda c, d: c.astype(d.dtype), cotangent(delta, target), delta)
+    of_theta, later = vjp((here, later))
+    return (jax.tree.map(jnp.add, total, of_theta), later), None
+
+  def states_of_block(start, rows):
+    tx = build(theta)
+
+    def again(state, row):
+      return tx.update(row[0], state, row[1])[1], state
+
+    last, states = jax.lax.scan(again, start, jax.tree.map(lambda x: x[:-1], rows))
+    return jax.tree.map(lambda x, y: jnp.concatenate([x, y[None]]), states, last)
+
+  def block_back(carry, block):
+    rows, start = block
+    return jax.lax.scan(step_back, carry, (*rows, states_of_block(start, rows)), reverse=True)
+
+  first = jax.tree.map(lambda x: x[0], starts)
+  nothing = jax.tree.map(jnp.zeros_like, (theta, _divide(first)[0]))
+  if save_every == 1:
+    return jax.lax.scan(step_back, nothing, (gradients, xs, targets, starts), reverse=True)[0]
+  rows = split((gradients, xs, targets))
+  return jax.lax.scan(block_back, nothing, (rows, starts), reverse=True)[0]
+
+
+def through_init(build: Build, theta: Tree, x: Tree, of_start: list) -> Tree:
+  """What `of_start` adds to dL/dtheta when the segment's first state was `build(theta).init(x)`: optimizers
+  may learn their first state."""
+  _, vjp = jax.vjp(lambda theta: _divide(build(theta).init(x))[0], theta)
+  return vjp(of_start)[0]
+
+
+def unrolled(
+  build: Build,
+  theta: Tree,
+  loss: Loss,
+  x: Tree,
+  state: Tree,
+  keys: jax.Array,
+  *,
+  meta_loss: Callable[[jax.Array], jax.Array] = jnp.sum,
+  second_derivatives: bool,
+) -> Segment:
+  """`self_training` by back-propagation through the whole unrolled segment: slower, the same result.
+
+  With `second_derivatives` the optimizer's inputs depend on theta, too; then finite differences agree.
+  """
+  block = (lambda tree: tree) if second_derivatives else jax.lax.stop_gradient
+
+  def total(theta):
+    tx = build(theta)
+
+    def step(carry, key):
+      x, state = carry
+      value, gradient = jax.value_and_grad(loss)(x, key)
+      delta, state = tx.update(block(gradient), state, block(x))
+      return (optax.apply_updates(x, delta), state), value
+
+    (x_end, end), values = jax.lax.scan(jax.checkpoint(step), (x, state), keys[:-1])
+    losses = jnp.append(values, loss(x_end, keys[-1]))
+    return meta_loss(losses), (x_end, end, losses)
+
+  (value, (x_end, end, losses)), gradient = jax.value_and_grad(total, has_aux=True)(theta)
+  return Segment(gradient, value, x_end, end, None, losses, [])
+
+
+def values_and_gradient(loss: Loss, x: Tree, key: jax.Array) -> tuple[jax.Array, Tree]:
+  """(loss, its gradient); side by side: (the losses [B], each one's gradient in its place)."""
+
+  def total(x):
+    values = loss(x, key)
+    return jnp.sum(values), values
+
+  gradient, values = jax.grad(total, has_aux=True)(x)
+  return values, gradient
+
+
+def _weighted(weight: jax.Array, gradient: Tree) -> Tree:
+  """`weight`, a scalar or [B], times leaves [B, ...]."""
+  return jax.tree.map(lambda g: weight.reshape(weight.shape + (1,) * (g.ndim - weight.ndim)) * g, gradient)
+
+
+def _scan_in_blocks(step, carry, keys, every):
+  """(last carry, carries before the steps 0, every, 2 every, ..., outputs [T, ...])."""
+  if keys.shape[0] % every:
+    raise ValueError(f"save_every={every} does not divide the {keys.shape[0]} steps of a segment")
+
+  def block(carry, keys):
+    end, outputs = jax.lax.scan(step, carry, keys)
+    return end, (carry, outputs)
+
+  if every == 1:
+    end, (starts, outputs) = jax.lax.scan(lambda c, key: _with_start(c, *step(c, key)), carry, keys)
+    return end, starts, outputs
+  end, (starts, outputs) = jax.lax.scan(block, carry, keys.reshape(-1, every, *keys.shape[1:]))
+  return end, starts, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+
+
+def _with_start(start, end, outputs):
+  return end, (start, outputs)
+
+
+def _divide(state: Tree) -> tuple[list, list]:
+  """(float leaves, others), each with None in the other's places."""
+  leaves, structure = jax.tree.flatten(state)
+  is_float = [jnp.issubdtype(x.dtype, jnp.floating) for x in leaves]
+  floats = [x if yes else None for x, yes in zip(leaves, is_float, strict=True)]
+  others = [None if yes else x for x, yes in zip(leaves, is_float, strict=True)]
+  return floats, [others, structure]
+
+
+def _join(floats: list, rest: list) -> Tree:
+  others, structure = rest
+  return structure.unflatten([o if f is None else f for f, o in zip(floats, others, strict=True)])
