@@ -1,6 +1,7 @@
 """Measures speed and memory, as ratios with CPU seconds beside the clock: python launch/benchmark.py WHAT
 
   launch/benchmark.py ss_gcn [--graph=cora]   one epoch against PyTorch Geometric (extra [bench])
+  launch/benchmark.py l2o                     meta-gradients, their memory, updates against optax.adam
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py import                  imports beyond jax, and the time to the first finished step
@@ -15,12 +16,12 @@ import sys
 
 from absl import app, flags, logging
 
-WHAT = flags.DEFINE_enum("what", None, ["ss_gcn", "loop", "scale", "import"], "Also the first argument.")
+WHAT = flags.DEFINE_enum("what", None, ["ss_gcn", "l2o", "loop", "scale", "import"], "Or first argument.")
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
 SEEDS = flags.DEFINE_integer("seeds", 10, "Replicated seeds in ss_gcn.", lower_bound=2)
 REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each side (loop: 6 unless given).", lower_bound=1)
 SECONDS = flags.DEFINE_float("seconds", None, "Seconds of each turn. Default: 5; loop: 10.", lower_bound=0.0)
-SIZES = flags.DEFINE_list("sizes", ["10000", "100000", "1000000"], "Numbers of nodes in scale.")
+SIZES = flags.DEFINE_list("sizes", None, "Numbers of nodes in scale, of parameters in l2o.")
 EPOCHS = flags.DEFINE_integer("epochs", 5, "Timed epochs of each size in scale.", lower_bound=1)
 
 
@@ -42,6 +43,13 @@ def _ss_gcn():
   compare.main(graph=GRAPH.value, seeds=SEEDS.value, repeats=REPEATS.value, seconds=_seconds(5))
 
 
+def _l2o():
+  from benchmarks import optimizers
+
+  sizes = _sizes(1_000_000, 20_000_000)
+  optimizers.main(sizes=sizes, repeats=REPEATS.value, seconds=_seconds(5))
+
+
 def _loop():
   from benchmarks import loop
 
@@ -51,7 +59,7 @@ def _loop():
 def _scale():
   from benchmarks import scale
 
-  scale.main(sizes=[int(size) for size in SIZES.value], epochs=EPOCHS.value)
+  scale.main(sizes=_sizes(10_000, 100_000, 1_000_000), epochs=EPOCHS.value)
 
 
 def _import():
@@ -64,7 +72,11 @@ def _seconds(default: float) -> float:
   return default if SECONDS.value is None else SECONDS.value
 
 
-MEASUREMENTS = {"ss_gcn": _ss_gcn, "loop": _loop, "scale": _scale, "import": _import}
+def _sizes(*default: int) -> list[int]:
+  return list(default) if SIZES.value is None else [int(size) for size in SIZES.value]
+
+
+MEASUREMENTS = {"ss_gcn": _ss_gcn, "l2o": _l2o, "loop": _loop, "scale": _scale, "import": _import}
 
 if __name__ == "__main__":
   app.run(main)

@@ -2,8 +2,8 @@
 
   python launch/train.py --config=configs/l2o/rnnprop.py:cl_il --workdir=runs/rnnprop_cl_il
 
-The argument is the variant: plain (100 epochs of 100 steps, as released) | cl_il (the full rule: lengths up to
-3,000 steps, E = 10, R = 4, at least 0.32 million inner steps). Hardware and time: 2 CPU cores; plain
+The argument is the variant: plain (100 epochs of 100 steps, as released) | cl_il (the full rule: lengths up
+to 3,000 steps, E = 10, R = 4, at least 0.32 million inner steps). Hardware and time: 2 CPU cores; plain
 3 minutes, cl_il 2 to 3 hours.
 """
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from laws import digits
 from laws.small_graph import write_small_graph
 from vita_jax import papers
+from vita_jax.papers.l2o.config import default_config as l2o_config
 from vita_jax.papers.ss_gcn.config import default_config
 
 
@@ -47,10 +48,30 @@ def _ss_gcn(task, **overrides):
   return Row(config, papers.build, {"seed": 2, "data": 1})
 
 
+def _l2o(kind, **overrides):
+  def config(folder):
+    del folder
+    found = l2o_config(kind, "cl_il", variants=("cl_il",))
+    found.optimizee.update({"name": "digits_mlp", "batch_size": 16})
+    found.update({"unroll_length": 2, "stages": (4, 6), "inner_steps": 20, "log_every": 4})
+    found.imitation.ratio, found.patience = (0.5,), "continue"
+    found.validation.update({"every": 1, "runs": 2})
+    found.final.update({"steps": 100, "runs": 1})
+    found.update_from_flattened_dict(overrides)
+    return found
+
+  # Differences grow along an optimization, and theta moves by a step of Adam's whatever their size.
+  return Row(config, papers.build, {"data": 2}, tolerance=1e-4)
+
+
 ROWS = {
   "digits_resident": _digits(),
   "digits_stream": _digits(kind="stream"),
   "digits_bfloat16": _digits(dtype="bfloat16")._replace(tolerance=2e-2),
+  "l2o_dm": _l2o("l2o_dm"),
+  "l2o_rnnprop_together": _l2o("rnnprop", tasks="vmap", meta_batch=2, inner_steps=40),
+  "l2o_mlp_blocks": _l2o("l2o_mlp", unroll_length=4, stages=(4, 8), save_every=2),
+  "l2o_scale": _l2o("l2o_scale", meta_loss="log_ratio", **{"meta.clip_value": 1e4}),
   "ss_gcn_partition": _ss_gcn("partition"),
   "ss_gcn_completion_best": _ss_gcn("completion", protocol="best_validation", features="dense"),
   "ss_gcn_gin_cluster": _ss_gcn("cluster", host="gin"),

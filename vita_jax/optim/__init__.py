@@ -8,10 +8,19 @@ Updates are to be added (`optax.apply_updates`). Theta never sits in the optimiz
 """
 
 from vita_jax.optim.dm import l2o_dm
+from vita_jax.optim.library import KINDS, learned, learned_card, learned_names, load_learned
 from vita_jax.optim.mlp import l2o_mlp
 from vita_jax.optim.rnn_prop import rnnprop
 from vita_jax.optim.scale import l2o_scale
-from vita_jax.optim.library import KINDS, learned, learned_card, learned_names, load_learned
 
-__all__ = ["KINDS", "l2o_dm", "l2o_mlp", "l2o_scale", "learned", "learned_card", "learned_names",
-           "load_learned", "rnnprop"]
+__all__ = [
+  "KINDS",
+  "l2o_dm",
+  "l2o_mlp",
+  "l2o_scale",
+  "learned",
+  "learned_card",
+  "learned_names",
+  "load_learned",
+  "rnnprop",
+]

@@ -6,14 +6,16 @@ import jax
 import jax.numpy as jnp
 
 
-
 def init_lstm(key: jax.Array, inputs: int, hidden: int) -> dict[str, jax.Array]:
   """{"w_gates" [inputs + hidden, 4 hidden], "b_gates" [4 hidden]}, truncated normal (2 sigma) with
   sigma = 1/sqrt(inputs + hidden), as Sonnet 1 draws both (spec of the released checkpoints)."""
   w_key, b_key = jax.random.split(key)
   draw = lambda key, *shape: jax.random.truncated_normal(key, -2.0, 2.0, shape)  # noqa: E731
   sigma = (inputs + hidden) ** -0.5
-  return {"w_gates": sigma * draw(w_key, inputs + hidden, 4 * hidden), "b_gates": sigma * draw(b_key, 4 * hidden)}
+  return {
+    "w_gates": sigma * draw(w_key, inputs + hidden, 4 * hidden),
+    "b_gates": sigma * draw(b_key, 4 * hidden),
+  }
 
 
 def init_linear(key: jax.Array, inputs: int, outputs: int) -> dict[str, jax.Array]:
@@ -53,7 +55,12 @@ def _backward(saved, cotangents):
   w, inputs, i, j, f, o, before, squashed, h, c = saved
   dh, dc = cotangents
   dc = dc + dh * o * (1.0 - squashed * squashed)
-  d = [dc * j * i * (1.0 - i), dc * i * (1.0 - j * j), dc * before * f * (1.0 - f), dh * squashed * o * (1.0 - o)]
+  d = [
+    dc * j * i * (1.0 - i),
+    dc * i * (1.0 - j * j),
+    dc * before * f * (1.0 - f),
+    dh * squashed * o * (1.0 - o),
+  ]
   dz = jnp.concatenate(d)
   axes = tuple(range(1, dz.ndim))
   dw = jnp.tensordot(inputs, dz, (axes, axes))

@@ -121,12 +121,14 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
       averages, squares = _accumulate(g, averages, squares, input_decay, scale_decay, first)
       scaled = jnp.arcsinh(averages * jax.lax.rsqrt(squares + 1e-16))
       noise = jnp.log(squares + 1e-16)
-      inputs = jnp.concatenate([
-        scaled,
-        scaled[:-1] * scaled[1:],
-        noise - jnp.mean(noise, axis=0),
-        (log_rate - mean_rate)[None],
-      ])
+      inputs = jnp.concatenate(
+        [
+          scaled,
+          scaled[:-1] * scaled[1:],
+          noise - jnp.mean(noise, axis=0),
+          (log_rate - mean_rate)[None],
+        ]
+      )
       bias = _affine(theta["tensor_to_coordinate"], h_tensor) + of_problem["coordinate"]
       h = gru(theta["gru_coordinate"], inputs, h, bias)
       below = _mean(jnp.concatenate([h, inputs]))
@@ -176,7 +178,9 @@ def _first_log_rates(key, shape):
 
 
 def _spread(vector, shape):
-  return jnp.broadcast_to(per_row(jnp.asarray(vector), jnp.zeros((len(vector), *shape))), (len(vector), *shape))
+  return jnp.broadcast_to(
+    per_row(jnp.asarray(vector), jnp.zeros((len(vector), *shape))), (len(vector), *shape)
+  )
 
 
 def _affine(theta, x):

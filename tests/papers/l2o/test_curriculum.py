@@ -21,7 +21,12 @@ def _play(costs, *, stages=3, patience="stop", state=None):
 def test_a_stage_ends_at_the_third_evaluation_if_that_is_no_better():
   state, verdicts = _play([5, 4, 4.5])
   assert verdicts == [(True, False, TRAIN), (True, False, TRAIN), (False, True, REBASE)]
-  assert (int(state.stage), int(state.evaluations), bool(state.improved), bool(state.over)) == (1, 0, False, False)
+  assert (int(state.stage), int(state.evaluations), bool(state.improved), bool(state.over)) == (
+    1,
+    0,
+    False,
+    False,
+  )
 
 
 def test_a_stage_goes_on_while_it_improves_and_forgives_early_setbacks():

@@ -43,7 +43,9 @@ def _log_mean(losses):
   return jnp.mean(jnp.log(losses + 1e-6))
 
 
-@pytest.mark.parametrize(("save_every", "meta_loss"), [(1, jnp.sum), (3, _log_mean)], ids=["sum", "blocks_log"])
+@pytest.mark.parametrize(
+  ("save_every", "meta_loss"), [(1, jnp.sum), (3, _log_mean)], ids=["sum", "blocks_log"]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_passes_give_the_gradient_of_the_unrolled_segment(kind, save_every, meta_loss):
   theta, x, state, keys = _start(kind)
@@ -73,7 +75,9 @@ def test_every_weight_is_trained(kind):
   # Not at the very start, where zeros in theta hide others.
   theta = jax.tree.map(lambda a: a + 0.05 * jnp.cos(jnp.arange(a.size)).reshape(a.shape), theta)
   gradient = _whole_gradient(kind, theta, x, keys)
-  still = {jax.tree_util.keystr(p) for p, g in jax.tree_util.tree_leaves_with_path(gradient) if not jnp.any(g)}
+  still = {
+    jax.tree_util.keystr(p) for p, g in jax.tree_util.tree_leaves_with_path(gradient) if not jnp.any(g)
+  }
   assert still == set()
 
 
@@ -88,7 +92,7 @@ def test_a_learned_start_gets_the_gradient_of_the_unrolled_run():
 
 
 def _learned_rate(theta):
-  """Gradient descent with a learned rate: what it is given matters more than for networks, which squash it."""
+  """Gradient descent with a learned rate: what it is given matters more than for networks that squash it."""
 
   def update(gradient, state, params=None):
     del params
@@ -97,14 +101,20 @@ def _learned_rate(theta):
   return optax.GradientTransformation(lambda params: (), update)
 
 
-@pytest.mark.parametrize("build, theta", [
-  (_learned_rate, {"rate": jnp.float32(0.1)}),
-  (functools.partial(KINDS["rnnprop"].build, scale=0.3), KINDS["rnnprop"].init_theta(jax.random.key(1))),
-], ids=["rate", "rnnprop"])
+@pytest.mark.parametrize(
+  "build, theta",
+  [
+    (_learned_rate, {"rate": jnp.float32(0.1)}),
+    (functools.partial(KINDS["rnnprop"].build, scale=0.3), KINDS["rnnprop"].init_theta(jax.random.key(1))),
+  ],
+  ids=["rate", "rnnprop"],
+)
 def test_finite_differences_agree_when_second_derivatives_are_on(build, theta):
   x, keys = jnp.array([0.7, -0.4, 1.1]), jax.random.split(jax.random.key(2), 4)
   run = lambda second: jax.jit(  # noqa: E731
-    lambda theta: segment.unrolled(build, theta, _loss, x, build(theta).init(x), keys, second_derivatives=second)
+    lambda theta: segment.unrolled(
+      build, theta, _loss, x, build(theta).init(x), keys, second_derivatives=second
+    )
   )
   on, off = run(True)(theta).gradient, run(False)(theta).gradient
   size, h = optax.tree.norm(on), 3e-3
@@ -143,7 +153,14 @@ class _Copy:
 def test_imitating_oneself_costs_nothing(name):
   tx, x, keys = teacher(name, 0.01), jnp.array([0.7, -0.4]), jax.random.split(jax.random.key(0), 8)
   run = functools.partial(
-    segment.imitation, _Copy(tx), loss=_loss, x=x, state=tx.init(x), keys=keys, teacher=tx, teacher_state=tx.init(x)
+    segment.imitation,
+    _Copy(tx),
+    loss=_loss,
+    x=x,
+    state=tx.init(x),
+    keys=keys,
+    teacher=tx,
+    teacher_state=tx.init(x),
   )
   assert float(run(theta={"size": jnp.float32(1.0)}).loss) < 1e-12
   half = run(theta={"size": jnp.float32(0.5)})

@@ -1,7 +1,7 @@
 """L2O: Training Stronger Baselines for Learning to Optimize (NeurIPS 2020, arXiv 2010.09089).
 
 Claim: with a curriculum (progressively longer optimizations) and imitation of analytical optimizers, the
-oldest and simplest learned optimizer, a coordinate-wise LSTM of 5,141 weights, beats later, more complex ones.
+oldest and simplest learned optimizer, a coordinate-wise LSTM of 5,141 weights, beats later, larger ones.
 The optimizers are in `vita_jax.optim`; here is how they are trained.
 """
 
@@ -73,7 +73,9 @@ def build(config: Any) -> Experiment:
     numbers = {f"final_{name}": value for name, value in evaluate("final", state).items()}
     for name in ("inner_steps", "epoch", "skipped", "validations"):
       numbers[name] = int(state[name])
-    return Report({**numbers, "stage": int(state["curriculum"].stage), "best": float(state["curriculum"].best)})
+    return Report(
+      {**numbers, "stage": int(state["curriculum"].stage), "best": float(state["curriculum"].best)}
+    )
 
   test = Resident(images.test if images else {}, None)
   return Experiment(

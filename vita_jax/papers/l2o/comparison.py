@@ -134,10 +134,6 @@ def entrant(text: str) -> Entrant:
     except ValueError as error:
       raise ValueError(f"{error}; or LABEL=FOLDER of an export, or a rate as in adam:0.001") from error
   kind, theta, options = read_learned(folder)
-  try:
-    KINDS[kind].build(theta, **options)
-  except TypeError as error:
-    raise ValueError(f"{folder}/config.json has an option that {kind} does not have: {error}") from error
   return Entrant(label, kind, theta, tuple(sorted(options.items())))
 
 

@@ -243,15 +243,16 @@ def _notes(results):
   seeds = len(results[0].seeds)
   steps = int(results[0].runs[0].steps[-1])
   notes = [
-    f"Final ln loss: mean of ln(loss + 1e-12) over the last {WINDOW} of {steps:,} steps, mean ± population std"
-    f" over {seeds} seeds. Diverged: not finite, or more than 1 % above the first loss; such seeds are counted"
-    " and left out of the means of loss and accuracy. Steps to a level, and the best: of the running"
+    f"Final ln loss: mean of ln(loss + 1e-12) over the last {WINDOW} of {steps:,} steps, mean ± population"
+    f" std over {seeds} seeds. Diverged: not finite, or more than 1 % above the first loss; such seeds are"
+    " counted and left out of the means of loss and accuracy. Steps to a level, and the best: of the running"
     f" {WINDOW}-step mean, mean over the seeds that have it. Differences are paired by seed."
   ]
   if any(r.grid for r in results):
     notes += [
-      f"Rates were tuned by the mean loss (not its logarithm) of the last {WINDOW} steps, at the same number of"
-      f" steps and over {TUNING_SEEDS} other seeds; * is an edge of the grid: a better rate may lie outside."
+      f"Rates were tuned by the mean loss (not its logarithm) of the last {WINDOW} steps, at the same number"
+      f" of steps and over {TUNING_SEEDS} other seeds; * is an edge of the grid: a better rate may lie"
+      " outside."
     ]
   if any(r.entrant.kind in ("l2o_dm", "rnnprop") for r in results):
     notes += ["An LSTM optimizer computes about 10 kFLOP per coordinate and step."]

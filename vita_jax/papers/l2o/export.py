@@ -14,7 +14,7 @@ from vita_jax.train.experiment import Exported
 
 
 def exported(kind: str, options: dict[str, Any], theta: Any, config: Any) -> Exported:
-  """The exported form of a trained optimizer; in Python, `vita_jax.optim.load_learned` loads the same folder."""
+  """The exported form of a trained optimizer; `vita_jax.optim.load_learned` loads the same folder."""
 
   def program(theta, *, gradients, x):
     tx = KINDS[kind].build(theta, **options)

@@ -20,8 +20,8 @@ def optimize(
   *,
   steps: int,
 ) -> tuple[Any, jax.Array]:
-  """(x after `steps` steps, losses float32 [steps]): the loss after every step on a fresh minibatch, which then
-  also gives the next step's gradient."""
+  """(x after `steps` steps, losses float32 [steps]): the loss after every step on a fresh minibatch, which
+  then also gives the next step's gradient."""
 
   def step(carry, key):
     x, state, gradient = carry

@@ -1,4 +1,4 @@
-"""The problems that optimizers are trained on and tested on (section 3.4): pure functions of their parameters."""
+"""The problems that optimizers are trained and tested on (section 3.4): pure functions of parameters."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _conv(data: str, channels: int, *, stride: int, features: int) -> Optimizee:
 
 
 def _nas(data: str, channels: int) -> Optimizee:
-  """The cell found by architecture search: n0 = C(x), n1 = C(n0), n2 = pool(n1) + C(n0), n3 = n2 + C(n1) + n0."""
+  """A searched cell: n0 = C(x), n1 = C(n0), n2 = pool(n1) + C(n0), n3 = n2 + C(n1) + n0."""
   edges = ("x_0", "0_1", "0_2", "1_3")
   layers = tuple((f"conv_{e}", 3, channels if e == "x_0" else 16, 16) for e in edges)
 

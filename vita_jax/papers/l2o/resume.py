@@ -12,8 +12,19 @@ from vita_jax.optim.library import read_safetensors
 from vita_jax.train.mesh import path_name
 
 # Everything but the optimization in progress: the epoch, or the validation, is begun again.
-PARTS = ("params", "kept", "meta", "curriculum", "phase", "epoch", "imitations", "validations", "inner_steps",
-         "skipped", "validation")
+PARTS = (
+  "params",
+  "kept",
+  "meta",
+  "curriculum",
+  "phase",
+  "epoch",
+  "imitations",
+  "validations",
+  "inner_steps",
+  "skipped",
+  "validation",
+)
 
 
 def packed(state: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Self-training: x_{t+1} = x_t + delta_t, so x_s depends on theta only as a sum of
 dL/d delta_t = sum_{s > t} dL/df_s grad f_s(x_s). Those gradients are there already: the optimizee is
 never differentiated twice.
 
-Imitation: a teacher moves x; the loss compares delta_t with its step y_t, and dL/d delta_t = (delta_t - y_t)/P.
+Imitation: a teacher moves x; the loss compares delta_t with its step y_t: dL/d delta_t = (delta_t - y_t)/P.
 
 In both cases what is left is to send known cotangents back through m_theta alone (`pull_back`): one pass
 forward keeps (g_t, h_t), one pass back recomputes one step at a time.
@@ -90,7 +90,9 @@ def self_training(
 
   last = _weighted(weights[-1], last)
   _, cotangents = jax.lax.scan(later, last, (weights[:-1], gradients), reverse=True)
-  gradient, of_start = pull_back(build, theta, gradients, xs, starts[1], lambda delta, c: c, cotangents, save_every=save_every)
+  gradient, of_start = pull_back(
+    build, theta, gradients, xs, starts[1], lambda delta, c: c, cotangents, save_every=save_every
+  )
   return Segment(gradient, total, x_end, end, None, losses, of_start)
 
 
@@ -108,7 +110,7 @@ def imitation(
   weight: float = 1.0,
   save_every: int = 1,
 ) -> Segment:
-  """An imitation segment (2.5): L = weight sum_t mean_j (y_tj - delta_tj)^2 / 2 along the teacher's trajectory.
+  """An imitation segment (2.5): L = weight sum_t mean_j (y_tj - delta_tj)^2 / 2 along a teacher's path.
 
   y_t is how far the teacher goes in `teacher_steps` steps from x_t; the student sees the gradient of the
   first. The optimizer's state is the student's own, carried along.
@@ -134,7 +136,9 @@ def imitation(
       moved = optax.apply_updates(moved, step)
       return moved, memory, again(moved, i) if teacher_steps > 1 else g
 
-    moved, memory, _ = jax.lax.fori_loop(0, teacher_steps, follow, (x, memory, gradient), unroll=teacher_steps == 1)
+    moved, memory, _ = jax.lax.fori_loop(
+      0, teacher_steps, follow, (x, memory, gradient), unroll=teacher_steps == 1
+    )
     y = jax.tree.map(jnp.subtract, moved, x)
     error = sum(jnp.sum((a - b) ** 2) for a, b in zip(*map(jax.tree.leaves, (y, delta)), strict=True))
     return (moved, state, memory), (value, gradient, x, y, 0.5 * scale * error)
@@ -142,7 +146,9 @@ def imitation(
   (x_end, end, memory), starts, rows = _scan_in_blocks(step, (x, state, teacher_state), keys, save_every)
   losses, gradients, xs, targets, errors = rows
   cotangent = lambda delta, y: jax.tree.map(lambda d, y: (d - y) * scale, delta, y)  # noqa: E731
-  gradient, of_start = pull_back(build, theta, gradients, xs, starts[1], cotangent, targets, save_every=save_every)
+  gradient, of_start = pull_back(
+    build, theta, gradients, xs, starts[1], cotangent, targets, save_every=save_every
+  )
   return Segment(gradient, jnp.sum(errors), x_end, end, memory, losses, of_start)
 
 
@@ -164,8 +170,8 @@ def pull_back(
     theta: its weights.
     gradients, xs, targets: trees with a leading axis [T].
     starts: states of the optimizer with a leading axis [T / k]: those before the steps 0, k, 2k, ... .
-    save_every: k. With k > 1 the states between are computed once more, from the gradients, without asking the
-      optimizee: memory for T / k + k states instead of T.
+    save_every: k. With k > 1 the states between are computed once more, from the gradients, without asking
+      the optimizee: memory for T / k + k states instead of T.
   """
   split = lambda tree: jax.tree.map(lambda x: x.reshape(-1, save_every, *x.shape[1:]), tree)  # noqa: E731
 

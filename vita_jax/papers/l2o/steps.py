@@ -123,7 +123,12 @@ def _begin(recipe: Recipe, state: State) -> State:
   lesson = jnp.where(imitates, 1 + state["imitations"] % len(recipe.teachers), 0)
   begins = first & training
   imitations = state["imitations"] + (begins & imitates)
-  return {**state, "task": task, "lesson": jnp.where(begins, lesson, state["lesson"]), "imitations": imitations}
+  return {
+    **state,
+    "task": task,
+    "lesson": jnp.where(begins, lesson, state["lesson"]),
+    "imitations": imitations,
+  }
 
 
 def _validation_numbers(recipe: Recipe, state: State) -> tuple:
@@ -139,8 +144,8 @@ def _init_key(recipe: Recipe, state: State) -> jax.Array:
 
 
 def _over_tasks(recipe: Recipe, fn: Callable, task: Task, key: jax.Array) -> Any:
-  """`fn(task, keys)` for each optimization of the meta-batch in turn, results with a leading axis [meta_batch];
-  side by side they are one task: [1]."""
+  """`fn(task, keys)` for each optimization of the meta-batch in turn, results with a leading axis
+  [meta_batch]; side by side they are one task: [1]."""
   if recipe.side_by_side:
     gradient_and_more, after = fn(task, _minibatch_keys(recipe, key))
     return jax.tree.map(lambda x: x[None], gradient_and_more), after

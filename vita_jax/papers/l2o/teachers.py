@@ -10,11 +10,11 @@ from vita_jax.train.config import choose
 
 
 def teacher(name: str, learning_rate: float) -> optax.GradientTransformation:
-  """"adam", "rmsprop" or "nag" as an optax transformation.
+  """ "adam", "rmsprop" or "nag" as an optax transformation.
 
-  Adam has its epsilon 1e-8 outside the bias correction: step = -lr sqrt(1 - b2^t)/(1 - b1^t) m/(sqrt(v) + eps).
-  RMSprop has decay 0.9, its epsilon 1e-10 inside the root, and starts from mean squares of one. NAG has
-  momentum 0.9.
+  Adam has its epsilon 1e-8 outside the bias correction:
+  step = -lr sqrt(1 - b2^t)/(1 - b1^t) m/(sqrt(v) + eps). RMSprop has decay 0.9, its epsilon 1e-10 inside the
+  root, and starts from mean squares of one. NAG has momentum 0.9.
 
   Raises:
     ValueError: unknown name.
@@ -43,6 +43,8 @@ def _scale_by_tf1_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) ->
     v = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, updates)
     t = count.astype(jnp.float32)
     rate = jnp.sqrt(1 - b2**t) / (1 - b1**t)
-    return jax.tree.map(lambda m, v: rate * m / (jnp.sqrt(v) + eps), m, v), optax.ScaleByAdamState(count, m, v)
+    return jax.tree.map(lambda m, v: rate * m / (jnp.sqrt(v) + eps), m, v), optax.ScaleByAdamState(
+      count, m, v
+    )
 
   return optax.GradientTransformation(init, update)

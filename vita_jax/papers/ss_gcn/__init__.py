@@ -17,7 +17,6 @@ import optax
 from vita_jax.data.resident import Resident
 from vita_jax.papers.ss_gcn import protocol
 from vita_jax.papers.ss_gcn.config import HOSTS, MECHANISMS
-from vita_jax.train.config import choose
 from vita_jax.papers.ss_gcn.export import exported
 from vita_jax.papers.ss_gcn.figures import embedding
 from vita_jax.papers.ss_gcn.inputs import full_batch, read_graph
@@ -25,6 +24,7 @@ from vita_jax.papers.ss_gcn.labels import self_supervision
 from vita_jax.papers.ss_gcn.mechanisms import stages
 from vita_jax.papers.ss_gcn.model import HOSTS as MODELS
 from vita_jax.papers.ss_gcn.steps import Objective, test_step
+from vita_jax.train.config import choose
 from vita_jax.train.experiment import Eval, Experiment, Report
 from vita_jax.train.mesh import path_name
 

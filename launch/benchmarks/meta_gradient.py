@@ -1,0 +1,107 @@
+"""Worker: the meta-gradient of a segment. Arguments: KIND | matmul | memory KIND PARAMETERS SAVE_EVERY.
+
+A unit is the mean gradient of a segment of 20 steps over 8 MNIST-sized networks (784-20-10, batch 128). The
+images are random: MNIST itself is not needed for its cost.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.measure import serve
+from vita_jax.optim import KINDS
+from vita_jax.papers.l2o import segment, tasks
+from vita_jax.papers.l2o.optimizees import CLASSES, optimizee
+
+NETWORKS, STEPS, BATCH = 8, 20, 128
+WEIGHTS = 784 * 20 + 20 + 20 * CLASSES + CLASSES
+# Products of a coordinate's forward pass with the matrices that all coordinates share.
+PRODUCTS = {
+  "l2o_dm": 22 * 80 + 40 * 80 + 20,
+  "rnnprop": 2 * 20 + 2 * 40 * 80 + 20,
+  "l2o_mlp": 8 * 32 + 32 * 32 + 32 * 2,
+  "l2o_scale": 22 * 30 + 4 * 10,
+}
+MATMUL = 2048
+
+
+def useful_flops(kind: str) -> float:
+  """Of a unit: three times those of the forward pass, two FLOPs a product."""
+  return 3.0 * 2 * PRODUCTS[kind] * WEIGHTS * NETWORKS * STEPS
+
+
+def images(n: int = 10_000) -> dict[str, jax.Array]:
+  """Random arrays in the form of the MNIST split that optimizers are evaluated on."""
+  rng = np.random.default_rng(0)
+  pixels = rng.integers(0, 256, (n, 28, 28, 1), np.uint8)
+  return jax.device_put({"image": pixels, "label": rng.integers(0, CLASSES, n).astype(np.int32)})
+
+
+def main(kind: str) -> None:
+  problem = tasks.problem(optimizee("mnist_mlp"), batch_size=BATCH, kind=kind)
+  theta, arrays = KINDS[kind].init_theta(jax.random.key(0)), images()
+
+  def one(theta, key, arrays):
+    build = lambda theta: problem.build(theta, key)  # noqa: E731
+    x = problem.init(key)
+    keys = jax.random.split(key, STEPS + 1)
+    found = segment.self_training(build, theta, problem.loss(arrays), x, build(theta).init(x), keys)
+    return found.gradient
+
+  @jax.jit
+  def meta_gradient(theta, keys, arrays):
+    gradients = jax.lax.map(lambda key: one(theta, key, arrays), keys)
+    return jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)
+
+  keys = jax.random.split(jax.random.key(1), NETWORKS)
+  start = time.perf_counter()
+  jax.block_until_ready(meta_gradient(theta, keys, arrays))
+  first = time.perf_counter() - start
+
+  def run(n):
+    for _ in range(n):
+      jax.block_until_ready(meta_gradient(theta, keys, arrays))
+
+  serve(run, first_call=first, gflop=useful_flops(kind) / 1e9)
+
+
+def matmul() -> None:
+  """A product of two square matrices: the rate to compare with."""
+  product = jax.jit(jnp.matmul)
+  a = jnp.ones((MATMUL, MATMUL))
+  jax.block_until_ready(product(a, a))
+  serve(lambda n: [jax.block_until_ready(product(a, a)) for _ in range(n)], gflop=2 * MATMUL**3 / 1e9)
+
+
+def memory(kind: str, parameters: int, save_every: int) -> None:
+  """Prints the bytes that the compiled segment of one network with about so many parameters needs beside its
+  arguments; nothing is run."""
+  theta = jax.eval_shape(KINDS[kind].init_theta, jax.random.key(0))
+  x = jax.ShapeDtypeStruct((parameters,), jnp.float32)
+
+  def gradient(theta, x, key):
+    build = KINDS[kind].build
+    loss = lambda x, key: jnp.mean((x - jax.random.normal(key)) ** 2)  # noqa: E731
+    keys = jax.random.split(key, STEPS + 1)
+    return segment.self_training(
+      build, theta, loss, x, build(theta).init(x), keys, save_every=save_every
+    ).gradient
+
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  compiled = jax.jit(gradient).lower(theta, x, key).compile()
+  print(json.dumps(compiled.memory_analysis().temp_size_in_bytes))
+
+
+if __name__ == "__main__":
+  if sys.argv[1] == "matmul":
+    matmul()
+  elif sys.argv[1] == "memory":
+    memory(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+  else:
+    main(sys.argv[1])
