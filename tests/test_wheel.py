@@ -9,13 +9,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CHECK = """
-import json, vita_jax
+import json, jax, jax.numpy as jnp, vita_jax
 from vita_jax import papers
 from vita_jax.data import load_graph
 from vita_jax.papers.ss_gcn.config import default_config
 graph = load_graph("citeseer")
 stage = papers.build(default_config("citeseer", "none", {})).stages[0]
-print(json.dumps({"file": vita_jax.__file__, "nodes": len(graph.labels), "steps": stage.steps}))
+names = vita_jax.optim.learned_names()
+tx, x = vita_jax.optim.learned(names[0]), jnp.ones(3)
+moved = float(jnp.abs(tx.update(x, tx.init(x), x)[0]).max())
+found = {"file": vita_jax.__file__, "nodes": len(graph.labels), "steps": stage.steps}
+print(json.dumps(found | {"learned": names, "moved": moved}))
 """
 
 
@@ -39,3 +43,4 @@ def test_the_wheel_works_outside_the_checkout(tmp_path, monkeypatch):
   found = json.loads(_run(tmp_path / "env" / "bin" / "python", "-c", CHECK, cwd=tmp_path).splitlines()[-1])
   assert Path(found["file"]).is_relative_to(tmp_path / "env")
   assert found["nodes"] == 3327 and found["steps"] == 1001
+  assert "rnnprop-cl-il" in found["learned"] and 0 < found["moved"] < 1

@@ -76,6 +76,17 @@ def test_ss_gcn(kernel, tmp_path):
   assert _pictures(cells) == 2
 
 
+def test_l2o(kernel, tmp_path):
+  question = "[finals, mine, [float(x) for x in (losses[0], losses[-1], linen_accuracy, nnx_accuracy)]]"
+  cells, (finals, mine, (first, last, linen, nnx)) = _run("l2o", kernel, tmp_path, question)
+  assert last < 0.05 * first
+  assert finals["rnnprop-cl-il"]["diverged"] == 0 and finals["rnnprop-cl-il"]["mean"] < -2
+  assert finals["untrained-rnnprop"]["diverged"] or finals["untrained-rnnprop"]["mean"] > -1
+  assert min(linen, nnx) > 0.8  # chance is 0.1
+  assert mine["diverged"] == 0 and mine["mean"] < -1
+  assert _pictures(cells) == 2
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_committed_clean(name):
   notebook = json.loads((COLABS / f"{name}.ipynb").read_text())
@@ -87,12 +98,12 @@ def test_committed_clean(name):
     assert cell["cell_type"] != "code" or (cell["outputs"] == [] and cell["execution_count"] is None)
 
 
-def test_settings_in_the_notebooks_are_those_of_the_config_file():
+def test_settings_in_the_graph_notebooks_are_those_of_the_config_file():
   scope = {}
   exec((COLABS.parent / "configs" / "ss_gcn" / "citeseer.py").read_text(), scope)
   expected = scope["get_config"]("partition").to_dict()
   found = default_config("citeseer", "partition", {"gcn": {"partition": (0.8, 14)}}).to_dict()
   found["ss"] = {**expected["ss"], **found["ss"]}
   assert found == expected
-  for name in NOTEBOOKS:
+  for name in ("quickstart", "ss_gcn"):
     assert '{\\"gcn\\": {\\"partition\\": (0.8, 14)}}' in (COLABS / f"{name}.ipynb").read_text()

@@ -1,0 +1,54 @@
+"""Puts a meta-trained optimizer into the package, under vita_jax/optim/weights/NAME.
+
+  python launch/l2o_ship.py --workdir=runs/rnnprop_cl_il --name=rnnprop-cl-il --table=runs/compare/table.csv
+
+Writes params.safetensors (the best theta of the newest good checkpoint), config.json and card.json. --table
+is what launch/optimize.py wrote for an optimizer of that label; without it the card has no evaluation.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import cli
+from absl import flags
+
+from vita_jax.optim.library import SHIPPED
+from vita_jax.papers.l2o.card import card
+from vita_jax.train.summary import write_json
+from vita_jax.train.weights import save_params
+
+WORKDIR = cli.define_workdir()
+NAME = flags.DEFINE_string("name", None, "Under which it ships, e.g. rnnprop-cl-il.", required=True)
+TABLE = flags.DEFINE_string("table", None, "table.csv of launch/optimize.py.")
+OUT = flags.DEFINE_string("out", str(SHIPPED), "Folder of the shipped optimizers.")
+
+
+def main() -> None:
+  if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", NAME.value):
+    raise ValueError(f"--name={NAME.value}: small letters, digits and single hyphens, e.g. rnnprop-cl-il")
+  experiment, config, state, _ = cli.finished_run(WORKDIR.value)
+  if config.paper != "l2o" or experiment.replicas:
+    raise ValueError(f"{WORKDIR.value} is not a meta-training run of one seed (config.paper=l2o, seeds=1)")
+  rows = []
+  if TABLE.value:
+    with open(TABLE.value, newline="") as file:
+      rows = list(csv.DictReader(file))
+    if NAME.value not in [row["optimizer"] for row in rows]:
+      raise ValueError(
+        f"{TABLE.value} has no optimizer '{NAME.value}': run launch/optimize.py with that label"
+      )
+  with config.unlocked():
+    config.resume_from = ""  # a path of whoever trained it
+  folder = Path(OUT.value) / NAME.value
+  folder.mkdir(parents=True, exist_ok=True)
+  save_params(folder / "params.safetensors", state["kept"])
+  write_json(folder / "config.json", {"config": config.to_dict()})
+  write_json(folder / "card.json", card(NAME.value, config, state, rows))
+  print(f"written: {folder}/params.safetensors, config.json, card.json")
+
+
+if __name__ == "__main__":
+  cli.run(main)
