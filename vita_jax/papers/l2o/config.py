@@ -43,8 +43,9 @@ def default_config(kind: str, variant: str, *, variants: tuple[str, ...]) -> ml_
       "stages": stages,  # N: steps of an optimization; each is a multiple of T
       # share of imitation epochs at each stage; the last one also holds for later stages
       "imitation": {"ratio": imitation, "teachers": ("adam",), "learning_rate": 0.01, "steps": 1},
-      # after every `every` epochs, `runs` optimizations of the next stage's length; "fresh" draws or "fixed"
-      "validation": {"every": 10, "runs": 4, "draws": "fresh"},
+      # after every `every` epochs, `runs` optimizations of the next stage's length; from "fixed" starts and
+      # minibatches, so that few runs suffice to tell two thetas apart, or "fresh" ones (the released code)
+      "validation": {"every": 10, "runs": 4, "draws": "fixed"},
       # what happens where a stage never improved, or the last one is over: "stop" | "continue"
       "patience": "stop",
       "inner_steps": 0,  # budget of training steps of the optimizee, 0 for none
