@@ -14,13 +14,15 @@ class Row(NamedTuple):
   """`config(folder)` makes a small config (files go to `folder`); `build(config)` the experiment.
 
   `mesh` is the layout of two devices that the experiment is tried on; `tolerance` what float
-  reductions in another order may do to its metrics.
+  reductions in another order may do to its metrics; `map_tolerance` the same for replicas by `map`, whose
+  bits are else those of single runs.
   """
 
   config: Callable[[Any], Any]
   build: Callable[[Any], Any]
   mesh: dict[str, int]
   tolerance: float = 1e-5
+  map_tolerance: float = 0.0
 
 
 def _digits(**overrides):
@@ -61,7 +63,8 @@ def _l2o(kind, **overrides):
     return found
 
   # Differences grow along an optimization, and theta moves by a step of Adam's whatever their size.
-  return Row(config, papers.build, {"data": 2}, tolerance=1e-4)
+  # Inside the loop over replicas XLA sums the optimizee's loss in another order: its last bit differs.
+  return Row(config, papers.build, {"data": 2}, tolerance=1e-4, map_tolerance=1e-6)
 
 
 ROWS = {
@@ -69,9 +72,7 @@ ROWS = {
   "digits_stream": _digits(kind="stream"),
   "digits_bfloat16": _digits(dtype="bfloat16")._replace(tolerance=2e-2),
   "l2o_dm": _l2o("l2o_dm"),
-  "l2o_rnnprop_together": _l2o("rnnprop", tasks="vmap", meta_batch=2, inner_steps=40),
-  "l2o_mlp_blocks": _l2o("l2o_mlp", unroll_length=4, stages=(4, 8), save_every=2),
-  "l2o_scale": _l2o("l2o_scale", meta_loss="log_ratio", **{"meta.clip_value": 1e4}),
+  "l2o_mlp_together": _l2o("l2o_mlp", tasks="vmap", meta_batch=2, inner_steps=40, save_every=2),
   "ss_gcn_partition": _ss_gcn("partition"),
   "ss_gcn_completion_best": _ss_gcn("completion", protocol="best_validation", features="dense"),
   "ss_gcn_gin_cluster": _ss_gcn("cluster", host="gin"),
