@@ -3,8 +3,8 @@
   python launch/train.py --config=configs/l2o/rnnprop.py:cl_il --workdir=runs/rnnprop_cl_il
 
 The argument is the variant: plain (100 epochs of 100 steps, as released) | cl_il (lengths up to 3,000 steps,
-E = 10, R = 4; 320,000 inner steps, what the rule takes at least; it does not stop before, see the paper
-folder's README). Hardware and time: 2 CPU cores; plain 3 minutes, cl_il 2 to 3 hours.
+E = 10, R = 4; 320,000 inner steps, what the rule takes at least; a stage without improvement does not end
+it, see the paper folder's README). Hardware and time: 2 CPU cores; plain 3 minutes, cl_il 2 to 3 hours.
 """
 
 from vita_jax.papers.l2o.config import default_config
@@ -17,5 +17,5 @@ def get_config(variant: str = "plain"):
   if config.variant == "plain":
     config.epochs = 100
   else:
-    config.patience, config.inner_steps = "continue", 320_000
+    config.patience, config.inner_steps = "advance", 320_000
   return config

@@ -70,6 +70,14 @@ def test_with_a_budget_training_continues_where_it_would_end():
   assert int(last.stage) == 1 and verdicts[-1] == (False, True, REBASE)  # the last stage begins again
 
 
+def test_a_stage_without_improvement_may_lead_on_to_the_next():
+  state = rebase(_play([5, 4, 4.5], patience="advance")[0], jnp.float32(7.0))
+  state, verdicts = _play([8, 8, 8], patience="advance", state=state)
+  assert not state.over and int(state.stage) == 2 and verdicts[-1] == (False, True, REBASE)
+  state, verdicts = _play([9, 9, 9], patience="advance", state=rebase(state, jnp.float32(8.0)))
+  assert not state.over and int(state.stage) == 2 and verdicts[-1] == (False, False, TRAIN)
+
+
 def test_without_a_curriculum_the_best_is_kept_and_nothing_restored():
   state, verdicts = _play([5, 6, 7, 8, 4, 9], stages=1)
   assert [v[0] for v in verdicts] == [True, False, False, False, True, False]

@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 from vita_jax.data.images import load_images
 from vita_jax.data.resident import Resident
 from vita_jax.optim import KINDS
-from vita_jax.papers.l2o import resume, steps, tasks
+from vita_jax.papers.l2o import curriculum, resume, steps, tasks
 from vita_jax.papers.l2o.export import exported
 from vita_jax.papers.l2o.final import late_log_loss, optimize
 from vita_jax.papers.l2o.optimizees import optimizee
@@ -112,7 +112,7 @@ def recipe_of(config: Any, problem: tasks.Problem) -> Recipe:
     raise ValueError("config.meta_batch, validation.every, validation.runs and epochs have to be at least 1")
   if unroll % config.save_every:
     raise ValueError(f"config.save_every {config.save_every} has to divide config.unroll_length {unroll}")
-  choose("config.patience", config.patience, ("stop", "continue"))
+  choose("config.patience", config.patience, curriculum.PATIENCE)
   choose("config.meta_loss", config.meta_loss, ("sum", "log_ratio"))
   choose("config.validation.draws", config.validation.draws, ("fresh", "fixed"))
   names = config.imitation.teachers if any(ratios) else ()

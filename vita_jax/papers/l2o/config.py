@@ -46,7 +46,8 @@ def default_config(kind: str, variant: str, *, variants: tuple[str, ...]) -> ml_
       # after every `every` epochs, `runs` optimizations of the next stage's length; from "fixed" starts and
       # minibatches, so that few runs suffice to tell two thetas apart, or "fresh" ones (the released code)
       "validation": {"every": 10, "runs": 4, "draws": "fixed"},
-      # what happens where a stage never improved, or the last one is over: "stop" | "continue"
+      # what happens where a stage never improved, or the last one is over: "stop" | "continue" in the
+      # same stage | "advance" to the next, "continue" in the last
       "patience": "stop",
       "inner_steps": 0,  # budget of training steps of the optimizee, 0 for none
       "epochs": 10_000,  # at most

@@ -7,8 +7,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from vita_jax.train.config import choose
+
 TRAIN, VALIDATE, REBASE = 0, 1, 2  # what comes next
 LEAST = 3  # evaluations of a stage before it may end
+PATIENCE = ("stop", "continue", "advance")
 
 
 class Curriculum(NamedTuple):
@@ -57,20 +60,20 @@ def judge(
     curriculum: where it stands.
     cost: float32 scalar; one that is not finite is never the best.
     stages: how many there are.
-    patience: "stop" ends as above; "continue" trains on in the same stage instead, until the budget.
+    patience: "stop" ends as above; "continue" trains on in the same stage instead, until the budget;
+      "advance" goes back to the kept weights and on to the next stage, and trains on in the last one.
 
   Raises:
     ValueError: unknown patience.
   """
-  if patience not in ("stop", "continue"):
-    raise ValueError(f"config.patience is '{patience}': choose 'stop' or 'continue'")
+  choose("config.patience", patience, PATIENCE)
   better = cost < curriculum.best
   evaluations = curriculum.evaluations + 1
   improved = curriculum.improved | better
   ends = ~better & (evaluations >= LEAST) & (stages > 1)
   last = curriculum.stage == stages - 1
   over = ends & (last | ~improved) if patience == "stop" else jnp.asarray(False)
-  restore = ends & improved & ~over
+  restore = ends & ~over & (improved | ~last if patience == "advance" else improved)
   new = Curriculum(
     stage=jnp.where(restore & ~last, curriculum.stage + 1, curriculum.stage),
     evaluations=jnp.where(ends, 0, evaluations),
