@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Sequence
 
 from benchmarks.measure import answer, interleaved, print_table, worker
 
 KINDS = ("l2o_dm", "rnnprop", "l2o_mlp", "l2o_scale")
-PEER = "learned_optimization"
 
 
 def main(*, sizes: Sequence[int], repeats: int, seconds: float) -> None:
@@ -21,8 +19,6 @@ def main(*, sizes: Sequence[int], repeats: int, seconds: float) -> None:
 
 def _meta_gradients(repeats, seconds):
   commands = {"matmul": ("meta_gradient", "matmul")} | {kind: ("meta_gradient", kind) for kind in KINDS}
-  if importlib.util.find_spec(PEER):
-    commands[PEER] = ("peer_optimizer",)
   with contextlib.ExitStack() as stack:
     workers = {name: stack.enter_context(worker(*command)) for name, command in commands.items()}
     costs = interleaved(workers, repeats=repeats, seconds=seconds)
@@ -31,15 +27,11 @@ def _meta_gradients(repeats, seconds):
   rows = [["", "wall s", "CPU s", "first call s", "GFLOP", "GFLOP/s", "% of matmul"]]
   for name in list(commands)[1:]:
     wall, cpu = costs[name]
-    flops = facts[name].get("gflop")
-    numbers = (
-      [f"{flops:.0f}", f"{flops / wall:.0f}", f"{100 * flops / wall / rate:.0f}"] if flops else [""] * 3
-    )
+    flops = facts[name]["gflop"]
+    numbers = [f"{flops:.0f}", f"{flops / wall:.0f}", f"{100 * flops / wall / rate:.0f}"]
     rows.append([name, f"{wall:.3f}", f"{cpu:.3f}", f"{facts[name]['first_call']:.1f}", *numbers])
   print_table("meta-gradient of 8 networks (784-20-10, batch 128), 20 steps; useful FLOPs: 3 x forward", rows)
   print(f"  a product of 2048 x 2048 matrices: {rate:.0f} GFLOP/s; medians of {repeats} turns")
-  if PEER not in commands:
-    print(f"  {PEER} is not installed: no peer to compare with")
 
 
 def _memory():
