@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from vita_jax import optim
-from vita_jax.papers.l2o import comparison, curves, runs, tasks
+from vita_jax.papers.l2o import comparison, curves, programs, runs, tasks
 from vita_jax.papers.l2o.optimizees import OPTIMIZEES, Optimizee, as_float
 from vita_jax.train.weights import save_params
 
@@ -23,8 +23,8 @@ STEPS = 120
 def pieces(task, split):
   """(init(key), batch(key, t), (loss, gradient)(x, batch)) of a task."""
   problem = OPTIMIZEES[task]
-  arrays = jax.device_put(getattr(runs.load_images(problem.data), split))
-  batch = jax.jit(lambda key, t: problem.sample(arrays, tasks.stream(key, runs.BATCH, t), 128))
+  arrays = jax.device_put(getattr(programs.load_images(problem.data), split))
+  batch = jax.jit(lambda key, t: problem.sample(arrays, tasks.stream(key, programs.BATCH, t), 128))
   return jax.jit(problem.init), batch, jax.jit(jax.value_and_grad(problem.loss))
 
 
@@ -32,7 +32,7 @@ def by_hand(task, tx, seed, *, split="test", steps=STEPS):
   """(parameters, first loss, losses) of a plain loop over the optimizee's own tree of parameters."""
   init, batch, loss = pieces(task, split)
   key = tasks.stream(jax.random.key(0), runs.REPORT, seed)
-  x = init(tasks.stream(key, runs.X_0))
+  x = init(tasks.stream(key, programs.X_0))
   update, state, losses = jax.jit(tx.update), tx.init(x), []
   for t in range(steps + 1):
     value, gradient = loss(x, batch(key, t))
@@ -81,7 +81,7 @@ def test_sgd_is_a_plain_loop():
     np.testing.assert_array_equal(run.steps, np.arange(1, STEPS + 1))
     np.testing.assert_allclose(run.loss, losses[-100:].mean(), rtol=1e-3)
     np.testing.assert_allclose(run.ln_loss, np.log(losses[-100:]).mean(), rtol=1e-3)
-    held = runs.load_images("digits").train  # the other split
+    held = programs.load_images("digits").train  # the other split
     logits = OPTIMIZEES["digits_relu"].logits(params, as_float(jnp.asarray(held["image"])))
     share = np.mean(np.argmax(logits, -1) == held["label"])
     assert abs(run.accuracy - share) <= 1.5 / len(held["label"])
@@ -104,7 +104,7 @@ def test_long_runs_take_many_calls_and_give_the_same(monkeypatch):
 
 
 def test_a_learned_optimizer_from_a_folder_is_load_learned(export):
-  runs.program.cache_clear()
+  programs.program.cache_clear()
   mine = comparison.entrant(f"mine={export}")
   other = mine._replace(label="other", theta=jax.tree.map(lambda x: 1.5 * x, mine.theta))
   found = comparison.compare([f"mine={export}", other], ["digits_mlp"], steps=STEPS, seeds=1)
@@ -114,8 +114,8 @@ def test_a_learned_optimizer_from_a_folder_is_load_learned(export):
     np.testing.assert_allclose(result.runs[0].curve, np.log(losses), atol=2e-3)
     assert result.rate is None
   assert abs(found[0].runs[0].ln_loss - found[1].runs[0].ln_loss) > 1e-4
-  assert runs.program.cache_info().misses == 1  # theta is an argument: one kind compiles once
-  compiled = runs.program("digits_mlp", "l2o_dm", (("scale", 0.001),), 128, False)
+  assert programs.program.cache_info().misses == 1  # theta is an argument: one kind compiles once
+  compiled = programs.program("digits_mlp", "l2o_dm", (("scale", 0.001),), 128, False)
   assert compiled.advance._cache_size() == 1
 
 
@@ -132,14 +132,14 @@ def bowl(monkeypatch):
   loss = lambda params, batch: 2.0 * jnp.sum(params["x"] ** 2)  # noqa: E731
   monkeypatch.setitem(OPTIMIZEES, "bowl", Optimizee("", init, loss, lambda arrays, key, n: ()))
   yield
-  runs.program.cache_clear()
+  programs.program.cache_clear()
 
 
 def test_tuning_finds_the_best_rate_of_a_quadratic(bowl, monkeypatch):
   rates = (1e-3, 3e-3, 1e-2, 1.0)
   monkeypatch.setattr(comparison, "GRID", rates)
   (result,) = comparison.compare(["sgd"], ["bowl"], steps=150, seeds=2)
-  starts = [tasks.stream(jax.random.key(0), runs.TUNING, seed, runs.X_0) for seed in range(3)]
+  starts = [tasks.stream(jax.random.key(0), runs.TUNING, seed, programs.X_0) for seed in range(3)]
   first = np.mean([2 * np.sum(np.square(jax.random.normal(key, (5,)))) for key in starts])
   for rate in rates[:3]:
     expected = first * np.mean((1 - 4 * rate) ** (2 * np.arange(51, 151)))
@@ -280,6 +280,6 @@ def test_missing_images_are_found_before_anything_runs(monkeypatch, tmp_path):
   monkeypatch.delenv("VITA_DATA_DIR", raising=False)
   monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
   monkeypatch.setattr(comparison, "run_all", lambda *a, **k: pytest.fail("ran"))
-  runs.images_of.cache_clear()
+  programs.images_of.cache_clear()
   with pytest.raises(FileNotFoundError, match="no images 'mnist'"):
     comparison.each_result(["adam"], ["digits_mlp", "mnist_mlp"])

@@ -1,6 +1,10 @@
 """The two-pass meta-gradient against back-propagation through the unrolled segment, and closed forms."""
 
 import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +16,7 @@ from vita_jax.optim import KINDS
 from vita_jax.papers.l2o import segment
 from vita_jax.papers.l2o.teachers import teacher
 
+TWO_DEVICES = Path(__file__).parent / "two_devices.py"
 A = jnp.array([[2.0, 0.3], [0.3, 0.5]])
 
 
@@ -28,6 +33,30 @@ def _start(kind):
     x = {"a": x, "b": jnp.array([[0.3, -0.2]])}
   theta = KINDS[kind].init_theta(jax.random.key(1))
   return theta, x, KINDS[kind].build(theta).init(x), jax.random.split(jax.random.key(2), 7)
+
+
+def _unrolled(build, theta, loss, x, state, keys, *, meta_loss=jnp.sum, second_derivatives):
+  """`segment.self_training` by back-propagation through the whole unrolled segment: the independent way.
+
+  With `second_derivatives` the optimizer's inputs depend on theta, too; then finite differences agree.
+  """
+  block = (lambda tree: tree) if second_derivatives else jax.lax.stop_gradient
+
+  def total(theta):
+    tx = build(theta)
+
+    def step(carry, key):
+      x, state = carry
+      value, gradient = jax.value_and_grad(loss)(x, key)
+      delta, state = tx.update(block(gradient), state, block(x))
+      return (optax.apply_updates(x, delta), state), value
+
+    (x_end, end), values = jax.lax.scan(jax.checkpoint(step), (x, state), keys[:-1])
+    losses = jnp.append(values, loss(x_end, keys[-1]))
+    return meta_loss(losses), (x_end, end, losses)
+
+  (value, (x_end, end, losses)), gradient = jax.value_and_grad(total, has_aux=True)(theta)
+  return segment.Segment(gradient, value, x_end, end, None, losses, [])
 
 
 def _close(ours, theirs, rtol=1e-4):
@@ -53,7 +82,7 @@ def test_two_passes_give_the_gradient_of_the_unrolled_segment(kind, save_every, 
   fast = lambda theta: segment.self_training(  # noqa: E731
     build, theta, _loss, *rest, meta_loss=meta_loss, save_every=save_every
   )._replace(of_start=[])
-  slow = lambda theta: segment.unrolled(  # noqa: E731
+  slow = lambda theta: _unrolled(  # noqa: E731
     build, theta, _loss, *rest, meta_loss=meta_loss, second_derivatives=False
   )
   two, one = jax.jit(fast)(theta), jax.jit(slow)(theta)
@@ -86,7 +115,7 @@ def test_a_learned_start_gets_the_gradient_of_the_unrolled_run():
   build = KINDS["l2o_scale"].build
 
   def total(theta):
-    return segment.unrolled(build, theta, _loss, x, build(theta).init(x), keys, second_derivatives=False).loss
+    return _unrolled(build, theta, _loss, x, build(theta).init(x), keys, second_derivatives=False).loss
 
   _close(_whole_gradient("l2o_scale", theta, x, keys), jax.jit(jax.grad(total))(theta), rtol=1e-3)
 
@@ -112,7 +141,7 @@ def _learned_rate(theta):
 def test_finite_differences_agree_when_second_derivatives_are_on(build, theta):
   x, keys = jnp.array([0.7, -0.4, 1.1]), jax.random.split(jax.random.key(2), 4)
   run = lambda second: jax.jit(  # noqa: E731
-    lambda theta: segment.unrolled(
+    lambda theta: _unrolled(
       build, theta, _loss, x, build(theta).init(x), keys, second_derivatives=second
     )
   )
@@ -191,3 +220,13 @@ def test_blocks_have_to_divide_the_segment():
   theta, x, state, keys = _start("l2o_dm")
   with pytest.raises(ValueError, match="save_every=4"):
     segment.self_training(KINDS["l2o_dm"].build, theta, _loss, x, state, keys, save_every=4)
+
+
+def test_a_meta_batch_over_two_devices_gives_the_meta_gradient_of_one(tmp_path):
+  out = tmp_path / "found.json"
+  done = subprocess.run([sys.executable, TWO_DEVICES, str(out)], capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-2000:]
+  for found in json.loads(out.read_text()).values():
+    assert found["largest relative difference"] < 1e-5  # of each array of theta, on its own scale
+    assert found["smallest largest entry"] > 1e-7
+    assert found["optimizations per device"] == [4, 2]

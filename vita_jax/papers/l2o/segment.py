@@ -217,40 +217,6 @@ def through_init(build: Build, theta: Tree, x: Tree, of_start: list) -> Tree:
   return vjp(of_start)[0]
 
 
-def unrolled(
-  build: Build,
-  theta: Tree,
-  loss: Loss,
-  x: Tree,
-  state: Tree,
-  keys: jax.Array,
-  *,
-  meta_loss: Callable[[jax.Array], jax.Array] = jnp.sum,
-  second_derivatives: bool,
-) -> Segment:
-  """`self_training` by back-propagation through the whole unrolled segment: slower, the same result.
-
-  With `second_derivatives` the optimizer's inputs depend on theta, too; then finite differences agree.
-  """
-  block = (lambda tree: tree) if second_derivatives else jax.lax.stop_gradient
-
-  def total(theta):
-    tx = build(theta)
-
-    def step(carry, key):
-      x, state = carry
-      value, gradient = jax.value_and_grad(loss)(x, key)
-      delta, state = tx.update(block(gradient), state, block(x))
-      return (optax.apply_updates(x, delta), state), value
-
-    (x_end, end), values = jax.lax.scan(jax.checkpoint(step), (x, state), keys[:-1])
-    losses = jnp.append(values, loss(x_end, keys[-1]))
-    return meta_loss(losses), (x_end, end, losses)
-
-  (value, (x_end, end, losses)), gradient = jax.value_and_grad(total, has_aux=True)(theta)
-  return Segment(gradient, value, x_end, end, None, losses, [])
-
-
 def values_and_gradient(loss: Loss, x: Tree, key: jax.Array) -> tuple[jax.Array, Tree]:
   """(loss, its gradient); side by side: (the losses [B], each one's gradient in its place)."""
 

@@ -1,0 +1,129 @@
+"""One segment of an epoch and what theta learns from it: by its own optimization, or from a teacher's."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vita_jax.papers.l2o import segment
+from vita_jax.papers.l2o import tasks as streams
+from vita_jax.papers.l2o.curriculum import TRAIN, VALIDATE
+from vita_jax.papers.l2o.progress import State, metrics, over_tasks, spent
+from vita_jax.papers.l2o.recipe import Recipe
+from vita_jax.papers.l2o.tasks import Task, stream
+
+
+class Lesson(NamedTuple):
+  """A kind of epoch.
+
+  Attributes:
+    meta: name of its meta-optimizer: "self" or a teacher's.
+    run: `(recipe, theta, task, first, arrays, keys [T + 1]) -> (segment, task after it)`; `first` says
+      whether the optimization starts here.
+  """
+
+  meta: str
+  run: Callable
+
+
+def self_training() -> Lesson:
+  """The optimization that theta itself makes."""
+  return Lesson("self", _self_training)
+
+
+def imitation(name: str) -> Lesson:
+  """The path of a teacher, by its name in the recipe."""
+  return Lesson(name, functools.partial(_imitation, name))
+
+
+def _meta_loss(recipe: Recipe, first_loss: jax.Array) -> Callable[[jax.Array], jax.Array]:
+  if recipe.meta_loss == "sum":
+    return lambda losses: jnp.mean(jnp.sum(losses, axis=0))
+  return lambda losses: jnp.mean(jnp.log(losses / (first_loss + 1e-6) + 1e-6))
+
+
+def _self_training(recipe: Recipe, theta: Any, task: Task, first: jax.Array, arrays: Any, keys: jax.Array):
+  loss, start_loss = recipe.problem.loss(arrays), task.first_loss
+  if recipe.meta_loss == "log_ratio":  # the unit of all losses of this optimization
+    start_loss = jnp.where(first, loss(task.x, keys[0]), start_loss)
+  found = segment.self_training(
+    lambda theta: recipe.problem.build(theta, keys[0]),
+    theta,
+    loss,
+    task.x,
+    task.tx,
+    keys,
+    meta_loss=_meta_loss(recipe, start_loss),
+    save_every=recipe.save_every,
+  )
+  return found, task._replace(x=found.x, tx=found.state, first_loss=start_loss)
+
+
+def _imitation(name: str, recipe: Recipe, theta: Any, task: Task, first: jax.Array, arrays: Any, keys):
+  del first
+  found = segment.imitation(
+    lambda theta: recipe.problem.build(theta, keys[0]),
+    theta,
+    recipe.problem.loss(arrays),
+    task.x,
+    task.tx,
+    keys[:-1],
+    teacher=recipe.teachers[name],
+    teacher_state=task.teachers[name],
+    teacher_steps=recipe.teacher_steps,
+    weight=1.0 if recipe.meta_loss == "sum" else 1.0 / recipe.unroll_length,
+    save_every=recipe.save_every,
+  )
+  teachers = {**task.teachers, name: found.teacher}
+  return found, task._replace(x=found.x, tx=found.state, teachers=teachers)
+
+
+def train(recipe: Recipe, lesson: Lesson, state: State, arrays: Any) -> tuple[State, dict]:
+  """One segment of an epoch, one update of theta, and the epoch's end where it is."""
+  theta, first = state["params"], state["segment"] == 0
+  tag = streams.TRAIN if lesson.meta == "self" else streams.TEACHER
+  key = stream(state["key"], tag, state["epoch"], state["segment"])
+
+  def one(task, keys):
+    found, after = lesson.run(recipe, theta, task, first, arrays, keys)
+    gradient = found.gradient
+    if recipe.learns_start:
+      build = lambda theta: recipe.problem.build(theta, keys[0])  # noqa: E731
+      more = segment.through_init(build, theta, task.x, found.of_start)
+      gradient = jax.tree.map(lambda g, m: g + jnp.where(first, m, 0.0), gradient, more)
+    return (gradient, found.loss), after
+
+  (gradients, losses), task = over_tasks(recipe, one, state["task"], key)
+  gradient = jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)
+  finite = jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient)]).all()
+  if recipe.clips:
+    finite = jnp.asarray(True)
+    gradient = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradient)
+  updates, memory = recipe.meta.update(gradient, state["meta"][lesson.meta], theta)
+  take = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
+  new = {
+    **state,
+    "params": jax.tree.map(take, optax.apply_updates(theta, updates), theta),
+    "meta": {**state["meta"], lesson.meta: jax.tree.map(take, memory, state["meta"][lesson.meta])},
+    "task": task,
+    "inner_steps": state["inner_steps"] + recipe.unroll_length * recipe.meta_batch,
+    "skipped": state["skipped"] + ~finite,
+  }
+  lengths = jnp.array(recipe.lengths, jnp.int32) // recipe.unroll_length
+  at_end = state["segment"] + 1 >= lengths[state["curriculum"].stage]
+  epoch = state["epoch"] + at_end
+  due = at_end & ((epoch % recipe.validation_every == 0) | spent(recipe, {**new, "epoch": epoch}))
+  new |= {
+    "epoch": epoch,
+    "segment": jnp.where(at_end, 0, state["segment"] + 1),
+    "phase": jnp.where(due, VALIDATE, TRAIN),
+    "validations": state["validations"] + due,
+    "round": jnp.zeros_like(state["round"]),
+  }
+  loss = jnp.mean(losses) / (recipe.unroll_length + 1)
+  return new, metrics(recipe, new, "self" if lesson.meta == "self" else "imitation", loss)

@@ -1,0 +1,89 @@
+"""Validation of theta: R optimizations of the next stage's length without an update, then a verdict.
+
+`curriculum.judge` says what follows; here its words are carried out on the state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vita_jax.papers.l2o import curriculum
+from vita_jax.papers.l2o import tasks as streams
+from vita_jax.papers.l2o.curriculum import REBASE, TRAIN
+from vita_jax.papers.l2o.progress import State, counted, metrics, over_tasks, spent
+from vita_jax.papers.l2o.recipe import Recipe
+from vita_jax.papers.l2o.tasks import stream, trajectory
+
+
+def draws(recipe: Recipe, state: State) -> tuple:
+  """The counters that this validation run's random numbers depend on."""
+  return (0 if recipe.fixed_validation else state["validations"]), state["round"]
+
+
+def validate(recipe: Recipe, state: State, arrays: Any) -> tuple[State, dict]:
+  """One segment of a validation run; after the last one of the last run, the verdict."""
+  steps = recipe.unroll_length
+  key = stream(state["key"], streams.VALIDATION, *draws(recipe, state), state["segment"])
+
+  def one(task, keys):
+    tx = recipe.problem.build(state["params"], keys[0])
+    x, tx_state, losses = trajectory(tx, recipe.problem.loss(arrays), task.x, task.tx, keys)
+    return losses, task._replace(x=x, tx=tx_state)
+
+  losses, task = over_tasks(recipe, one, state["task"], key)  # losses [tasks, T + 1, ...]
+  # The next stage's length; the last stage is validated at its own.
+  lengths = jnp.array((*recipe.lengths[1:], recipe.lengths[-1]), jnp.int32) // steps
+  count = lengths[state["curriculum"].stage]
+  left = count - state["segment"] - 1
+  cost = jnp.mean(jnp.sum(losses, axis=1)) if recipe.meta_loss == "sum" else jnp.mean(losses[:, -1])
+  runs = recipe.validation_rounds
+  late = jnp.minimum(count, max(100 // steps, 1))  # segments of the last 100 steps
+  mean = jnp.mean(losses[:, :-1])
+  more = {
+    "cost": jnp.where(left == 0, cost / runs, 0.0),
+    "trajectory": mean / (count * runs),
+    "late": jnp.where(left < late, mean / (late * runs), 0.0),
+  }
+  sums = jax.tree.map(jnp.add, state["sums"], more)
+  run_ends = left == 0
+  ends = run_ends & (state["round"] + 1 >= runs)
+  new = {
+    **state,
+    "task": task,
+    "segment": jnp.where(run_ends, 0, state["segment"] + 1),
+    "round": state["round"] + run_ends,
+    "sums": jax.tree.map(lambda s: jnp.where(ends, 0.0, s), sums),
+    "validation": jax.tree.map(lambda s, old: jnp.where(ends, s, old), sums, state["validation"]),
+  }
+  new = jax.tree.map(lambda a, b: jnp.where(ends, a, b), _decide(recipe, new), new)
+  values = metrics(recipe, new, "validation", None)
+  return new, values | {
+    f"validation_{name}": counted(value, ends) for name, value in new["validation"].items()
+  }
+
+
+def _decide(recipe: Recipe, state: State) -> State:
+  """After a validation: sets the bar of a stage, or judges and goes on as the rule says."""
+  cost = state["validation"]["cost"]
+  judged, verdict = curriculum.judge(
+    state["curriculum"], cost, stages=len(recipe.lengths), patience=recipe.patience
+  )
+  rebasing = state["phase"] == REBASE
+  based = curriculum.rebase(state["curriculum"], cost)
+  keep, restore = verdict.keep & ~rebasing, verdict.restore & ~rebasing
+  kept = jax.tree.map(lambda new, old: jnp.where(keep, new, old), state["params"], state["kept"])
+  again = ~rebasing & (verdict.next == REBASE)
+  over = (judged.over & ~rebasing) | spent(recipe, state)
+  return {
+    **state,
+    "curriculum": jax.tree.map(lambda a, b: jnp.where(rebasing, a, b), based, judged),
+    "kept": kept,
+    "params": jax.tree.map(lambda best, now: jnp.where(restore, best, now), kept, state["params"]),
+    "phase": jnp.where(again, REBASE, TRAIN),
+    "validations": state["validations"] + again,
+    "round": jnp.zeros_like(state["round"]),
+    "over": over,
+  }
