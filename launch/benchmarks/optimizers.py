@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Sequence
 
 from benchmarks.measure import answer, interleaved, print_table, worker
@@ -19,6 +20,8 @@ def main(*, sizes: Sequence[int], repeats: int, seconds: float) -> None:
 
 def _meta_gradients(repeats, seconds):
   commands = {"matmul": ("meta_gradient", "matmul")} | {kind: ("meta_gradient", kind) for kind in KINDS}
+  if importlib.util.find_spec("learned_optimization"):
+    commands["google/learned_optimization, MLP"] = ("google_mlp",)
   with contextlib.ExitStack() as stack:
     workers = {name: stack.enter_context(worker(*command)) for name, command in commands.items()}
     costs = interleaved(workers, repeats=repeats, seconds=seconds)
@@ -32,6 +35,8 @@ def _meta_gradients(repeats, seconds):
     rows.append([name, f"{wall:.3f}", f"{cpu:.3f}", f"{facts[name]['first_call']:.1f}", *numbers])
   print_table("meta-gradient of 8 networks (784-20-10, batch 128), 20 steps; useful FLOPs: 3 x forward", rows)
   print(f"  a product of 2048 x 2048 matrices: {rate:.0f} GFLOP/s; medians of {repeats} turns")
+  if len(commands) == 1 + len(KINDS):
+    print("  google/learned_optimization is not installed: without its line")
 
 
 def _memory():

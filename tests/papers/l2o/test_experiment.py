@@ -13,7 +13,8 @@ from vita_jax.papers import l2o
 from vita_jax.papers.l2o import resume, tasks
 from vita_jax.papers.l2o.config import default_config
 from vita_jax.papers.l2o.curriculum import REBASE, TRAIN, VALIDATE
-from vita_jax.train.weights import save_params
+from vita_jax.papers.l2o.optimizees import OPTIMIZEES
+from vita_jax.train.weights import load_params, save_params
 
 PLAIN = ("plain", "cl_il")
 
@@ -176,6 +177,29 @@ def test_it_learns_to_optimize_and_exports_what_load_learned_reads(tmp_path):
   assert ours < theirs - 0.5
   assert summary["metrics"]["final_diverged"]["values"] == [0.0]
   assert summary["metrics"]["inner_steps"]["values"] == [600.0]
+
+
+def test_a_run_whose_every_optimization_diverges_says_so_and_keeps_finite_weights(tmp_path, monkeypatch):
+  nowhere = OPTIMIZEES["quadratic"]._replace(loss=lambda x, batch: jnp.nan * jnp.sum(x["x"]))
+  monkeypatch.setitem(OPTIMIZEES, "nowhere", nowhere)
+  said = []
+  monkeypatch.setattr(l2o.logging, "warning", lambda text, *values: said.append(text % values))
+  config = _config(**{"optimizee.name": "nowhere"})
+  summary = train.run(l2o.build(config), config, tmp_path, quiet=True)
+  assert summary["metrics"]["final_diverged"]["values"] == [1.0]
+  assert summary["metrics"]["skipped"]["values"] == [8.0]  # 4 epochs of 2 segments
+  assert len(said) == 1 and "all 2 final optimizations diverged" in said[0] and "started with" in said[0]
+  kept = load_params(tmp_path / "export" / "params.safetensors")
+  start = KINDS["l2o_dm"].init_theta(jax.random.fold_in(jax.random.key(0), tasks.INIT))
+  for path, leaf in jax.tree_util.tree_leaves_with_path(start):
+    np.testing.assert_array_equal(kept[jax.tree_util.keystr(path, simple=True, separator="/")], leaf)
+
+
+def test_a_loss_that_is_no_scalar_is_refused(monkeypatch):
+  monkeypatch.setitem(OPTIMIZEES, "rows", OPTIMIZEES["quadratic"]._replace(loss=lambda x, batch: x["x"]))
+  experiment = l2o.build(_config(**{"optimizee.name": "rows"}))
+  with pytest.raises(ValueError, match=r"loss has shape .*average it over the minibatch"):
+    jax.eval_shape(experiment.stages[0].step, jax.eval_shape(experiment.init, jax.random.key(0)), {}, 0)
 
 
 def _ln_loss(tx):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vita_jax.train.mesh import AXES, use_cpu_devices
 
-KINDS = ("l2o_dm", "l2o_mlp")
+KINDS = ("l2o_dm",)
 
 
 def main(out: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from absl import logging
 from jax.sharding import PartitionSpec as P
 
 from vita_jax.data.images import load_images
@@ -69,6 +70,14 @@ def build(config: Any) -> Experiment:
 
   def report(state, evaluate):
     numbers = {f"final_{name}": value for name, value in evaluate("final", state).items()}
+    if numbers["final_diverged"] == 1.0:
+      found = "the best of training" if jnp.isfinite(state["curriculum"].best) else "those it started with"
+      logging.warning(
+        "all %d final optimizations diverged: the weights kept are %s; train longer, or lower"
+        " config.meta.learning_rate",
+        config.final.runs,
+        found,
+      )
     for name in ("inner_steps", "epoch", "skipped", "validations"):
       numbers[name] = int(state[name])
     return Report(

@@ -69,6 +69,9 @@ def problem(
     kind: of the optimizer.
     side_by_side: B > 0: B independent optimizations as one: x's leaves are [B, ...], the loss is [B].
     options: of the optimizer's builder.
+
+  Raises (when the loss is first traced):
+    ValueError: the optimizee's loss is not a scalar.
   """
   entry = KINDS[kind]
   if entry.coordinatewise:  # one vector: few large products instead of many small ones, the same numbers
@@ -79,7 +82,7 @@ def problem(
     init, unravel = optimizee.init, lambda x: x
 
   def loss(arrays):
-    return lambda x, key: optimizee.loss(unravel(x), optimizee.sample(arrays, key, batch_size))
+    return lambda x, key: _scalar(optimizee.loss(unravel(x), optimizee.sample(arrays, key, batch_size)))
 
   def build(theta, key):
     return entry.build(theta, **options, **({"key": key} if entry.learns_start else {}))
@@ -99,6 +102,12 @@ def problem(
     jax.vmap(unravel),
     build if entry.coordinatewise else build_all,  # coordinates of B problems are just more coordinates
   )
+
+
+def _scalar(loss: jax.Array) -> jax.Array:
+  if jnp.ndim(loss):
+    raise ValueError(f"the optimizee's loss has shape {jnp.shape(loss)}: average it over the minibatch")
+  return loss
 
 
 def trajectory(
