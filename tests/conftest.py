@@ -9,5 +9,3 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Programs recur from test to test: compile each once. It changes no number, only the time.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(os.environ["VITA_CACHE_DIR"], "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-# Most of the suite's time is compiling: without optimization it takes a third.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")

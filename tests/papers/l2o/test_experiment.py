@@ -182,17 +182,15 @@ def test_it_learns_to_optimize_and_exports_what_load_learned_reads(tmp_path):
 def test_a_run_whose_every_optimization_diverges_says_so_and_keeps_finite_weights(tmp_path, monkeypatch):
   nowhere = OPTIMIZEES["quadratic"]._replace(loss=lambda x, batch: jnp.nan * jnp.sum(x["x"]))
   monkeypatch.setitem(OPTIMIZEES, "nowhere", nowhere)
-  said = []
-  monkeypatch.setattr(l2o.logging, "warning", lambda text, *values: said.append(text % values))
   config = _config(**{"optimizee.name": "nowhere"})
-  summary = train.run(l2o.build(config), config, tmp_path, quiet=True)
+  with pytest.warns(UserWarning, match="all 2 final optimizations diverged.* started with"):
+    summary = train.run(l2o.build(config), config, tmp_path, quiet=True)
   assert summary["metrics"]["final_diverged"]["values"] == [1.0]
   assert summary["metrics"]["skipped"]["values"] == [8.0]  # 4 epochs of 2 segments
-  assert len(said) == 1 and "all 2 final optimizations diverged" in said[0] and "started with" in said[0]
   kept = load_params(tmp_path / "export" / "params.safetensors")
   start = KINDS["l2o_dm"].init_theta(jax.random.fold_in(jax.random.key(0), tasks.INIT))
   for path, leaf in jax.tree_util.tree_leaves_with_path(start):
-    np.testing.assert_array_equal(kept[jax.tree_util.keystr(path, simple=True, separator="/")], leaf)
+    np.testing.assert_allclose(kept[jax.tree_util.keystr(path, simple=True, separator="/")], leaf, rtol=1e-6)
 
 
 def test_a_loss_that_is_no_scalar_is_refused(monkeypatch):

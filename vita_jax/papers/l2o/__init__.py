@@ -8,11 +8,11 @@ The optimizers are in `vita_jax.optim`; here is how they are trained.
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from absl import logging
 from jax.sharding import PartitionSpec as P
 
 from vita_jax.data.images import load_images
@@ -72,11 +72,10 @@ def build(config: Any) -> Experiment:
     numbers = {f"final_{name}": value for name, value in evaluate("final", state).items()}
     if numbers["final_diverged"] == 1.0:
       found = "the best of training" if jnp.isfinite(state["curriculum"].best) else "those it started with"
-      logging.warning(
-        "all %d final optimizations diverged: the weights kept are %s; train longer, or lower"
-        " config.meta.learning_rate",
-        config.final.runs,
-        found,
+      warnings.warn(
+        f"all {config.final.runs} final optimizations diverged: the weights kept are {found}; train longer, or"
+        " lower config.meta.learning_rate",
+        stacklevel=2,
       )
     for name in ("inner_steps", "epoch", "skipped", "validations"):
       numbers[name] = int(state[name])
