@@ -73,8 +73,8 @@ def build(config: Any) -> Experiment:
     if numbers["final_diverged"] == 1.0:
       found = "the best of training" if jnp.isfinite(state["curriculum"].best) else "those it started with"
       warnings.warn(
-        f"all {config.final.runs} final optimizations diverged: the weights kept are {found}; train longer, or"
-        " lower config.meta.learning_rate",
+        f"all {config.final.runs} final optimizations diverged: the weights kept are {found}; train longer,"
+        " or lower config.meta.learning_rate",
         stacklevel=2,
       )
     for name in ("inner_steps", "epoch", "skipped", "validations"):
