@@ -6,13 +6,10 @@ unrolled steps of all networks side by side.
 
 from __future__ import annotations
 
-import time
-
 import jax
 import jax.numpy as jnp
 
-from benchmarks.measure import serve
-from benchmarks.meta_gradient import BATCH, NETWORKS, STEPS, WEIGHTS, images
+from benchmarks.meta_gradient import BATCH, STEPS, images, serve_segment, useful_flops
 from vita_jax.papers.l2o.optimizees import optimizee
 
 PRODUCTS = 19 * 32 + 32 * 32 + 32 * 2
@@ -42,16 +39,7 @@ def main() -> None:
     every = jax.vmap(segment_loss, (None, 0, None))
     return jax.grad(lambda theta: jnp.mean(every(theta, keys, arrays)))(theta)
 
-  keys = jax.random.split(jax.random.key(1), NETWORKS)
-  start = time.perf_counter()
-  jax.block_until_ready(meta_gradient(theta, keys, arrays))
-  first = time.perf_counter() - start
-
-  def run(n):
-    for _ in range(n):
-      jax.block_until_ready(meta_gradient(theta, keys, arrays))
-
-  serve(run, first_call=first, gflop=3.0 * 2 * PRODUCTS * WEIGHTS * NETWORKS * STEPS / 1e9)
+  serve_segment(meta_gradient, theta, arrays, gflop=useful_flops(PRODUCTS) / 1e9)
 
 
 if __name__ == "__main__":
