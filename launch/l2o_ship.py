@@ -9,14 +9,18 @@ is what launch/optimize.py wrote for an optimizer of that label; without it the 
 from __future__ import annotations
 
 import csv
+import json
 import re
+import runpy
 from pathlib import Path
+from typing import Any
 
 import cli
 from absl import flags
 
 from vita_jax.optim.library import SHIPPED
 from vita_jax.papers.l2o.card import card
+from vita_jax.train.config import config_difference
 from vita_jax.train.summary import write_json
 from vita_jax.train.weights import save_params
 
@@ -24,6 +28,33 @@ WORKDIR = cli.define_workdir()
 NAME = flags.DEFINE_string("name", None, "Under which it ships, e.g. rnnprop-cl-il.", required=True)
 TABLE = flags.DEFINE_string("table", None, "table.csv of launch/optimize.py.")
 OUT = flags.DEFINE_string("out", str(SHIPPED), "Folder of the shipped optimizers.")
+
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "l2o"
+SCRIPTS = {"l2o_dm": "dm", "rnnprop": "rnnprop", "l2o_scale": "scale", "l2o_mlp": "mlp"}
+
+
+def command(config: dict[str, Any], *, inner_steps: int, complete: bool) -> str:
+  """The command that trains it again: its config file, and a flag for each setting that differs from it.
+
+  Args:
+    config: of the run, plain values.
+    inner_steps, complete: where it was; what was cut short is trained again so far.
+  """
+  script = SCRIPTS[config["optimizer"]["kind"]]
+  given = runpy.run_path(str(CONFIGS / f"{script}.py"))["get_config"](config["variant"])
+  given, config = json.loads(given.to_json()), json.loads(json.dumps(config))
+  if not complete:
+    config["inner_steps"] = inner_steps
+  changed = []
+  for name in config_difference(given, config):
+    value = config
+    for part in name.split("."):
+      value = value[part]
+    text = ",".join(map(str, value)) if isinstance(value, list) else value
+    changed.append(f"--config.{name}={text}")
+  words = [f"--config=configs/l2o/{script}.py:{config['variant']}", *changed, "--workdir=W"]
+  return " ".join(["python launch/train.py", *words])
 
 
 def main() -> None:
@@ -46,7 +77,8 @@ def main() -> None:
   folder.mkdir(parents=True, exist_ok=True)
   save_params(folder / "params.safetensors", state["kept"])
   write_json(folder / "config.json", {"config": config.to_dict()})
-  write_json(folder / "card.json", card(NAME.value, config, state, rows))
+  again = command(config.to_dict(), inner_steps=int(state["inner_steps"]), complete=bool(state["over"]))
+  write_json(folder / "card.json", card(NAME.value, config, state, rows, command=again))
   print(f"written: {folder}/params.safetensors, config.json, card.json")
 
 

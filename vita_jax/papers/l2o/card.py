@@ -9,7 +9,9 @@ import jax
 import numpy as np
 
 
-def card(name: str, config: Any, state: Mapping[str, Any], results: Sequence[Mapping[str, str]]) -> dict:
+def card(
+  name: str, config: Any, state: Mapping[str, Any], results: Sequence[Mapping[str, str]], *, command: str
+) -> dict:
   """JSON-able facts of a meta-trained optimizer.
 
   Args:
@@ -17,10 +19,9 @@ def card(name: str, config: Any, state: Mapping[str, Any], results: Sequence[Map
     config: of the meta-training run.
     state: of its newest checkpoint.
     results: rows of the table.csv that launch/optimize.py writes; may be empty.
+    command: that trains it again.
   """
   own = [row for row in results if row["optimizer"] == name]
-  script = {"l2o_dm": "dm", "l2o_mlp": "mlp", "l2o_scale": "scale"}
-  config_file = f"{script.get(config.optimizer.kind, config.optimizer.kind)}.py:{config.variant}"
   updates = config.unroll_length * config.meta_batch
   return {
     "name": name,
@@ -49,7 +50,7 @@ def card(name: str, config: Any, state: Mapping[str, Any], results: Sequence[Map
     },
     "evaluation": [_evaluation(row) for row in own],
     "limits": [*_limits(own), _horizon(config)],
-    "command": f"python launch/train.py --config=configs/l2o/{config_file} --workdir=W",
+    "command": command,
     "evaluated by": "python launch/optimize.py, see vita_jax/papers/l2o/README.md" if own else "nothing yet",
     "licence": "Apache-2.0",
   }
