@@ -13,12 +13,13 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from vita_jax import papers, train
+from vita_jax.train import cluster
 from vita_jax.train.config import check_config
 from vita_jax.train.finish import load_state, read_config
 from vita_jax.train.mesh import use_cpu_devices
 from vita_jax.train.summary import format_metric
 
-CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Split the CPU into this many devices.")
+CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Split the CPU into this many devices (of each process).")
 
 # What a user can mend: shown as one line. Anything else is a bug and keeps its traceback.
 MENDABLE = (train.RunError, ValueError, OSError, ImportError, flags.Error)
@@ -36,6 +37,24 @@ def define_config() -> Any:
   # A file that cannot be read raises at its first use: let that be while the flags are parsed.
   flags.register_validator("config", lambda config: config is None or hasattr(config, "keys"))
   return holder
+
+
+def define_cluster() -> Callable[[], None]:
+  """The flags of a run over several processes; returns the function that joins this one to the others."""
+  kind = flags.DEFINE_enum("cluster", "auto", cluster.KINDS, "What starts the processes; auto: see the environment.")
+  coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, for processes by hand.")
+  number = flags.DEFINE_integer("num_processes", None, "How many processes make up the run, by hand.")
+  identity = flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.")
+  patience = flags.DEFINE_integer("join_seconds", cluster.JOIN_SECONDS, "Time for all of them to come.")
+  watchdog = flags.DEFINE_integer("watchdog_seconds", cluster.WATCHDOG_SECONDS, "Time until a silent one is lost.")
+  return lambda: cluster.join(
+    cluster=kind.value,
+    coordinator=coordinator.value,
+    num_processes=number.value,
+    process_id=identity.value,
+    join_seconds=patience.value,
+    watchdog_seconds=watchdog.value,
+  )
 
 
 def run(main: Callable[[], None]) -> None:
@@ -62,13 +81,19 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
   try:
     return action()
   except train.Interrupted as error:
-    _fail(str(error), error.exit_code)
+    cluster.leave()  # all are asked to stop at the same step
+    _fail(str(error) if cluster.is_main() else "", error.exit_code)
   except KeyboardInterrupt:
     _fail("interrupted: the same command goes on from what was saved", 130)
   except MENDABLE as error:
     if os.environ.get("VITA_DEBUG"):
       raise
     _fail(" ".join(str(error).split()) or type(error).__name__, exit_code)
+  except Exception as error:
+    if cause := cluster.lost(error):
+      _fail(f"another process of this run is gone ({cause}): the same command in all of them resumes it", 1)
+    cluster.announce(f"{type(error).__name__}: {error}")
+    raise
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -94,8 +119,10 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _fail(text: str, exit_code: int) -> None:
-  print(f"error: {text}" if exit_code < 128 else text, file=sys.stderr, flush=True)
+  if text:
+    print(f"error: {text}" if exit_code < 128 else text, file=sys.stderr, flush=True)
   sys.stdout.flush()
+  cluster.announce(text)
   os._exit(exit_code)  # at once: after a failed write, orbax's threads print tracebacks on their way out
 
 
@@ -159,7 +186,9 @@ def exported(workdir: str, seed: int | None) -> tuple[train.Exported, int]:
 
 
 def print_summary(summary: dict[str, Any], workdir: str) -> None:
-  """The final numbers as a small table, and where they were written."""
+  """The final numbers as a small table, and where they were written; by the main process only."""
+  if not cluster.is_main():
+    return
   seeds, seconds = len(summary["seeds"]), summary["seconds"]
   print(f"complete: {summary['experiment']}, {seeds} seed(s), {seconds:.1f} s of training")
   width = max(map(len, summary["metrics"]), default=0)

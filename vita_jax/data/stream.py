@@ -37,12 +37,13 @@ class Stream(NamedTuple):
   prefetch: int = 2
 
 
-def read_batch(data: Stream, seed: int | Sequence[int], t: int) -> dict[str, Any]:
+def read_batch(data: Stream, seed: int | Sequence[int], t: int, *,
+               part: tuple[slice, ...] = ()) -> dict[str, Any]:
   """Batch number t as numpy arrays: rows, keys and mask as in `resident.batch_at`.
 
   With a sequence of seeds (a replicated run) and order "shuffled" every array gets a leading
   replica axis, [n_seeds, batch_size, ...]; the other orders are the same for all replicas and
-  never get one.
+  never get one. `part` reads only these slices of the leading axes: one process's share.
 
   Raises:
     ValueError: rows that cannot be stacked (not dicts, unlike keys or shapes).
@@ -54,19 +55,19 @@ def read_batch(data: Stream, seed: int | Sequence[int], t: int) -> dict[str, Any
     rows, mask = host_index(0 if data.order == "shared" else seed, t, **sizes)
   else:
     rows, mask = (np.stack(x) for x in zip(*[host_index(s, t, **sizes) for s in seed], strict=True))
-  batch = _read(data, rows)
-  return batch | {"mask": mask} if is_padded(**sizes) else batch
+  batch = _read(data, rows[part])
+  return batch | {"mask": mask[part]} if is_padded(**sizes) else batch
 
 
-def read_sweep_batch(data: Stream, i: int) -> dict[str, Any]:
-  """Batch i of one padded pass in row order, as in `resident.sweep_batch_at`."""
+def read_sweep_batch(data: Stream, i: int, *, part: tuple[slice, ...] = ()) -> dict[str, Any]:
+  """Batch i of one padded pass in row order, as in `resident.sweep_batch_at`; `part` as above."""
   rows, mask = row_order(i, n_rows=len(data.source), batch_size=data.batch_size, xp=np)
-  return _read(data, rows) | {"mask": mask}
+  return _read(data, rows[part]) | {"mask": mask[part]}
 
 
-def batches(data: Stream, seeds: int | Sequence[int],
-            start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-  """Yields (t, read_batch(data, seeds, t)) for t = start, start+1, ... without end.
+def batches(data: Stream, seeds: int | Sequence[int], start: int = 0, *,
+            part: tuple[slice, ...] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Yields (t, read_batch(data, seeds, t, part=part)) for t = start, start+1, ... without end.
 
   Reading runs ahead in `data.prefetch` threads, or in `data.workers` processes. To resume,
   pass the next t as `start`: there is no iterator state. Closing the iterator stops the readers.
@@ -75,7 +76,7 @@ def batches(data: Stream, seeds: int | Sequence[int],
 
   if start < 0:
     raise ValueError(f"start must be >= 0, got {start}")
-  read = _Read(data, seeds if np.ndim(seeds) == 0 else tuple(int(s) for s in seeds))
+  read = _Read(data, seeds if np.ndim(seeds) == 0 else tuple(int(s) for s in seeds), part)
   numbers = grain.MapDataset.range(start, 2**31 - 1).map(read)
   # With worker processes, the threads and the buffer are those of each worker.
   ahead = grain.ReadOptions(num_threads=data.prefetch, prefetch_buffer_size=data.prefetch)
@@ -110,9 +111,10 @@ class _Read(NamedTuple):
   """t -> (t, batch): a tuple, not a closure, so that worker processes can receive it."""
   data: Stream
   seeds: int | tuple[int, ...]
+  part: tuple[slice, ...]
 
   def __call__(self, t):
-    return int(t), read_batch(self.data, self.seeds, int(t))
+    return int(t), read_batch(self.data, self.seeds, int(t), part=self.part)
 
 
 def _examples(data, ids):

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from vita_jax.train.cluster import all_agree, on_main
+from vita_jax.train.digest import digests
 from vita_jax.train.errors import RunError
 from vita_jax.train.mesh import path_name
 
@@ -39,26 +41,10 @@ def open_manager(workdir: Path, *, keep: int) -> ocp.CheckpointManager:
   return ocp.CheckpointManager(Path(workdir).resolve() / "checkpoints", options=options)
 
 
-def open_reader(workdir: Path) -> ocp.CheckpointManager:
-  """Opens `workdir/checkpoints` for reading only: a run that is still going on there is not disturbed."""
-  options = ocp.CheckpointManagerOptions(create=False, cleanup_tmp_directories=False)
-  return ocp.CheckpointManager(Path(workdir).resolve() / "checkpoints", options=options)
-
-
 def flatten(tree: Any) -> dict[str, Any]:
   """'/'-joined path -> leaf. Zero-size leaves are left out: orbax refuses them, and shapes recall them."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   return {path_name(path): leaf for path, leaf in leaves if np.prod(leaf.shape) > 0}
-
-
-def digest(leaf: jax.Array) -> str:
-  """CRC-32 of dtype, shape and bytes of one array, as hex."""
-  name = str(leaf.dtype)
-  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-    leaf = jax.random.key_data(leaf)
-  array = np.ascontiguousarray(jax.device_get(leaf))
-  start = zlib.crc32(f"{name}{array.shape}".encode())
-  return f"{zlib.crc32(array.reshape(-1).view(np.uint8), start):08x}"
 
 
 def _checksum(facts: dict[str, Any]) -> int:
@@ -76,6 +62,8 @@ def save(
 ) -> None:
   """Saves asynchronously; an error of the disk surfaces here, at the next save or in `finish`.
 
+  In a run of several processes all have to call it.
+
   Raises:
     RunError: the disk is full or not writable, or orbax refused the step.
   """
@@ -86,7 +74,7 @@ def save(
     **progress._asdict(),
     "config": config,
     "config_hash": config_hash,
-    "digests": {name: digest(leaf) for name, leaf in flat.items()},
+    "digests": digests(flat),
   }
   facts["checksum"] = _checksum(facts)
   items = ocp.args.Composite(
@@ -133,55 +121,63 @@ def good_steps(directory: Any) -> list[int]:
 
 
 def restore(
-  manager: ocp.CheckpointManager, abstract: Callable[[int], Any], *, warn: Callable[[str], None]
+  directory: Path, abstract: Callable[[int], Any], *, warn: Callable[[str], None]
 ) -> tuple[Any, Progress] | None:
   """The newest good checkpoint as `(state, progress)`; None where there is none at all.
 
-  Damaged ones are named through `warn` and stay where they are (see `set_aside`).
+  Damaged ones are named through `warn` and stay where they are (see `set_aside`). In a run of several
+  processes all have to call it, and all take the same checkpoint.
 
   Args:
-    manager: from `open_manager`.
+    directory: `workdir/checkpoints`.
     abstract: stage number -> shapes, dtypes and shardings of the state in that stage.
     warn: called with one line per damaged checkpoint.
 
   Raises:
     RunError: there are checkpoints and none is good.
   """
-  steps = sorted(manager.all_steps(), reverse=True)
-  for step in steps:
+  steps = good_steps(directory)
+  for step in reversed(steps):
+    folder, found, cause = Path(directory).resolve() / str(step), None, ""
     try:
-      facts = manager.restore(step, args=ocp.args.Composite(progress=ocp.args.JsonRestore())).progress
+      facts = ocp.JsonCheckpointHandler().restore(folder / "progress")
       if facts.pop("checksum", None) != _checksum(facts):
         raise ValueError("its progress.json does not match its checksum")
       progress = Progress(**{name: facts[name] for name in Progress._fields})
-      state = _restore_state(manager, step, abstract(progress.stage), facts["digests"])
+      target = abstract(progress.stage)
+      found = _restore_leaves(folder, target, facts["digests"])
     except RunError:
       raise
     except Exception as error:  # whatever a damaged file makes orbax raise
-      warn(f"checkpoint {step} in {manager.directory} is damaged ({_cause(error)}): trying the one before")
-      continue
-    return state, progress
+      cause = _cause(error)
+    if all_agree(found is not None):  # else another process could not read its part
+      actual = digests(found)
+      wrong = [name for name in actual if actual[name] != facts["digests"][name]]
+      if not wrong:
+        return _with_empty_leaves(found, target), progress
+      cause = f"the bytes of '{wrong[0]}' do not match their digest"
+    cause = cause or "another process cannot read its part"
+    warn(f"checkpoint {step} in {directory} is damaged ({cause}): trying the one before")
   if steps:
     raise RunError(
-      f"none of the {len(steps)} checkpoint(s) in {manager.directory} can be read: start over in another"
-      " --workdir"
+      f"none of the {len(steps)} checkpoint(s) in {directory} can be read: start over in another --workdir"
     )
   return None
 
 
-def _restore_state(manager, step: int, target: Any, digests: dict[str, str]) -> Any:
+def _restore_leaves(folder: Path, target: Any, expected: dict[str, str]) -> dict[str, jax.Array]:
   flat = flatten(target)
-  if flat.keys() != digests.keys():
-    other = sorted(flat.keys() ^ digests.keys())[:3]
+  if flat.keys() != expected.keys():
+    other = sorted(flat.keys() ^ expected.keys())[:3]
     raise RunError(
-      f"checkpoint {step} in {manager.directory} was written by another version of the code: its leaves"
+      f"checkpoint {folder.name} in {folder.parent} was written by another version of the code: its leaves"
       f" differ in {other}; finish it with that version, or start over in another --workdir"
     )
-  args = ocp.args.Composite(state=ocp.args.StandardRestore(flat))
-  loaded = manager.restore(step, args=args).state
-  wrong = [name for name, leaf in loaded.items() if digest(leaf) != digests[name]]
-  if wrong:
-    raise ValueError(f"the bytes of '{wrong[0]}' do not match their digest")
+  # The item's handler: the manager would wait for the other processes, and one of them may have failed.
+  return ocp.StandardCheckpointHandler().restore(folder / "state", args=ocp.args.StandardRestore(flat))
+
+
+def _with_empty_leaves(loaded: dict[str, jax.Array], target: Any) -> Any:
   paths, structure = jax.tree_util.tree_flatten_with_path(target)
   empty = lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)  # noqa: E731
   leaves = [loaded[path_name(p)] if path_name(p) in loaded else empty(leaf) for p, leaf in paths]
@@ -192,9 +188,13 @@ def set_aside(manager: ocp.CheckpointManager, *, after: int) -> None:
   """Moves the checkpoints later than step `after`, which `restore` found damaged, to `workdir/damaged/`."""
   folder = Path(str(manager.directory)).parent / "damaged"
   damaged = [step for step in good_steps(manager.directory) if step > after]
-  for step in damaged:
-    folder.mkdir(exist_ok=True)
-    shutil.rmtree(folder / str(step), ignore_errors=True)
-    shutil.move(Path(str(manager.directory)) / str(step), folder / str(step))
+
+  def move() -> None:
+    for step in damaged:
+      folder.mkdir(exist_ok=True)
+      shutil.rmtree(folder / str(step), ignore_errors=True)
+      shutil.move(Path(str(manager.directory)) / str(step), folder / str(step))
+
+  on_main(move)
   if damaged:
     manager.reload()

@@ -12,11 +12,12 @@ import ml_collections
 import numpy as np
 
 from vita_jax.train import checkpoint
+from vita_jax.train.cluster import on_main
 from vita_jax.train.config import base_config, config_hash, versions
 from vita_jax.train.errors import RunError
 from vita_jax.train.experiment import Experiment, Report, State
 from vita_jax.train.figures import write_figures
-from vita_jax.train.mesh import make_mesh
+from vita_jax.train.mesh import make_mesh, on_host, without_axis
 from vita_jax.train.programs import Programs, make_programs
 from vita_jax.train.replicate import STEPS
 from vita_jax.train.summary import summarize, write_json
@@ -39,13 +40,14 @@ def write_results(
   config: dict[str, Any],
   workdir: Path,
 ) -> dict[str, Any]:
-  """Writes figures, `export/` and, last, `summary.json`; returns the summary."""
+  """Writes figures, `export/` and, last, `summary.json`; returns the summary.
+
+  Of several processes all compute the report, and the main one writes.
+  """
+  if jax.process_count() > 1:
+    state = without_axis(state, "seed")  # a report may look at any replica
   report = final_report(experiment, programs, state)
-  write_figures(workdir, dict(report.figures))
-  export = Path(workdir) / "export"
-  export.mkdir(exist_ok=True)
-  save_params(export / "params.safetensors", _single_params(experiment, state))
-  write_json(export / "config.json", {"config": config, "seed": config["seed"], "versions": versions()})
+  params = on_host(_single_params(experiment, state))
   seeds = experiment.replicas or 1
   steps = np.asarray(state[STEPS]).tolist() if experiment.replicas else [progress.step]
   summary = {
@@ -58,7 +60,16 @@ def write_results(
     "versions": versions(),
     "metrics": {name: summarize(value) for name, value in report.metrics.items()},
   }
-  write_json(Path(workdir) / "summary.json", summary)
+
+  def write() -> None:
+    write_figures(workdir, dict(report.figures))
+    export = Path(workdir) / "export"
+    export.mkdir(exist_ok=True)
+    save_params(export / "params.safetensors", params)
+    write_json(export / "config.json", {"config": config, "seed": config["seed"], "versions": versions()})
+    write_json(Path(workdir) / "summary.json", summary)
+
+  on_main(write)
   return summary
 
 
@@ -113,8 +124,7 @@ def load_state(
   """
   # Whatever devices the run had: its numbers do not depend on them.
   programs = make_programs(experiment, make_mesh(base_config().mesh), on_nonfinite=config.on_nonfinite)
-  if not checkpoint.good_steps(Path(workdir) / "checkpoints"):
+  found = checkpoint.restore(Path(workdir) / "checkpoints", programs.abstract, warn=warn)
+  if found is None:
     raise RunError(f"{workdir} has no checkpoint: run launch/train.py --workdir={workdir} first")
-  with checkpoint.open_reader(Path(workdir)) as manager:
-    state, _ = checkpoint.restore(manager, programs.abstract, warn=warn)
-  return state, programs
+  return found[0], programs

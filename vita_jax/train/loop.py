@@ -16,7 +16,7 @@ import ml_collections
 import numpy as np
 
 from vita_jax.data.resident import check
-from vita_jax.train import checkpoint, metrics, writers
+from vita_jax.train import checkpoint, cluster, metrics, writers
 from vita_jax.train.batches import stage_data
 from vita_jax.train.checkpoint import Progress
 from vita_jax.train.config import as_dict, check_config, config_difference, config_hash, versions
@@ -24,7 +24,7 @@ from vita_jax.train.errors import Interrupted, RunError
 from vita_jax.train.experiment import Experiment, Stage, State
 from vita_jax.train.finish import read_config, read_summary, write_results
 from vita_jax.train.mesh import check_layout, make_mesh
-from vita_jax.train.pace import Pace, streamed_batches
+from vita_jax.train.pace import Pace, agree, streamed_batches
 from vita_jax.train.programs import Programs, make_programs
 from vita_jax.train.summary import write_json
 from vita_jax.train.weights import start_from
@@ -43,13 +43,16 @@ class Run(NamedTuple):
   display: writers.Display
   save: Callable[[Progress, State], None]
   finish_saving: Callable[[], None]
-  asked_to_stop: Callable[[], int]  # 0, or the exit code to leave with
+  asked_to_stop: Callable[[], int]  # 0, or the exit code that this process is asked to leave with
 
 
 def run(
   experiment: Experiment, config: ml_collections.ConfigDict, workdir: str | Path, *, quiet: bool = False
 ) -> dict[str, Any]:
   """Trains `experiment` in `workdir` to its end, or goes on from where an earlier call was stopped.
+
+  In a run of several processes (see `cluster.join`) all call it alike, on a workdir that all can read;
+  the main process writes everything but its share of the checkpoints.
 
   Args:
     experiment: from a paper's `build(config)`, perhaps through `replicate`.
@@ -77,13 +80,13 @@ def run(
     stack.enter_context(_claim(workdir, resolved))
     if (summary := read_summary(workdir)) and summary["complete"]:
       return summary
-    display = writers.open_display(quiet=quiet)
+    display = writers.open_display(quiet=quiet or not cluster.is_main())
     stack.callback(display.close)
     programs = make_programs(experiment, mesh, on_nonfinite=config.on_nonfinite)
     manager = stack.enter_context(checkpoint.open_manager(workdir, keep=config.keep_checkpoints))
     seeds = config.seed + np.arange(experiment.replicas or 1, dtype=np.uint32)
     seeds = programs.place(seeds if experiment.replicas else seeds[0])
-    found = checkpoint.restore(manager, programs.abstract, warn=display.line)
+    found = checkpoint.restore(workdir / "checkpoints", programs.abstract, warn=display.line)
     if found:
       state, progress = found
       checkpoint.set_aside(manager, after=progress.step)
@@ -92,7 +95,7 @@ def run(
       state, progress = programs.init(seeds), Progress()
       if config.init_from:
         state = start_from(state, config.init_from, replicas=experiment.replicas)
-    logs = writers.open_logs(workdir, step=progress.step)
+    logs = writers.open_logs(workdir, step=progress.step) if cluster.is_main() else writers.NO_LOGS
     stack.callback(logs.close)
 
     def save(progress: Progress, state: State) -> None:
@@ -176,28 +179,35 @@ def _run_stage(
 
   while not over:
     following = min([stage.steps, *(planned - planned % mark + mark for mark in marks if mark > 0)])
-    until = planned + 1 if pace.single or stream else min(following, planned + pace.length)
+    until = min(following, planned + pace.length)
+    log = run.config["log_every"] > 0 and until % run.config["log_every"] == 0
     with jax.transfer_guard("disallow"):
       if pace.single or stream:
-        batch = next(stream) if stream else {}
-        state, at, sums, bad = run_single(state, run.seeds, at, bad, batch)
+        for planned in range(planned + 1, until + 1):
+          batch = next(stream) if stream else {}
+          state, at, sums, bad = run_single(state, run.seeds, at, bad, batch)
+          waiting.append(_Chunk(planned, at, sums, bad, log and planned == until))
+          if len(waiting) > 1:
+            absorb(waiting.pop(0))
+          if over:
+            break
       else:
         limit = run.programs.place(np.int32(until))
         state, at, sums, bad = run_chunk(state, run.seeds, at, limit, bad)
+        waiting.append(_Chunk(until, at, sums, bad, log))
     planned = until
-    log = run.config["log_every"] > 0 and until % run.config["log_every"] == 0
-    waiting.append(_Chunk(until, at, sums, bad, log))
     due = [name for name, e in evals.items() if e.every > 0 and until % e.every == 0]
-    leave = run.asked_to_stop()
-    saving = leave or time.monotonic() - last_save > run.config["save_seconds"]
-    while len(waiting) > (0 if due or saving or until >= stage.steps else 1):
+    pace.length, saving, leave = agree(
+      pace.length, time.monotonic() - last_save > run.config["save_seconds"], run.asked_to_stop()
+    )
+    while len(waiting) > (0 if due or saving or leave or until >= stage.steps else 1):
       absorb(waiting.pop(0))
     while over and waiting:
       absorb(waiting.pop(0))
     for name in evals if over else due:
       write(name, run.programs.evaluate(name, state))
     now = Progress(progress.stage, landed, base + landed, seconds + time.monotonic() - started)
-    if (over or saving) and now.at > 0:
+    if (over or saving or leave) and now.at > 0:
       flush_totals()
       run.save(now, state)
       last_save = time.monotonic()
@@ -226,29 +236,33 @@ def _stop_on_nonfinite(run: Run, stage: Stage, step: int, sums: Any) -> None:
 @contextlib.contextmanager
 def _claim(workdir: Path, config: dict[str, Any]) -> Iterator[None]:
   """Holds the workdir for this process and this config; writes config.json the first time."""
+  with contextlib.ExitStack() as stack:
+    cluster.on_main(lambda: _hold(workdir, config, stack))
+    yield
+
+
+def _hold(workdir: Path, config: dict[str, Any], stack: contextlib.ExitStack) -> None:
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    lock = (workdir / ".lock").open("w")
+    lock = stack.enter_context((workdir / ".lock").open("w"))
   except OSError as error:
     raise RunError(
       f"cannot write to --workdir={workdir} ({error.strerror}): give a folder that you can write to"
     ) from error
-  with lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-      raise RunError(f"another process is running in {workdir}: wait for it, or use another") from error
-    found = read_config(workdir).to_dict() if (workdir / "config.json").exists() else None
-    started = checkpoint.good_steps(workdir / "checkpoints") or (workdir / "summary.json").exists()
-    if found is None or not started:  # nothing was saved yet: a config may still be mended
-      facts = {"config": config, "config_hash": config_hash(config), "versions": versions()}
-      write_json(workdir / "config.json", facts)
-    elif config_hash(found) != config_hash(config):
-      names = ", ".join(config_difference(found, config)[:4])
-      raise RunError(
-        f"{workdir} holds the run of another config (they differ in {names}): use another --workdir"
-      )
-    yield
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    raise RunError(f"another process is running in {workdir}: wait for it, or use another") from error
+  found = read_config(workdir).to_dict() if (workdir / "config.json").exists() else None
+  started = checkpoint.good_steps(workdir / "checkpoints") or (workdir / "summary.json").exists()
+  if found is None or not started:  # nothing was saved yet: a config may still be mended
+    facts = {"config": config, "config_hash": config_hash(config), "versions": versions()}
+    write_json(workdir / "config.json", facts)
+  elif config_hash(found) != config_hash(config):
+    names = ", ".join(config_difference(found, config)[:4])
+    raise RunError(
+      f"{workdir} holds the run of another config (they differ in {names}): use another --workdir"
+    )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""How many steps one compiled call takes, and streamed batches brought to the device ahead of time."""
+"""How many steps until the host looks up, and streamed batches brought to the device ahead of time."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from vita_jax.data.stream import Stream, batches
-from vita_jax.train.batches import row_layout, stage_data
+from vita_jax.train.batches import per_replica, row_layout, stage_data
+from vita_jax.train.cluster import gather
 from vita_jax.train.experiment import Stage
+from vita_jax.train.mesh import local_part, put_rows
 
 SECONDS_PER_CALL = 0.25  # short enough that an interrupt is answered at once, long enough to hide the host
 
 
 class Pace:
-  """Chooses the chunk length from the measured speed; a fixed `steps_per_call` is used as it is."""
+  """Chooses how many steps to take until the next look at clock and signals, by the measured speed.
+
+  They are one compiled call, but for `steps_per_call` 1 (`single`: the step at the top level of a program,
+  not inside a loop) and streamed batches, which are one call each. Another fixed number is used as it is.
+  """
 
   def __init__(self, steps_per_call: int):
-    self.single = steps_per_call == 1  # the step at the top level of a program, not inside a loop
+    self.single = steps_per_call == 1
     self.length = steps_per_call or 1
-    self._fixed = bool(steps_per_call)
+    self._fixed = steps_per_call > 1
     self._since: float | None = None  # None: the next call compiles, or something else took time
 
   def done(self, steps: int) -> None:
@@ -41,6 +47,15 @@ class Pace:
     self._since = time.monotonic()
 
 
+def agree(length: int, saving: bool, leave: int) -> tuple[int, bool, int]:
+  """What all processes do next: the main one decides about length and saving, any of them about leaving.
+
+  Their clocks differ, and each runs the same programs in the same order or all of them wait for ever.
+  """
+  rows = gather(np.array([length, saving, leave], np.int32))
+  return int(rows[0, 0]), bool(rows[0, 1]), int(rows[:, 2].max())
+
+
 def streamed_batches(
   stage: Stage, seeds: jax.Array, start: int, mesh: jax.sharding.Mesh, stack: contextlib.ExitStack
 ) -> Iterator[dict] | None:
@@ -54,9 +69,14 @@ def streamed_batches(
     return None
   listed = np.asarray(seeds)
   chosen = listed.tolist() if listed.ndim else int(listed)
-  sources = {name: batches(data, chosen, start) for name, data in streams.items()}
-  layouts = {name: row_layout(data, replicated=listed.ndim > 0) for name, data in streams.items()}
-  targets = {name: NamedSharding(mesh, layout) for name, layout in layouts.items()}
+  layouts = {
+    name: NamedSharding(mesh, row_layout(data, replicated=listed.ndim > 0)) for name, data in streams.items()
+  }
+  shapes = {name: (*(listed.shape if per_replica(d) else ()), d.batch_size) for name, d in streams.items()}
+  sources = {
+    name: batches(data, chosen, start, part=local_part(layouts[name], shapes[name]))
+    for name, data in streams.items()
+  }
   ready: queue.Queue = queue.Queue(maxsize=2)
   stop = threading.Event()
 
@@ -68,7 +88,8 @@ def streamed_batches(
   def read() -> None:
     try:
       while not stop.is_set():
-        offer({name: jax.device_put(next(source)[1], targets[name]) for name, source in sources.items()})
+        read_now = {name: next(source)[1] for name, source in sources.items()}
+        offer({name: put_rows(rows, layouts[name], shapes[name]) for name, rows in read_now.items()})
     except BaseException as error:
       offer(error)
     for source in sources.values():

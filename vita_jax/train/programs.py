@@ -15,7 +15,7 @@ from vita_jax.data.stream import Stream, read_sweep_batch
 from vita_jax.train import metrics as metrics_lib
 from vita_jax.train.batches import resident_sweep, spec, stage_data, train_batch
 from vita_jax.train.experiment import Eval, Experiment, Stage, State, keep
-from vita_jax.train.mesh import state_shardings
+from vita_jax.train.mesh import local_part, put, put_rows, state_shardings
 
 
 class Programs(NamedTuple):
@@ -46,14 +46,19 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
   compiled: dict[Any, Callable] = {}
 
   def place(tree):
-    def put(x):
+    def one(x):
       if jnp.ndim(x) == 0:
-        return jax.device_put(x, everywhere)
+        return put(x, everywhere)
       if id(x) not in placed:
-        placed[id(x)] = (x, jax.device_put(x, everywhere))
+        placed[id(x)] = (x, put(x, everywhere))
       return placed[id(x)][1]
 
-    return jax.tree.map(put, tree)
+    return jax.tree.map(one, tree)
+
+  def sweep_batch(data: Stream, i: int):
+    divides = data.batch_size % mesh.shape["data"] == 0
+    layout, shape = NamedSharding(mesh, P("data") if divides else P()), (data.batch_size,)
+    return put_rows(read_sweep_batch(data, i, part=local_part(layout, shape)), layout, shape)
 
   def arrays_of(stage: Stage):
     resident = {k: d for k, d in stage_data(stage).items() if isinstance(d, Resident)}
@@ -104,9 +109,10 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
   def enter(stage: Stage, state: State) -> State:
     if stage.enter is keep:
       return state
-    if any(isinstance(data, Stream) for data in stage_data(stage).values()):
-      return _strong(stage.enter(state, _host_sweep(stage, place)))
     target = shardings_of(with_shardings(abstract_enter(stage, state)))
+    if any(isinstance(data, Stream) for data in stage_data(stage).values()):
+      new = stage.enter(state, _host_sweep(stage, place, sweep_batch, everywhere))
+      return jax.jit(_strong, out_shardings=target)(new)
     program = jax.jit(lambda s, a: enter_state(stage, s, a), out_shardings=target)
     return program(state, arrays_of(stage))
 
@@ -176,14 +182,14 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
     one = experiment.evals[which] if isinstance(which, str) else which
     data = one.data
     if isinstance(data, Stream):
-      step = cached(("eval", one.step, spec(data)), lambda: jax.jit(one.step))
+      step = cached(("eval", one.step, spec(data)), lambda: jax.jit(one.step, out_shardings=everywhere))
       sums = None
       for i in range(n_sweep_batches(data)):
-        new = step(state, jax.device_put(read_sweep_batch(data, i), everywhere))
+        new = step(state, sweep_batch(data, i))
         sums = new if sums is None else metrics_lib.add(sums, new)
     else:
-      program = cached(("eval", one.step, spec(data)), lambda: jax.jit(_evaluation(one.step, spec(data))))
-      sums = program(state, place(data.arrays))
+      build = lambda: jax.jit(_evaluation(one.step, spec(data)), out_shardings=everywhere)  # noqa: E731
+      sums = cached(("eval", one.step, spec(data)), build)(state, place(data.arrays))
     return metrics_lib.divide(jax.device_get(sums))
 
   return Programs(init, enter, abstract, chunk, single, evaluate, place)
@@ -203,17 +209,16 @@ def _evaluation(step, data: Resident):
   return run
 
 
-def _host_sweep(stage: Stage, place):
+def _host_sweep(stage: Stage, place, sweep_batch, everywhere):
   """`sweep` as a loop on the host, for stages that read a Stream."""
 
   def sweep(fn, state, over: str = "data"):
     data = stage_data(stage)[over]
     if isinstance(data, Resident):
-      return jax.jit(lambda s, a: resident_sweep({over: spec(data)}, {over: a})(fn, s, over))(
-        state, place(data.arrays)
-      )
-    run = jax.jit(fn)
-    outputs = [run(state, read_sweep_batch(data, i)) for i in range(n_sweep_batches(data))]
+      whole = lambda s, a: resident_sweep({over: spec(data)}, {over: a})(fn, s, over)  # noqa: E731
+      return jax.jit(whole, out_shardings=everywhere)(state, place(data.arrays))
+    run = jax.jit(fn, out_shardings=everywhere)
+    outputs = [run(state, sweep_batch(data, i)) for i in range(n_sweep_batches(data))]
     return jax.tree.map(lambda *xs: jnp.concatenate(xs)[: n_rows(data)], *outputs)
 
   return sweep

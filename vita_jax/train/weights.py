@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.train.errors import RunError
-from vita_jax.train.mesh import path_name
+from vita_jax.train.mesh import path_name, put
 
 
 def save_params(path: Path, params: Any) -> None:
@@ -54,6 +53,6 @@ def start_from(state: dict[str, Any], workdir: str, *, replicas: int | None) -> 
     if name not in loaded or loaded[name].shape != shape:
       found = f"has shape {loaded[name].shape}" if name in loaded else f"is not among {sorted(loaded)[:5]}"
       raise RunError(f"init_from {workdir}: '{name}' should have shape {shape} and {found}")
-    return jax.device_put(jnp.broadcast_to(loaded[name].astype(leaf.dtype), leaf.shape), leaf.sharding)
+    return put(np.broadcast_to(loaded[name].astype(leaf.dtype), leaf.shape), leaf.sharding)
 
   return {**state, "params": jax.tree_util.tree_map_with_path(replace, state["params"])}

@@ -20,6 +20,9 @@ class Logs(NamedTuple):
   close: Callable[[], None]
 
 
+NO_LOGS = Logs(lambda row: None, lambda: None)  # of the processes that write nothing
+
+
 def open_logs(workdir: Path, *, step: int) -> Logs:
   """Opens the logs of a run that continues at `step`: rows beyond it, or torn by a kill, are dropped."""
   from tensorboardX import SummaryWriter

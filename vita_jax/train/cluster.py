@@ -1,0 +1,190 @@
+"""Several processes as one run: how they join, agree on what comes next, and end together.
+
+JAX's own service joins them and carries their words; nothing here computes. In a run of one process
+every function of this file returns at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from vita_jax.train.errors import RunError
+
+JOIN_SECONDS, WATCHDOG_SECONDS = 300, 60
+LOOK_SECONDS = 1.0  # between two looks at the others
+KINDS = ("auto", "none", "slurm", "ompi", "tpu")
+_PREFIX = "vita_jax"
+
+
+def launcher(environ: Mapping[str, str] = os.environ) -> str:
+  """"slurm" | "ompi" | "tpu" where such a launcher started several processes, else "none"."""
+  if int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
+    return "slurm"
+  if int(environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1:
+    return "ompi"
+  return "tpu" if "," in environ.get("TPU_WORKER_HOSTNAMES", "") else "none"
+
+
+def join(
+  *,
+  cluster: str = "auto",
+  coordinator: str | None = None,
+  num_processes: int | None = None,
+  process_id: int | None = None,
+  join_seconds: int = JOIN_SECONDS,
+  watchdog_seconds: int = WATCHDOG_SECONDS,
+) -> None:
+  """Joins this process to the others of its run; has to be called before JAX is first used.
+
+  Args:
+    cluster: one of `KINDS`; "auto" looks at the launcher's environment.
+    coordinator: HOST:PORT of process 0, for processes that are started by hand.
+    num_processes, process_id: their number, and which of them this one is (0, 1, ...).
+    join_seconds: how long to wait for all to come.
+    watchdog_seconds: a process that was not heard of for so long ends all others.
+
+  Raises:
+    ValueError: a process by hand without all three of coordinator, num_processes and process_id.
+    RunError: not all came in time.
+  """
+  by_hand = (coordinator, num_processes, process_id)
+  if any(x is not None for x in by_hand):
+    if any(x is None for x in by_hand):
+      raise ValueError("a process by hand needs all of --coordinator, --num_processes and --process_id")
+    if not 0 <= process_id < num_processes:
+      raise ValueError(f"--process_id={process_id} is not in 0 ... {num_processes - 1} (--num_processes)")
+    if not coordinator.rpartition(":")[2].isdigit() or ":" not in coordinator:
+      raise ValueError(f"--coordinator={coordinator} is not HOST:PORT")
+  elif (launcher() if cluster == "auto" else cluster) == "none":
+    return
+  jax.config.update("jax_enable_preemption_service", False)  # the loop's own handler agrees on the step
+  try:
+    jax.distributed.initialize(
+      *by_hand,
+      initialization_timeout=join_seconds,
+      heartbeat_timeout_seconds=2 * watchdog_seconds,  # `_watch` speaks first, and in one line
+      shutdown_timeout_seconds=watchdog_seconds,
+    )
+  except (RuntimeError, ValueError) as error:
+    cause = str(error).strip().splitlines()[0][:160]
+    raise RunError(
+      f"the processes of this run did not all join within {join_seconds} s ({cause}): start as many as"
+      " --num_processes says, each with its own --process_id and the same reachable --coordinator"
+    ) from error
+  threading.Thread(target=_watch, args=(watchdog_seconds,), daemon=True).start()
+
+
+def leave() -> None:
+  """Leaves a run of several processes together with the others, after its end."""
+  if _client() is not None:
+    _leaving.set()
+    jax.distributed.shutdown()
+
+
+def joined() -> bool:
+  """Whether this process is one of several that were joined."""
+  return _client() is not None
+
+
+def is_main() -> bool:
+  """Whether this process is the one that writes logs and files."""
+  return not joined() or jax.process_index() == 0
+
+
+def gather(values: Any) -> np.ndarray:
+  """int32 or uint32 [n] of each process -> [processes, n]. All have to call it in the same order."""
+  if not joined():
+    return np.asarray(values)[None]
+  from jax.experimental import multihost_utils
+
+  return np.asarray(multihost_utils.process_allgather(np.asarray(values)))
+
+
+def all_agree(fine: bool) -> bool:
+  """Whether `fine` holds in every process."""
+  return bool(gather(np.array([fine], np.int32)).all())
+
+
+def on_main(action: Callable[[], None]) -> None:
+  """Runs `action` in the main process, while the others wait. An error there ends all (see `announce`)."""
+  if is_main():
+    action()
+  gather(np.zeros(1, np.int32))
+
+
+def lost(error: Exception) -> str:
+  """The first line of an error that a collective raised because another process is gone, else ""."""
+  line = str(error).strip().partition("\n")[0][:160]
+  signs = ("Gloo", "Connection", "Socket closed", "coordination", "heartbeat")
+  gone = joined() and isinstance(error, jax.errors.JaxRuntimeError) and any(sign in line for sign in signs)
+  return line if gone else ""
+
+
+def announce(message: str) -> None:
+  """Tells the other processes why this one ends, and waits until they have heard it or cannot."""
+  if (client := _client()) is None:
+    return
+  _leaving.set()
+  try:
+    client.key_value_set(f"{_PREFIX}/error/{jax.process_index()}", message, allow_overwrite=True)
+    until = time.monotonic() + 3 * LOOK_SECONDS
+    while time.monotonic() < until:
+      if len(_read(client, "heard") | _read(client, "error")) == jax.process_count():
+        break
+      time.sleep(LOOK_SECONDS / 10)
+    if is_main():
+      time.sleep(LOOK_SECONDS / 2)  # the coordinator goes last: JAX aborts those who lose it
+  except jax.errors.JaxRuntimeError:
+    return  # the coordinator is gone, and with it the others
+
+
+_leaving = threading.Event()
+
+
+def _client() -> Any:
+  from jax._src import distributed  # jax has no public door to its key-value store
+
+  return distributed.global_state.client
+
+
+def _read(client: Any, what: str) -> dict[int, str]:
+  return {int(key.rpartition("/")[2]): value for key, value in client.key_value_dir_get(f"{_PREFIX}/{what}/")}
+
+
+def _watch(patience: float) -> None:
+  """Ends this process when another one announced an error, or was not heard of for `patience` seconds."""
+  client, me = _client(), jax.process_index()
+  heard = {process: ("", time.monotonic()) for process in range(jax.process_count())}
+  number = 0
+  while not _leaving.wait(LOOK_SECONDS):
+    number, now = number + 1, time.monotonic()
+    try:
+      client.key_value_set(f"{_PREFIX}/beat/{me}", str(number), allow_overwrite=True)
+      for process, message in _read(client, "error").items():
+        client.key_value_set(f"{_PREFIX}/heard/{me}", "", allow_overwrite=True)
+        _end(f"process {process} ended: {message}")
+      for process, beat in _read(client, "beat").items():
+        if beat != heard[process][0]:
+          heard[process] = (beat, now)
+    except jax.errors.JaxRuntimeError:
+      return  # the coordinator is gone: JAX ends this process at once
+    if late := [process for process, (_, when) in heard.items() if now - when > patience]:
+      _end(f"process {late[0]} was not heard of for {patience:.0f} s")
+
+
+def _end(cause: str) -> None:
+  if _leaving.is_set():
+    return
+  _leaving.set()
+  print(f"error: {cause}; the same command in all processes resumes the run", file=sys.stderr, flush=True)
+  if is_main():
+    time.sleep(2 * LOOK_SECONDS)  # as in `announce`
+  os._exit(1)  # the main thread may be waiting for the lost process inside a collective
