@@ -1,4 +1,8 @@
-"""Trains one experiment, or resumes it: python launch/train.py --config=FILE[:ARG] --workdir=DIR"""
+"""Trains one experiment, or resumes it: python launch/train.py --config=FILE[:ARG] --workdir=DIR
+
+Over several processes: launch/cluster/README.md. What it would take, without running it:
+--dry_run --cpu_devices=N (as many devices as the machines to be rented have).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ import cli
 from absl import flags
 
 from vita_jax import train
-from vita_jax.train import cluster
+from vita_jax.train import cluster, dry_run
+from vita_jax.train.mesh import make_mesh
 
 CONFIG = cli.define_config()
 WORKDIR = cli.define_workdir()
 join = cli.define_cluster()
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Compile for the mesh, print memory and FLOPs, run nothing.")
 PROFILE = flags.DEFINE_string("profile", None, "Write a profiler trace of the run to this folder.")
 
 
@@ -21,6 +27,9 @@ def main() -> None:
   if CONFIG.value is None:
     raise ValueError("give --config=FILE, e.g. --config=configs/ss_gcn/citeseer.py:partition")
   config = CONFIG.value
+  if DRY_RUN.value:
+    print(dry_run.table(dry_run.dry_run(cli.build(config), config), make_mesh(config.mesh).shape))
+    return
   if PROFILE.value:
     with jax.profiler.trace(PROFILE.value):
       summary = train.run(cli.build(config), config, WORKDIR.value)

@@ -15,7 +15,7 @@ from vita_jax.train import metrics
 def get_config():
   config = train.base_config()
   config.paper, config.dtype, config.log_every = "digits", "float32", 20
-  config.kind, config.steps, config.batch_size = "resident", 60, 128
+  config.kind, config.steps, config.batch_size, config.hidden = "resident", 60, 128, 32
   return config
 
 
@@ -23,7 +23,7 @@ def build(config) -> train.Experiment:
   images, labels = load_digits(return_X_y=True)
   rows = {"image": (images / 16).astype(np.float32), "label": labels.astype(np.int32)}
   train_rows, test_rows = ({k: v[half::2] for k, v in rows.items()} for half in (0, 1))
-  model = nn.Sequential([nn.Dense(32, dtype=config.dtype), nn.relu, nn.Dense(10, dtype=config.dtype)])
+  model = nn.Sequential([nn.Dense(config.hidden, dtype=config.dtype), nn.relu, nn.Dense(10, dtype=config.dtype)])
   tx = optax.adam(1e-3)
 
   def init(key):

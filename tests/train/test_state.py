@@ -13,7 +13,8 @@ from vita_jax import train
 from vita_jax.data import Resident
 from vita_jax.train import checkpoint
 from vita_jax.train.digest import digests
-from vita_jax.train.mesh import check_layout, make_mesh, state_shardings
+from vita_jax.train.mesh import check_layout, make_mesh
+from vita_jax.train.shardings import state_shardings
 from vita_jax.train.weights import load_params, save_params
 
 ONE = {"seed": 1, "data": -1, "model": 1}

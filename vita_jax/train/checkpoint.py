@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 from vita_jax.train.cluster import all_agree, on_main
 from vita_jax.train.digest import digests
 from vita_jax.train.errors import RunError
-from vita_jax.train.mesh import path_name
+from vita_jax.train.shardings import path_name
 
 
 class Progress(NamedTuple):

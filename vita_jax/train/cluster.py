@@ -53,7 +53,9 @@ def join(
 
   Raises:
     ValueError: a process by hand without all three of coordinator, num_processes and process_id.
-    RunError: not all came in time.
+    RunError: no coordinator, or a number that is taken.
+
+  Where not all come in time, the process ends with one line and exit code 1: JAX cannot be interrupted.
   """
   by_hand = (coordinator, num_processes, process_id)
   if any(x is not None for x in by_hand):
@@ -66,19 +68,19 @@ def join(
   elif (launcher() if cluster == "auto" else cluster) == "none":
     return
   jax.config.update("jax_enable_preemption_service", False)  # the loop's own handler agrees on the step
+  timer = threading.Timer(join_seconds, _nobody_came, (join_seconds, process_id == 0))
+  timer.start()
   try:
     jax.distributed.initialize(
       *by_hand,
-      initialization_timeout=join_seconds,
-      heartbeat_timeout_seconds=2 * watchdog_seconds,  # `_watch` speaks first, and in one line
+      initialization_timeout=join_seconds + 60,  # JAX aborts then; the timer speaks first, in one line,
+      heartbeat_timeout_seconds=2 * watchdog_seconds,  # and so does `_watch`
       shutdown_timeout_seconds=watchdog_seconds,
     )
   except (RuntimeError, ValueError) as error:
-    cause = str(error).strip().splitlines()[0][:160]
-    raise RunError(
-      f"the processes of this run did not all join within {join_seconds} s ({cause}): start as many as"
-      " --num_processes says, each with its own --process_id and the same reachable --coordinator"
-    ) from error
+    raise RunError(f"cannot join the other processes: {str(error).strip().splitlines()[0][:200]}") from error
+  finally:
+    timer.cancel()
   threading.Thread(target=_watch, args=(watchdog_seconds,), daemon=True).start()
 
 
@@ -178,6 +180,17 @@ def _watch(patience: float) -> None:
       return  # the coordinator is gone: JAX ends this process at once
     if late := [process for process, (_, when) in heard.items() if now - when > patience]:
       _end(f"process {late[0]} was not heard of for {patience:.0f} s")
+
+
+def _nobody_came(seconds: float, last: bool) -> None:
+  text = (
+    f"error: the processes of this run did not all join within {seconds} s: start as many as --num_processes"
+    " says, each with its own --process_id and the same reachable --coordinator"
+  )
+  print(text, file=sys.stderr, flush=True)
+  if last:
+    time.sleep(2 * LOOK_SECONDS)  # as in `announce`
+  os._exit(1)
 
 
 def _end(cause: str) -> None:

@@ -17,10 +17,11 @@ from vita_jax.train.config import base_config, config_hash, versions
 from vita_jax.train.errors import RunError
 from vita_jax.train.experiment import Experiment, Report, State
 from vita_jax.train.figures import write_figures
-from vita_jax.train.mesh import make_mesh, on_host, without_axis
+from vita_jax.train.mesh import make_mesh
 from vita_jax.train.programs import Programs, make_programs
 from vita_jax.train.replicate import STEPS
 from vita_jax.train.summary import summarize, write_json
+from vita_jax.train.transfer import on_host, without_axis
 from vita_jax.train.weights import save_params
 
 

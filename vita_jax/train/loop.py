@@ -149,7 +149,9 @@ def _run_stage(
   first, base, started = progress.at, progress.step - progress.at, time.monotonic()
   seconds, last_save = progress.seconds, time.monotonic()
   planned = landed = first
-  over, waiting, totals = first >= stage.steps, [], None
+  # Collectives of two programs at once can starve each other of the threads that a CPU process has.
+  lag = 0 if jax.process_count() > 1 and jax.default_backend() == "cpu" else 1
+  over, waiting, totals, length = first >= stage.steps, [], None, pace.length
 
   def write(split: str, values: dict[str, Any]) -> None:
     row = {"stage": stage.name, "at": landed, "step": base + landed, "split": split, "metrics": values}
@@ -167,7 +169,6 @@ def _run_stage(
     """Reads a chunk's results: where it ended, its metrics, whether something was not finite."""
     nonlocal landed, over, totals
     reached, sums, is_bad = jax.device_get((chunk.at, chunk.sums, chunk.bad))
-    pace.done(int(reached) - landed)
     sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
     if int(reached) > landed:
       totals = sums if totals is None else metrics.add(totals, sums)
@@ -178,8 +179,9 @@ def _run_stage(
       flush_totals()
 
   while not over:
+    before = landed
     following = min([stage.steps, *(planned - planned % mark + mark for mark in marks if mark > 0)])
-    until = min(following, planned + pace.length)
+    until = min(following, planned + length)
     log = run.config["log_every"] > 0 and until % run.config["log_every"] == 0
     with jax.transfer_guard("disallow"):
       if pace.single or stream:
@@ -187,7 +189,7 @@ def _run_stage(
           batch = next(stream) if stream else {}
           state, at, sums, bad = run_single(state, run.seeds, at, bad, batch)
           waiting.append(_Chunk(planned, at, sums, bad, log and planned == until))
-          if len(waiting) > 1:
+          if len(waiting) > lag:
             absorb(waiting.pop(0))
           if over:
             break
@@ -197,13 +199,14 @@ def _run_stage(
         waiting.append(_Chunk(until, at, sums, bad, log))
     planned = until
     due = [name for name, e in evals.items() if e.every > 0 and until % e.every == 0]
-    pace.length, saving, leave = agree(
+    while len(waiting) > lag:
+      absorb(waiting.pop(0))
+    length, saving, leave = agree(
       pace.length, time.monotonic() - last_save > run.config["save_seconds"], run.asked_to_stop()
     )
-    while len(waiting) > (0 if due or saving or leave or until >= stage.steps else 1):
+    while waiting and (over or due or saving or leave or until >= stage.steps):
       absorb(waiting.pop(0))
-    while over and waiting:
-      absorb(waiting.pop(0))
+    pace.done(landed - before)
     for name in evals if over else due:
       write(name, run.programs.evaluate(name, state))
     now = Progress(progress.stage, landed, base + landed, seconds + time.monotonic() - started)

@@ -16,7 +16,7 @@ from vita_jax.data.stream import Stream, batches
 from vita_jax.train.batches import per_replica, row_layout, stage_data
 from vita_jax.train.cluster import gather
 from vita_jax.train.experiment import Stage
-from vita_jax.train.mesh import local_part, put_rows
+from vita_jax.train.transfer import local_part, put_rows
 
 SECONDS_PER_CALL = 0.25  # short enough that an interrupt is answered at once, long enough to hide the host
 

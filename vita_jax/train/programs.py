@@ -7,15 +7,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from vita_jax.data.resident import Resident, n_rows, n_sweep_batches, sweep_batch_at
-from vita_jax.data.stream import Stream, read_sweep_batch
+from vita_jax.data.stream import Stream, read_batch, read_sweep_batch
 from vita_jax.train import metrics as metrics_lib
-from vita_jax.train.batches import resident_sweep, spec, stage_data, train_batch
+from vita_jax.train.batches import resident_sweep, row_layout, spec, stage_data, train_batch
 from vita_jax.train.experiment import Eval, Experiment, Stage, State, keep
-from vita_jax.train.mesh import local_part, put, put_rows, state_shardings
+from vita_jax.train.shardings import state_shardings
+from vita_jax.train.transfer import local_part, put, put_rows
 
 
 class Programs(NamedTuple):
@@ -25,7 +27,8 @@ class Programs(NamedTuple):
   shardings` after that stage's `enter`. chunk: `(stage, state) -> run`, whose `run(state, seeds, at,
   until, bad) -> (state, at, metric sums, bad)` takes many steps of Resident data. single: the same for
   one step with the batches of Stream data, `run(state, seeds, at, bad, streamed)`. evaluate: `(Eval or
-  its name, state) -> {metric: value}`. place: puts arrays on the mesh, once.
+  its name, state) -> {metric: value}`. place: puts arrays on the mesh, once. lower: `stage number ->
+  jax.stages.Lowered` of one step, from shapes alone.
   """
 
   init: Callable
@@ -35,6 +38,7 @@ class Programs(NamedTuple):
   single: Callable
   evaluate: Callable
   place: Callable
+  lower: Callable
 
 
 def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfinite: str) -> Programs:
@@ -163,7 +167,7 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
     program, arrays = cached(program_key("chunk", stage, state), build), arrays_of(stage)
     return lambda state, seeds, at, until, bad: program(state, arrays, seeds, at, until, bad)
 
-  def single(stage: Stage, state: State):
+  def single_program(stage: Stage, state: State):
     def build():
       step = guarded_step(stage, {k: spec(d) for k, d in stage_data(stage).items()})
 
@@ -175,8 +179,26 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
 
       return jax.jit(run, donate_argnums=0, out_shardings=outputs(state))
 
-    program, arrays = cached(program_key("single", stage, state), build), arrays_of(stage)
+    return cached(program_key("single", stage, state), build)
+
+  def single(stage: Stage, state: State):
+    program, arrays = single_program(stage, state), arrays_of(stage)
     return lambda state, seeds, at, bad, streamed: program(state, arrays, streamed, seeds, at, bad)
+
+  def lower(number: int) -> jax.stages.Lowered:
+    stage, state, replicas = experiment.stages[number], abstract(number), experiment.replicas
+    shape = lambda x, layout: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x), sharding=layout)  # noqa: E731
+    arrays, streamed = {}, {}
+    for name, data in stage_data(stage).items():
+      if isinstance(data, Resident):
+        arrays[name] = jax.tree.map(lambda x: shape(x, everywhere), data.arrays)
+      else:
+        layout = NamedSharding(mesh, row_layout(data, replicated=replicas is not None))
+        rows = read_batch(data, list(range(replicas)) if replicas else 0, 0)
+        streamed[name] = jax.tree.map(lambda x, layout=layout: shape(x, layout), rows)
+    seeds = shape(np.zeros(replicas or (), np.uint32), everywhere)
+    at, bad = shape(np.int32(0), everywhere), shape(np.bool_(False), everywhere)
+    return single_program(stage, state).lower(state, arrays, streamed, seeds, at, bad)
 
   def evaluate(which: Eval | str, state: State) -> dict[str, Any]:
     one = experiment.evals[which] if isinstance(which, str) else which
@@ -192,7 +214,7 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
       sums = cached(("eval", one.step, spec(data)), build)(state, place(data.arrays))
     return metrics_lib.divide(jax.device_get(sums))
 
-  return Programs(init, enter, abstract, chunk, single, evaluate, place)
+  return Programs(init, enter, abstract, chunk, single, evaluate, place, lower)
 
 
 def _evaluation(step, data: Resident):

@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 from vita_jax.data.stream import Stream
 from vita_jax.train.batches import per_replica, stage_data
 from vita_jax.train.experiment import Experiment, Report, Stage, State, keep, never
+from vita_jax.train.shardings import with_leading
 
 STEPS = "replica_steps"  # int32 [replicas]: how many steps each replica really took
 
@@ -57,7 +58,7 @@ def replicate(experiment: Experiment, n: int, how: str = "vmap") -> Experiment:
     stages=tuple(_stage(stage, how) for stage in experiment.stages),
     params=lambda state: jax.vmap(experiment.params)(_inner(state)),
     evals={k: e._replace(step=_eval_step(e.step, how)) for k, e in experiment.evals.items()},
-    shard=((STEPS, P("seed")), *((path, P("seed", *spec)) for path, spec in experiment.shard)),
+    shard=((STEPS, P("seed")), *((path, with_leading(rule, "seed")) for path, rule in experiment.shard)),
     report=report if experiment.report else None,
     export=(lambda state: experiment.export(replica(state, 0))) if experiment.export else None,
     replicas=n,

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from vita_jax.train.errors import RunError
-from vita_jax.train.mesh import path_name, put
+from vita_jax.train.shardings import path_name
+from vita_jax.train.transfer import put
 
 
 def save_params(path: Path, params: Any) -> None:

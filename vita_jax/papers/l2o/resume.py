@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.optim.library import read_safetensors
-from vita_jax.train.mesh import path_name
+from vita_jax.train.shardings import path_name
 
 # Everything but the optimization in progress: the epoch, or the validation, is begun again.
 PARTS = (

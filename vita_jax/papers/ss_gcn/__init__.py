@@ -26,7 +26,7 @@ from vita_jax.papers.ss_gcn.model import HOSTS as MODELS
 from vita_jax.papers.ss_gcn.steps import Objective, test_step
 from vita_jax.train.config import choose
 from vita_jax.train.experiment import Eval, Experiment, Report
-from vita_jax.train.mesh import path_name
+from vita_jax.train.shardings import path_name
 
 
 def build(config: Any) -> Experiment:

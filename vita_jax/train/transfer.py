@@ -1,0 +1,80 @@
+"""Between the host and the devices of a mesh, which may belong to several processes. Explicit transfers only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+
+def put(tree: Any, shardings: Any) -> Any:
+  """Host arrays that every process has alike as arrays with these shardings (one, or a tree of them).
+
+  Each process sends what its own devices hold; nothing is compared or sent between processes.
+  """
+
+  def one(x: Any, sharding: NamedSharding) -> jax.Array:
+    if sharding.is_fully_addressable:
+      return jax.device_put(x, sharding)
+    x = np.asarray(x)
+    return _from_blocks(x.shape, sharding, lambda index: x[index])
+
+  if isinstance(shardings, NamedSharding):
+    return jax.tree.map(lambda x: one(x, shardings), tree)
+  return jax.tree.map(one, tree, shardings)
+
+
+def local_part(sharding: NamedSharding, shape: tuple[int, ...]) -> tuple[slice, ...]:
+  """The smallest block of an array [*shape] that holds all that this process's devices need of it."""
+  indices = sharding.addressable_devices_indices_map(shape).values()
+  bounds = [[part.indices(length)[:2] for part, length in zip(index, shape, strict=True)] for index in indices]
+  return tuple(slice(min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*bounds, strict=True))
+
+
+def put_rows(tree: Any, sharding: NamedSharding, shape: tuple[int, ...]) -> Any:
+  """Arrays of rows [*shape, ...] with this sharding, from this process's `local_part` of them."""
+  if sharding.is_fully_addressable:
+    return jax.device_put(tree, sharding)
+  offsets = [part.start for part in local_part(sharding, shape)]
+
+  def one(x: np.ndarray) -> jax.Array:
+    def block(index: tuple[slice, ...]) -> np.ndarray:
+      bounds = zip((i.indices(n) for i, n in zip(index, shape, strict=False)), offsets, strict=True)
+      return x[tuple(slice(first - offset, last - offset) for (first, last, _), offset in bounds)]
+
+    return _from_blocks((*shape, *x.shape[len(shape) :]), sharding, block)
+
+  return jax.tree.map(one, tree)
+
+
+def _from_blocks(shape: tuple[int, ...], sharding: NamedSharding, block: Callable) -> jax.Array:
+  """An array of which each local device gets `block(index)`. By explicit transfers: implicit ones are forbidden."""
+  places = sharding.addressable_devices_indices_map(shape)
+  blocks = [jax.device_put(block(index), device) for device, index in places.items()]
+  return jax.make_array_from_single_device_arrays(shape, sharding, blocks)
+
+
+def without_axis(tree: Any, axis: str) -> Any:
+  """Global arrays, gathered along a mesh axis: what was sharded over it is whole on every device."""
+
+  def target(sharding: NamedSharding) -> NamedSharding:
+    kept = lambda names: tuple(n for n in ((names,) if isinstance(names, str) else names or ()) if n != axis)  # noqa: E731
+    return NamedSharding(sharding.mesh, P(*(kept(names) or None for names in sharding.spec)))
+
+  shardings = jax.tree.map(lambda x: target(x.sharding), tree)
+  return jax.jit(lambda tree: tree, out_shardings=shardings)(tree)
+
+
+def on_host(tree: Any) -> Any:
+  """Arrays as numpy arrays, whole in every process; all processes have to call it."""
+
+  def one(x: jax.Array) -> np.ndarray:
+    if not x.is_fully_addressable and not x.is_fully_replicated:
+      x = jax.jit(lambda x: x, out_shardings=NamedSharding(x.sharding.mesh, P()))(x)
+    return np.asarray(jax.device_get(x))
+
+  return jax.tree.map(one, tree)
