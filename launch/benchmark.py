@@ -4,6 +4,8 @@
   launch/benchmark.py l2o                     meta-gradients, their memory, updates against optax.adam
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
+  launch/benchmark.py shards                  propagation with the edges spread over 1, 2 and 4 devices
+  launch/benchmark.py stream [--gigabytes=4]  a data set larger than the process's memory, streamed
   launch/benchmark.py import                  imports beyond jax, and the time to the first finished step
 
 What is compared takes turns in one process tree, so that a busy machine slows both sides; medians over
@@ -16,12 +18,18 @@ import sys
 
 from absl import app, flags, logging
 
-WHAT = flags.DEFINE_enum("what", None, ["ss_gcn", "l2o", "loop", "scale", "import"], "Or first argument.")
+WHAT = flags.DEFINE_enum(
+  "what", None, ["ss_gcn", "l2o", "loop", "scale", "shards", "stream", "import"], "Or first argument."
+)
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
 SEEDS = flags.DEFINE_integer("seeds", 10, "Replicated seeds in ss_gcn.", lower_bound=2)
 REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each side (loop: 6 unless given).", lower_bound=1)
 SECONDS = flags.DEFINE_float("seconds", None, "Seconds of each turn. Default: 5; loop: 10.", lower_bound=0.0)
-SIZES = flags.DEFINE_list("sizes", None, "Numbers of nodes in scale, of parameters in l2o.")
+SIZES = flags.DEFINE_list("sizes", None, "Numbers of nodes in scale, edges in shards, parameters in l2o.")
+GIGABYTES = flags.DEFINE_float("gigabytes", 4.0, "Size of the files of stream, at least 1.", lower_bound=1.0)
+FOLDER = flags.DEFINE_string(
+  "folder", "/tmp/vita_jax_stream", "Where stream writes them, and finds them again."
+)
 EPOCHS = flags.DEFINE_integer("epochs", 5, "Timed epochs of each size in scale.", lower_bound=1)
 
 
@@ -62,6 +70,18 @@ def _scale():
   scale.main(sizes=_sizes(10_000, 100_000, 1_000_000), epochs=EPOCHS.value)
 
 
+def _shards():
+  from benchmarks import shards
+
+  shards.main(sizes=_sizes(100_000, 400_000, 1_000_000, 4_000_000), devices=(1, 2, 4), repeats=REPEATS.value)
+
+
+def _stream():
+  from benchmarks import stream
+
+  stream.main(gigabytes=GIGABYTES.value, limit_gigabytes=2.0, folder=FOLDER.value)
+
+
 def _import():
   from benchmarks import start
 
@@ -76,7 +96,15 @@ def _sizes(*default: int) -> list[int]:
   return list(default) if SIZES.value is None else [int(size) for size in SIZES.value]
 
 
-MEASUREMENTS = {"ss_gcn": _ss_gcn, "l2o": _l2o, "loop": _loop, "scale": _scale, "import": _import}
+MEASUREMENTS = {
+  "ss_gcn": _ss_gcn,
+  "l2o": _l2o,
+  "loop": _loop,
+  "scale": _scale,
+  "shards": _shards,
+  "stream": _stream,
+  "import": _import,
+}
 
 if __name__ == "__main__":
   app.run(main)

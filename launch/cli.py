@@ -19,7 +19,9 @@ from vita_jax.train.finish import load_state, read_config
 from vita_jax.train.mesh import use_cpu_devices
 from vita_jax.train.summary import format_metric
 
-CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Split the CPU into this many devices (of each process).")
+CPU_DEVICES = flags.DEFINE_integer(
+  "cpu_devices", None, "Split the CPU into this many devices (of each process)."
+)
 
 # What a user can mend: shown as one line. Anything else is a bug and keeps its traceback.
 MENDABLE = (train.RunError, ValueError, OSError, ImportError, flags.Error)
@@ -41,12 +43,16 @@ def define_config() -> Any:
 
 def define_cluster() -> Callable[[], None]:
   """The flags of a run over several processes; returns the function that joins this one to the others."""
-  kind = flags.DEFINE_enum("cluster", "auto", cluster.KINDS, "What starts the processes; auto: see the environment.")
+  kind = flags.DEFINE_enum(
+    "cluster", "auto", cluster.KINDS, "What starts the processes; auto: see the environment."
+  )
   coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, for processes by hand.")
   number = flags.DEFINE_integer("num_processes", None, "How many processes make up the run, by hand.")
   identity = flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.")
   patience = flags.DEFINE_integer("join_seconds", cluster.JOIN_SECONDS, "Time for all of them to come.")
-  watchdog = flags.DEFINE_integer("watchdog_seconds", cluster.WATCHDOG_SECONDS, "Time until a silent one is lost.")
+  watchdog = flags.DEFINE_integer(
+    "watchdog_seconds", cluster.WATCHDOG_SECONDS, "Time until a silent one is lost."
+  )
   return lambda: cluster.join(
     cluster=kind.value,
     coordinator=coordinator.value,
@@ -81,8 +87,9 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
   try:
     return action()
   except train.Interrupted as error:
-    cluster.leave()  # all are asked to stop at the same step
-    _fail(str(error) if cluster.is_main() else "", error.exit_code)
+    text = str(error) if cluster.is_main() else ""
+    cluster.leave()  # together: all stop at the same step
+    _fail(text, error.exit_code)
   except KeyboardInterrupt:
     _fail("interrupted: the same command goes on from what was saved", 130)
   except MENDABLE as error:

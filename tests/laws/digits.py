@@ -23,7 +23,8 @@ def build(config) -> train.Experiment:
   images, labels = load_digits(return_X_y=True)
   rows = {"image": (images / 16).astype(np.float32), "label": labels.astype(np.int32)}
   train_rows, test_rows = ({k: v[half::2] for k, v in rows.items()} for half in (0, 1))
-  model = nn.Sequential([nn.Dense(config.hidden, dtype=config.dtype), nn.relu, nn.Dense(10, dtype=config.dtype)])
+  dense = lambda width: nn.Dense(width, dtype=config.dtype)  # noqa: E731
+  model = nn.Sequential([dense(config.hidden), nn.relu, dense(10)])
   tx = optax.adam(1e-3)
 
   def init(key):

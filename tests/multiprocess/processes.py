@@ -17,7 +17,15 @@ def start(script, workdir, *flags, n=2, each=None, watchdog=WATCHDOG):
   for i in range(n):
     joined = (f"--coordinator=127.0.0.1:{port}", f"--num_processes={n}", f"--process_id={i}")
     own = (each or {}).get(i, ())
-    command = [sys.executable, script, f"--workdir={workdir}", f"--watchdog_seconds={watchdog}", *joined, *flags, *own]
+    command = [
+      sys.executable,
+      script,
+      f"--workdir={workdir}",
+      f"--watchdog_seconds={watchdog}",
+      *joined,
+      *flags,
+      *own,
+    ]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     made.append(subprocess.Popen(command, cwd=ROOT, env=environment(), text=True, **pipes))
   return made

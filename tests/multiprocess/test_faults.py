@@ -5,6 +5,7 @@ import time
 
 import pytest
 from launch.commands import succeeded, wait_for
+
 from multiprocess.processes import WATCHDOG, alone, end, finished, last_line, worker
 from vita_jax.train.checkpoint import good_steps
 
@@ -82,7 +83,9 @@ def test_processes_that_never_come_or_are_misnumbered_are_told_in_one_line(tmp_p
     process.wait(60)
     process.stderr_text = process.stderr.read()
     line = last_line(process.stderr_text)
-    assert process.returncode == 1 and line.startswith("error: the processes of this run did not all join"), line
+    assert process.returncode == 1 and line.startswith("error: the processes of this run did not all join"), (
+      line
+    )
   done = worker("digits_resident", tmp_path / "run", n=1, each={0: ["--process_id=1"]})
   codes, errors = end(done)
   assert codes == [1] and "--process_id=1 is not in 0 ... 0" in errors[0]
@@ -99,9 +102,10 @@ def test_a_refusal_of_the_main_process_is_everyones(tmp_path):
 
 
 def test_a_layout_that_cannot_be_is_refused_by_all_in_one_line(tmp_path):
-  for layout, words in (({"mesh__data": 3}, "does not cover the 4 device"), ({"mesh__data": 4, "batch_size": 126}, "batch size 126")):
+  for layout, words in (
+    ({"mesh__data": 3}, "does not cover the 4 device"),
+    ({"mesh__data": 4, "batch_size": 126}, "batch size 126"),
+  ):
     codes, errors = end(worker("digits_resident", tmp_path / "run", **layout))
     assert codes == [1, 1] and all(words in text for text in errors), errors
   assert not (tmp_path / "run").exists()
-
-

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from launch.commands import succeeded
+
 from multiprocess.processes import alone, finished, worker
 
 RUNS = {  # row -> (layout over 2 processes x 2 devices, tolerance)
@@ -28,7 +29,9 @@ def _assert_alike(workdir, expected, tolerance):
   for name, metrics in theirs.items():
     for metric, value in metrics.items():
       _close(ours[name][metric], value, tolerance, f"{name} {metric}")
-  ours, theirs = (json.loads((folder / "summary.json").read_text())["metrics"] for folder in (workdir, expected))
+  ours, theirs = (
+    json.loads((folder / "summary.json").read_text())["metrics"] for folder in (workdir, expected)
+  )
   for metric, entry in theirs.items():
     _close(ours[metric]["values"], entry["values"], 10 * tolerance, metric)
 
@@ -52,7 +55,7 @@ def test_two_processes_of_two_devices_compute_what_one_does(row, tmp_path):
 
 @pytest.mark.parametrize("shard", ["model", "fully"])
 def test_a_checkpoint_resumes_on_another_topology(shard, tmp_path):
-  """2 processes x 2 devices -> 1 process of 4 devices -> 1 device: the last steps are taken anew each time."""
+  """2 processes x 2 devices -> 1 process of 4 -> 1 device: the last steps are taken anew each time."""
   every = {"shard": shard, "save_seconds": 0.0, "keep_checkpoints": 40, "steps_per_call": 5}
   two = {"mesh__model": 2, "mesh__data": 2} if shard == "model" else {"mesh__data": 4}
   finished(worker("wide", tmp_path / "first", **every, **two))

@@ -7,7 +7,12 @@ from laws.table import Row
 from vita_jax.train.shardings import spread
 
 # The two layers' weights are cut along their hidden units; Adam's moments have the same names behind theirs.
-BY_MODEL = (("layers_0/kernel$", P(None, "model")), ("layers_0/bias$", P("model")), ("layers_2/kernel$", P("model")), (".*", P()))
+BY_MODEL = (
+  ("layers_0/kernel$", P(None, "model")),
+  ("layers_0/bias$", P("model")),
+  ("layers_2/kernel$", P("model")),
+  (".*", P()),
+)
 FULLY = ((r"^(params|tx)/", spread("data")), (".*", P()))
 
 

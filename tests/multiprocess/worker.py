@@ -1,6 +1,6 @@
 """One process of a run of an experiment of tests/laws/table.py: what launch/train.py does with a paper's.
 
-  python tests/multiprocess/worker.py --row=digits_stream --workdir=DIR --overrides='{"mesh.data": 4}'
+python tests/multiprocess/worker.py --row=digits_stream --workdir=DIR --overrides='{"mesh.data": 4}'
 """
 
 import json
@@ -26,8 +26,8 @@ def main() -> None:
   time.sleep(LATE.value)
   join()
   from laws.table import ROWS
-  from multiprocess import wide
 
+  from multiprocess import wide
   from vita_jax import train
   from vita_jax.train import cluster
 

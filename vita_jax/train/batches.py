@@ -85,4 +85,3 @@ def resident_sweep(specs: Mapping[str, Data], arrays: Mapping[str, Any]) -> Swee
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: n_rows(data)], outputs)
 
   return sweep
-

@@ -25,7 +25,7 @@ _PREFIX = "vita_jax"
 
 
 def launcher(environ: Mapping[str, str] = os.environ) -> str:
-  """"slurm" | "ompi" | "tpu" where such a launcher started several processes, else "none"."""
+  """ "slurm" | "ompi" | "tpu" where such a launcher started several processes, else "none"."""
   if int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
     return "slurm"
   if int(environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1:

@@ -1,4 +1,4 @@
-"""What a run would take, from the compiler alone: nothing is computed, and no machine like the target is needed."""
+"""What a run would take, by the compiler alone: nothing is computed, no machine like the target needed."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def table(needs: list[Need], mesh: Any) -> str:
   layout = " x ".join(f"{axis}={size}" for axis, size in mesh.items())
   lines = [f"per device of mesh {layout}; nothing was run"]
   for need in needs:
-    lines.append(f"stage {need.stage}, at most {need.steps:,} steps (compiled in {need.compile_seconds:.1f} s)")
+    lines.append(
+      f"stage {need.stage}, at most {need.steps:,} steps (compiled in {need.compile_seconds:.1f} s)"
+    )
     lines += [f"  state/{name:<22} {_shown(size)}" for name, size in need.state.items()]
     lines.append(f"  {'data':<28} {_shown(need.data)}")
     lines.append(f"  {'temporaries of a step':<28} {_shown(need.temporaries)}")

@@ -185,10 +185,10 @@ def _run_stage(
     log = run.config["log_every"] > 0 and until % run.config["log_every"] == 0
     with jax.transfer_guard("disallow"):
       if pace.single or stream:
-        for planned in range(planned + 1, until + 1):
+        for number in range(planned + 1, until + 1):
           batch = next(stream) if stream else {}
           state, at, sums, bad = run_single(state, run.seeds, at, bad, batch)
-          waiting.append(_Chunk(planned, at, sums, bad, log and planned == until))
+          waiting.append(_Chunk(number, at, sums, bad, log and number == until))
           if len(waiting) > lag:
             absorb(waiting.pop(0))
           if over:

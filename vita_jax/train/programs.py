@@ -261,5 +261,3 @@ def _strong(tree: Any) -> Any:
     return x if is_key else jax.lax.convert_element_type(x, x.dtype)
 
   return jax.tree.map(strong, tree)
-
-

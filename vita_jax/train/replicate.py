@@ -128,9 +128,7 @@ def _enter(enter, how: str, host_sweep: bool):
 
 @functools.cache
 def _eval_step(step, how: str):
-  return lambda state, batch: _over_replicas(
-    step, how, _inner(state), batch, dict.fromkeys(batch, None)
-  )
+  return lambda state, batch: _over_replicas(step, how, _inner(state), batch, dict.fromkeys(batch, None))
 
 
 def _stage(stage: Stage, how: str) -> Stage:
@@ -141,4 +139,3 @@ def _stage(stage: Stage, how: str) -> Stage:
     done=stage.done if stage.done is never else _done(stage.done),
     enter=keep if stage.enter is keep else _enter(stage.enter, how, host_sweep),
   )
-

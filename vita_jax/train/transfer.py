@@ -1,4 +1,4 @@
-"""Between the host and the devices of a mesh, which may belong to several processes. Explicit transfers only."""
+"""Explicit transfers between the host and the devices of a mesh, which may belong to several processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def put(tree: Any, shardings: Any) -> Any:
 def local_part(sharding: NamedSharding, shape: tuple[int, ...]) -> tuple[slice, ...]:
   """The smallest block of an array [*shape] that holds all that this process's devices need of it."""
   indices = sharding.addressable_devices_indices_map(shape).values()
-  bounds = [[part.indices(length)[:2] for part, length in zip(index, shape, strict=True)] for index in indices]
+  bounds = [
+    [part.indices(length)[:2] for part, length in zip(index, shape, strict=True)] for index in indices
+  ]
   return tuple(slice(min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*bounds, strict=True))
 
 
@@ -52,7 +54,7 @@ def put_rows(tree: Any, sharding: NamedSharding, shape: tuple[int, ...]) -> Any:
 
 
 def _from_blocks(shape: tuple[int, ...], sharding: NamedSharding, block: Callable) -> jax.Array:
-  """An array of which each local device gets `block(index)`. By explicit transfers: implicit ones are forbidden."""
+  """An array of which each local device gets `block(index)`; what JAX has for it transfers implicitly."""
   places = sharding.addressable_devices_indices_map(shape)
   blocks = [jax.device_put(block(index), device) for device, index in places.items()]
   return jax.make_array_from_single_device_arrays(shape, sharding, blocks)

@@ -126,6 +126,8 @@ def figure(results: Sequence[Result]) -> Any:
       low = min([low, *shown])
       high = max([high, *(math.log(run.first) for run in r.runs if run.first > 0)])
       ends.append((float(shown[-1]) if shown.size else math.nan, _label(r), style["color"]))
+    if not math.isfinite(high - low):  # nothing that is finite was seen
+      low, high = -1.0, 1.0
     pad = 0.06 * max(high - low, 0.5)
     left.set_ylim(low - pad, high + 3 * pad)  # what goes up leaves: its label stays at the edge
     last = max(int(r.runs[0].steps[-1]) for r in results if r.task == task)
