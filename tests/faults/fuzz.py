@@ -1,4 +1,4 @@
-"""Bad input of every kind through the launch scripts: each has to end in one clear line, and leave no half a run.
+"""Bad input of every kind through the launch scripts: one clear line each, and no half a workdir.
 
   python tests/faults/fuzz.py --examples=600
 
@@ -36,9 +36,10 @@ SECONDS = 60
 CUSTOM = f"--config={ROOT}/configs/ss_gcn/custom.py:partition"
 SMALL = ["--config.epochs=2", "--config.ss.gcn.n_outputs=3"]
 KEYS = (
-  "seed seeds replicate dtype mesh mesh.seed mesh.data mesh.model on_nonfinite init_from log_every steps_per_call"
-  " save_seconds keep_checkpoints host task mechanism protocol epochs features data.path hidden dropout"
-  " learning_rate weight_decay ss ss.gcn ss.gcn.weight ss.gcn.n_outputs paper nonsense data mesh.nonsense"
+  "seed seeds replicate dtype mesh mesh.seed mesh.data mesh.model on_nonfinite init_from log_every"
+  " steps_per_call save_seconds keep_checkpoints host task mechanism protocol epochs features data.path"
+  " hidden dropout learning_rate weight_decay ss ss.gcn ss.gcn.weight ss.gcn.n_outputs"
+  " paper nonsense data mesh.nonsense"
 ).split()
 VALUES = (
   "",

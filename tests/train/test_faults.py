@@ -1,4 +1,4 @@
-"""The fault commands of tests/faults, in small: what they run at length stands in vita_jax/train/README.md."""
+"""The fault commands of tests/faults, in small; at length: see vita_jax/train/README.md."""
 
 import os
 import subprocess

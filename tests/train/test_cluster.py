@@ -1,0 +1,70 @@
+"""One process alone: every word of `cluster` returns at once; and who is recognised as a launcher."""
+
+import numpy as np
+import pytest
+
+from vita_jax import train
+from vita_jax.train import cluster
+
+
+@pytest.mark.parametrize(
+  ("environ", "kind"),
+  [
+    ({}, "none"),
+    ({"SLURM_JOB_ID": "3", "SLURM_NTASKS": "4"}, "none"),  # the batch script itself, outside srun
+    ({"SLURM_JOB_ID": "3", "SLURM_STEP_NUM_TASKS": "1"}, "none"),
+    ({"SLURM_JOB_ID": "3", "SLURM_STEP_NUM_TASKS": "4"}, "slurm"),
+    ({"OMPI_COMM_WORLD_SIZE": "2"}, "ompi"),
+    ({"OMPI_COMM_WORLD_SIZE": "1"}, "none"),
+    ({"TPU_WORKER_HOSTNAMES": "a,b"}, "tpu"),
+    ({"TPU_WORKER_HOSTNAMES": "a"}, "none"),
+  ],
+)
+def test_the_launcher_is_known_by_its_environment(environ, kind):
+  assert cluster.launcher(environ) == kind
+
+
+def test_alone_everything_is_agreed_at_once():
+  cluster.join()
+  assert not cluster.joined() and cluster.is_main()
+  np.testing.assert_array_equal(cluster.gather([1, 2]), [[1, 2]])
+  assert cluster.all_agree(True) and not cluster.all_agree(False)
+  done = []
+  cluster.on_main(lambda: done.append(1))
+  cluster.announce("nobody hears this")
+  cluster.leave()
+  assert done == [1]
+
+
+@pytest.mark.parametrize(
+  ("flags", "words"),
+  [
+    ({"coordinator": "a:1"}, "needs all of --coordinator, --num_processes and --process_id"),
+    ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "is not in 0 ... 1"),
+    ({"coordinator": "a", "num_processes": 2, "process_id": 0}, "is not HOST:PORT"),
+  ],
+)
+def test_a_process_by_hand_is_checked(flags, words):
+  with pytest.raises(ValueError, match=words):
+    cluster.join(**flags)
+
+
+def test_the_rule_that_spreads_cuts_the_longest_axis_that_divides():
+  import jax
+  from jax.sharding import PartitionSpec as P
+
+  from vita_jax.train.shardings import Spread, spread, with_leading
+
+  class Mesh:
+    shape = {"data": 4, "seed": 2}
+
+  rule = spread("data")
+  assert isinstance(rule, Spread)
+  assert rule.spec((8, 16), Mesh) == P(None, "data") and rule.spec((16, 8), Mesh) == P("data")
+  assert (
+    rule.spec((6, 8), Mesh) == P(None, "data") and rule.spec((3,), Mesh) == P() and rule.spec((), Mesh) == P()
+  )
+  lifted = with_leading(rule, "seed")
+  assert lifted.spec((2, 8, 16), Mesh) == P("seed", None, "data") and lifted.spec((2,), Mesh) == P("seed")
+  assert with_leading(P("model"), "seed") == P("seed", "model")
+  assert train.base_config().mesh.data == -1 and jax.process_count() == 1
