@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,23 @@ def check_config(config: ml_collections.ConfigDict) -> None:
   """
   for name, options in CHOICES.items():
     choose(f"config.{name}", config[name], options)
-  for name, least in AT_LEAST.items():
-    if config[name] < least:
-      raise ValueError(f"config.{name} is {config[name]}: it has to be at least {least}")
+  check_at_least(config, AT_LEAST)
   if config.seed + config.seeds > 2**32:
     raise ValueError(f"config.seed is {config.seed}: seeds have to be below 2**32")
+
+
+def check_at_least(config: ml_collections.ConfigDict, limits: Mapping[str, float]) -> None:
+  """Checks numbers of a config against what they have to be at least; names are dotted.
+
+  Raises:
+    ValueError: one that is less, or NaN.
+  """
+  for name, least in limits.items():
+    value = config
+    for part in name.split("."):
+      value = value[part]
+    if not value >= least:
+      raise ValueError(f"config.{name} is {value}: it has to be at least {least}")
 
 
 def as_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:

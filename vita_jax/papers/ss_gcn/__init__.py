@@ -16,7 +16,7 @@ import optax
 
 from vita_jax.data.resident import Resident
 from vita_jax.papers.ss_gcn import protocol
-from vita_jax.papers.ss_gcn.config import HOSTS, MECHANISMS
+from vita_jax.papers.ss_gcn.config import AT_LEAST, HOSTS, MECHANISMS
 from vita_jax.papers.ss_gcn.export import exported
 from vita_jax.papers.ss_gcn.figures import embedding
 from vita_jax.papers.ss_gcn.inputs import full_batch, read_graph
@@ -24,7 +24,7 @@ from vita_jax.papers.ss_gcn.labels import self_supervision
 from vita_jax.papers.ss_gcn.mechanisms import stages
 from vita_jax.papers.ss_gcn.model import HOSTS as MODELS
 from vita_jax.papers.ss_gcn.steps import Objective, test_step
-from vita_jax.train.config import choose
+from vita_jax.train.config import check_at_least, choose
 from vita_jax.train.experiment import Eval, Experiment, Report
 from vita_jax.train.shardings import path_name
 
@@ -40,6 +40,7 @@ def build(config: Any) -> Experiment:
   """
   choose("config.host", config.host, HOSTS)
   choose("config.mechanism", config.mechanism, MECHANISMS)
+  check_at_least(config, AT_LEAST)
   graph = read_graph(config)
   if not graph.val_mask.any():
     raise ValueError(f"graph '{graph.name}' has an empty val_mask: the protocol needs validation nodes")
@@ -106,10 +107,17 @@ def build(config: Any) -> Experiment:
 
 
 def optimizer(config: Any) -> optax.GradientTransformation:
-  """Adam whose weight decay enters the gradient before it, as torch's `Adam(weight_decay=...)`."""
+  """Adam whose weight decay enters the gradient before it, as torch's `Adam(weight_decay=...)`.
+
+  Raises:
+    ValueError: `weight_decay_on` is no regular expression.
+  """
+  try:
+    chosen = re.compile(config.weight_decay_on)
+  except re.error as error:
+    raise ValueError(f"config.weight_decay_on '{config.weight_decay_on}' is no regex: {error}") from error
 
   def decays(params):
-    chosen = re.compile(config.weight_decay_on)
     return jax.tree_util.tree_map_with_path(lambda path, _: bool(chosen.search(path_name(path))), params)
 
   decay = optax.add_decayed_weights(config.weight_decay, mask=decays)

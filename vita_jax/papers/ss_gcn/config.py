@@ -11,6 +11,17 @@ from vita_jax.train.config import base_config, choose
 TASKS = ("none", "cluster", "partition", "completion", "random_labels")
 MECHANISMS = ("multitask", "pretrain", "self_training")
 HOSTS = ("gcn", "gin", "gat")
+AT_LEAST = {
+  "epochs": 1,
+  "hidden": 1,
+  "learning_rate": 0,
+  "weight_decay": 0,
+  "labels_seed": 0,
+  "pretrain.epochs": 1,
+  "self_training.rounds": 1,
+  "self_training.per_class": 1,
+  "self_training.n_clusters": 1,
+}
 
 
 def default_config(
