@@ -103,7 +103,7 @@ def graphs(draw) -> Case:
       x = arrays.pop(key)
       if how == "rename":
         arrays[key + "s"] = x
-    elif how == "dtype":
+    elif how == "dtype" and x.dtype.kind in "iubf":
       arrays[key] = x.astype(draw(st.sampled_from(("float64", "complex64", "U4", "int8", "bool"))))
     elif how == "shape":
       arrays[key] = draw(st.sampled_from((x[None], x.ravel(), x[..., None], np.asarray(3))))

@@ -9,6 +9,8 @@ import scipy.sparse as sp
 from vita_jax.data.files import file_sha256, read_npz
 from vita_jax.data.sources import SOURCES, load
 
+_MOST_CLASSES = 2**16  # a label beyond is a slip, and would ask for that many logits
+
 
 class Graph(NamedTuple):
   """An undirected graph on N nodes, held on the host.
@@ -129,6 +131,9 @@ def graph_from_arrays(arrays: dict[str, np.ndarray], *, name: str, sha256: str) 
   if lowest < -1 or highest >= n_classes:
     raise ValueError(f"labels must be in -1 .. {n_classes - 1} (num_classes {n_classes}), found "
                      f"{lowest} .. {highest}")
+  if n_classes > _MOST_CLASSES:
+    raise ValueError(f"labels up to {n_classes - 1} would make {n_classes} classes, more than "
+                     f"{_MOST_CLASSES}; number the classes 0, 1, ...")
   masks = {key: _mask(arrays, key, labels) for key in ("train_mask", "val_mask", "test_mask")}
   if not masks["train_mask"].any():
     raise ValueError("train_mask selects no node; at least one is needed")
