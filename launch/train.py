@@ -6,6 +6,8 @@ Over several processes: launch/cluster/README.md. What it would take, without ru
 
 from __future__ import annotations
 
+import sys
+
 import cli
 from absl import flags
 
@@ -24,6 +26,8 @@ def main() -> None:
   import jax
 
   join()
+  if cluster.joined() and cluster.is_main():
+    print(f"{jax.process_count()} processes with {jax.device_count()} devices", file=sys.stderr, flush=True)
   if CONFIG.value is None:
     raise ValueError("give --config=FILE, e.g. --config=configs/ss_gcn/citeseer.py:partition")
   config = CONFIG.value
