@@ -34,7 +34,8 @@ def test_scale_counts_edges_seconds_and_bytes():
 def test_what_to_measure_has_to_be_said(arguments):
   done = _benchmark(*arguments)
   assert done.returncode == 1
-  assert done.stderr.strip().startswith("error: say what to measure, one of ss_gcn, l2o, loop, scale, import")
+  names = "ss_gcn, l2o, loop, scale, shards, stream, import"
+  assert done.stderr.strip().startswith(f"error: say what to measure, one of {names}")
 
 
 def test_comparison_names_the_missing_peer_or_prints_ratios():
