@@ -6,8 +6,8 @@ import tempfile
 # Inherited by the subprocesses of the CLI tests; set before jax is imported.
 os.environ.setdefault("VITA_CACHE_DIR", tempfile.mkdtemp(prefix="vita_jax_cache_"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Half the time to compile, which is most of the time of these tests. Level 0 would be faster still, but
-# then replicas by `map` lose the bits of single runs. Set XLA_FLAGS="" to compile as users do.
+# Compiling is most of the time of these tests, and faster so. At level 0 replicas by `map` lose the bits
+# of single runs. Set XLA_FLAGS="" to compile as users do.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 # Programs recur from test to test: compile each once. It changes no number, only the time.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(os.environ["VITA_CACHE_DIR"], "xla"))

@@ -23,7 +23,9 @@ ROWS_A_FILE, BATCH, STEPS = 16_384, 64, 200
 
 
 def main(*, gigabytes: float, limit_gigabytes: float, folder: Path) -> None:
-  files = write(Path(folder), round(gigabytes * 1e9 / np.prod(SHAPE)))
+  n_rows = round(gigabytes * 1e9 / np.prod(SHAPE))
+  folder = Path(folder) / f"{n_rows}_rows"  # one data set a size
+  files = write(folder, n_rows)
   size = sum(f.stat().st_size for f in files) / 1e9
   rows = [
     [

@@ -75,6 +75,7 @@ def test_an_error_of_one_process_ends_the_others_with_its_message(tmp_path):
 
 def test_a_process_that_comes_late_is_waited_for(tmp_path):
   finished(worker("digits_resident", tmp_path / "run", each={1: ["--late=20"]}, mesh__data=4))
+  assert (tmp_path / "run" / "summary.json").exists()
 
 
 def test_processes_that_never_come_or_are_misnumbered_are_told_in_one_line(tmp_path):

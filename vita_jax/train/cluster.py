@@ -20,7 +20,7 @@ from vita_jax.train.errors import RunError
 
 JOIN_SECONDS, WATCHDOG_SECONDS = 300, 60
 LOOK_SECONDS = 1.0  # between two looks at the others
-KINDS = ("auto", "none", "slurm", "ompi", "tpu")
+KINDS = ("auto", "none", "tpu")
 _PREFIX = "vita_jax"
 
 
@@ -45,7 +45,8 @@ def join(
   """Joins this process to the others of its run; has to be called before JAX is first used.
 
   Args:
-    cluster: one of `KINDS`; "auto" looks at the launcher's environment.
+    cluster: one of `KINDS`; "auto" looks at the launcher's environment, "tpu" is for slices
+      that tell nothing there.
     coordinator: HOST:PORT of process 0, for processes that are started by hand.
     num_processes, process_id: their number, and which of them this one is (0, 1, ...).
     join_seconds: how long to wait for all to come.

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from vita_jax.data.resident import Resident
 from vita_jax.data.stream import Stream
+from vita_jax.train.shardings import Spread
 
 Array = jax.Array
 Tree = Any
@@ -107,7 +108,8 @@ class Experiment(NamedTuple):
     stages: run one after the other.
     params: `state -> tree`, what a user means by "the weights".
     evals: observations by name; they never change the state.
-    shard: (regex, PartitionSpec) pairs on the '/'-joined path of a state leaf; first match wins.
+    shard: (regex, PartitionSpec or `shardings.spread(axis)`) pairs on the '/'-joined path of a state
+      leaf; first match wins.
     report: `(state, evaluate) -> Report`, host code, after the last stage; None reports every eval.
     export: `state -> Exported`, or None when there is nothing beyond the weights.
     replicas: number of seeds in the state's leading axis; None for a single run (see `replicate`).
@@ -117,7 +119,7 @@ class Experiment(NamedTuple):
   stages: tuple[Stage, ...]
   params: Callable[[State], Tree]
   evals: Mapping[str, Eval] = {}
-  shard: tuple[tuple[str, P], ...] = ((".*", P()),)
+  shard: tuple[tuple[str, P | Spread], ...] = ((".*", P()),)
   report: Callable[[State, Evaluate], Report] | None = None
   export: Callable[[State], Exported] | None = None
   replicas: int | None = None

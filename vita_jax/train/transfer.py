@@ -11,21 +11,15 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 
-def put(tree: Any, shardings: Any) -> Any:
-  """Host arrays that every process has alike as arrays with these shardings (one, or a tree of them).
+def put(x: Any, sharding: NamedSharding) -> jax.Array:
+  """A host array that every process has alike as an array with this sharding.
 
   Each process sends what its own devices hold; nothing is compared or sent between processes.
   """
-
-  def one(x: Any, sharding: NamedSharding) -> jax.Array:
-    if sharding.is_fully_addressable:
-      return jax.device_put(x, sharding)
-    x = np.asarray(x)
-    return _from_blocks(x.shape, sharding, lambda index: x[index])
-
-  if isinstance(shardings, NamedSharding):
-    return jax.tree.map(lambda x: one(x, shardings), tree)
-  return jax.tree.map(one, tree, shardings)
+  if sharding.is_fully_addressable:
+    return jax.device_put(x, sharding)
+  x = np.asarray(x)
+  return _from_blocks(x.shape, sharding, lambda index: x[index])
 
 
 def local_part(sharding: NamedSharding, shape: tuple[int, ...]) -> tuple[slice, ...]:
