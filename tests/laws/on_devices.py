@@ -1,4 +1,4 @@
-"""A few steps of every experiment of the table on 1 or 2 CPU devices: on_devices.py N FOLDER OUT.json"""
+"""A few steps of some experiments of the table on 1 or 2 CPU devices: on_devices.py N FOLDER OUT.json NAME ..."""
 
 import json
 import sys
@@ -9,13 +9,14 @@ from vita_jax.train.mesh import use_cpu_devices
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
-def main(devices: int, folder: Path, out: Path) -> None:
+def main(devices: int, folder: Path, out: Path, names: list[str]) -> None:
   use_cpu_devices(devices)
   from laws.table import ROWS
   from vita_jax import train
 
   found = {}
-  for name, row in ROWS.items():
+  for name in names:
+    row = ROWS[name]
     config = row.config(folder)
     config.seeds = 2
     if devices == 2:
@@ -31,4 +32,4 @@ def main(devices: int, folder: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-  main(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+  main(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])

@@ -15,7 +15,7 @@ class Row(NamedTuple):
 
   `mesh` is the layout of two devices that the experiment is tried on; `tolerance` what float
   reductions in another order may do to its metrics; `map_tolerance` the same for replicas by `map`, whose
-  bits are else those of single runs.
+  bits are else those of single runs. A `slow` row, minutes of compiling, is held to the laws by `make slow`.
   """
 
   config: Callable[[Any], Any]
@@ -23,6 +23,7 @@ class Row(NamedTuple):
   mesh: dict[str, int]
   tolerance: float = 1e-5
   map_tolerance: float = 0.0
+  slow: bool = False
 
 
 def _digits(**overrides):
@@ -72,7 +73,7 @@ ROWS = {
   "digits_stream": _digits(kind="stream"),
   "digits_bfloat16": _digits(dtype="bfloat16")._replace(tolerance=2e-2),
   "l2o_dm": _l2o("l2o_dm"),
-  "l2o_mlp_together": _l2o("l2o_mlp", tasks="vmap", meta_batch=2, inner_steps=40, save_every=2),
+  "l2o_mlp_together": _l2o("l2o_mlp", tasks="vmap", meta_batch=2, inner_steps=40, save_every=2)._replace(slow=True),
   "ss_gcn_partition": _ss_gcn("partition"),
   "ss_gcn_completion_best": _ss_gcn("completion", protocol="best_validation", features="dense"),
   "ss_gcn_gin_cluster": _ss_gcn("cluster", host="gin"),

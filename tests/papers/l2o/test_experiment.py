@@ -31,6 +31,16 @@ def _config(variant="plain", kind="l2o_dm", **overrides):
   return config
 
 
+# Theta moves so far that costs go up, too, and stages end.
+WILD = {
+  "imitation.ratio": (0.5,),
+  "epochs": 1000,
+  "validation.every": 1,
+  "patience": "continue",
+  "meta.learning_rate": 0.3,
+}
+
+
 @functools.cache
 def _compiled(variant, **overrides):
   experiment = l2o.build(_config(variant, **overrides))
@@ -81,7 +91,7 @@ def test_an_optimization_is_carried_over_segments_and_starts_anew_with_its_epoch
 
 
 def test_every_lesson_has_its_own_moments():
-  states, _ = _play("cl_il", 8, **{"imitation.ratio": (0.9,)})
+  states, _ = _play("cl_il", 24, **WILD)
   lessons = [int(s["lesson"]) for s in states[1:] if int(s["phase"]) == TRAIN]
   assert set(lessons) == {0, 1}, "the coin should show both sides here: choose another seed"
   for before, after in zip(states[:-1], states[1:], strict=True):
@@ -101,9 +111,7 @@ def test_every_lesson_has_its_own_moments():
 
 
 def test_a_stage_that_ends_restores_its_best_weights_and_sets_the_bar_anew():
-  # Theta moves so far that costs go up, too.
-  overrides = {"epochs": 1000, "validation.every": 1, "patience": "continue", "meta.learning_rate": 0.3}
-  states, _ = _play("cl_il", 120, **overrides)
+  states, _ = _play("cl_il", 120, **WILD)
   ends = [i for i, s in enumerate(states[1:], 1) if int(s["phase"]) == REBASE != int(states[i - 1]["phase"])]
   assert ends, "no stage ended: play longer"
   end = states[ends[0]]
@@ -151,10 +159,10 @@ def test_streams_of_random_numbers_do_not_meet():
 
 
 def test_a_run_goes_on_in_another_workdir_from_a_small_file(tmp_path):
-  states, _ = _play("cl_il", 8)
+  states, _ = _play("cl_il", 8, **WILD)
   save_params(tmp_path / "state.safetensors", resume.packed(states[8]))
   assert (tmp_path / "state.safetensors").stat().st_size < 200_000
-  init = l2o.build(_config("cl_il", resume_from=str(tmp_path / "state.safetensors"))).init
+  init = l2o.build(_config("cl_il", resume_from=str(tmp_path / "state.safetensors"), **WILD)).init
   again = init(jax.random.key(0))
   for name in resume.PARTS:
     for a, b in zip(jax.tree.leaves(states[8][name]), jax.tree.leaves(again[name]), strict=True):

@@ -11,6 +11,7 @@ SIZES = {
   "digits_mlp": 1_510,
   "digits_relu": 1_510,
   "digits_deeper": 1_930,
+  "digits_conv": 6_186,
   "mnist_mlp": 15_910,
   "mnist_relu": 15_910,
   "mnist_deeper": 16_330,

@@ -109,14 +109,14 @@ def _conv_norm_relu(layer, x, **options):
   return jax.nn.relu(conv.batch_norm(x, layer["scale"], layer["offset"]))
 
 
-def _conv(data: str, channels: int, *, stride: int, features: int) -> Optimizee:
+def _conv(data: str, channels: int, *, features: int, second: int = 5, **options: Any) -> Optimizee:
   """conv 3x3x16, conv 5x5x32, each with batch norm, ReLU and max-pool 2; then dense."""
-  layers = (("conv_1", 3, channels, 16), ("conv_2", 5, 16, 32))
+  layers = (("conv_1", 3, channels, 16), ("conv_2", second, 16, 32))
 
   def logits(params, images):
     x = images
     for name, *_ in layers:
-      x = conv.max_pool(_conv_norm_relu(params[name], x, stride=stride), 2)
+      x = conv.max_pool(_conv_norm_relu(params[name], x, **options), 2)
     return x.reshape(x.shape[0], -1) @ params["linear"]["w"] + params["linear"]["b"]
 
   return _classifier(data, lambda key: _init_convs(key, layers, features), logits)
@@ -161,6 +161,7 @@ OPTIMIZEES = {
   "digits_mlp": _sigmoid_mlp("digits", 64, 20),
   "digits_relu": _relu_mlp("digits", 64, 20),
   "digits_deeper": _sigmoid_mlp("digits", 64, 20, 20),
+  "digits_conv": _conv("digits", 1, second=3, padding="SAME", features=128),  # not the paper's: cheap on a CPU
   "mnist_mlp": _sigmoid_mlp("mnist", 784, 20),
   "mnist_relu": _relu_mlp("mnist", 784, 20),
   "mnist_deeper": _sigmoid_mlp("mnist", 784, 20, 20),
