@@ -57,8 +57,11 @@ def test_numpy_weights_masks_and_the_imbalanced_variant():
   # A weight multiplies the terms of its row, not the counts.
   weights = jnp.where(jnp.arange(40) == 0, 3.0, 1.0)
   heavier = sum(pu.pu_risk(g, labelled, prior=0.3, weights=weights)) - sum(expected)
-  one = jax.nn.sigmoid(g[0]) / (~labelled).sum() if not labelled[0] else (
-    0.3 * (jax.nn.sigmoid(-g[0]) - jax.nn.sigmoid(g[0])) / labelled.sum())
+  one = (
+    jax.nn.sigmoid(g[0]) / (~labelled).sum()
+    if not labelled[0]
+    else (0.3 * (jax.nn.sigmoid(-g[0]) - jax.nn.sigmoid(g[0])) / labelled.sum())
+  )
   np.testing.assert_allclose(heavier, 2 * one, rtol=1e-3)
   balanced = pu.pu_risk(g, labelled, prior=0.3, balance=0.5)
   np.testing.assert_allclose(balanced, [expected[0] * 0.5 / 0.3, expected[1] * 0.5 / 0.7], rtol=1e-5)
