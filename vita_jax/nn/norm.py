@@ -15,7 +15,7 @@ class BatchNorm(nn.Module):
 
   In training by the batch's own mean and (biased) variance; the running statistics, collection
   `batch_stats`, move by 1 - momentum towards its mean and unbiased variance. Else by the running ones.
-  Statistics are float32. Parameters `scale` and `bias` float32 [c].
+  Statistics are float32 (float64 for such inputs). Parameters `scale` and `bias` float32 [c].
   """
 
   momentum: float = 0.9
@@ -30,7 +30,7 @@ class BatchNorm(nn.Module):
     running_mean = self.variable("batch_stats", "mean", jnp.zeros, width)
     running_var = self.variable("batch_stats", "var", jnp.ones, width)
     if train:
-      mean, var, count = _moments(x.astype(jnp.float32), mask)
+      mean, var, count = _moments(x.astype(jnp.promote_types(x.dtype, jnp.float32)), mask)
       if not self.is_initializing():
         unbiased = var * (count / jnp.maximum(count - 1.0, 1.0))
         for running, new in ((running_mean, mean), (running_var, unbiased)):
@@ -42,11 +42,11 @@ class BatchNorm(nn.Module):
 
 
 def _moments(x: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, jax.Array, Any]:
-  """Mean and biased variance [c] of float32 [n, ..., c], and over how many values."""
+  """Mean and biased variance [c] of x [n, ..., c], and over how many values."""
   axes = tuple(range(x.ndim - 1))
   if mask is None:
     return jnp.mean(x, axes), jnp.var(x, axes), float(math.prod(x.shape[:-1]))
-  weights = mask.astype(jnp.float32).reshape(-1, *[1] * (x.ndim - 1))
+  weights = mask.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
   count = jnp.maximum(jnp.sum(weights), 1.0) * math.prod(x.shape[1:-1])
   mean = jnp.sum(weights * x, axes) / count
   return mean, jnp.sum(weights * jnp.square(x - mean), axes) / count, count

@@ -132,4 +132,5 @@ def make_model(config: Any) -> nn.Module:
 
 
 def _logit(h, kernel_init, dtype):
-  return nn.Dense(1, kernel_init=kernel_init, dtype=dtype)(h)[:, 0].astype(jnp.float32)
+  logit = nn.Dense(1, kernel_init=kernel_init, dtype=dtype)(h)[:, 0]
+  return logit.astype(jnp.promote_types(dtype, jnp.float32))

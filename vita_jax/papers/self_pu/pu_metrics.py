@@ -16,8 +16,8 @@ def pu_metrics(
 
   recall: r. accuracy: π r + (1 - π)(1 - f) with f = (q - π r) / (1 - π), i.e. 2 π r + 1 - q - π.
   precision: π r / q. f1: of these. lee_liu: r^2 / q (Lee & Liu, ICML 2003), which ranks classifiers
-  like F1 without π. auc: (A - π/2) / (1 - π) of `pu_auc` A, the probability that a labelled positive scores above an
-  unlabelled row. Estimates may leave [0, 1]; precision and f1 are None where q is 0.
+  like F1 without π. auc: (A - π/2) / (1 - π) of `pu_auc` A, the probability that a labelled positive
+  scores above an unlabelled row. Estimates may leave [0, 1]; precision and f1 are None where q is 0.
 
   Raises:
     ValueError: a prior outside (0, 1).

@@ -55,12 +55,12 @@ def select_trusted(
   kept = jnp.zeros(n, jnp.int8) if previous is None else previous.side
   open_items &= kept == 0
 
-  def extreme(score, member):
-    """The lowest scores among the open items, as many as the side lacks."""
-    rank = jnp.zeros(n, jnp.int32).at[jnp.argsort(jnp.where(open_items, score, jnp.inf))].set(jnp.arange(n))
-    return open_items & (rank < side - jnp.sum(kept == member))
-
-  new = jnp.where(extreme(logits, NEGATIVE), NEGATIVE, jnp.where(extreme(-logits, POSITIVE), POSITIVE, 0))
+  order = jnp.argsort(jnp.where(open_items, logits, jnp.inf))
+  rank = jnp.zeros(n, jnp.int32).at[order].set(jnp.arange(n, dtype=jnp.int32))
+  lacking = lambda member: side - jnp.sum(kept == member)  # noqa: E731
+  lowest = open_items & (rank < lacking(NEGATIVE))
+  highest = open_items & (rank >= jnp.sum(open_items) - lacking(POSITIVE))
+  new = jnp.where(lowest, NEGATIVE, jnp.where(highest, POSITIVE, 0))
   sides = jnp.where(kept > 0, kept, new.astype(jnp.int8))
   probability = jax.nn.sigmoid(logits).astype(jnp.float32)
   if previous is not None:
