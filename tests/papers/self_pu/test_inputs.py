@@ -104,7 +104,7 @@ def test_a_prior_is_estimated_from_the_rows(tmp_path):
 
 def test_a_prior_below_the_labelled_share_warns_with_numbers(tmp_path):
   path, schema = _write(tmp_path)
-  with pytest.warns(UserWarning, match=r"prior 0.05 is below .* \(\d+ of 400, 0.1\d+\)"):
+  with pytest.warns(UserWarning, match=r"prior 0.05 is below the labelled share \(\d+ of 400, 0.1\d+\)"):
     read_inputs(_config(path, schema, prior=0.05))
   with warnings.catch_warnings():
     warnings.simplefilter("error")

@@ -36,6 +36,7 @@ __all__ = [
   "calibration_weights",
   "estimate_prior",
   "ramp_up",
+  "read_inputs",
   "select_trusted",
   "trusted_fraction",
 ]

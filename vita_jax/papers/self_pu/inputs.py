@@ -178,7 +178,7 @@ def _check_labelled(labelled: np.ndarray, config: Any) -> None:
     raise ValueError(f"{config.data.path} has no {what}: of {total} rows {n} are labelled; check the schema")
   if config.data.scenario == "single_training_set" and 0 < config.prior < n / total:
     warnings.warn(
-      f"config.prior {config.prior} is below the share of labelled positives ({n} of {total}, {n / total:.3f}),"
+      f"config.prior {config.prior} is below the labelled share ({n} of {total}, {n / total:.3f}),"
       " which cannot be if they are part of the sample: or is config.data.scenario case_control?",
       stacklevel=2,
     )
