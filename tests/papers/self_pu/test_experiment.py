@@ -101,6 +101,17 @@ def _one_step(config, *, stage=0, t=0, steps=1, change=lambda state: state):
   return before, state, metrics
 
 
+def test_the_student_with_fewer_trusted_batches_rests():
+  changes = {"calibration.enabled": False, "distillation.enabled": False, "model.hidden": (8,)}
+  config = _config("self_pu", **changes)
+  # 256 and 386 trusted rows: 4 and 7 batches of 64.
+  before, after, metrics = _one_step(config, stage=1, t=5)
+  pairs = list(zip(*map(jax.tree.leaves, (before["tx"], after["tx"])), strict=True))
+  assert all(np.array_equal(a[0], b[0]) for a, b in pairs)
+  assert not any(np.array_equal(a[1], b[1]) for a, b in pairs if a[1].size > 1)
+  assert float(metrics["trusted_loss"][1]) == 1 and float(metrics["risk"][1]) == 0
+
+
 def test_calibration_without_budget_is_nnpu():
   start = {"calibration.start": 0}
   plain = _one_step(_config("nnpu"))[1]

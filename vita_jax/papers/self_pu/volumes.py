@@ -38,7 +38,7 @@ def regions(volumes: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
       )
     if not np.max(volume) > 0:
       raise ValueError(f"volume {i} has no positive value: it cannot be scaled to a maximum of 1")
-  crops = [np.asarray(volume, np.float32)[CROP] / np.max(volume) for volume in volumes]
+  crops = [np.asarray(volume[CROP] / np.max(volume), np.float32) for volume in volumes]
   brain = np.stack([np.asarray(jax.image.resize(crop, BRAIN, "trilinear")) for crop in crops])
   return {"brain": brain} | {name: np.stack([c[at] for c in crops]) for name, at in REGIONS.items()}
 
