@@ -3,7 +3,8 @@
   python launch/train.py --config=configs/self_pu/digits.py:self_pu --config.seeds=10 --workdir=runs/digits
 
 The argument is the method: pn_naive | upu | nnpu | self_paced | self_calibrated | self_pu, each with one
-block more (pn_oracle is the bound). 40 labelled positives among 1,288 unlabelled rows; 150 rows are held out.
+block more (pn_oracle is the bound). 40 labelled positives among 1,147 unlabelled rows; 150 rows are held out
+for validation and 500 for testing.
 Hardware and time: CPU; see vita_jax/papers/self_pu/README.md for time and the accuracy to expect.
 """
 

@@ -86,7 +86,17 @@ def permuted(seed, epoch, position, n_rows, *, max_rows: int):
   position = jnp.asarray(position).astype(jnp.uint32)
   # A place outside could walk in a cycle that never meets a row.
   position = jnp.where(position < n_rows, position, np.uint32(0))
-  return _walk_on_device(feistel, position, n_rows).astype(np.int32)
+
+  # As `_walk_on_device`, with one copy of the network to compile instead of two.
+  def outside(carry):
+    x, is_first = carry
+    return is_first | (x >= n_rows)
+
+  def walk(carry):
+    return jnp.where(outside(carry), feistel(carry[0]), carry[0]), False
+
+  start = position, True
+  return lax.while_loop(lambda carry: jnp.any(outside(carry)), walk, start)[0].astype(np.int32)
 
 
 def row_order(t, *, n_rows: int, batch_size: int, remainder: str = "pad", xp=jnp):

@@ -16,7 +16,7 @@ from vita_jax.papers.self_pu.schedule import Phase, phase_numbers
 from vita_jax.papers.self_pu.selection import Trusted, empty_trusted, purity, select_trusted
 from vita_jax.papers.self_pu.split import Sizes
 from vita_jax.papers.self_pu.steps import Blocks, make_step
-from vita_jax.train.experiment import Stage, State
+from vita_jax.train.experiment import Stage, State, keep
 
 POOL_CHUNK = 1000  # rows judged at a time when a trusted set is chosen
 
@@ -72,6 +72,9 @@ def start_selection(config: Any, n_students: int, n_unlabelled: int, n_selection
 
 
 def _enter(config: Any, network: Network, phase: Phase, *, teachers: bool, judges: bool) -> Callable:
+  if not (phase.selects or teachers or judges):
+    return keep
+
   def enter(state: State, sweep) -> State:
     if phase.selects:
       state = _select(config, network, state, sweep)
