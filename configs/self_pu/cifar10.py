@@ -7,8 +7,8 @@ block more (pn_oracle is the bound). The data is not shipped: set VITA_DATA_DIR 
 (vita_jax/data/README.md). What VITA_DATA_DIR holds may be a subset of 10,000 images, whose accuracy is not
 CIFAR-10's.
 Hardware: a GPU or TPU. To try it on a CPU, whose form of convolution holds nine copies of each input, take
---config.batch_size=64 and a few epochs. Expect 88.6 (nnPU) and 89.7 %
-(Self-PU) by the paper [memory], on all 50,000 images.
+--config.batch_size=64 and a few epochs. Expect 88.6 (nnPU) and 89.7 % (Self-PU) by the paper [memory], on
+all 50,000 images.
 """
 
 from vita_jax.papers.self_pu.config import default_config
