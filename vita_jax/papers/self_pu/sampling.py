@@ -72,9 +72,11 @@ def draw_pu(
   """
   n_labelled, n_unlabelled = labelled_rows.shape[0], unlabelled_rows.shape[0]
   is_labelled, first, second = interleaved(place, interleave)
-  chosen = permuted(stream(order, student, LABELLED), epoch, first, n_labelled, max_rows=n_labelled)
-  n_rest = n_unlabelled - n_trusted
-  item = permuted(stream(order, student, UNLABELLED), epoch, second, n_rest, max_rows=n_unlabelled)
+  # Both orders in one call: a permutation is a few hundred instructions to compile.
+  order_of = lambda seed, place, n: permuted(seed, epoch, place, n, max_rows=n_unlabelled)  # noqa: E731
+  seeds = jnp.stack([stream(order, student, kind) for kind in (LABELLED, UNLABELLED)])
+  lengths = jnp.stack([jnp.int32(n_labelled), jnp.asarray(n_unlabelled - n_trusted, jnp.int32)])
+  chosen, item = jax.vmap(order_of)(seeds, jnp.stack([first, second]), lengths)
   item = jnp.where(shuffled, item, second)
   if trusted_order is not None:
     item = trusted_order[n_trusted + item]

@@ -89,8 +89,7 @@ def make_step(config: Any, network: Network, blocks: Blocks) -> Callable:
       due = last & (epoch >= config.epochs - config.choose.last_epochs)
       judged = lambda: judge(config, network, state, batch["rows"], batch["slot"].shape[0])  # noqa: E731
       state = {**state, **jax.lax.cond(due, judged, lambda: {name: state[name] for name in JUDGED})}
-    weights = {k: jnp.where(active, w, 0.0) for k, (_, w) in metrics.items()}
-    return state, {k: (jnp.sum(weights[k] * v), jnp.sum(weights[k])) for k, (v, _) in metrics.items()}
+    return state, {k: tuple(jnp.sum(jnp.where(active, x, 0.0)) for x in pair) for k, pair in metrics.items()}
 
   def students(state, phase):
     network_of = lambda tree: (tree["params"], tree["batch_stats"])  # noqa: E731
@@ -227,7 +226,7 @@ def make_step(config: Any, network: Network, blocks: Blocks) -> Callable:
       teacher, new["teacher"] = network.forward(*student.teacher, x, mask)
     (value, values), slope = jax.value_and_grad(loss, has_aux=True)(logits, teacher)
     (grads,) = pullback(slope)
-    absent = {name: (jnp.zeros(()), jnp.zeros(())) for name in METRICS}
+    absent = {name: (jnp.zeros(()), jnp.zeros(())) for name in METRICS}  # weight 0: not computed
     return grads, new, absent | {k: (v, jnp.ones(())) for k, v in {"loss": value, **values}.items()}
 
   def descend(state, grads, stats, active, rate):
