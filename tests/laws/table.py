@@ -71,8 +71,8 @@ def _l2o(kind, **overrides):
 def _self_pu(folder):
   """Two phases: nnPU alone, then every block at once."""
   del folder
-  found = self_pu_config("digits", prior=0.496, batch_size=64, validation__rows=128, validation__labelled=15)
-  found.data.n_labelled, found.model.hidden, found.log_every = 40, (8,), 5
+  found = self_pu_config("digits", prior=0.496, batch_size=160, validation__rows=150, validation__labelled=15)
+  found.data.n_labelled, found.model.hidden, found.log_every = 40, (8,), 3
   found.epochs, found.distillation.start = 2, 1
   found.self_paced.update({"start": 0, "stop": 1, "every": 1, "increasing": False})
   found.calibration.update({"start": 1, "stop": 2})
