@@ -2,6 +2,7 @@
 
   launch/benchmark.py ss_gcn [--graph=cora]   one epoch against PyTorch Geometric (extra [bench])
   launch/benchmark.py l2o                     meta-gradients, their memory, updates against optax.adam
+  launch/benchmark.py self_pu [--images=...]  an MNIST epoch, calibration, nnPU against torch (extra [bench])
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py shards                  propagation with the edges spread over 1, 2 and 4 devices
@@ -9,7 +10,7 @@
   launch/benchmark.py import                  imports beyond jax, and the time to the first finished step
 
 What is compared takes turns in one process tree, so that a busy machine slows both sides; medians over
---repeats. --graph=cora or pubmed needs VITA_DATA_DIR. Shorter: --repeats=3 --seconds=2.
+--repeats. --graph=cora or pubmed and --images=mnist need VITA_DATA_DIR. Shorter: --repeats=3 --seconds=2.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import sys
 
 from absl import app, flags, logging
 
-WHAT = flags.DEFINE_enum(
-  "what", None, ["ss_gcn", "l2o", "loop", "scale", "shards", "stream", "import"], "Or first argument."
-)
+PARTS = ["ss_gcn", "l2o", "self_pu", "loop", "scale", "shards", "stream", "import"]
+WHAT = flags.DEFINE_enum("what", None, PARTS, "Or first argument.")
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
+IMAGES = flags.DEFINE_enum("images", "mnist", ["mnist", "digits"], "Images of self_pu.")
 SEEDS = flags.DEFINE_integer("seeds", 10, "Replicated seeds in ss_gcn.", lower_bound=2)
 REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each side (loop: 6 unless given).", lower_bound=1)
 SECONDS = flags.DEFINE_float("seconds", None, "Seconds of each turn. Default: 5; loop: 10.", lower_bound=0.0)
@@ -56,6 +57,12 @@ def _l2o():
 
   sizes = _sizes(1_000_000, 20_000_000)
   optimizers.main(sizes=sizes, repeats=REPEATS.value, seconds=_seconds(5))
+
+
+def _self_pu():
+  from benchmarks import self_pu
+
+  self_pu.main(images=IMAGES.value, repeats=REPEATS.value, seconds=_seconds(5))
 
 
 def _loop():
@@ -99,6 +106,7 @@ def _sizes(*default: int) -> list[int]:
 MEASUREMENTS = {
   "ss_gcn": _ss_gcn,
   "l2o": _l2o,
+  "self_pu": _self_pu,
   "loop": _loop,
   "scale": _scale,
   "shards": _shards,

@@ -87,6 +87,21 @@ def test_l2o(kernel, tmp_path):
   assert _pictures(cells) == 2
 
 
+def test_self_pu(kernel, tmp_path):
+  question = (
+    "[{name: found['test_accuracy']['values'] for name, (_, _, found) in results.items()}, estimate,"
+    " {name: x.tolist() for name, x in history.items()}, estimated]"
+  )
+  cells, (accuracy, prior, history, estimated) = _run("self_pu", kernel, tmp_path, question)
+  assert all(0.5 < value <= 1 for name in ("nnpu", "self_pu") for value in accuracy[name])
+  assert 0.3 < prior < 0.6  # 0.37 in truth, and the estimate is a bound from above
+  sizes = [row[0] for row in history["size"]]
+  assert sizes == sorted(sizes) and len(sizes) == 4
+  assert all(share > 0.6 for row in history["purity_positive"] for share in row)
+  assert 0 < estimated["recall"] <= 1
+  assert _pictures(cells) == 1
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_committed_clean(name):
   notebook = json.loads((COLABS / f"{name}.ipynb").read_text())

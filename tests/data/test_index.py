@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from vita_jax.data.index import batches_per_epoch, host_index, index, is_padded, row_order
+from vita_jax.data.index import batches_per_epoch, host_index, index, is_padded, permuted, row_order
 
 BIG = 2**31 - 1
 
@@ -134,3 +134,18 @@ def test_row_order_runs_through_the_rows():
 def test_bad_sizes_are_refused(sizes, message):
   with pytest.raises(ValueError, match=message):
     index(0, 0, **sizes)
+
+
+def test_an_order_whose_length_is_known_at_run_time_is_a_permutation_and_agrees_with_index():
+  def rows(n, *, epoch=3):
+    return np.asarray(run(jnp.uint32(7), jnp.int32(epoch), jnp.arange(1000), jnp.int32(n)))
+
+  run = jax.jit(lambda *args: permuted(*args, max_rows=1000))
+  for n in (1, 2, 33, 512, 999, 1000):
+    np.testing.assert_array_equal(np.sort(rows(n)[:n]), np.arange(n))
+    assert (rows(n)[n:] < n).all()  # places outside count as place 0
+  assert (rows(999)[:999] != rows(999, epoch=4)[:999]).mean() > 0.9
+  first, _ = index(7, 3, n_rows=1000, batch_size=1000)
+  other, _ = index(7, 4, n_rows=1000, batch_size=1000)
+  np.testing.assert_array_equal(rows(1000), first)
+  np.testing.assert_array_equal(rows(1000, epoch=4), other)

@@ -7,11 +7,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SS_GCN_TASKS = ("none", "cluster", "partition", "completion", "random_labels")
+SELF_PU_METHODS = ("pn_naive", "upu", "nnpu", "self_paced", "self_calibrated", "self_pu")
 CONFIGS = {f"configs/ss_gcn/{data}.py": SS_GCN_TASKS for data in ("citeseer", "cora", "pubmed", "custom")} | {
   "configs/l2o/dm.py": ("plain", "aug", "cl", "il", "cl_il"),
   "configs/l2o/rnnprop.py": ("plain", "cl_il"),
   "configs/l2o/scale.py": ("plain", "cl_il"),
   "configs/l2o/mlp.py": ("plain", "cl_il"),
+  "configs/self_pu/digits.py": SELF_PU_METHODS,
+  "configs/self_pu/mnist.py": ("nnpu", "self_pu"),
+  "configs/self_pu/cifar10.py": ("self_pu",),
+  "configs/self_pu/tabular.py": ("nnpu", "self_pu"),
 }
 
 

@@ -7,6 +7,7 @@ from laws import digits
 from laws.small_graph import write_small_graph
 from vita_jax import papers
 from vita_jax.papers.l2o.config import default_config as l2o_config
+from vita_jax.papers.self_pu.config import default_config as self_pu_config
 from vita_jax.papers.ss_gcn.config import default_config
 
 
@@ -68,12 +69,27 @@ def _l2o(kind, **overrides):
   return Row(config, papers.build, {"data": 2}, tolerance=1e-4, map_tolerance=1e-6)
 
 
+def _self_pu(folder):
+  """Two phases: nnPU alone, then every block at once."""
+  del folder
+  found = self_pu_config("digits", prior=0.496, batch_size=160, validation__rows=150, validation__labelled=15)
+  found.data.n_labelled, found.model.hidden, found.log_every = 40, (8,), 3
+  found.epochs, found.distillation.start = 2, 1
+  found.self_paced.update({"start": 0, "stop": 1, "every": 1, "increasing": False})
+  found.calibration.update({"start": 1, "stop": 2})
+  return found
+
+
 ROWS = {
   "digits_resident": _digits(),
   "digits_stream": _digits(kind="stream"),
   "digits_bfloat16": _digits(dtype="bfloat16")._replace(tolerance=2e-2),
   "l2o_dm": _l2o("l2o_dm"),
-  "l2o_mlp_together": _l2o("l2o_mlp", tasks="vmap", meta_batch=2, inner_steps=40, save_every=2)._replace(slow=True),
+  "l2o_mlp_together": _l2o(
+    "l2o_mlp", tasks="vmap", meta_batch=2, inner_steps=40, save_every=2
+  )._replace(slow=True),
+  # Adam makes of a last bit in a gradient a step of its own size; `map` sums the last layer in another order.
+  "self_pu": Row(_self_pu, papers.build, {"data": 2}, tolerance=1e-4, map_tolerance=1e-6),
   "ss_gcn_partition": _ss_gcn("partition"),
   "ss_gcn_completion_best": _ss_gcn("completion", protocol="best_validation", features="dense"),
   "ss_gcn_gin_cluster": _ss_gcn("cluster", host="gin"),

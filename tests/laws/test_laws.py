@@ -17,6 +17,7 @@ from vita_jax import train
 from vita_jax.data.resident import Resident, batch_at
 from vita_jax.data.stream import read_batch
 from vita_jax.train import checkpoint
+from vita_jax.train.batches import per_replica, stage_data
 from vita_jax.train.digest import digests
 from vita_jax.train.mesh import make_mesh
 from vita_jax.train.programs import make_programs
@@ -173,12 +174,8 @@ def test_every_step_lowers_for_accelerators(name, platform, tmp_path):
   _, experiment, programs, seeds = _start(name, tmp_path, replicas=2)
   for number, stage in enumerate(experiment.stages):
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), programs.abstract(number))
-    if isinstance(stage.data, Resident):
-      one = jax.eval_shape(lambda d=stage.data: batch_at(d, d.arrays, 0, 0))
-    else:
-      one = jax.eval_shape(lambda d=stage.data: jax.tree.map(jnp.asarray, read_batch(d, 0, 0)))
-    if stage.data.batch_size is not None:
-      one = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), one)
+    one = {name: _abstract_rows(data) for name, data in stage_data(stage).items()}
+    batch = {**one.pop("data"), **one}
     # Typed keys cannot cross an export boundary: they go in as their data.
     data = jax.tree.map(_raw, state)
     types = jax.tree.map(lambda x: x.dtype, state)
@@ -189,8 +186,19 @@ def test_every_step_lowers_for_accelerators(name, platform, tmp_path):
       return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x.dtype) else x, new), metrics
 
     t = jax.ShapeDtypeStruct((), jnp.int32)
-    module = jax.export.export(jax.jit(step), platforms=[platform])(data, one, t).mlir_module()
+    module = jax.export.export(jax.jit(step), platforms=[platform])(data, batch, t).mlir_module()
     assert "cpu_csr" not in module and len(module) > 1000
+
+
+def _abstract_rows(data):
+  """Shapes of a batch as two replicas see it."""
+  if isinstance(data, Resident):
+    one = jax.eval_shape(lambda: batch_at(data, data.arrays, 0, 0))
+  else:
+    one = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, read_batch(data, 0, 0)))
+  if not per_replica(data):
+    return one
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), one)
 
 
 def _is_key(dtype):

@@ -66,6 +66,39 @@ def host_index(seed, t, *, n_rows: int, batch_size: int, remainder: str = "pad")
   return _index(np, _walk_on_host, seed, t, n_rows, batch_size, remainder)
 
 
+def permuted(seed, epoch, position, n_rows, *, max_rows: int):
+  """Rows at the given positions of an epoch, where their number is known only at run time.
+
+  Equal to the order of `index` where n_rows == max_rows; any n_rows has a bijection of its own.
+
+  Args:
+    seed, epoch: int32 or uint32 scalars.
+    position: int32 [B], places in the epoch, in 0 .. n_rows-1; others count as 0.
+    n_rows: int32 scalar, 1 .. max_rows, may be traced.
+    max_rows: static.
+
+  Returns:
+    rows int32 [B].
+  """
+  n_rows = _word(jnp, n_rows)
+  bits = np.uint32(32) - lax.clz(n_rows - np.uint32(1))
+  feistel = _network(_word(jnp, seed), _word(jnp, epoch), bits, _rounds((max_rows - 1).bit_length()))
+  position = jnp.asarray(position).astype(jnp.uint32)
+  # A place outside could walk in a cycle that never meets a row.
+  position = jnp.where(position < n_rows, position, np.uint32(0))
+
+  # As `_walk_on_device`, with one copy of the network to compile instead of two.
+  def outside(carry):
+    x, is_first = carry
+    return is_first | (x >= n_rows)
+
+  def walk(carry):
+    return jnp.where(outside(carry), feistel(carry[0]), carry[0]), False
+
+  start = position, True
+  return lax.while_loop(lambda carry: jnp.any(outside(carry)), walk, start)[0].astype(np.int32)
+
+
 def row_order(t, *, n_rows: int, batch_size: int, remainder: str = "pad", xp=jnp):
   """Like `index` without the permutation: every epoch runs through the rows in order."""
   _, position, valid = _positions(xp, t, n_rows, batch_size, remainder)
@@ -93,22 +126,32 @@ def _permute(xp, walk, seed, epoch, position, n_rows):
   bits = (n_rows - 1).bit_length()
   if bits == 0:
     return position
-  rounds = 8 if bits > 4 else 32  # with so few bits 8 rounds leave pairs of rows non-uniform
-  low_bits = (bits + 1) // 2
-  low_mask, high_mask = np.uint32(2**low_bits - 1), np.uint32(2**(bits - low_bits) - 1)
+  feistel = _network(seed, epoch, np.uint32(bits), _rounds(bits))
+  if n_rows == 1 << bits:
+    return feistel(position)
+  return walk(feistel, position, np.uint32(n_rows))
+
+
+def _rounds(bits):
+  return 8 if bits > 4 else 32  # with so few bits 8 rounds leave pairs of rows non-uniform
+
+
+def _network(seed, epoch, bits, rounds):
+  """The Feistel network on `bits` (uint32, perhaps traced) bits: a bijection of 0 .. 2**bits - 1."""
+  one = np.uint32(1)
+  low_bits = (bits + one) // np.uint32(2)
+  low_mask, high_mask = (one << low_bits) - one, (one << (bits - low_bits)) - one
   key = _mix(_mix(seed + _GOLDEN) + epoch)
   keys = _mix(key + _GOLDEN * np.arange(1, rounds + 1, dtype=np.uint32))
 
   def feistel(x):
-    high, low = x >> np.uint32(low_bits), x & low_mask
+    high, low = x >> low_bits, x & low_mask
     for i in range(0, rounds, 2):
       high = high ^ (_mix(low ^ keys[i:i + 1]) & high_mask)
       low = low ^ (_mix(high ^ keys[i + 1:i + 2]) & low_mask)
-    return (high << np.uint32(low_bits)) | low
+    return (high << low_bits) | low
 
-  if n_rows == 1 << bits:
-    return feistel(position)
-  return walk(feistel, position, np.uint32(n_rows))
+  return feistel
 
 
 def _walk_on_device(feistel, x, n_rows):

@@ -1,0 +1,25 @@
+"""Self-PU on scikit-learn's 8 x 8 digits, even against odd: nothing to download, seconds.
+
+  python launch/train.py --config=configs/self_pu/digits.py:self_pu --config.seeds=10 --workdir=runs/digits
+
+The argument is the method: pn_naive | upu | nnpu | self_paced | self_calibrated | self_pu, each with one
+block more (pn_oracle is the bound). 40 labelled positives among 1,147 unlabelled rows; 150 rows are held out
+for validation and 500 for testing.
+Hardware and time: CPU; see vita_jax/papers/self_pu/README.md for time and the accuracy to expect.
+"""
+
+from vita_jax.papers.self_pu.config import default_config
+
+
+def get_config(method: str = "self_pu"):
+  # 49.6 % of the digits are even.
+  return default_config(
+    "digits",
+    method,
+    prior=0.496,
+    batch_size=128,
+    log_every=100,
+    data__n_labelled=40,
+    validation__rows=150,
+    validation__labelled=15,
+  )

@@ -1,0 +1,82 @@
+"""The results table of Self-PU: the ladder on digits and MNIST, the blocks one by one, and wrong priors.
+
+  python launch/table.py --suite=configs/self_pu/table.py --workdir=runs/self_pu --rows='^Digits'
+  python launch/table.py --suite=configs/self_pu/table.py --workdir=runs/self_pu --rows='^MNIST'
+
+--rows=REGEX picks rows, --seeds=N shortens, and the same command goes on where it was stopped. All rows of a
+data set have the same labelled, unlabelled and validation rows, seed by seed, and one rule of choice: the
+network with the lower PU risk on validation rows after the last epoch. MNIST needs VITA_DATA_DIR.
+The paper's numbers are [memory], except Self-PU on MNIST, which its README's four seeds confirm.
+"""
+
+from vita_jax.papers.self_pu.config import RELEASED
+from vita_jax.train.suite import Row
+
+# label -> method; each is paired with the one before, Self-PU with nnPU.
+LADDER = {
+  "naive PN": "pn_naive",
+  "uPU": "upu",
+  "nnPU": "nnpu",
+  "nnPU + self-paced": "self_paced",
+  "nnPU + self-paced + calibration": "self_calibrated",
+}
+SEEDS = {"Digits": {}, "MNIST": {"nnPU": 5, "Self-PU": 5}}
+DEFAULT_SEEDS = {"Digits": 10, "MNIST": 3}
+PAPER = {  # test accuracy in percent (mean, std)
+  ("MNIST", "uPU"): (92.52, 0.39),
+  ("MNIST", "nnPU"): (93.41, 0.20),
+  ("MNIST", "Self-PU"): (94.21, 0.54),
+}
+# One block of Self-PU changed at a time.
+ABLATIONS = {
+  "calibration without labels": {"calibration.meta": "entropy"},
+  "without self-paced": {"self_paced.enabled": False},
+  "without teachers": {"distillation.teachers": False},
+  "without mutual students": {"distillation.students": False},
+  "fixed size": {"self_paced.increasing": False},
+  "in only": {"self_paced.replacement": False},
+  "stored targets": {"self_paced.soft_target": "stored"},
+  "hard targets": {"self_paced.soft_target": "hard"},
+  "prior not adjusted": {"self_paced.adjust_prior": False},
+  "mining per batch": {"distillation.mining": "batch"},
+  "averages of every step": {"distillation.ema_every": "step"},
+  "sizes as the paper says": {"self_paced.form": "linear", "self_paced.paces": (0.25, 0.25)},
+  "chosen by clean labels": {"choose.criterion": "clean_accuracy", "choose.last_epochs": 50},
+  "as released": RELEASED,
+}
+DIGITS_PRIOR = 0.496
+WRONG = (0.8, 0.9, 1.1, 1.2)  # times the true prior
+
+
+def _row(data, label, method, baseline="", **overrides):
+  seeds = SEEDS[data].get(label, DEFAULT_SEEDS[data])
+  paper = PAPER.get((data, label))
+  return Row(
+    label=f"{data} {label}",
+    config=f"configs/self_pu/{data.lower()}.py:{method}",
+    overrides={"seeds": seeds, **overrides},
+    baseline=f"{data} {baseline}" if baseline else "",
+    paper=tuple(x / 100 for x in paper) if paper else None,
+    source="[memory]" if paper else "",
+  )
+
+
+def get_suite():
+  rows = []
+  for data in ("Digits", "MNIST"):
+    rows.append(_row(data, "PN with true labels", "pn_oracle"))
+    before = ""
+    for label, method in LADDER.items():
+      rows.append(_row(data, label, method, before))
+      before = label
+    rows.append(_row(data, "Self-PU", "self_pu", "nnPU"))
+    rows.append(
+      _row(data, "Self-PU without calibration", "self_pu", "nnPU", **{"calibration.enabled": False})
+    )
+  for label, changes in ABLATIONS.items():
+    rows.append(_row("Digits", f"Self-PU, {label}", "self_pu", "Self-PU", **changes))
+  for factor in WRONG:
+    prior = {"prior": round(DIGITS_PRIOR * factor, 4)}
+    for label, method in (("nnPU", "nnpu"), ("Self-PU", "self_pu")):
+      rows.append(_row("Digits", f"{label}, prior x {factor}", method, label, **prior))
+  return tuple(rows)

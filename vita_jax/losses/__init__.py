@@ -1,0 +1,1 @@
+"""Pure loss functions that several papers share."""

@@ -1,0 +1,52 @@
+"""Batch normalisation as a module with running statistics, in the convention of torch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class BatchNorm(nn.Module):
+  """x [n, ..., c] -> the same: normalised over all axes but the last, then scaled and shifted.
+
+  In training by the batch's own mean and (biased) variance; the running statistics, collection
+  `batch_stats`, move by 1 - momentum towards its mean and unbiased variance. Else by the running ones.
+  Statistics are float32 (float64 for such inputs). Parameters `scale` and `bias` float32 [c].
+  """
+
+  momentum: float = 0.9
+  epsilon: float = 1e-5
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
+    """`mask` [n]: rows of 0 (padding) are left out of the statistics."""
+    width = (x.shape[-1],)
+    scale = self.param("scale", nn.initializers.ones, width)
+    bias = self.param("bias", nn.initializers.zeros, width)
+    running_mean = self.variable("batch_stats", "mean", jnp.zeros, width)
+    running_var = self.variable("batch_stats", "var", jnp.ones, width)
+    if train:
+      mean, var, count = _moments(x.astype(jnp.promote_types(x.dtype, jnp.float32)), mask)
+      if not self.is_initializing():
+        unbiased = var * (count / jnp.maximum(count - 1.0, 1.0))
+        for running, new in ((running_mean, mean), (running_var, unbiased)):
+          running.value = self.momentum * running.value + (1.0 - self.momentum) * new
+    else:
+      mean, var = running_mean.value, running_var.value
+    factor = scale * jax.lax.rsqrt(var + self.epsilon)
+    return ((x - mean) * factor + bias).astype(x.dtype)
+
+
+def _moments(x: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, jax.Array, Any]:
+  """Mean and biased variance [c] of x [n, ..., c], and over how many values."""
+  axes = tuple(range(x.ndim - 1))
+  if mask is None:
+    return jnp.mean(x, axes), jnp.var(x, axes), float(math.prod(x.shape[:-1]))
+  weights = mask.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+  count = jnp.maximum(jnp.sum(weights), 1.0) * math.prod(x.shape[1:-1])
+  mean = jnp.sum(weights * x, axes) / count
+  return mean, jnp.sum(weights * jnp.square(x - mean), axes) / count, count

@@ -1,0 +1,84 @@
+"""Self-calibration: per unlabelled row, how much nnPU and how much entropy, by a gradient on validation rows.
+
+The weights are those of one virtual SGD step: how would the validation loss change if row i's term had a
+little more weight? At weight 0 the derivative is an inner product with the validation gradient v,
+
+  u_ik = -d L_val(θ - δ Σ_jl ε_jl ∇c_jl) / d ε_ik = δ <v, ∇c_ik>,
+
+and since c_ik depends on θ through row i's logit alone, <v, ∇c_ik> = c_ik'(g_i) ġ_i with ġ the ONE forward
+derivative of all logits along v. No second-order graph; batch norm's coupling of rows is in ġ.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from vita_jax.losses.pu import binary_entropy, sigmoid_loss
+
+
+def row_terms(
+  logits: jax.Array,
+  labelled: jax.Array,
+  *,
+  prior: float | jax.Array,
+  flipped_entropy: bool = False,
+) -> tuple[jax.Array, jax.Array]:
+  """(entropy term, PU term) [n] each of every row; their sums are the mean entropy and the uPU risk.
+
+  `flipped_entropy` gives the entropy the wrong sign, as released.
+  """
+  n = logits.shape[0]
+  positive = labelled.astype(logits.dtype)
+  n_positive, n_unlabelled = jnp.maximum(positive.sum(), 1.0), jnp.maximum((1.0 - positive).sum(), 1.0)
+  pu = prior * positive * (sigmoid_loss(logits) - sigmoid_loss(-logits)) / n_positive
+  pu += (1.0 - positive) * sigmoid_loss(-logits) / n_unlabelled
+  entropy = binary_entropy(logits) / n
+  return (-entropy if flipped_entropy else entropy), pu
+
+
+def meta_gradient(
+  logits: jax.Array,
+  tangent: jax.Array,
+  labelled: jax.Array,
+  *,
+  prior: float | jax.Array,
+  rate: float = 1e-3,
+  flipped_entropy: bool = False,
+) -> tuple[jax.Array, jax.Array]:
+  """(u_ce, u_pu) float [n] each: how the validation loss falls per weight on either term of each row.
+
+  Args:
+    logits: float [n] at θ, in training mode. tangent: ġ, the derivative of the logits along v = ∇L_val(θ).
+    labelled: [n]. prior: π. rate: δ of the virtual step.
+  """
+  terms = lambda g: row_terms(g, labelled, prior=prior, flipped_entropy=flipped_entropy)  # noqa: E731
+  _, (ce, pu) = jax.jvp(terms, (logits,), (tangent,))
+  return rate * ce, rate * pu
+
+
+def calibration_weights(
+  u_ce: jax.Array,
+  u_pu: jax.Array,
+  labelled: jax.Array,
+  *,
+  budget: float = 1 / 16,
+  budget_total: bool | jax.Array = False,
+) -> tuple[jax.Array, jax.Array]:
+  """(w_ce, w_pu) float [n] each, rows summing to 1, from `meta_gradient`.
+
+  Negative u count as 0, w_pu gets 1e-10; each row is normalised; labelled positives are (0, 1). In the order
+  of the batch, once the w_ce before a row reach budget * n, it and all later ones are (0, 1).
+
+  Args:
+    budget: γ_c, the share of the batch that may go to entropy.
+    budget_total: counts the not yet normalised u_ce of the rows from i on, too (as released for student 1).
+  """
+  raw = jnp.maximum(u_ce, 0.0)
+  pu = jnp.maximum(u_pu, 0.0) + 1e-10
+  ce = jnp.where(labelled, 0.0, raw / (raw + pu))
+  before = jnp.cumsum(ce) - ce
+  still = jnp.flip(jnp.cumsum(jnp.flip(raw)))
+  spent = before + jnp.where(budget_total, still, 0.0)
+  ce = jnp.where(spent >= budget * ce.shape[0], 0.0, ce)
+  return ce, 1.0 - ce
