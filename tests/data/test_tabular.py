@@ -1,0 +1,203 @@
+"""Tables with a schema: what `fit` may look at, what comes out, and every fault in one line."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vita_jax.data import tables, tabular
+from vita_jax.data.schema import check_roles, parse_schema, schema_content, without
+
+CONTENT = {
+  "numeric": ["age"],
+  "log_numeric": ["amount"],
+  "categorical": ["job", "phone"],
+  "target": "risk == 2",
+  "private": {"old": "age > 30", "job": "job", "amount": "log(amount)"},
+  "labelled": "known == 1",
+  "drop": ["id"],
+}
+CSV = """id,age,amount,job,phone,risk,known
+1,20,-99,a,yes,1,1
+2,40,0,b,no,2,0
+3,30,99,a,no,1,0
+4,50,9999,c,yes,2,1
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+  def write(text=CSV, name="rows.csv"):
+    (tmp_path / name).write_text(text)
+    return tmp_path / name
+
+  return write
+
+
+def _fitted(path, rows=None, **changes):
+  table = tables.read_table(path)
+  return tabular.fit(parse_schema({**CONTENT, **changes}), table, rows), table
+
+
+def test_features_are_the_closed_form(written):
+  encoding, table = _fitted(written())
+  assert encoding.names == ("age", "amount", "job=a", "job=b", "job=c", "phone=yes")
+  x = tabular.encode(encoding, table)
+  age = np.array([20.0, 40, 30, 50])
+  log = np.array([-np.log(100), 0, np.log(100), np.log(10_000)])
+  assert x.dtype == np.float32
+  np.testing.assert_allclose(x[:, 0], (age - 35) / age.std(), rtol=1e-6)
+  np.testing.assert_allclose(x[:, 1], (log - log.mean()) / log.std(), rtol=1e-5)
+  np.testing.assert_array_equal(x[:, 2:], [[1, 0, 0, 1], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1]])
+
+
+def test_the_traced_features_are_those_of_numpy(written):
+  encoding, table = _fitted(written())
+  raw = tabular.raw_inputs(encoding, table)
+  traced = tabular.features(encoding, jnp.asarray(raw["numbers"]), jnp.asarray(raw["codes"]), xp=jnp)
+  np.testing.assert_allclose(traced, tabular.encode(encoding, table), atol=1e-6)
+
+
+def test_labels_and_their_text(written):
+  encoding, table = _fitted(written())
+  values = {label.name: tabular.label_values(encoding, table, label.name) for label in encoding.schema.labels}
+  np.testing.assert_array_equal(values["target"], [0, 1, 0, 1])
+  np.testing.assert_array_equal(values["old"], [0, 1, 0, 1])
+  np.testing.assert_array_equal(values["labelled"], [1, 0, 0, 1])
+  np.testing.assert_array_equal(values["job"], [0, 1, 0, 2])
+  np.testing.assert_allclose(values["amount"], np.log([0.01, 1, 100, 10_000]), atol=1e-5)
+  assert tabular.decode_labels(encoding, "job", values["job"]).tolist() == ["a", "b", "a", "c"]
+
+
+def test_only_training_rows_are_learned_from(written):
+  rows = np.array([0, 2])
+  encoding, _ = _fitted(written(), rows)
+  wild = CSV.replace("4,50,9999,c", "4,5000,-777777,zebra").replace("2,40,0,b", "2,-40,8,q")
+  other, _ = _fitted(written(wild, "wild.csv"), rows)
+  assert json.dumps(tabular.to_json(encoding)) == json.dumps(tabular.to_json(other))
+
+
+def test_an_encoding_survives_json_exactly(written):
+  encoding, table = _fitted(written())
+  again = tabular.from_json(json.loads(json.dumps(tabular.to_json(encoding))))
+  np.testing.assert_array_equal(tabular.encode(again, table), tabular.encode(encoding, table))
+  assert again.schema == encoding.schema and again.classes == encoding.classes
+
+
+def test_chunks_are_the_whole_table(written):
+  path = written()
+  chunks = list(tables.read_chunks(path, rows=3))
+  assert [(c.n_rows, c.first) for c in chunks] == [(3, 1), (1, 4)]
+  encoding, table = _fitted(path)
+  parts = [tabular.encode(encoding, chunk) for chunk in chunks]
+  np.testing.assert_array_equal(np.concatenate(parts), tabular.encode(encoding, table))
+  assert [c.n_rows for c in tables.read_chunks(written("a,b\n", "empty.csv"))] == [0]
+
+
+def test_mappings_and_whole_floats_read_as_the_file_does(written):
+  encoding, table = _fitted(written())
+  columns = {name: x.astype(np.float64) if x.dtype.kind == "i" else x for name, x in table.columns.items()}
+  columns["job"] = np.array(["a", "b", "a", "c"], object)
+  np.testing.assert_array_equal(
+    tabular.encode(encoding, tables.as_table(columns)), tabular.encode(encoding, table)
+  )
+
+
+def test_leading_zeros_stay_text(written):
+  assert tables.read_table(written("zip\n007\n8\n")).columns["zip"].tolist() == ["007", "8"]
+
+
+def test_missing_values_and_unseen_categories_by_the_schemas_rule(written):
+  gaps = CSV.replace("2,40,0,b,no", "2,NA,,?,no")
+  encoding, table = _fitted(
+    written(gaps), missing="fill", unseen="zeros", private={}, target=None, labelled=None
+  )
+  x = tabular.encode(encoding, table)
+  assert encoding.categories["job"] == ("", "a", "c") and encoding.median[0] == 30
+  np.testing.assert_allclose(x[1, 0], (30 - encoding.mean[0]) / encoding.std[0], rtol=1e-6)
+  assert x[1, list(encoding.names).index("job=")] == 1
+  new = tables.as_table({"age": [1], "amount": [2], "job": ["z"], "phone": ["maybe"]})
+  np.testing.assert_array_equal(tabular.encode(encoding, new)[0, 2:], 0)
+  assert {"phone=no", "phone=yes"} <= set(encoding.names)  # or an unseen one would read as "no"
+
+
+def test_merged_categories_count_as_one(written):
+  encoding, table = _fitted(written(), merge={"job": {"c": "b"}})
+  x = tabular.encode(encoding, table)
+  assert encoding.names[2:4] == ("job=b", "phone=yes")
+  np.testing.assert_array_equal(x[:, 2], [0, 1, 0, 1])
+
+
+def test_without_drops_inputs_and_keeps_labels():
+  schema = parse_schema(CONTENT)
+  fewer = without(schema, ["age", "job"])
+  assert fewer.inputs == ("amount", "phone") and {"age", "job"} <= set(fewer.drop)
+  assert fewer.labels == schema.labels
+  assert parse_schema(schema_content(schema)) == schema
+
+
+@pytest.mark.parametrize(
+  "change,message",
+  [
+    ({"numerics": ["age"]}, "unknown key 'numerics' .nearest: 'numeric'"),
+    ({"categorical": ["age"]}, "'age' under 'numeric' and 'categorical'"),
+    ({"numeric": [], "log_numeric": [], "categorical": []}, "no inputs"),
+    ({"numeric": "age"}, "give a list"),
+    ({"target": "age > old"}, "no number"),
+    ({"missing": "ignore"}, "choose one of error, fill"),
+    ({"merge": {"age": {"1": "2"}}}, "not under 'categorical'"),
+    ({"private": {"target": "age > 3"}}, "another name"),
+  ],
+)
+def test_schemas_that_cannot_be(change, message):
+  with pytest.raises(ValueError, match=message):
+    parse_schema({**CONTENT, **change})
+
+
+@pytest.mark.parametrize(
+  "old,new,message",
+  [
+    ("id,age", "id,Age", "no column 'age' .nearest: 'Age'"),
+    ("id,age", "age,age", "'age' twice"),
+    ("2,40,0,b,no,2,0", "2,40,0,b,no,2", "row 2 has 6 cells, the header 7"),
+    ("2,40,0", "2,forty,0", "row 2: column 'age' has 'forty'"),
+    ("2,40,0", "2,inf,0", "row 2: column 'age' is infinite"),
+    ("2,40,0", "2,,0", "row 2: column 'age' has no value .1 such rows."),
+    ("2,40,0,b", "2,40,0,NA", "row 2: column 'job' has no value"),
+    ("id,age,amount,job,phone,risk,known", "id;age;amount", "separated by ';'"),
+    (CSV, "", "no header"),
+    (CSV, CSV.splitlines()[0] + "\n", "no training rows"),
+  ],
+)
+def test_files_that_cannot_be(written, old, new, message):
+  with pytest.raises(ValueError, match=message):
+    _fitted(written(CSV.replace(old, new)))
+
+
+def test_faults_at_encoding_and_of_labels(written):
+  encoding, table = _fitted(written())
+  with pytest.raises(ValueError, match="row 4: column 'job' has the category 'cc', .* .nearest: 'c'"):
+    tabular.encode(encoding, tables.read_table(written(CSV.replace("9999,c", "9999,cc"), "new.csv")))
+  with pytest.raises(ValueError, match="no column 'age'.*, 'amount'"):
+    tabular.encode(encoding, tables.as_table({"job": ["a"], "phone": ["no"]}))
+  with pytest.raises(ValueError, match="no label 'odl' .nearest: 'old'"):
+    tabular.label_values(encoding, table, "odl")
+  with pytest.raises(ValueError, match="without a role: known"):
+    check_roles(parse_schema({**CONTENT, "labelled": None}), table)
+  with pytest.raises(ValueError, match="120 classes: write 'age > NUMBER'"):
+    rows = tables.as_table({"age": np.arange(120.0)})
+    tabular.fit(parse_schema({"numeric": ["age"], "private": ["age"]}), rows)
+  with pytest.raises(ValueError, match="not a CSV file in UTF-8"):
+    path = written("x")
+    path.write_bytes(b"a,b\n\xff\xfe,1\n")
+    tables.read_table(path)
+  with pytest.raises(FileNotFoundError):
+    tables.read_table("nowhere.csv")
+
+
+def test_data_frames_read_as_mappings_do(written):
+  pandas = pytest.importorskip("pandas")
+  encoding, table = _fitted(written())
+  frame = tables.as_table(pandas.read_csv(written()))
+  np.testing.assert_array_equal(tabular.encode(encoding, frame), tabular.encode(encoding, table))

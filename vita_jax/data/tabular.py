@@ -1,0 +1,221 @@
+"""Rows of a table as float32 features and labels, by a schema and what training rows teach.
+
+`fit` learns scaler, categories and classes from training rows only; `encode` turns any rows into features
+with them. `schema.py` says what columns are for, `tables.py` reads files (large ones in chunks):
+
+  schema = parse_schema({"numeric": ["age"], "categorical": ["job"], "target": "risk == 2", "drop": ["id"]})
+  table = read_table("credit.csv")
+  encoding = fit(schema, table, training_rows)
+  x, y = encode(encoding, table), label_values(encoding, table, "target")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vita_jax.data.schema import Label, Schema, check_columns, parse_schema, schema_content
+from vita_jax.data.tables import Table, nearest, number_of, text_of
+
+MOST_CLASSES = 100
+OPERATORS = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
+
+
+class Encoding(NamedTuple):
+  """A schema with what was learned from training rows; plain data (see `to_json`).
+
+  Attributes:
+    categories: categorical column -> its categories, sorted. classes: label name -> its classes, sorted
+      ("0" and "1" of a test; none for a number).
+    median, mean, std: float32 [numbers]; mean and std after log, std 1 for a constant column.
+  """
+
+  schema: Schema
+  categories: Mapping[str, tuple[str, ...]]
+  classes: Mapping[str, tuple[str, ...]]
+  median: np.ndarray
+  mean: np.ndarray
+  std: np.ndarray
+
+  @property
+  def names(self) -> tuple[str, ...]:
+    """Names of the features, `column` or `column=category`."""
+    hot = (f"{c}={v}" for c, values in self.categories.items() for v in _shown(self.schema, values))
+    return (*self.schema.numbers, *hot)
+
+
+def fit(schema: Schema, table: Table, rows: np.ndarray | None = None) -> Encoding:
+  """Learns medians, means, standard deviations, categories and classes.
+
+  Args:
+    schema: what the columns are for.
+    table: the rows of all splits.
+    rows: int [n], the training rows, which alone are looked at; None: all.
+
+  Raises:
+    ValueError: absent columns, no rows, missing values under the rule "error", text where a number should
+      be, a label with more than 100 classes.
+  """
+  check_columns(schema, table, labels=True)
+  rows = np.arange(table.n_rows) if rows is None else np.asarray(rows)
+  if not len(rows):
+    raise ValueError(f"{table.source} has no training rows")
+  numbers = _numbers(schema, table)[rows]
+  if empty := [c for c, x in zip(schema.numbers, numbers.T, strict=True) if np.isnan(x).all()]:
+    raise ValueError(f"{table.source}: column '{empty[0]}' has no value in any training row; drop it")
+  median = np.median(numbers, axis=0) if not np.isnan(numbers).any() else np.nanmedian(numbers, axis=0)
+  scaled = _signed_log(np.where(np.isnan(numbers), median, numbers), _is_log(schema), np)
+  std = scaled.std(axis=0)
+  constant = std <= 1e-12 * np.maximum(np.abs(scaled).max(axis=0, initial=0.0), 1.0)
+  texts = {c: _texts(schema, table, c)[rows] for c in schema.categorical}
+  classes = {label.name: _classes(label, table, rows) for label in schema.labels}
+  return Encoding(
+    schema=schema,
+    categories={c: tuple(np.unique(x).tolist()) for c, x in texts.items()},
+    classes=classes,
+    median=median.astype(np.float32),
+    mean=scaled.mean(axis=0).astype(np.float32),
+    std=np.where(constant, 1.0, std).astype(np.float32),
+  )
+
+
+def raw_inputs(encoding: Encoding, table: Table) -> dict[str, np.ndarray]:
+  """The inputs as numbers: `numbers` float32 [n, numbers] (NaN: missing), `codes` int32 [n, categorical].
+
+  A code is the position of the category among the known ones, -1 for an unseen one.
+
+  Raises:
+    ValueError: absent columns; missing values or unseen categories where the schema does not allow them.
+  """
+  schema = encoding.schema
+  check_columns(schema, table, labels=False)
+  codes = np.empty((table.n_rows, len(schema.categorical)), np.int32)
+  for j, (column, known) in enumerate(encoding.categories.items()):
+    texts = _texts(schema, table, column)
+    codes[:, j] = _positions(texts, known)
+    if schema.unseen == "error" and (codes[:, j] < 0).any():
+      i = int(np.argmax(codes[:, j] < 0))
+      raise ValueError(
+        f"{table.source} row {table.first + i}: column '{column}' has the category '{texts[i]}', which no"
+        f" training row had{nearest(texts[i], known)}: mend it, or set the schema's unseen to 'zeros'"
+      )
+  return {"numbers": _numbers(schema, table).astype(np.float32), "codes": codes}
+
+
+def features(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> Any:
+  """float32 [n, len(encoding.names)] from `raw_inputs`: standardised numbers, then 0/1 columns.
+
+  `xp` is numpy or jax.numpy; in the latter it may be traced: an exported program
+  starts from raw values.
+  """
+  filled = xp.where(xp.isnan(numbers), encoding.median, numbers)
+  scaled = (_signed_log(filled, _is_log(encoding.schema), xp) - encoding.mean) / encoding.std
+  hot = [
+    codes[:, j, None] == np.array([known.index(v) for v in _shown(encoding.schema, known)], np.int32)
+    for j, known in enumerate(encoding.categories.values())
+  ]
+  return xp.concatenate([scaled, *hot], axis=1, dtype=np.float32)
+
+
+def encode(encoding: Encoding, table: Table) -> np.ndarray:
+  """float32 [n_rows, len(encoding.names)]: the features of any rows; errors as `raw_inputs`."""
+  return features(encoding, **raw_inputs(encoding, table))
+
+
+def label_values(encoding: Encoding, table: Table, name: str) -> np.ndarray:
+  """A label by name: int32 [n_rows] class numbers, or float32 for "number" and "log".
+
+  Raises:
+    ValueError: no such label, a missing value, a class that no training row had.
+  """
+  found = {label.name: label for label in encoding.schema.labels}
+  if name not in found:
+    raise ValueError(f"the schema has no label '{name}'{nearest(name, found)}")
+  label, known = found[name], encoding.classes[name]
+  if label.column not in table.columns:
+    raise ValueError(f"{table.source} has no column '{label.column}'{nearest(label.column, table.columns)}")
+  if label.kind != "classes":
+    return _value(label, table)
+  texts = text_of(table, label.column, missing="error")
+  codes = _positions(texts, known)
+  if (codes < 0).any():
+    i = int(np.argmax(codes < 0))
+    raise ValueError(
+      f"{table.source} row {table.first + i}: '{label.column}' is '{texts[i]}', a class that no"
+      " training row had"
+    )
+  return codes
+
+
+def decode_labels(encoding: Encoding, name: str, codes: np.ndarray) -> np.ndarray:
+  """The classes as text from class numbers, e.g. of a prediction; the inverse of `label_values`."""
+  return np.array(encoding.classes[name])[np.asarray(codes)]
+
+
+def to_json(encoding: Encoding) -> dict[str, Any]:
+  """The encoding as plain data; float32 values survive exactly."""
+  arrays = {k: [float(x) for x in getattr(encoding, k)] for k in ("median", "mean", "std")}
+  kept = {k: {n: list(v) for n, v in getattr(encoding, k).items()} for k in ("categories", "classes")}
+  return {"schema": schema_content(encoding.schema), **kept, **arrays}
+
+
+def from_json(content: Mapping[str, Any]) -> Encoding:
+  """The inverse of `to_json`."""
+  kept = {k: {n: tuple(v) for n, v in content[k].items()} for k in ("categories", "classes")}
+  arrays = {k: np.array(content[k], np.float32) for k in ("median", "mean", "std")}
+  return Encoding(schema=parse_schema(content["schema"]), **kept, **arrays)
+
+
+def _texts(schema: Schema, table: Table, column: str) -> np.ndarray:
+  texts = text_of(table, column, missing=schema.missing)
+  for old, new in schema.merge.get(column, {}).items():
+    texts = np.where(texts == old, new, texts)
+  return texts
+
+
+def _numbers(schema: Schema, table: Table) -> np.ndarray:
+  found = [number_of(table, c, missing=schema.missing) for c in schema.numbers]
+  return np.stack(found, axis=1) if found else np.zeros((table.n_rows, 0))
+
+
+def _is_log(schema: Schema) -> np.ndarray:
+  return np.arange(len(schema.numbers)) >= len(schema.numeric)
+
+
+def _signed_log(x: Any, where: np.ndarray, xp: Any) -> Any:
+  return xp.where(where, xp.sign(x) * xp.log1p(xp.abs(x)), x)
+
+
+def _shown(schema: Schema, categories: tuple[str, ...]) -> tuple[str, ...]:
+  """Categories with a 0/1 column of their own: of two, the second will do, unless there may be a third."""
+  return categories[1:] if len(categories) == 2 and schema.unseen == "error" else categories
+
+
+def _positions(texts: np.ndarray, known: tuple[str, ...]) -> np.ndarray:
+  order = np.array(known, dtype=str)
+  places = np.clip(np.searchsorted(order, texts), 0, len(order) - 1)
+  return np.where(order[places] == texts, places, -1).astype(np.int32)
+
+
+def _classes(label: Label, table: Table, rows: np.ndarray) -> tuple[str, ...]:
+  if label.kind != "classes":
+    return ("0", "1") if label.kind == "test" else ()
+  classes = np.unique(text_of(table, label.column, missing="error")[rows])
+  if len(classes) > MOST_CLASSES:
+    raise ValueError(
+      f"{table.source}: the label '{label.name}' has {len(classes)} classes: write"
+      f" '{label.column} > NUMBER' for a threshold, or number({label.column}) for the value itself"
+    )
+  return tuple(classes.tolist())
+
+
+def _value(label: Label, table: Table) -> np.ndarray:
+  if label.kind == "test" and label.operator not in OPERATORS:
+    equal = text_of(table, label.column, missing="error") == label.value
+    return (equal if label.operator == "==" else ~equal).astype(np.int32)
+  numbers = number_of(table, label.column, missing="error")
+  if label.kind == "test":
+    return OPERATORS[label.operator](numbers, float(label.value)).astype(np.int32)
+  return _signed_log(numbers, np.array(label.kind == "log"), np).astype(np.float32)
