@@ -119,6 +119,11 @@ def features(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> A
   return xp.concatenate([scaled, *hot], axis=1, dtype=np.float32)
 
 
+def logged(encoding: Encoding, numbers: np.ndarray) -> np.ndarray:
+  """`numbers` of `raw_inputs` with the logarithms taken, float32 [n, numbers]; NaN stays."""
+  return _signed_log(numbers, _is_log(encoding.schema), np).astype(np.float32)
+
+
 def encode(encoding: Encoding, table: Table) -> np.ndarray:
   """float32 [n_rows, len(encoding.names)]: the features of any rows; errors as `raw_inputs`."""
   return features(encoding, **raw_inputs(encoding, table))
