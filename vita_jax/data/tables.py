@@ -89,6 +89,8 @@ def read_table(path: str | Path) -> Table:
 def text_of(table: Table, column: str, *, missing: str) -> np.ndarray:
   """The column as text, "" where missing; whole floats are written as integers."""
   values = table.columns[column]
+  if values.dtype.kind in "iu":
+    return values.astype(str)
   if values.dtype.kind == "f":
     whole = np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**53)
     texts = np.where(whole, np.where(whole, values, 0).astype(np.int64).astype(str), values.astype(str))

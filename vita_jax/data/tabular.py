@@ -29,7 +29,7 @@ class Encoding(NamedTuple):
   Attributes:
     categories: categorical column -> its categories, sorted. classes: label name -> its classes, sorted
       ("0" and "1" of a test; none for a number).
-    median, mean, std: float32 [numbers]; mean and std after log, std 1 for a constant column.
+    median, mean, std: float32 [numbers], after the logarithm; std 1 for a constant column.
   """
 
   schema: Schema
@@ -65,8 +65,9 @@ def fit(schema: Schema, table: Table, rows: np.ndarray | None = None) -> Encodin
   numbers = _numbers(schema, table)[rows]
   if empty := [c for c, x in zip(schema.numbers, numbers.T, strict=True) if np.isnan(x).all()]:
     raise ValueError(f"{table.source}: column '{empty[0]}' has no value in any training row; drop it")
-  median = np.median(numbers, axis=0) if not np.isnan(numbers).any() else np.nanmedian(numbers, axis=0)
-  scaled = _signed_log(np.where(np.isnan(numbers), median, numbers), _is_log(schema), np)
+  numbers = _signed_log(numbers, _is_log(schema), np)
+  median = np.nanmedian(numbers, axis=0) if numbers.size else np.zeros(0)
+  scaled = np.where(np.isnan(numbers), median, numbers)
   std = scaled.std(axis=0)
   constant = std <= 1e-12 * np.maximum(np.abs(scaled).max(axis=0, initial=0.0), 1.0)
   texts = {c: _texts(schema, table, c)[rows] for c in schema.categorical}
@@ -104,14 +105,17 @@ def raw_inputs(encoding: Encoding, table: Table) -> dict[str, np.ndarray]:
   return {"numbers": _numbers(schema, table).astype(np.float32), "codes": codes}
 
 
-def features(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> Any:
-  """float32 [n, len(encoding.names)] from `raw_inputs`: standardised numbers, then 0/1 columns.
+def logged(encoding: Encoding, numbers: Any, *, xp: Any = np) -> Any:
+  """`numbers` of `raw_inputs` with the logarithms taken, float32 [n, numbers]; NaN stays."""
+  return _signed_log(numbers, _is_log(encoding.schema), xp)
 
-  `xp` is numpy or jax.numpy; in the latter it may be traced: an exported program
-  starts from raw values.
+
+def assemble(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> Any:
+  """float32 [n, len(encoding.names)] from `logged` numbers and codes: standardised numbers, 0/1 columns.
+
+  `xp` is numpy or jax.numpy; numbers, codes and the encoding's arrays may then be traced.
   """
-  filled = xp.where(xp.isnan(numbers), encoding.median, numbers)
-  scaled = (_signed_log(filled, _is_log(encoding.schema), xp) - encoding.mean) / encoding.std
+  scaled = (xp.where(xp.isnan(numbers), encoding.median, numbers) - encoding.mean) / encoding.std
   hot = [
     codes[:, j, None] == np.array([known.index(v) for v in _shown(encoding.schema, known)], np.int32)
     for j, known in enumerate(encoding.categories.values())
@@ -119,9 +123,9 @@ def features(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> A
   return xp.concatenate([scaled, *hot], axis=1, dtype=np.float32)
 
 
-def logged(encoding: Encoding, numbers: np.ndarray) -> np.ndarray:
-  """`numbers` of `raw_inputs` with the logarithms taken, float32 [n, numbers]; NaN stays."""
-  return _signed_log(numbers, _is_log(encoding.schema), np).astype(np.float32)
+def features(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> Any:
+  """float32 [n, len(encoding.names)] from `raw_inputs`; traceable: a program may start from raw ones."""
+  return assemble(encoding, logged(encoding, numbers, xp=xp), codes, xp=xp)
 
 
 def encode(encoding: Encoding, table: Table) -> np.ndarray:

@@ -21,7 +21,7 @@ SCHEMAS = {
       "limit": "log(LIMIT_BAL)",  # the value itself: hiding a threshold need not hide it
     },
   },
-  # Statlog: 1,000 loans, 30 % bad. personal_status_sex is known to be miscoded in this file: illustrative only.
+  # Statlog: 1,000 loans, 30 % bad. personal_status_sex is known to be miscoded here: illustrative only.
   "credit/german": {
     "numeric": [
       "duration_months",

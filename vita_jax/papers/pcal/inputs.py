@@ -42,7 +42,6 @@ class Task(NamedTuple):
       `private` float32 [n, K] (class numbers, or values of a continuous attribute).
     groups: int32 [n], equal for rows that are equal in all columns but the dropped ones.
     strata: int32 [n], combinations of target and private classes.
-    columns: the inputs' columns that the attributes are made from, whether they are inputs or not.
   """
 
   encoding: tabular.Encoding
@@ -95,12 +94,12 @@ def make_task(table: Table, schema: Schema, *, attributes: tuple[str, ...], vari
   Args:
     table: all rows. schema: what its columns are for; it needs a target of two classes.
     attributes: names of the private attributes to hide; () takes all of the schema.
-    variant: which private columns are inputs: "include" leaves the schema's inputs as they are, "exclude" takes
-      out the columns of `attributes`, "exclude_all" those of all private attributes of the schema.
+    variant: which private columns are inputs: "include" leaves the schema's inputs as they are, "exclude"
+      takes out the columns of `attributes`, "exclude_all" those of all private attributes of the schema.
 
   Raises:
-    ValueError: an unknown attribute or variant, a target that has not two classes, an attribute with one class,
-      with a class of fewer than 10 rows or equal to the target, or see `tabular`.
+    ValueError: an unknown attribute or variant, a target that has not two classes, an attribute with one
+      class, with a class of fewer than 10 rows or equal to the target, or see `tabular`.
   """
   choose("config.variant", variant, VARIANTS)
   check_roles(schema, table)
@@ -147,19 +146,20 @@ def make_task(table: Table, schema: Schema, *, attributes: tuple[str, ...], vari
     "target": target,
     "private": np.stack(private, axis=1).astype(np.float32),
   }
-  return Task(
-    encoding, found, arrays, _groups(table, schema), _distinct(np.stack([target, *discrete], axis=1))
-  )
+  return Task(encoding, found, arrays, _groups(table, schema), _distinct([target, *discrete]))
 
 
 def _groups(table: Table, schema: Schema) -> np.ndarray:
-  kept = [x for name, x in table.columns.items() if name not in schema.drop]
-  return _distinct(np.stack([np.unique(x, return_inverse=True)[1] for x in kept], axis=1))
+  return _distinct([x for name, x in table.columns.items() if name not in schema.drop])
 
 
-def _distinct(rows: np.ndarray) -> np.ndarray:
-  """int32 [n]: the number of each distinct row of int [n, d]."""
-  return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int32)
+def _distinct(columns: list[np.ndarray]) -> np.ndarray:
+  """int32 [n]: a number for each distinct combination of values of the columns, each [n]."""
+  numbers = np.zeros(len(columns[0]), np.int64)
+  for column in columns:
+    _, values = np.unique(column, return_inverse=True)
+    _, numbers = np.unique(numbers * (values.max() + 1) + values, return_inverse=True)
+  return numbers.astype(np.int32)
 
 
 def _check_classes(name: str, classes: tuple[str, ...], values: np.ndarray) -> None:
@@ -170,7 +170,7 @@ def _check_classes(name: str, classes: tuple[str, ...], values: np.ndarray) -> N
   if counts.min() < FEWEST_ROWS:
     rare = int(np.argmin(counts))
     raise ValueError(
-      f"'{name}' has {counts[rare]} rows of class '{classes[rare]}': at least {FEWEST_ROWS} are needed; merge it"
+      f"'{name}' has {counts[rare]} rows of class '{classes[rare]}': {FEWEST_ROWS} are the least; merge it"
     )
 
 
@@ -185,7 +185,7 @@ def _check_attribute(attribute: Attribute, values: np.ndarray, target: np.ndarra
 
 
 def _warn_of_leaks(encoding: tabular.Encoding, x: np.ndarray, labels: dict, variant: str) -> None:
-  """Warns of inputs that are a label, up to scale: the target always, private ones unless they are included."""
+  """Warns of inputs that are a label, up to scale: the target, and private ones if left out."""
   centred = x - x.mean(0)
   scale = np.sqrt((centred.astype(np.float64) ** 2).sum(0))
   for name, values in labels.items():
