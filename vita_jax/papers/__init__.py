@@ -7,6 +7,7 @@ from typing import Any
 
 PAPERS = {
   "l2o": "vita_jax.papers.l2o",
+  "pcal": "vita_jax.papers.pcal",
   "ss_gcn": "vita_jax.papers.ss_gcn",
 }
 
