@@ -1,9 +1,9 @@
-"""PCAL on the Taiwan credit cards: 30,000 clients; hides who has a high limit, keeps who will default.
+"""PCAL on the Taiwan credit cards: 30,000 clients; hides who has a high limit, keeps who defaults.
 
-  python launch/train.py --config=configs/pcal/taiwan.py --config.gamma=2 --config.seeds=5 --workdir=runs/taiwan
+  python launch/train.py --config=configs/pcal/taiwan.py --config.gamma=2 --workdir=runs/taiwan
 
-The argument is the private attribute to hide: limit_high (the main one) | edu | age | married | sex | limit (the value
-itself). `sex` hardly leaks to begin with: whatever one does to it succeeds.
+The argument is the private attribute to hide: limit_high (the main one) | edu | age | married | sex |
+limit (the value itself). `sex` hardly leaks to begin with: whatever one does to it succeeds.
 Hardware, time and numbers: not measured yet (vita_jax/papers/pcal/README.md).
 """
 

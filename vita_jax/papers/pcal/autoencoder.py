@@ -43,3 +43,10 @@ def make_autoencoder_step(game: Game) -> Callable:
     return new, {"reconstruction_error": (value, jnp.asarray(1.0))}
 
   return step
+
+
+def with_decoder(game: Game, state: State) -> State:
+  """The state with a new `decoder` and its optimizer."""
+  z = jnp.zeros((1, game.config.latent))
+  params = decoder(game).init(jax.random.fold_in(state["key"], 3), z)["params"]
+  return {**state, "decoder": params, "tx": {**state["tx"], "decoder": game.tx["encoder"].init(params)}}

@@ -1,4 +1,4 @@
-"""What a run reports of one seed: the audit of its frozen representation, beside the adversaries of training."""
+"""What a run reports of one seed: the audit of its representation, beside the adversaries of training."""
 
 from __future__ import annotations
 
