@@ -104,12 +104,12 @@ def parse_schema(content: Mapping[str, Any]) -> Schema:
   private = content.get("private") or {}
   if not isinstance(private, Mapping):
     private = {name: name for name in _names("private", private)}
-  single = {k: _label(k, content[k]) if content.get(k) else None for k in ("target", "labelled")}
+  single = {k: parse_label(k, content[k]) if content.get(k) else None for k in ("target", "labelled")}
   merge = {c: {str(k): str(v) for k, v in m.items()} for c, m in (content.get("merge") or {}).items()}
   schema = Schema(
     **lists,
     **single,
-    private=tuple(_label(name, text) for name, text in private.items()),
+    private=tuple(parse_label(name, text) for name, text in private.items()),
     merge=merge,
     **{key: content.get(key, "error") for key in RULES},
   )
@@ -173,7 +173,8 @@ def _names(role: str, names: Any) -> tuple[str, ...]:
   return tuple(str(name) for name in names)
 
 
-def _label(name: str, text: str) -> Label:
+def parse_label(name: str, text: str) -> Label:
+  """A label from its text: `column`, `column > 25`, `number(column)`, ... (see `parse_schema`)."""
   if found := re.fullmatch(r"(number|log)\((.+)\)", text.strip()):
     return Label(name, found[2].strip(), found[1])
   if not (found := re.fullmatch(r"(.+?)\s*(>=|<=|==|!=|>|<)\s*(.+)", text.strip())):
