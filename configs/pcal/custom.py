@@ -18,5 +18,5 @@ columns are taken out of the inputs (--config.variant=include leaves them in).
 from vita_jax.papers.pcal.config import default_config
 
 
-def get_config():
-  return default_config("", ())
+def get_config(attribute: str = ""):
+  return default_config("", (attribute,) if attribute else ())

@@ -7,9 +7,10 @@ Hardware and time: not measured yet; the audits are most of it. --rows=REGEX pic
 utility AUC, boosting as attacker, the adversaries of training (always too good), what the utility score alone
 gives away. tradeoff_*.png, .csv and .json have the fronts, whose points are chosen by validation rows.
 
-"limit_high exclude" (variant B: its column left out) has all attackers on all rows and 5 seeds; variant A,
-edu and age have four attackers on 8,000 rows and 3 seeds. The row `raw` is the ceiling of utility, `score` what no
-encoder that keeps the score can hide, `equalised_score` what one may hope for. The paper's numbers are not known.
+"limit_high exclude" (variant B: its column left out) has all attackers on all rows and 5 seeds; variant A and
+the attributes edu and age have four attackers on 8,000 rows and 3 seeds. Row `raw` is the ceiling of utility,
+`score` what no encoder that keeps the score can hide, `equalised_score` what one may hope for. The paper's
+numbers are not known.
 """
 
 import json

@@ -12,6 +12,9 @@ CONFIGS = {f"configs/ss_gcn/{data}.py": SS_GCN_TASKS for data in ("citeseer", "c
   "configs/l2o/rnnprop.py": ("plain", "cl_il"),
   "configs/l2o/scale.py": ("plain", "cl_il"),
   "configs/l2o/mlp.py": ("plain", "cl_il"),
+  "configs/pcal/taiwan.py": ("limit_high", "edu"),
+  "configs/pcal/german.py": ("age",),
+  "configs/pcal/custom.py": ("",),
 }
 
 

@@ -16,7 +16,10 @@ PARTS = {"train": np.arange(600), "validation": np.arange(600, 900), "test": np.
 FAST = Options(attackers="fast", n_jobs=1)
 
 
-def _hidden(z, values=(S > 0).astype(int), classes=BINARY, **more):
+IS_S = (S > 0).astype(int)
+
+
+def _hidden(z, values=IS_S, classes=BINARY, **more):
   return audit.audit(z, PARTS, {"s": Private(values, classes)}, options=FAST, **more)
 
 

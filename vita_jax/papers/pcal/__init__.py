@@ -23,7 +23,7 @@ from vita_jax.papers.pcal.model import MLP, make_ensemble
 from vita_jax.papers.pcal.report import make_report
 from vita_jax.papers.pcal.stages import initial, learn, stages, start
 from vita_jax.train.config import check_at_least, choose
-from vita_jax.train.experiment import Experiment, Stage
+from vita_jax.train.experiment import Eval, Experiment, Stage
 
 METHODS = ("pcal", "autoencoder", *BASELINES, *REFERENCES)
 
@@ -59,6 +59,7 @@ def experiment(config: Any, task: inputs.Task) -> Experiment:
     init=initial(game),
     stages=stages(game, task, data),
     params=released,
+    evals={"validation": Eval(data, games.make_validation(game), every=config.eval_every)},
     report=make_report(task, config, game),
     export=lambda state: exported(game, state),
   )

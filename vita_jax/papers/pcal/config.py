@@ -13,6 +13,7 @@ AT_LEAST = {
   "batch_size": 2,
   "pretrain_steps": 0,
   "steps": 1,
+  "eval_every": 0,
   "refit_steps": 1,
   "learning_rate": 0,
   "head_weight_decay": 0,
@@ -56,6 +57,7 @@ def default_config(data: str, attributes: tuple[str, ...]) -> ml_collections.Con
       "pretrain_steps": 300,  # of encoder and head on the utility loss alone
       "steps": 3000,  # of the game: one of encoder and head, `adversary.steps` of the adversaries
       "refit_steps": 500,  # of a new head on the frozen encoder
+      "eval_every": 500,  # steps between losses on validation rows
       "learning_rate": 1e-3,  # Adam; falls to a tenth over the last 30 % of the game
       "head_weight_decay": 1e-4,
       # hidden widths of each adversary of the ensemble; () is a linear one

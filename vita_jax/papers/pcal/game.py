@@ -261,6 +261,24 @@ def make_refit_step(game: Game) -> Callable:
   return step
 
 
+def make_validation(game: Game) -> Callable:
+  """`(state, arrays of all rows) -> metrics` on the validation rows of this seed, for the curves of a run."""
+
+  def validate(state: State, batch):
+    rows = state["rows"][game.sizes.train : game.sizes.train + game.sizes.validation]
+    h = game.hidden(state["params"]["encoder"], game.inputs(state, batch, rows))
+    z = normalize(h, state["moments"])
+    loss, score = game.utility_loss(state["params"]["head"], z, batch["target"][rows])
+    values = {"utility_loss": loss, "utility_auc": auc(score, batch["target"][rows])}
+    if "adversary" in state:
+      each = game.adversary_loss(state["adversary"], z, game.labels(state, batch, rows))
+      values["adversary_loss"] = jnp.mean(each)
+      values["strongest_adversary_loss"] = jnp.mean(jnp.min(each, axis=0))
+    return {name: (value, jnp.asarray(1.0)) for name, value in values.items()}
+
+  return validate
+
+
 def exact_moments(game: Game, state: State, arrays: Any, *, block: int = 4096) -> Moments:
   """Of the encoder's outputs over all training rows, in blocks."""
   rows = state["rows"][: game.sizes.train]
