@@ -1,4 +1,4 @@
-"""PCAL: a whole training run, replicated seeds against single ones, and fairlearn's adversarial classifier."""
+"""PCAL: a whole run, replicated seeds against single ones, and fairlearn's adversarial classifier."""
 
 from __future__ import annotations
 

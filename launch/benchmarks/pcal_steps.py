@@ -1,7 +1,7 @@
 """Worker: outer steps of the PCAL game through vita_jax's own compiled chunk. Arguments: suite|peer SEEDS.
 
-"suite": the settings of the suite (four adversaries, five steps of each, restarts). "peer": what fairlearn trains
-(one adversary, one step of it for each of the predictor, no restarts).
+"suite": the settings of the suite (four adversaries, five steps of each, restarts). "peer": what fairlearn
+trains (one adversary, one step of it for each of the predictor, no restarts).
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from vita_jax.data.tables import as_table
 from vita_jax.papers import pcal
 from vita_jax.papers.pcal import inputs, report, split
 from vita_jax.papers.pcal.credit import SCHEMAS
+from vita_jax.papers.pcal.export import released, represent
 from vita_jax.train.finish import load_state
 
 
@@ -191,11 +192,10 @@ def test_the_head_sees_what_training_saw():
   """`represent` of training rows, without noise, is the training representation with the run's moments."""
   task = small.task()
   experiment, game = pcal.experiment(small.config(), task), pcal.make_game(small.config(), task)
-  state = experiment.init(jax.random.key(0))
-  state = experiment.stages[0].enter(state, lambda fn, s, over="data": fn(s, task.arrays))
+  sweep = lambda fn, state, over="data": fn(state, task.arrays)  # noqa: E731
+  state = jax.jit(lambda key: experiment.stages[0].enter(experiment.init(key), sweep))(jax.random.key(0))
   arrays = jax.tree.map(jnp.asarray, task.arrays)
   x = game.inputs(state, arrays, state["rows"][:50])
-  from vita_jax.papers.pcal.export import released, represent
 
   z = represent(
     game, released(state), arrays["numbers"][state["rows"][:50]], arrays["codes"][state["rows"][:50]]

@@ -16,17 +16,24 @@ ARRAYS = {}
 
 def _started(**overrides):
   """(game, state at the beginning of the game, stages by name) of the small task."""
-  if "task" not in ARRAYS:
+  if not ARRAYS:
     ARRAYS["task"] = small.task()
     ARRAYS["arrays"] = jax.tree.map(jnp.asarray, ARRAYS["task"].arrays)
-  config, task = small.config(**overrides), ARRAYS["task"]
+    experiment = pcal.experiment(small.config(), ARRAYS["task"])
+    sweep = lambda fn, state, over="data": fn(state, ARRAYS["arrays"])  # noqa: E731
+    pretrain, play, _ = experiment.stages
+    begin = lambda key: play.enter(pretrain.enter(experiment.init(key), sweep), sweep)  # noqa: E731
+    ARRAYS["state"] = jax.jit(begin)(jax.random.key(0))
+  config, task, state = small.config(**overrides), ARRAYS["task"], ARRAYS["state"]
   experiment = pcal.experiment(config, task)
-  sweep = lambda fn, state, over="data": fn(state, ARRAYS["arrays"])  # noqa: E731
-  state = experiment.init(jax.random.key(0))
-  stages = {stage.name: stage for stage in experiment.stages}
-  for name in ("pretrain", "game"):
-    state = jax.jit(lambda s, stage=stages[name]: stage.enter(s, sweep))(state)
-  return pcal.make_game(config, task), state, stages
+  state = {**state, "gamma": jnp.float32(config.gamma)}
+  if config.select == "validation":
+    state |= {"best": jnp.float32(-jnp.inf), "kept": state["params"]}
+  return pcal.make_game(config, task), state, {stage.name: stage for stage in experiment.stages}
+
+
+def _jitted(fn, game, **fixed):
+  return jax.jit(lambda state, key: fn(game, state, ARRAYS["arrays"], key, **fixed))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,7 @@ def _same(one, other):
 
 def test_adversaries_learn_and_leave_encoder_and_head_alone(started):
   game, state, _ = started
-  run = jax.jit(lambda s, key, n=40: games.adversary_steps(game, s, ARRAYS["arrays"], key, n))
+  run = _jitted(games.adversary_steps, game, n=40)
   after, each = run(state, jax.random.key(1))
   assert _same(after["params"], state["params"]) and each.shape == (3, 2)
   assert _same(after["tx"]["encoder"], state["tx"]["encoder"])
@@ -86,15 +93,14 @@ def test_reversal_is_minus_the_plain_gradient(started):
     return losses.cross_entropy(logits(encoder), labels[None], mask[:, None]).mean()
 
   encoder = state["params"]["encoder"]
-  one, other = jax.grad(reversed_loss)(encoder), jax.grad(plain_loss)(encoder)
+  one, other = jax.jit(jax.grad(reversed_loss))(encoder), jax.jit(jax.grad(plain_loss))(encoder)
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, -y, atol=1e-7), one, other)
 
 
 def test_a_restart_renews_adversaries_and_their_moments_and_nothing_else():
   game, state, stages = _started(**{"restart.steps": 0})
-  run = jax.jit(lambda s, key: games.adversary_steps(game, s, ARRAYS["arrays"], key, 3)[0])
-  worn = run(state, jax.random.key(1))
-  after = games.restart(game, worn, ARRAYS["arrays"], jax.random.key(2))
+  worn, _ = _jitted(games.adversary_steps, game, n=3)(state, jax.random.key(1))
+  after = _jitted(games.restart, game)(worn, jax.random.key(2))
   assert not _same(after["adversary"], worn["adversary"]) and not _same(
     after["adversary"], state["adversary"]
   )
@@ -115,19 +121,19 @@ def test_restarts_come_on_time_and_end_before_the_game():
     state, _ = step(state, ARRAYS["arrays"], jnp.int32(t))
     counts.append(int(state["restarts"]))
   assert counts == [1] * 4 + [2] * 4 + [3] * 4
-  late = _started(**{"restart.until": 0.5})
-  after, _ = jax.jit(late[2]["game"].step)(late[1], ARRAYS["arrays"], jnp.int32(8))
+  _, state, stages = _started(**{"restart.until": 0.5})
+  after, _ = jax.jit(stages["game"].step)(state, ARRAYS["arrays"], jnp.int32(8))
   assert int(after["restarts"]) == 0
 
 
 def test_monitors_leave_steps_out():
   """An adversary that is right often enough rests; utility steps are taken only below the floor."""
   game, state, _ = _started(**{"monitor.adversary": 0.0})
-  after, _ = games.adversary_steps(game, state, ARRAYS["arrays"], jax.random.key(0), 3)
+  after, _ = _jitted(games.adversary_steps, game, n=3)(state, jax.random.key(0))
   assert _same(after["adversary"], state["adversary"])
   for floor, moved in ((0.0, False), (1.1, True)):
     game, state, _ = _started(**{"monitor.utility": floor, "monitor.utility_steps": 1})
-    after = games._guarded_utility_step(game, state, ARRAYS["arrays"], jax.random.key(0))
+    after = _jitted(games._guarded_utility_step, game)(state, jax.random.key(0))
     assert _same(after["params"], state["params"]) != moved
 
 
@@ -150,12 +156,13 @@ def test_z_has_no_scale_to_hide_in():
 def test_a_record_has_one_draw_of_noise_however_often_it_is_asked():
   x = jax.random.normal(jax.random.key(0), (2000, 3))
   seed = jax.random.key_data(jax.random.key(1))
-  noise = record_noise(seed, x, 2)
-  again = jnp.mean(jnp.stack([record_noise(seed, x[::-1], 2)[::-1] for _ in range(3)]), axis=0)
+  record = jax.jit(record_noise, static_argnums=2)
+  noise = record(seed, x, 2)
+  again = jnp.mean(jnp.stack([record(seed, x[::-1], 2)[::-1] for _ in range(3)]), axis=0)
   np.testing.assert_allclose(again, noise, atol=1e-6)  # averaging takes nothing off
   assert abs(float(noise.std()) - 1) < 0.05 and abs(float(noise.mean())) < 0.05
   assert abs(np.corrcoef(noise.T)[0, 1]) < 0.08
-  other = record_noise(jax.random.key_data(jax.random.key(2)), x, 2)
+  other = record(jax.random.key_data(jax.random.key(2)), x, 2)
   assert abs(np.corrcoef(noise[:, 0], other[:, 0])[0, 1]) < 0.08
   zero = jnp.array([[0.0, 1.0, 1.0], [-0.0, 1.0, 1.0]])
   assert _same(*record_noise(seed, zero, 2))
@@ -178,20 +185,20 @@ def test_equal_adversaries_are_stacked_and_start_apart():
 def test_the_encoder_is_cut_off_from_what_never_varied(started):
   game, state, _ = started
   arrays = {**ARRAYS["arrays"], "codes": jnp.zeros_like(ARRAYS["arrays"]["codes"])}
-  encoder = games.without_constants(game, state, arrays)
+  encoder = jax.jit(lambda s, a: games.without_constants(game, s, a))(state, arrays)
   column = game.encoding.names.index("job=c")
   assert not np.any(encoder["Dense_0"]["kernel"][column])
   rows = state["rows"][:20]
-  before, after = (
-    game.hidden(e, game.inputs(state, arrays, rows)) for e in (state["params"]["encoder"], encoder)
-  )
+  hidden = jax.jit(lambda e: game.hidden(e, game.inputs(state, arrays, rows)))
+  before, after = hidden(state["params"]["encoder"]), hidden(encoder)
   np.testing.assert_allclose(before, after, atol=1e-5)
 
 
 def test_the_encoder_with_the_least_leak_and_loss_is_kept():
   game, state, _ = _started(select="validation", gamma=5.0)
-  judged = games.judge(game, state, ARRAYS["arrays"], jax.random.key(0))
+  judge = _jitted(games.judge, game)
+  judged = judge(state, jax.random.key(0))
   assert np.isfinite(judged["best"]) and _same(judged["kept"], state["params"])
   worse = {**judged, "params": jax.tree.map(lambda x: 10 * x, state["params"])}
   worse["best"] = judged["best"] + 1
-  assert _same(games.judge(game, worse, ARRAYS["arrays"], jax.random.key(0))["kept"], state["params"])
+  assert _same(judge(worse, jax.random.key(0))["kept"], state["params"])
