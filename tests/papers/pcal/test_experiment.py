@@ -56,7 +56,7 @@ def test_the_exported_program_is_what_was_audited_and_noise_stays_with_the_recor
   raw = exported.read(str(tmp_path / "rows.csv"))
   outputs = jax.jit(lambda p, x: exported.program(p, **x))(exported.params, raw)
   game = pcal.make_game(config, task)
-  z, probability = report._encode(game, exported.params, task.arrays)
+  z, probability = report._encode(game, exported.params, task.numbers, task.arrays["codes"])
   np.testing.assert_allclose(outputs["z"], z, atol=1e-5)
   np.testing.assert_allclose(outputs["probability"], probability, atol=1e-5)
   some = {name: x[100:110] for name, x in raw.items()}
@@ -195,10 +195,7 @@ def test_the_head_sees_what_training_saw():
   sweep = lambda fn, state, over="data": fn(state, task.arrays)  # noqa: E731
   state = jax.jit(lambda key: experiment.stages[0].enter(experiment.init(key), sweep))(jax.random.key(0))
   arrays = jax.tree.map(jnp.asarray, task.arrays)
-  x = game.inputs(state, arrays, state["rows"][:50])
-
-  z = represent(
-    game, released(state), arrays["numbers"][state["rows"][:50]], arrays["codes"][state["rows"][:50]]
-  )
-  h = game.hidden(state["params"]["encoder"], x)
+  rows = state["rows"][:50]
+  z = jax.jit(lambda s: represent(game, released(s), task.numbers[rows], task.arrays["codes"][rows]))(state)
+  h = jax.jit(lambda s: game.hidden(s["params"]["encoder"], game.inputs(s, arrays, rows)))(state)
   np.testing.assert_allclose(z, h / np.sqrt(1 + 1e-5), atol=1e-5)  # moments start at 0 and 1

@@ -154,18 +154,20 @@ def test_z_has_no_scale_to_hide_in():
 
 
 def test_a_record_has_one_draw_of_noise_however_often_it_is_asked():
-  x = jax.random.normal(jax.random.key(0), (2000, 3))
+  x, codes = jax.random.normal(jax.random.key(0), (2000, 3)), jnp.arange(2000)[:, None] % 3
   seed = jax.random.key_data(jax.random.key(1))
-  record = jax.jit(record_noise, static_argnums=2)
-  noise = record(seed, x, 2)
-  again = jnp.mean(jnp.stack([record(seed, x[::-1], 2)[::-1] for _ in range(3)]), axis=0)
+  record = jax.jit(record_noise, static_argnums=3)
+  noise = record(seed, x, codes, 2)
+  again = np.mean([record(seed, x[::-1], codes[::-1], 2)[::-1] for _ in range(3)], axis=0)
   np.testing.assert_allclose(again, noise, atol=1e-6)  # averaging takes nothing off
   assert abs(float(noise.std()) - 1) < 0.05 and abs(float(noise.mean())) < 0.05
   assert abs(np.corrcoef(noise.T)[0, 1]) < 0.08
-  other = record(jax.random.key_data(jax.random.key(2)), x, 2)
-  assert abs(np.corrcoef(noise[:, 0], other[:, 0])[0, 1]) < 0.08
-  zero = jnp.array([[0.0, 1.0, 1.0], [-0.0, 1.0, 1.0]])
-  assert _same(*record_noise(seed, zero, 2))
+  for other in (record(jax.random.key_data(jax.random.key(2)), x, codes, 2), record(seed, x, codes + 1, 2)):
+    assert abs(np.corrcoef(noise[:, 0], other[:, 0])[0, 1]) < 0.08
+  odd = np.zeros((2000, 3), np.float32)
+  odd[:4, 0] = [0.0, -0.0, np.nan, -np.nan]
+  drawn = record(seed, odd, codes * 0, 2)
+  assert _same(drawn[0], drawn[1]) and _same(drawn[2], drawn[3]) and not _same(drawn[0], drawn[2])
 
 
 def test_equal_adversaries_are_stacked_and_start_apart():

@@ -29,17 +29,17 @@ def released(state: State) -> dict[str, Any]:
 
 
 def represent(game: Game, params: Mapping[str, Any], numbers: jax.Array, codes: jax.Array) -> jax.Array:
-  """z float32 [n, m] of rows: `numbers` float32 [n, a] after the logarithm, `codes` int32 [n, b].
+  """z float32 [n, m] of rows: raw `numbers` float32 [n, a] and `codes` int32 [n, b].
 
   Noise, where there is any, is a function of the record: asking again gives the same draw.
   """
   encoding = game.encoding._replace(**params["scaler"])
-  x = tabular.assemble(encoding, numbers, codes, xp=jnp)
+  x = tabular.features(encoding, numbers, codes, xp=jnp)
   h = game.encoder.apply({"params": params["encoder"]}, x)
   z = normalize(h, Moments(**params["moments"]))
   if game.config.noise == 0:
     return z
-  return z + game.config.noise * record_noise(params["noise_seed"], x, game.config.latent)
+  return z + game.config.noise * record_noise(params["noise_seed"], numbers, codes, game.config.latent)
 
 
 def score(game: Game, params: Mapping[str, Any], z: jax.Array) -> jax.Array:
@@ -54,7 +54,7 @@ def exported(game: Game, state: State) -> Exported:
   learned = learned._replace(schema=schema._replace(target=None, private=()), classes={})
 
   def program(params, *, numbers, codes):
-    z = represent(game, params, tabular.logged(encoding, numbers, xp=jnp), codes)
+    z = represent(game, params, numbers, codes)
     return {"z": z, "probability": score(game, params, z)}
 
   def read(path: str) -> dict[str, np.ndarray]:

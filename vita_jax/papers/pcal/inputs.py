@@ -40,6 +40,7 @@ class Task(NamedTuple):
     attributes: the private attributes to hide.
     arrays: `numbers` float32 [n, a] (after log, NaN: missing), `codes` int32 [n, b], `target` int32 [n],
       `private` float32 [n, K] (class numbers, or values of a continuous attribute).
+    numbers: float32 [n, a], before the logarithm.
     groups: int32 [n], equal for rows that are equal in all columns but the dropped ones.
     strata: int32 [n], combinations of target and private classes.
   """
@@ -47,6 +48,7 @@ class Task(NamedTuple):
   encoding: tabular.Encoding
   attributes: tuple[Attribute, ...]
   arrays: dict[str, np.ndarray]
+  numbers: np.ndarray
   groups: np.ndarray
   strata: np.ndarray
 
@@ -146,7 +148,8 @@ def make_task(table: Table, schema: Schema, *, attributes: tuple[str, ...], vari
     "target": target,
     "private": np.stack(private, axis=1).astype(np.float32),
   }
-  return Task(encoding, found, arrays, _groups(table, schema), _distinct([target, *discrete]))
+  strata = _distinct([target, *discrete])
+  return Task(encoding, found, arrays, raw["numbers"], _groups(table, schema), strata)
 
 
 def _groups(table: Table, schema: Schema) -> np.ndarray:

@@ -102,18 +102,21 @@ def make_ensemble(widths: Sequence[Sequence[int]], *, n_attributes: int, n_class
   return Ensemble(groups, n_attributes)
 
 
-def record_noise(seed: jax.Array, x: jax.Array, n_outputs: int) -> jax.Array:
-  """Standard normal noise [n, n_outputs] that is a function of `seed` and of each row of x [n, p].
+def record_noise(seed: jax.Array, numbers: jax.Array, codes: jax.Array, n_outputs: int) -> jax.Array:
+  """Standard normal noise [n, n_outputs] that is a function of `seed` and of each record.
 
-  A record that is encoded again gets the same draw, so that draws cannot be averaged away.
+  A record that is encoded again gets the same draw, so that draws cannot be averaged away. It hangs on the
+  bits of raw inputs: features may differ in their last bit from one program to another.
 
   Args:
     seed: uint32 [2], kept by whoever encodes: who has it can take the noise off.
+    numbers: float32 [n, a], raw. codes: int32 [n, b].
   """
-  bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32) + 0.0, jnp.uint32)  # -0.0 becomes 0.0
-  digest = jnp.zeros(x.shape[0], jnp.uint32)
-  for column in range(x.shape[1]):
-    digest = _mix(digest * jnp.uint32(0x9E3779B9) + bits[:, column])
+  numbers = jnp.where(jnp.isnan(numbers), jnp.float32(jnp.nan), numbers + 0.0)  # one NaN, and no -0.0
+  bits = [jax.lax.bitcast_convert_type(x, jnp.uint32) for x in (numbers.astype(jnp.float32), codes)]
+  digest = jnp.zeros(numbers.shape[0], jnp.uint32)
+  for column in jnp.concatenate(bits, axis=1).T:
+    digest = _mix(digest * jnp.uint32(0x9E3779B9) + column)
   key = jax.random.wrap_key_data(seed)
   keys = jax.vmap(lambda d: jax.random.fold_in(key, d))(digest)
   return jax.vmap(lambda k: jax.random.normal(k, (n_outputs,)))(keys)

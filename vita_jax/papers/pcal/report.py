@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.data import tabular
@@ -25,7 +24,7 @@ def make_report(task: Task, config: Any, game: Game | None) -> Callable:
     attribute.name: audit.Private(_values(task, k), attribute.classes)
     for k, attribute in enumerate(task.attributes)
   }
-  encode = jax.jit(lambda params, arrays: _encode(game, params, arrays)) if game else None
+  encode = jax.jit(lambda params, *inputs: _encode(game, params, *inputs)) if game else None
   guess = jax.jit(lambda params, z: jax.nn.softmax(game.ensemble.apply(params, z))) if game else None
 
   def report(state: State, evaluate) -> Report:
@@ -33,8 +32,8 @@ def make_report(task: Task, config: Any, game: Game | None) -> Callable:
     parts = split.host_parts(state["rows"], task.groups, split.parts(task.n_rows))
     given, in_training = {}, {}
     if game:
-      arrays = {name: task.arrays[name] for name in ("numbers", "codes")}
-      z, probability = (np.asarray(x) for x in encode(released(state), arrays))
+      outputs = encode(released(state), task.numbers, task.arrays["codes"])
+      z, probability = (np.asarray(x) for x in outputs)
       given["head of the encoder"] = probability
       if config.adversary.steps and "adversary" in state:
         guesses = np.asarray(guess(state["adversary"], z[parts["test"]]))
@@ -56,8 +55,8 @@ def make_report(task: Task, config: Any, game: Game | None) -> Callable:
   return report
 
 
-def _encode(game: Game, params: Any, arrays: Any) -> tuple[jax.Array, jax.Array]:
-  z = represent(game, params, jnp.asarray(arrays["numbers"]), jnp.asarray(arrays["codes"]))
+def _encode(game: Game, params: Any, numbers: jax.Array, codes: jax.Array) -> tuple[jax.Array, jax.Array]:
+  z = represent(game, params, numbers, codes)
   return z, score(game, params, z)
 
 

@@ -13,22 +13,29 @@ LEAST_OF_A_CLASS = 10
 ACCEPTED = 0.7  # share of applicants that the utility's bad rate and the fairness gaps accept
 
 
-def auc(score: np.ndarray, positive: np.ndarray, weight: np.ndarray | None = None) -> float:
-  """Area under the ROC curve of score [n] for bool positive [n]; ties count half; NaN with one class only."""
+def auc(score: np.ndarray, positive: np.ndarray, weight: np.ndarray | None = None) -> Any:
+  """Area under the ROC curve of score [n] for bool positive [n]; ties count half; NaN with one class only.
+
+  `weight` [..., n] gives an array [...], one area per weighting of the rows.
+  """
   weight = np.ones(len(score)) if weight is None else weight
-  _, place = np.unique(score, return_inverse=True)
-  w_positive = np.bincount(place, weight * positive)
-  w_negative = np.bincount(place, weight * ~positive, minlength=len(w_positive))
-  below = np.cumsum(w_negative) - w_negative / 2
-  total = w_positive.sum() * w_negative.sum()
-  return float(w_positive @ below / total) if total > 0 else float("nan")
+  order = np.argsort(score, kind="stable")
+  starts = np.nonzero(np.diff(score[order], prepend=np.nan) != 0)[0]  # of each distinct score
+  ordered, positive = weight[..., order], positive[order]
+  w_positive = np.add.reduceat(ordered * positive, starts, axis=-1)
+  w_negative = np.add.reduceat(ordered * ~positive, starts, axis=-1)
+  below = np.cumsum(w_negative, axis=-1) - w_negative / 2
+  total = w_positive.sum(-1) * w_negative.sum(-1)
+  area = np.sum(w_positive * below, axis=-1) / np.where(total > 0, total, np.nan)
+  return area if area.ndim else float(area)
 
 
-def mean_auc(probabilities: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None) -> float:
+def mean_auc(probabilities: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None) -> Any:
   """AUC of class 1 for two classes, else the mean over classes of one against the rest; labels int [n]."""
   n_classes = probabilities.shape[1]
   each = [auc(probabilities[:, c], labels == c, weight) for c in range(1 if n_classes == 2 else 0, n_classes)]
-  return float(np.nanmean(each))
+  area = np.nanmean(each, axis=0)
+  return area if np.ndim(area) else float(area)
 
 
 def cross_entropies(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -37,19 +44,23 @@ def cross_entropies(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray
   return -np.log(np.clip(chosen, 1e-7, 1.0))
 
 
-def information(probabilities: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None) -> float:
+def information(probabilities: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None) -> Any:
   """H(Y) - cross-entropy in nats: a lower bound of I(Y; Z) up to sampling; negative: nothing was found."""
   weight = np.ones(len(labels)) if weight is None else weight
-  shares = np.bincount(labels, weight, minlength=probabilities.shape[1]) / weight.sum()
-  entropy = -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)))
-  return float(entropy - weight @ cross_entropies(probabilities, labels) / weight.sum())
+  total = weight.sum(-1)
+  shares = np.stack([(weight * (labels == c)).sum(-1) / total for c in range(probabilities.shape[1])])
+  entropy = -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)), axis=0)
+  value = entropy - weight @ cross_entropies(probabilities, labels) / total
+  return value if np.ndim(value) else float(value)
 
 
-def r_squared(predicted: np.ndarray, values: np.ndarray, weight: np.ndarray | None = None) -> float:
+def r_squared(predicted: np.ndarray, values: np.ndarray, weight: np.ndarray | None = None) -> Any:
   """1 - squared error / variance; 0 is the constant prediction of the mean."""
   weight = np.ones(len(values)) if weight is None else weight
-  mean = weight @ values / weight.sum()
-  return float(1 - weight @ (values - predicted) ** 2 / (weight @ (values - mean) ** 2))
+  total, values = weight.sum(-1), values.astype(np.float64)
+  variance = weight @ values**2 / total - (weight @ values / total) ** 2
+  value = 1 - weight @ (values - predicted) ** 2 / total / variance
+  return value if np.ndim(value) else float(value)
 
 
 def small(labels: np.ndarray, n_classes: int) -> str:
@@ -63,11 +74,17 @@ def small(labels: np.ndarray, n_classes: int) -> str:
   return f"a class with {counts.min()} test rows, under {LEAST_OF_A_CLASS}" if counts.min() < 10 else ""
 
 
-def interval(score: Callable[..., float], predicted: np.ndarray, labels: np.ndarray, *, seed: int = 0):
-  """(low, high): the 95 % percentile bootstrap over rows of `score(predicted, labels, weight)`."""
+def interval(score: Callable[..., Any], predicted: np.ndarray, labels: np.ndarray, *, seed: int = 0):
+  """(low, high): the 95 % percentile bootstrap over rows of `score(predicted, labels, weights [k, n])`."""
   generator, n = np.random.default_rng(seed), len(labels)
-  weights = generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
-  low, high = np.nanpercentile([score(predicted, labels, w) for w in weights], [2.5, 97.5])
+  at_once = max(1, min(RESAMPLES, 2_000_000 // n))
+  values = []
+  for start in range(0, RESAMPLES, at_once):
+    size = min(at_once, RESAMPLES - start)
+    rows = generator.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+    weights = np.bincount(rows.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
+    values.append(score(predicted, labels, weights))
+  low, high = np.nanpercentile(np.concatenate(values), [2.5, 97.5])
   return float(low), float(high)
 
 
