@@ -82,7 +82,7 @@ def make_game(config: Any, task: inputs.Task) -> games.Game:
     encoding=task.encoding,
     sizes=split.parts(task.n_rows),
     n_classes=n_classes,
-    encoder=MLP(tuple(config.encoder_widths), config.latent, dtype=dtype),
+    encoder=MLP(tuple(config.encoder_widths), config.latent, last_bias=False, dtype=dtype),
     head=MLP(tuple(config.head_widths), 2, dtype=dtype),
     ensemble=make_ensemble(
       config.adversary.widths,

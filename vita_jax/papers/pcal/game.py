@@ -296,7 +296,8 @@ def without_constants(game: Game, state: State, arrays: Any) -> Any:
   varies = jnp.max(x, axis=0) > jnp.min(x, axis=0)
   encoder = dict(state["params"]["encoder"])
   first = encoder["Dense_0"]
-  # A constant that is not 0 has its effect in training; it is the bias's from now on.
-  bias = first["bias"] + jnp.where(varies, 0.0, x[0]) @ first["kernel"]
-  encoder["Dense_0"] = {"kernel": first["kernel"] * varies[:, None], "bias": bias}
+  cut = {**first, "kernel": first["kernel"] * varies[:, None]}
+  if "bias" in first:  # a constant that is not 0 has its effect in training; it is the bias's from now on
+    cut["bias"] = first["bias"] + jnp.where(varies, 0.0, x[0]) @ first["kernel"]
+  encoder["Dense_0"] = cut
   return encoder

@@ -19,22 +19,24 @@ EPSILON = 1e-5
 class MLP(nn.Module):
   """float [..., d] -> float32 [..., outputs]; ReLU between layers, He-normal weights, zero biases.
 
-  With `layer_norm` the inputs of the last layer are normalised.
+  With `layer_norm` the inputs of the last layer are normalised; `last_bias` is for outputs that are not
+  normalised, which a bias does not change (Adam would walk it at random on gradients of rounding errors).
   """
 
   widths: Sequence[int]
   outputs: int
   layer_norm: bool = False
+  last_bias: bool = True
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x):
-    dense = lambda width: nn.Dense(width, kernel_init=nn.initializers.he_normal(), dtype=self.dtype)  # noqa: E731
+    options = {"kernel_init": nn.initializers.he_normal(), "dtype": self.dtype}
     for width in self.widths:
-      x = nn.relu(dense(width)(x))
+      x = nn.relu(nn.Dense(width, **options)(x))
     if self.layer_norm:
       x = nn.LayerNorm(dtype=self.dtype)(x)
-    return dense(self.outputs)(x).astype(jnp.float32)
+    return nn.Dense(self.outputs, use_bias=self.last_bias, **options)(x).astype(jnp.float32)
 
 
 class Moments(NamedTuple):
