@@ -137,6 +137,10 @@ def test_options_that_cannot_be():
     pcal.experiment(small.config(method="leac"), make())
   with pytest.raises(ValueError, match="drops nothing"):
     pcal.experiment(small.config(method="drop", variant="include"), make())
+  with pytest.raises(ValueError, match="is not raw"):
+    pcal.experiment(small.config(method="raw"), make())
+  with pytest.raises(ValueError, match="config.audit.attackers 'most'"):
+    pcal.experiment(small.config(**{"audit.attackers": "most"}), make())
   with pytest.raises(ValueError, match="config.gamma is -1"):
     pcal.experiment(small.config(gamma=-1.0), make())
 

@@ -16,6 +16,8 @@ import optax
 from vita_jax.data.resident import Resident
 from vita_jax.papers.pcal import game as games
 from vita_jax.papers.pcal import inputs, losses, split
+from vita_jax.papers.pcal.attackers import KINDS
+from vita_jax.papers.pcal.audit import SPLITS
 from vita_jax.papers.pcal.baselines import BASELINES, REFERENCES
 from vita_jax.papers.pcal.config import AT_LEAST
 from vita_jax.papers.pcal.export import exported, released
@@ -48,9 +50,15 @@ def experiment(config: Any, task: inputs.Task) -> Experiment:
   choose("config.loss", config.loss, losses.LOSSES)
   choose("config.reduction", config.reduction, losses.REDUCTIONS)
   choose("config.select", config.select, ("last", "validation"))
+  choose("config.audit.attackers", config.audit.attackers, KINDS)  # now, not when training is over
+  choose("config.audit.attacker_split", config.audit.attacker_split, SPLITS)
   check_at_least(config, AT_LEAST)
   if config.method == "drop" and config.variant == "include":
     raise ValueError("method 'drop' with variant 'include' drops nothing: take 'exclude', or method 'raw'")
+  if config.method == "raw" and config.variant != "include":
+    raise ValueError(
+      f"method 'raw' with variant '{config.variant}' is not raw: take 'include', or method 'drop'"
+    )
   data = Resident(task.arrays)
   if config.method in BASELINES or config.method in REFERENCES:
     return _fitted(config, task, data)

@@ -86,6 +86,8 @@ def local_dp(rows: Training, settings: Settings) -> Transform:
   Numbers: clipped to [-3, 3], so of sensitivity 6; Laplace noise of scale 6 / (epsilon / columns).
   Categories: randomised response, kept with probability e / (e + C - 1), e = exp(epsilon / columns).
   """
+  if settings.strength <= 0:
+    raise ValueError(f"local_dp takes an epsilon over 0: --config.strength is {settings.strength}")
   first = min((start for start, _, _ in rows.columns), default=rows.x.shape[1])
   each = settings.strength / (first + len(rows.columns))
 
