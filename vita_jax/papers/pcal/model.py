@@ -114,10 +114,12 @@ def record_noise(seed: jax.Array, numbers: jax.Array, codes: jax.Array, n_output
     seed: uint32 [2], kept by whoever encodes: who has it can take the noise off.
     numbers: float32 [n, a], raw. codes: int32 [n, b].
   """
-  numbers = jnp.where(jnp.isnan(numbers), jnp.float32(jnp.nan), numbers + 0.0)  # one NaN, and no -0.0
-  bits = [jax.lax.bitcast_convert_type(x, jnp.uint32) for x in (numbers.astype(jnp.float32), codes)]
+  bits, codes = (jax.lax.bitcast_convert_type(x, jnp.uint32) for x in (numbers, codes))
+  magnitude = bits & jnp.uint32(0x7FFFFFFF)
+  bits = jnp.where(magnitude == 0, jnp.uint32(0), bits)  # 0.0 and -0.0 are one number
+  bits = jnp.where(magnitude > 0x7F800000, jnp.uint32(0x7FC00000), bits)  # and so are all NaNs
   digest = jnp.zeros(numbers.shape[0], jnp.uint32)
-  for column in jnp.concatenate(bits, axis=1).T:
+  for column in jnp.concatenate([bits, codes], axis=1).T:
     digest = _mix(digest * jnp.uint32(0x9E3779B9) + column)
   key = jax.random.wrap_key_data(seed)
   keys = jax.vmap(lambda d: jax.random.fold_in(key, d))(digest)
