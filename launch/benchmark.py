@@ -3,6 +3,7 @@
   launch/benchmark.py ss_gcn [--graph=cora]   one epoch against PyTorch Geometric (extra [bench])
   launch/benchmark.py l2o                     meta-gradients, their memory, updates against optax.adam
   launch/benchmark.py self_pu [--images=...]  an MNIST epoch, calibration, nnPU against torch (extra [bench])
+  launch/benchmark.py pcal [--steps=3000]     one run, replicated seeds, fairlearn (torch, if installed)
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py shards                  propagation with the edges spread over 1, 2 and 4 devices
@@ -19,11 +20,12 @@ import sys
 
 from absl import app, flags, logging
 
-PARTS = ["ss_gcn", "l2o", "self_pu", "loop", "scale", "shards", "stream", "import"]
+PARTS = ["ss_gcn", "l2o", "self_pu", "pcal", "loop", "scale", "shards", "stream", "import"]
 WHAT = flags.DEFINE_enum("what", None, PARTS, "Or first argument.")
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
 IMAGES = flags.DEFINE_enum("images", "mnist", ["mnist", "digits"], "Images of self_pu.")
-SEEDS = flags.DEFINE_integer("seeds", 10, "Replicated seeds in ss_gcn.", lower_bound=2)
+SEEDS = flags.DEFINE_integer("seeds", 10, "Replicated seeds in ss_gcn (pcal: 5 unless given).", lower_bound=2)
+STEPS = flags.DEFINE_integer("steps", 3000, "Outer steps of the whole run in pcal.", lower_bound=1)
 REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each side (loop: 6 unless given).", lower_bound=1)
 SECONDS = flags.DEFINE_float("seconds", None, "Seconds of each turn. Default: 5; loop: 10.", lower_bound=0.0)
 SIZES = flags.DEFINE_list("sizes", None, "Numbers of nodes in scale, edges in shards, parameters in l2o.")
@@ -63,6 +65,13 @@ def _self_pu():
   from benchmarks import self_pu
 
   self_pu.main(images=IMAGES.value, repeats=REPEATS.value, seconds=_seconds(5))
+
+
+def _pcal():
+  from benchmarks import pcal
+
+  seeds = SEEDS.value if flags.FLAGS["seeds"].present else 5
+  pcal.main(seeds=seeds, steps=STEPS.value, repeats=REPEATS.value, seconds=_seconds(5))
 
 
 def _loop():
@@ -107,6 +116,7 @@ MEASUREMENTS = {
   "ss_gcn": _ss_gcn,
   "l2o": _l2o,
   "self_pu": _self_pu,
+  "pcal": _pcal,
   "loop": _loop,
   "scale": _scale,
   "shards": _shards,

@@ -26,14 +26,18 @@ def main() -> None:
   exported, seed = cli.exported(WORKDIR.value, SEED.value)
   folder = Path(WORKDIR.value) / "export"
   folder.mkdir(exist_ok=True)
-  save_params(folder / "params.safetensors", exported.params)
+  card = {"seed": seed, **exported.card}
+  save_params(folder / "params.safetensors", exported.params, metadata={"card": json.dumps(card)})
   config = json.loads(read_config(Path(WORKDIR.value)).to_json_best_effort())
   write_json(folder / "config.json", {"config": config, "seed": seed})
-  write_json(folder / "card.json", {"seed": seed, **exported.card})
+  write_json(folder / "card.json", card)
+  for name, text in exported.files.items():
+    (folder / name).write_text(text)
   size = write_program(folder / "program.jax", exported, platforms=PLATFORMS.value)
   (folder / "README.md").write_text(README.format(inputs=", ".join(exported.inputs)))
   platforms = ", ".join(PLATFORMS.value)
-  print(f"{folder}: params.safetensors, program.jax ({size / 1e3:.0f} kB; {platforms}), card.json, README.md")
+  files = ", ".join(["card.json", "README.md", *exported.files])
+  print(f"{folder}: params.safetensors, program.jax ({size / 1e3:.0f} kB; {platforms}), {files}")
 
 
 README = """\

@@ -15,8 +15,8 @@ from absl import app, flags, logging
 from vita_jax.data.planetoid_tfds import builder
 from vita_jax.data.sources import SOURCES, load, tfds_dir
 
-_DATASET = flags.DEFINE_enum("dataset", None, sorted(SOURCES), "Which data set to prepare.",
-                             required=True)
+_DATASET = flags.DEFINE_enum("dataset", None, sorted(n for n in SOURCES if n.startswith("planetoid/")),
+                             "Which data set to prepare.", required=True)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where to; default: $TFDS_DATA_DIR, else ~/tensorflow_datasets.")
 

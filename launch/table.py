@@ -2,7 +2,9 @@
 
   python launch/table.py --suite=configs/ss_gcn/table.py --workdir=runs/table [--seeds=50] [--rows=REGEX]
 
-Writes table.md, table.csv and table.png into the workdir; each row is a run in a folder of its own.
+Writes table.md, table.csv and table.png into the workdir; each row is a run in a folder of its own. A suite
+may have a function `finish(summaries, workdir)`, called with the summaries of finished rows by label, for
+figures of its own; the Markdown that it returns ends the table.
 """
 
 from __future__ import annotations
@@ -27,12 +29,14 @@ ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this r
 
 
 def main() -> None:
-  rows = chosen_rows(load_file(SUITE.value).get_suite(), ROWS.value)
+  module = load_file(SUITE.value)
+  rows = chosen_rows(module.get_suite(), ROWS.value)
   workdir, summaries = Path(WORKDIR.value), {}
   for i, row in enumerate(rows):
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)
     summaries[row.label] = run_row(row, workdir, SEEDS.value)
-    text = write_table(rows, summaries, workdir)  # after every row: a stopped table shows what it has
+    # After every row: a stopped table shows what it has.
+    text = write_table(rows, summaries, workdir, getattr(module, "finish", None))
   print(text)
   print(f"written: {workdir}/table.md, table.csv, table.png; runs: {workdir}/<row>/")
 
@@ -94,11 +98,13 @@ def run_row(row: suite.Row, workdir: Path, seeds: int | None) -> dict[str, Any]:
   return train.run(cli.build(config), config, folder)
 
 
-def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: Path) -> str:
-  """Writes table.md, table.csv and table.png; returns the Markdown."""
+def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: Path, finish: Any) -> str:
+  """Writes table.md, table.csv, table.png and what the suite's own `finish` makes; returns the Markdown."""
   lines = suite.make_lines(rows, summaries)
   title = Path(SUITE.value).parent.name
   text = suite.markdown(lines, title=title)
+  if finish:
+    text += finish(summaries, workdir)
   (workdir / "table.md").write_text(text)
   (workdir / "table.csv").write_text(suite.comma_separated(lines))
   suite.figure(lines, title=title).savefig(workdir / "table.png", dpi=120)

@@ -102,6 +102,18 @@ def test_self_pu(kernel, tmp_path):
   assert _pictures(cells) == 1
 
 
+def test_pcal(kernel, tmp_path):
+  question = (
+    "[found, dropped['private']['age']['strongest']['auc'], dropped['utility']['best']['auc'],"
+    " outputs['z'].shape, 'age' in encoding.schema.inputs]"
+  )
+  cells, (found, attack, utility, shape, has_age) = _run("pcal", kernel, tmp_path, question)
+  assert 0.55 < found["utility_auc"] <= utility + 0.1 and 0.5 <= found["attack_auc"] < 0.85
+  assert attack > 0.55 and found["collapsed"] == 0
+  assert shape == [1000, 4] and not has_age
+  assert _pictures(cells) == 2
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_committed_clean(name):
   notebook = json.loads((COLABS / f"{name}.ipynb").read_text())

@@ -103,7 +103,7 @@ def test_a_damaged_prepared_set_is_named(prepared, monkeypatch, tmp_path):
 def test_prepare_data_refuses_clearly(tmp_path):
   done = prepare("--dataset=planetoid/corra", f"--data_dir={tmp_path}")
   assert done.returncode != 0
-  for name in SOURCES:
+  for name in (n for n in SOURCES if n.startswith("planetoid/")):
     assert name in done.stderr
   done = prepare("--dataset=planetoid/cora", f"--data_dir={tmp_path}", VITA_DATA_DIR="")
   assert done.returncode != 0 and "planetoid/cora.npz under $VITA_DATA_DIR" in done.stderr
@@ -111,5 +111,5 @@ def test_prepare_data_refuses_clearly(tmp_path):
 
 
 def test_builder_refuses_unknown_names(tmp_path):
-  with pytest.raises(ValueError, match="known: planetoid/citeseer"):
+  with pytest.raises(ValueError, match="known: .*planetoid/citeseer"):
     builder("planetoid/corra", data_dir=tmp_path)

@@ -17,6 +17,9 @@ CONFIGS = {f"configs/ss_gcn/{data}.py": SS_GCN_TASKS for data in ("citeseer", "c
   "configs/self_pu/mnist.py": ("nnpu", "self_pu"),
   "configs/self_pu/cifar10.py": ("self_pu",),
   "configs/self_pu/tabular.py": ("nnpu", "self_pu"),
+  "configs/pcal/taiwan.py": ("limit_high", "edu"),
+  "configs/pcal/german.py": ("age",),
+  "configs/pcal/custom.py": ("",),
 }
 
 

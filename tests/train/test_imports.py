@@ -17,6 +17,7 @@ SHARED = ("train", "data", "nn", "optim", "losses", "compress", "render")
   ("vita_jax", (*HEAVY, "orbax", "absl.flags", "scipy")),
   ("vita_jax.train, vita_jax.data", HEAVY),
   ("vita_jax.papers.ss_gcn", HEAVY),
+  ("vita_jax.papers.pcal", HEAVY),
 ])
 def test_an_import_brings_nothing_heavy_along(modules, absent):
   # What jax and flax themselves import is not ours to judge.

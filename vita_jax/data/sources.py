@@ -35,6 +35,15 @@ SOURCES = {
         "planetoid/pubmed.npz",
         "2934de56cb64955f2e515c200816e1c35637fad7ae857b9316199e7038ba966b",
         "e33af29b2d6d18d02ad2a0904dec6ec55ff9dacde281cf211f83f39efeb610a0"),
+    # Credit tables of the UCI repository (see NOTICE), one array per column, row numbers left out.
+    "credit/german": Source(
+        "credit/german.npz",
+        "f57d02e9d716b086dcd510b9bdd81cbd2be740f0e5beb3fedbd23d8dadebac85",
+        "b517789766feb6ea4620ee7a1659d5894caa56159fa6ec1f6a2d1c5de812975b"),
+    "credit/taiwan": Source(
+        "credit/taiwan.npz",
+        "daa1c2ae3b2dba81a2d3c62f77d6adc776b15090ce475f4db9f5545b77054db9",
+        "676e6efc514363183c139fd96ed93b0cff185bde8cb7aba0b4abfbfe9297a695"),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 PAPERS = {
   "l2o": "vita_jax.papers.l2o",
   "self_pu": "vita_jax.papers.self_pu",
+  "pcal": "vita_jax.papers.pcal",
   "ss_gcn": "vita_jax.papers.ss_gcn",
 }
 

@@ -75,10 +75,12 @@ class Eval(NamedTuple):
 
 
 class Report(NamedTuple):
-  """Final numbers of one seed, and figures: name -> matplotlib Figure, or a function that draws one."""
+  """Final numbers of one seed; figures: name -> matplotlib Figure, or a function that draws one; files:
+  name -> text, written to the workdir (with several seeds `audit.md` becomes `audit_0.md`, ...)."""
 
   metrics: Mapping[str, Any]
   figures: Mapping[str, Any] = {}
+  files: Mapping[str, str] = {}
 
 
 class Exported(NamedTuple):
@@ -90,7 +92,8 @@ class Exported(NamedTuple):
       `jax.export` program and what `launch/predict.py` runs.
     inputs: name -> (shape, dtype) with symbolic dimension names as strings, e.g. `("nodes, 7", "float32")`.
     read: `read(path) -> inputs`, reads a user's data file into the program's inputs.
-    card: plain facts that belong beside the weights (JSON-able).
+    card: plain facts that belong beside the weights (JSON-able); they are in the safetensors file, too.
+    files: name -> text of further files, e.g. an example that uses the others.
   """
 
   params: Tree
@@ -98,6 +101,7 @@ class Exported(NamedTuple):
   inputs: Mapping[str, tuple[str, str]]
   read: Callable[[str], Mapping[str, Any]]
   card: Mapping[str, Any] = {}
+  files: Mapping[str, str] = {}
 
 
 class Experiment(NamedTuple):

@@ -20,7 +20,7 @@ from vita_jax.train.figures import write_figures
 from vita_jax.train.mesh import make_mesh
 from vita_jax.train.programs import Programs, make_programs
 from vita_jax.train.replicate import STEPS
-from vita_jax.train.summary import summarize, write_json
+from vita_jax.train.summary import summarize, write_json, write_text
 from vita_jax.train.transfer import on_host, without_axis
 from vita_jax.train.weights import save_params
 
@@ -64,6 +64,8 @@ def write_results(
 
   def write() -> None:
     write_figures(workdir, dict(report.figures))
+    for name, text in report.files.items():
+      write_text(Path(workdir) / name, text)
     export = Path(workdir) / "export"
     export.mkdir(exist_ok=True)
     save_params(export / "params.safetensors", params)

@@ -51,7 +51,8 @@ def replicate(experiment: Experiment, n: int, how: str = "vmap") -> Experiment:
     single = lambda name, one: evaluate(experiment.evals[name], one)  # noqa: E731
     reports = [experiment.report(replica(state, i), single) for i in range(n)]
     metrics = {name: [r.metrics[name] for r in reports] for name in reports[0].metrics}
-    return Report(metrics, reports[0].figures)
+    files = {_numbered(name, i): text for i, r in enumerate(reports) for name, text in r.files.items()}
+    return Report(metrics, reports[0].figures, files)
 
   return Experiment(
     init=init,
@@ -63,6 +64,11 @@ def replicate(experiment: Experiment, n: int, how: str = "vmap") -> Experiment:
     export=(lambda state: experiment.export(replica(state, 0))) if experiment.export else None,
     replicas=n,
   )
+
+
+def _numbered(name: str, i: int) -> str:
+  stem, dot, ending = name.rpartition(".")
+  return f"{stem}_{i}{dot}{ending}"
 
 
 def _inner(state: State) -> State:

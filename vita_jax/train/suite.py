@@ -21,6 +21,7 @@ class Row(NamedTuple):
     baseline: label of the row to pair this one with, seed by seed; "" for none.
     paper: the paper's (mean, std or None) in the metric's unit, or None where unknown.
     source: where the paper's number was read, shown beside it; "[memory]" is not verified.
+    beside: further metrics of summary.json that are shown beside it; those a run does not have stay empty.
   """
 
   label: str
@@ -30,15 +31,20 @@ class Row(NamedTuple):
   baseline: str = ""
   paper: tuple[float, float | None] | None = None
   source: str = ""
+  beside: tuple[str, ...] = ()
 
 
 class Line(NamedTuple):
-  """A row with its measured result: `entry` as in summary.json, `difference` (mean, low, high) or None."""
+  """A row with its measured result: `entry` as in summary.json, `difference` (mean, low, high) or None.
+
+  `beside` has the entries of the row's further metrics, by name.
+  """
 
   row: Row
   seeds: int
   entry: Mapping[str, Any]
   difference: tuple[float, float, float] | None
+  beside: Mapping[str, Mapping[str, Any]] = {}
 
 
 def make_lines(rows: Sequence[Row], summaries: Mapping[str, Mapping[str, Any]]) -> list[Line]:
@@ -55,7 +61,8 @@ def make_lines(rows: Sequence[Row], summaries: Mapping[str, Mapping[str, Any]]) 
       ours = dict(zip(summary["seeds"], entry["values"], strict=True))
       common = sorted(ours.keys() & theirs.keys())
       difference = paired_interval([ours[s] for s in common], [theirs[s] for s in common])
-    lines.append(Line(row, len(summary["seeds"]), entry, difference))
+    beside = {name: summary["metrics"][name] for name in row.beside if name in summary["metrics"]}
+    lines.append(Line(row, len(summary["seeds"]), entry, difference, beside))
   return lines
 
 
@@ -90,10 +97,16 @@ def _cells(line: Line) -> tuple[str, ...]:
   return (line.row.label, str(line.seeds), metric, ours, _paper(line.row), _difference(line))
 
 
+def _beside(line: Line, names: Sequence[str]) -> list[str]:
+  entries = (line.beside.get(name) for name in names)
+  return [format_metric(e, percent=is_fraction(n)) if e else "" for n, e in zip(names, entries, strict=True)]
+
+
 def markdown(lines: Sequence[Line], *, title: str) -> str:
   """The table as Markdown, columns aligned; std is the population std over seeds."""
-  rows = [HEADER, *(_cells(line) for line in lines)]
-  widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+  further = list(dict.fromkeys(name for line in lines for name in line.row.beside))
+  rows = [(*HEADER, *further), *((*_cells(line), *_beside(line, further)) for line in lines)]
+  widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
   padded = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
   rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
   notes = "mean ± population std over seeds; paired differences: Student t over common seeds."
@@ -106,15 +119,18 @@ def comma_separated(lines: Sequence[Line]) -> str:
   """The table as CSV with plain numbers (fractions, not percent) and all values."""
   out = io.StringIO()
   writer = csv.writer(out, lineterminator="\n")
+  further = list(dict.fromkeys(name for line in lines for name in line.row.beside))
   writer.writerow(
     "label,config,seeds,metric,mean,std,diverged,paper_mean,paper_std,paper_source,"
     "baseline,difference,difference_low,difference_high,values".split(",")
+    + [f"{name}_{key}" for name in further for key in ("mean", "std")]
   )
-  for row, seeds, entry, difference in lines:
+  for row, seeds, entry, difference, beside in lines:
     paper = row.paper or (None, None)
     own = [row.label, row.config, seeds, row.metric, entry["mean"], entry["std"], entry["diverged"]]
     values = " ".join("" if v is None else repr(v) for v in entry["values"])
-    writer.writerow([*own, *paper, row.source, row.baseline, *(difference or (None,) * 3), values])
+    others = [beside.get(name, {}).get(key) for name in further for key in ("mean", "std")]
+    writer.writerow([*own, *paper, row.source, row.baseline, *(difference or (None,) * 3), values, *others])
   return out.getvalue()
 
 

@@ -13,13 +13,16 @@ from vita_jax.train.shardings import path_name
 from vita_jax.train.transfer import put
 
 
-def save_params(path: Path, params: Any) -> None:
-  """Writes a tree of arrays as safetensors, one tensor per leaf, named by its '/'-joined path."""
+def save_params(path: Path, params: Any, *, metadata: dict[str, str] | None = None) -> None:
+  """Writes a tree of arrays as safetensors, one tensor per leaf, named by its '/'-joined path.
+
+  `metadata` is what the file's header carries beside them.
+  """
   from safetensors.numpy import save
 
   leaves = jax.tree_util.tree_leaves_with_path(params)
   tensors = {path_name(p): np.asarray(jax.device_get(leaf), order="C") for p, leaf in leaves}
-  Path(path).write_bytes(save(tensors))  # unlike save_file, a full disk is an OSError here
+  Path(path).write_bytes(save(tensors, metadata))  # unlike save_file, a full disk is an OSError here
 
 
 def load_params(path: Path) -> dict[str, np.ndarray]:

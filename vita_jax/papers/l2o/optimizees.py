@@ -161,7 +161,7 @@ OPTIMIZEES = {
   "digits_mlp": _sigmoid_mlp("digits", 64, 20),
   "digits_relu": _relu_mlp("digits", 64, 20),
   "digits_deeper": _sigmoid_mlp("digits", 64, 20, 20),
-  "digits_conv": _conv("digits", 1, second=3, padding="SAME", features=128),  # not the paper's: cheap on a CPU
+  "digits_conv": _conv("digits", 1, second=3, padding="SAME", features=128),  # not the paper's: cheap
   "mnist_mlp": _sigmoid_mlp("mnist", 784, 20),
   "mnist_relu": _relu_mlp("mnist", 784, 20),
   "mnist_deeper": _sigmoid_mlp("mnist", 784, 20, 20),

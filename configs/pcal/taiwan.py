@@ -1,0 +1,14 @@
+"""PCAL on the Taiwan credit cards: 30,000 clients; hides who has a high limit, keeps who defaults.
+
+  python launch/train.py --config=configs/pcal/taiwan.py --config.gamma=2 --workdir=runs/taiwan
+
+The argument is the private attribute to hide: limit_high (the main one) | edu | age | married | sex |
+limit (the value itself). `sex` hardly leaks to begin with: whatever one does to it succeeds.
+Hardware, time and numbers: not measured yet (vita_jax/papers/pcal/README.md).
+"""
+
+from vita_jax.papers.pcal.config import default_config
+
+
+def get_config(attribute: str = "limit_high"):
+  return default_config("credit/taiwan", (attribute,))

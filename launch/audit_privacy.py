@@ -1,0 +1,91 @@
+"""Audits a representation from anywhere: what attackers find of private attributes, what use is left.
+
+  python launch/audit_privacy.py --representation=Z.npz --private=rows.csv:sex,rows.csv:age \\
+    --target=rows.csv:bad --workdir=runs/audit
+
+Z is an npz with one float matrix (or one named `z`), or a CSV of numbers. A label is FILE:NAME, a column of a
+CSV or an array of an npz, row for row with Z; NAME alone is looked up in Z's file and is then no part of the
+representation. `number(NAME)` and `log(NAME)` make a continuous attribute, `NAME > 5` a threshold.
+--split=FILE:NAME says which rows train, validate and test (those words); without it they are drawn 60/20/20.
+If rows trained the encoder, give the split that it had: attackers are scored on rows it has not seen.
+
+Writes audit.json, audit.md and audit.png: an empirical bound over the attackers tried, no differential
+privacy.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cli
+import numpy as np
+from absl import flags
+
+REPRESENTATION = flags.DEFINE_string("representation", None, "npz or CSV file.", required=True)
+PRIVATE = flags.DEFINE_list("private", None, "Private attributes, [FILE:]NAME each.", required=True)
+TARGET = flags.DEFINE_string("target", None, "The utility label, [FILE:]NAME, of two classes.")
+SPLIT = flags.DEFINE_string("split", None, "[FILE:]NAME of train / validation / test per row.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the split that is drawn without --split.")
+ATTACKERS = flags.DEFINE_enum("attackers", "all", ["all", "fast"], "All of them, or four.")
+ATTACKER_SPLIT = flags.DEFINE_enum(
+  "attacker_split", "train", ["train", "disjoint"], "Attackers learn from training rows, or others."
+)
+ATTACKER_ROWS = flags.DEFINE_integer(
+  "attacker_rows", 0, "At most so many to train on; 0: all.", lower_bound=0
+)
+N_JOBS = flags.DEFINE_integer("n_jobs", 0, "Processes; 0: one a core.", lower_bound=0)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder to write to.", required=True)
+
+
+def main() -> None:
+  from vita_jax.papers.pcal import audit, text
+  from vita_jax.papers.pcal.foreign import draw_split, labels, matrix, named_split
+
+  specs = [*PRIVATE.value, *filter(None, [TARGET.value, SPLIT.value])]
+  z = matrix(REPRESENTATION.value, without=specs)
+  private = {}
+  for spec in PRIVATE.value:
+    name, values, classes = labels(spec, REPRESENTATION.value, n_rows=len(z))
+    private[name] = audit.Private(values, classes)
+  target = None
+  if TARGET.value:
+    name, values, classes = labels(TARGET.value, REPRESENTATION.value, n_rows=len(z))
+    if len(classes) != 2:
+      raise ValueError(f"--target={TARGET.value} has {len(classes)} classes: two are needed, e.g. 'NAME > 0'")
+    target = audit.Target(values)
+  if SPLIT.value:
+    parts = named_split(SPLIT.value, REPRESENTATION.value, n_rows=len(z))
+  else:
+    strata = [x.values for x in private.values() if x.classes] + ([target.values] if target else [])
+    parts = draw_split(strata, n_rows=len(z), seed=SEED.value)
+  options = audit.Options(
+    attackers=ATTACKERS.value,
+    attacker_split=ATTACKER_SPLIT.value,
+    attacker_rows=ATTACKER_ROWS.value,
+    n_jobs=N_JOBS.value,
+  )
+  result = audit.audit(z, parts, private, target=target, options=options)
+  print(write(result, Path(WORKDIR.value), title=f"Audit of {REPRESENTATION.value}", text=text))
+
+
+def write(result: dict[str, Any], workdir: Path, *, title: str, text: Any) -> str:
+  """Writes the three files; returns what to print."""
+  from vita_jax.train.summary import write_text
+
+  workdir.mkdir(parents=True, exist_ok=True)
+  shown = text.markdown(result, title=title)
+  write_text(workdir / "audit.json", json.dumps(result, indent=1, default=_plain) + "\n")
+  write_text(workdir / "audit.md", shown)
+  text.figure(result).savefig(workdir / "audit.png", dpi=120)
+  headlines = "\n".join(line[3:] for line in shown.splitlines() if line.startswith(("## ", "**")))
+  return f"{headlines}\nwritten: {workdir}/audit.json, audit.md, audit.png"
+
+
+def _plain(value: Any) -> Any:
+  return value.item() if isinstance(value, np.generic) else str(value)
+
+
+if __name__ == "__main__":
+  cli.run(main)

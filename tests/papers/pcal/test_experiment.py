@@ -1,0 +1,209 @@
+"""Whole runs: German Credit from raw to audited and released, baselines by the same door, bad tasks."""
+
+import functools
+import json
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from papers.pcal import small
+
+from vita_jax import papers, train
+from vita_jax.data import tabular
+from vita_jax.data.schema import parse_schema
+from vita_jax.data.sources import load
+from vita_jax.data.tables import as_table
+from vita_jax.papers import pcal
+from vita_jax.papers.pcal import inputs, report, split
+from vita_jax.papers.pcal.credit import SCHEMAS
+from vita_jax.papers.pcal.export import released, represent
+from vita_jax.train.finish import load_state
+
+
+@pytest.fixture(scope="module")
+def german(tmp_path_factory):
+  """(experiment, config, task, summary, workdir, state) of a short run on the real table."""
+  config, workdir = small.config(), tmp_path_factory.mktemp("german")
+  config.update({"attributes": ("age",), "noise": 0.1, "steps": 40, "pretrain_steps": 20})
+  config.data.name = "credit/german"
+  experiment = papers.build(config)
+  summary = train.run(experiment, config, workdir, quiet=True)
+  table, schema = inputs.read(config)
+  task = inputs.make_task(table, schema, attributes=("age",), variant="exclude")
+  return experiment, config, task, summary, workdir, load_state(experiment, config, workdir)[0]
+
+
+def test_a_run_ends_with_its_audit(german):
+  _, _, _, summary, workdir, _ = german
+  values = {name: entry["mean"] for name, entry in summary["metrics"].items()}
+  for name in ("utility_auc", "attack_auc", "in_training_auc", "attack_auc_boosting_age", "score_alone_age"):
+    assert 0.35 < values[name] <= 1
+  assert values["attack_majority_rate_age"] == pytest.approx(0.81, abs=0.02)
+  content = json.loads((workdir / "audit.json").read_text())
+  assert content["rows"]["attacker_train"] == 600 and content["in_training"].keys() == {"age"}
+  assert "The adversaries of training reach" in (workdir / "audit.md").read_text()
+  assert (workdir / "figures" / "audit.png").exists()
+
+
+def test_the_exported_program_is_what_was_audited_and_noise_stays_with_the_record(german, tmp_path):
+  experiment, config, task, _, _, state = german
+  exported = experiment.export(state)
+  columns = load("credit/german")
+  text = ",".join(columns) + "\n"
+  text += "".join(",".join(map(str, row)) + "\n" for row in zip(*columns.values(), strict=True))
+  (tmp_path / "rows.csv").write_text(text)
+  raw = exported.read(str(tmp_path / "rows.csv"))
+  program = jax.jit(lambda p, x: exported.program(p, **x))
+  outputs = program(exported.params, raw)
+  game = pcal.make_game(config, task)
+  z, probability = jax.jit(functools.partial(report._encode, game))(
+    exported.params, task.numbers, task.arrays["codes"]
+  )
+  np.testing.assert_allclose(outputs["z"], z, atol=1e-5)
+  np.testing.assert_allclose(outputs["probability"], probability, atol=1e-5)
+  some = {name: x[100:110] for name, x in raw.items()}
+  again = program(exported.params, some)
+  np.testing.assert_allclose(again["z"], outputs["z"][100:110], atol=1e-4)
+  encoding = tabular.from_json(exported.card["encoding"])
+  assert "age" not in encoding.schema.inputs and not encoding.schema.private
+  train_rows = np.asarray(state["rows"])[: split.parts(1000).train]
+  mean = task.arrays["numbers"][train_rows].mean(0)
+  np.testing.assert_allclose(encoding.mean, mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["drop", "leace", "equalised_score"])
+def test_baselines_go_through_the_same_door(method, tmp_path):
+  config = small.config(method=method, attributes=("s",))
+  task = inputs.make_task(
+    as_table(small.columns()), parse_schema(small.SCHEMA), attributes=("s",), variant="exclude"
+  )
+  metrics = train.run(pcal.experiment(config, task), config, tmp_path, quiet=True)["metrics"]
+  attack, utility = metrics["attack_auc"]["mean"], metrics["utility_auc"]["mean"]
+  assert utility > 0.75
+  assert attack > 0.8 if method == "drop" else attack < 0.72
+  assert "in_training_auc" not in metrics
+
+
+def _columns(encoding):
+  return {name.split("=")[0] for name in encoding.names}
+
+
+def test_private_columns_are_in_the_inputs_of_variant_a_only():
+  table, schema = as_table(load("credit/taiwan")), parse_schema(SCHEMAS["credit/taiwan"])
+  tasks = {v: inputs.make_task(table, schema, attributes=("edu",), variant=v) for v in inputs.VARIANTS}
+  widths = {v: len(t.encoding.names) for v, t in tasks.items()}
+  assert widths == {"include": 28, "exclude": 24, "exclude_all": 18}
+  assert "EDUCATION" in _columns(tasks["include"].encoding)
+  assert "EDUCATION" not in _columns(tasks["exclude"].encoding)
+  private = {"LIMIT_BAL", "EDUCATION", "AGE", "MARRIAGE", "SEX"}
+  assert not private & _columns(tasks["exclude_all"].encoding)
+  task = tasks["exclude"]
+  assert task.n_rows - len(np.unique(task.groups)) == 35  # duplicates, row numbers apart
+  assert task.arrays["target"].mean() == pytest.approx(0.2212)
+  assert task.arrays["private"].mean() == pytest.approx(0.3528, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+  "change,message",
+  [
+    ({"s": np.zeros(300)}, "'s' has one class only"),
+    ({"s": (np.arange(300) < 9).astype(int)}, "'s' has 9 rows of class '1'"),
+    ({"s": small.columns()["bad"]}, "'s' equals the target"),
+    ({"s": 1 - small.columns()["bad"]}, "'s' equals the target"),
+    ({"bad": np.arange(300) % 3}, None),
+    ({"u": np.where(np.arange(300) == 7, np.nan, 1.0)}, "row 8: column 'u' has no value"),
+    ({"wage": np.ones(300)}, "'wage' has one value only"),
+    ({"extra": np.ones(300)}, "columns without a role: extra"),
+  ],
+)
+def test_tasks_that_cannot_be(change, message):
+  table = as_table({**small.columns(), **change})
+  if message is None:
+    schema, message = parse_schema({**small.SCHEMA, "target": "bad"}), "the target has 3 classes"
+  else:
+    schema = parse_schema(small.SCHEMA)
+  with pytest.raises(ValueError, match=message):
+    inputs.make_task(table, schema, attributes=(), variant="exclude")
+
+
+def test_options_that_cannot_be():
+  table, schema = as_table(small.columns()), parse_schema(small.SCHEMA)
+  make = lambda **more: inputs.make_task(  # noqa: E731
+    table, schema, **{"attributes": ("s",), "variant": "exclude", **more}
+  )
+  with pytest.raises(ValueError, match="no private attribute 'ss' .nearest: 's'"):
+    make(attributes=("ss",))
+  with pytest.raises(ValueError, match="variant 'include' needs 's' among"):
+    make(variant="include")
+  with pytest.raises(ValueError, match="did you mean 'leace'"):
+    pcal.experiment(small.config(method="leac"), make())
+  with pytest.raises(ValueError, match="drops nothing"):
+    pcal.experiment(small.config(method="drop", variant="include"), make())
+  with pytest.raises(ValueError, match="is not raw"):
+    pcal.experiment(small.config(method="raw"), make())
+  with pytest.raises(ValueError, match="config.audit.attackers 'most'"):
+    pcal.experiment(small.config(**{"audit.attackers": "most"}), make())
+  with pytest.raises(ValueError, match="config.gamma is -1"):
+    pcal.experiment(small.config(gamma=-1.0), make())
+
+
+def test_inputs_that_are_a_label_are_warned_of():
+  columns = small.columns()
+  for name in ("bad", "s"):
+    table = as_table({**columns, "u": 3.0 * columns[name] - 1})
+    with pytest.warns(UserWarning, match=f"the input 'u' is '{'target' if name == 'bad' else 's'}'"):
+      inputs.make_task(table, parse_schema(small.SCHEMA), attributes=("s",), variant="exclude")
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    small.task()
+
+
+def test_private_encoder_in_a_pipeline():
+  from sklearn.base import clone
+  from sklearn.linear_model import LogisticRegression
+  from sklearn.pipeline import make_pipeline
+
+  encoder = pcal.PrivacyEncoder(
+    small.SCHEMA,
+    gamma=0.5,
+    latent=2,
+    steps=12,
+    attributes=("s",),
+    settings={
+      "encoder_widths": (8,),
+      "head_widths": (4,),
+      "batch_size": 64,
+      "pretrain_steps": 200,
+      "adversary.widths": ((),),
+      "adversary.steps": 1,
+      "restart.every": 0,
+    },
+  )
+  assert clone(encoder).get_params()["gamma"] == 0.5
+  columns = small.columns(400)
+  train_rows = {name: x[:300] for name, x in columns.items()}
+  test_rows = {name: columns[name][300:] for name in ("u", "v", "amount", "job")}
+  pipeline = make_pipeline(encoder, LogisticRegression()).fit(train_rows, train_rows["bad"])
+  assert pipeline.score(test_rows, columns["bad"][300:]) > 0.7
+  z = pipeline[0].transform(test_rows)
+  assert z.shape == (100, 2) and z.dtype == np.float32
+  np.testing.assert_allclose(
+    pipeline[0].transform({k: x[5:9] for k, x in test_rows.items()}), z[5:9], atol=1e-5
+  )
+  with pytest.raises(ValueError, match="no column 'job'"):
+    pipeline[0].transform({k: x for k, x in test_rows.items() if k != "job"})
+
+
+def test_the_head_sees_what_training_saw():
+  """`represent` of training rows, without noise, is the training representation with the run's moments."""
+  task = small.task()
+  experiment, game = pcal.experiment(small.config(), task), pcal.make_game(small.config(), task)
+  sweep = lambda fn, state, over="data": fn(state, task.arrays)  # noqa: E731
+  state = jax.jit(lambda key: experiment.stages[0].enter(experiment.init(key), sweep))(jax.random.key(0))
+  arrays = jax.tree.map(jnp.asarray, task.arrays)
+  rows = state["rows"][:50]
+  z = jax.jit(lambda s: represent(game, released(s), task.numbers[rows], task.arrays["codes"][rows]))(state)
+  h = jax.jit(lambda s: game.hidden(s["params"]["encoder"], game.inputs(s, arrays, rows)))(state)
+  np.testing.assert_allclose(z, h / np.sqrt(1 + 1e-5), atol=1e-5)  # moments start at 0 and 1

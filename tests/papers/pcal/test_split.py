@@ -1,0 +1,67 @@
+"""Splits and what is learned of training rows; each test is a leak that must not be."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vita_jax.papers.pcal import split
+
+N = 1000
+RNG = np.random.default_rng(0)
+STRATA = (RNG.random(N) < 0.2).astype(np.int32) + 2 * (RNG.random(N) < 0.5).astype(np.int32)
+GROUPS = np.concatenate([np.repeat(np.arange(60), 5), 60 + np.arange(700)]).astype(np.int32)
+
+
+@pytest.fixture(scope="module")
+def rows():
+  return np.stack([split.shuffle_rows(jax.random.key(seed), GROUPS, STRATA) for seed in range(4)])
+
+
+def test_every_row_is_in_one_part_and_duplicates_in_the_same(rows):
+  sizes = split.parts(N)
+  assert sizes == (600, 200, 200)
+  for order in rows:
+    np.testing.assert_array_equal(np.sort(order), np.arange(N))
+    parts = split.host_parts(order, GROUPS, sizes)
+    taken = np.concatenate(list(parts.values()))
+    assert len(np.unique(taken)) == len(taken) >= N - 2 * 5  # what lies across a border is left out
+    groups = [set(GROUPS[p]) for p in parts.values()]
+    assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+    np.testing.assert_array_equal(parts["train"], order[:600])
+  assert len({tuple(order[:600]) for order in rows}) == 4  # a split of its own for each seed
+
+
+def test_parts_have_the_strata_of_the_whole():
+  alone = np.arange(N, dtype=np.int32)
+  order = np.asarray(split.shuffle_rows(jax.random.key(0), alone, STRATA))
+  whole = np.bincount(STRATA) / N
+  for part in np.split(order, [600, 800]):
+    np.testing.assert_allclose(np.bincount(STRATA[part], minlength=4) / len(part), whole, atol=0.011)
+
+
+def _arrays(numbers):
+  private = np.stack([STRATA // 2, numbers[:, 0] ** 2], axis=1).astype(np.float32)
+  return {"numbers": jnp.asarray(numbers), "private": jnp.asarray(private)}
+
+
+def test_statistics_are_of_training_rows_only(rows):
+  numbers = RNG.normal(size=(N, 3)).astype(np.float32)
+  sizes, wild = split.parts(N), numbers.copy()
+  wild[rows[0][600:]] = 1e6
+  ours, theirs = (split.learn(rows[0], _arrays(x), (2, 0), sizes) for x in (wild, numbers))
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+  train = numbers[rows[0][:600]]
+  np.testing.assert_allclose(ours["scaler"]["mean"], train.mean(0), atol=1e-6)
+  np.testing.assert_allclose(ours["scaler"]["std"], train.std(0), rtol=1e-5)
+  share = (STRATA[rows[0][:600]] // 2).mean()
+  np.testing.assert_allclose(ours["prior"][0], [1 - share, share] + [0] * 6, atol=1e-6)
+  np.testing.assert_allclose(ours["prior"][1], np.full(8, 1 / 8), atol=2e-3)
+
+
+def test_missing_values_are_the_median_and_constants_have_unit_scale():
+  numbers = jnp.array([[1.0, 5.0], [jnp.nan, 5.0], [3.0, 5.0], [8.0, 5.0]])
+  found = split.fit_scaler(numbers)
+  np.testing.assert_allclose(found["median"], [3, 5])
+  np.testing.assert_allclose(found["mean"], [3.75, 5])
+  np.testing.assert_allclose(found["std"], [np.std([1, 3, 3, 8]), 1], rtol=1e-6)

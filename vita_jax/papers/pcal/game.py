@@ -1,0 +1,303 @@
+"""The alternating game as one training step: encoder and head against restarted ensembles of adversaries.
+
+min over f_d, f_T of L_T + gamma * sum_k J_B^k, where J_B is small when no adversary of attribute k is
+confident; the adversaries descend their own cross-entropy L_b. No gradient of L_b reaches the encoder, and
+the adversaries are constants of L_T + gamma J_B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vita_jax.data import tabular
+from vita_jax.papers.pcal import losses, split
+from vita_jax.papers.pcal.model import MLP, Ensemble, Moments, moments, normalize
+from vita_jax.train.experiment import State, keep_best
+
+MOMENTUM = 0.99  # of the running moments that evaluations during training use
+
+
+class Game(NamedTuple):
+  """What does not change during a run: networks, optimizers and settings (`config` as in config.py)."""
+
+  config: Any
+  encoding: tabular.Encoding
+  sizes: split.Parts
+  n_classes: tuple[int, ...]
+  encoder: MLP
+  head: MLP
+  ensemble: Ensemble
+  tx: Mapping[str, optax.GradientTransformation]  # "encoder", "head", "adversary", "refit"
+
+  def inputs(self, state: State, arrays: Mapping[str, jax.Array], rows: jax.Array) -> jax.Array:
+    """Features float32 [..., p] of rows int32 [...], scaled as the training rows of this seed say."""
+    encoding = self.encoding._replace(**state["scaler"])
+    flat = rows.reshape(-1)
+    x = tabular.assemble(encoding, arrays["numbers"][flat], arrays["codes"][flat], xp=jnp)
+    return x.reshape(*rows.shape, -1)
+
+  def labels(self, state: State, arrays: Mapping[str, jax.Array], rows: jax.Array) -> jax.Array:
+    """Private classes int32 [K, n] of rows int32 [n]."""
+    return split.class_labels(arrays["private"][rows], state["edges"], self.n_classes)
+
+  def hidden(self, encoder: Any, x: jax.Array) -> jax.Array:
+    """What the encoder gives before it is normalised, float32 [n, m]."""
+    return self.encoder.apply({"params": encoder}, x)
+
+  def adversary_loss(self, adversary: Any, z: jax.Array, labels: jax.Array) -> jax.Array:
+    """L_b of each model, float32 [M, K]: mean cross-entropy of labels int32 [K, n] from z [n, m]."""
+    logits = self.ensemble.apply(adversary, z)
+    mask = split.class_mask(self.n_classes)[:, None, :]
+    return jnp.mean(losses.cross_entropy(logits, labels[None], mask), axis=-1)
+
+  def utility_loss(self, head: Any, z: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """L_T, the mean cross-entropy of target int32 [n], and the score log p_1 / p_0 [n]."""
+    logits = self.head.apply({"params": head}, z)
+    loss = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, target))
+    return loss, logits[:, 1] - logits[:, 0]
+
+  def training_z(self, encoder: Any, x: jax.Array, key: jax.Array) -> tuple[jax.Array, Moments]:
+    """z [n, m] in training: a batch's own moments, fresh noise; and those moments."""
+    h = self.hidden(encoder, x)
+    found = moments(h)
+    return normalize(h, found) + self.config.noise * jax.random.normal(key, h.shape), found
+
+
+def draw(game: Game, state: State, key: jax.Array, n: int) -> jax.Array:
+  """int32 [n, batch_size]: training rows for n minibatches, drawn with replacement."""
+  shape = (n, game.config.batch_size)
+  return state["rows"][jax.random.randint(key, shape, 0, game.sizes.train)]
+
+
+def auc(score: jax.Array, label: jax.Array) -> jax.Array:
+  """Area under the ROC curve of score [n] for label in {0, 1} [n]; ties count half; 0.5 with one class."""
+  ordered = jnp.sort(score)
+  low, high = (jnp.searchsorted(ordered, score, side=side) for side in ("left", "right"))
+  rank = (low + high + 1) / 2
+  positive = jnp.sum(label)
+  negative = label.size - positive
+  area = jnp.sum(rank * label) - positive * (positive + 1) / 2
+  both = positive * negative
+  return jnp.where(both > 0, area / jnp.maximum(both, 1), 0.5)
+
+
+def utility_step(game: Game, state: State, x: jax.Array, target: jax.Array, key: jax.Array):
+  """One Adam step of encoder and head on L_T alone; returns the state, the loss and the AUC before it."""
+
+  def loss(params):
+    z, found = game.training_z(params["encoder"], x, key)
+    value, score = game.utility_loss(params["head"], z, target)
+    return value, (found, auc(score, target))
+
+  (value, (found, area)), grads = jax.value_and_grad(loss, has_aux=True)(state["params"])
+  return _descend(game, state, grads, found), value, area
+
+
+def _descend(game: Game, state: State, grads: Any, found: Moments) -> State:
+  params, tx = dict(state["params"]), dict(state["tx"])
+  for name in ("encoder", "head"):
+    updates, tx[name] = game.tx[name].update(grads[name], tx[name], params[name])
+    params[name] = optax.apply_updates(params[name], updates)
+  running = jax.tree.map(lambda old, new: MOMENTUM * old + (1 - MOMENTUM) * new, state["moments"], found)
+  return {**state, "params": params, "tx": tx, "moments": running}
+
+
+def adversary_steps(game: Game, state: State, arrays: Any, key: jax.Array, n: int):
+  """`n` Adam steps of all adversaries on L_b, the encoder frozen; (the state, the last L_b [M, K])."""
+  keys = jax.random.split(key, 3)
+  rows = draw(game, state, keys[0], n)
+  ceiling = game.config.monitor.adversary
+
+  def one(carry, this):
+    adversary, tx = carry
+    rows, key = this
+    z, _ = game.training_z(state["params"]["encoder"], game.inputs(state, arrays, rows), key)
+    z, labels = jax.lax.stop_gradient(z), game.labels(state, arrays, rows)
+
+    def loss(adversary):
+      each = game.adversary_loss(adversary, z, labels)
+      return jnp.sum(each), each
+
+    grads, each = jax.grad(loss, has_aux=True)(adversary)
+    updates, new_tx = game.tx["adversary"].update(grads, tx, adversary)
+    new = optax.apply_updates(adversary, updates), new_tx
+    if ceiling < 1.0:
+      guesses = jnp.argmax(game.ensemble.apply(adversary, z), axis=-1)
+      go_on = jnp.mean(guesses == labels) < ceiling
+      new = jax.tree.map(lambda x, old: jnp.where(go_on, x, old), new, carry)
+    return new, each
+
+  carry = state["adversary"], state["tx"]["adversary"]
+  (adversary, tx), each = jax.lax.scan(one, carry, (rows, jax.random.split(keys[1], n)))
+  return {**state, "adversary": adversary, "tx": {**state["tx"], "adversary": tx}}, each[-1]
+
+
+def restart(game: Game, state: State, arrays: Any, key: jax.Array) -> State:
+  """New adversaries with new optimizer states, trained alone for `restart.steps`; the encoder stays."""
+  fresh = game.ensemble.init(jax.random.fold_in(key, 0), game.config.latent)
+  tx = {**state["tx"], "adversary": game.tx["adversary"].init(fresh)}
+  state = {**state, "adversary": fresh, "tx": tx, "restarts": state["restarts"] + 1}
+  if game.config.restart.steps == 0:
+    return state
+  return adversary_steps(game, state, arrays, jax.random.fold_in(key, 1), game.config.restart.steps)[0]
+
+
+def judge(game: Game, state: State, arrays: Any, key: jax.Array) -> State:
+  """Keeps the encoder if L_T + gamma sum_k leak_k on validation rows is the least so far.
+
+  leak_k = max over the adversaries of max(0, H(prior_k) - L_b), in nats. It means something right after a
+  restart, when the adversaries are new to this encoder.
+  """
+  rows = state["rows"][game.sizes.train : game.sizes.train + game.sizes.validation]
+  h = game.hidden(state["params"]["encoder"], game.inputs(state, arrays, rows))
+  z = normalize(h, state["moments"]) + game.config.noise * jax.random.normal(key, h.shape)
+  utility, _ = game.utility_loss(state["params"]["head"], z, arrays["target"][rows])
+  cross_entropy = game.adversary_loss(state["adversary"], z, game.labels(state, arrays, rows))
+  prior = state["prior"]
+  entropy = -jnp.sum(prior * jnp.log(jnp.where(prior > 0, prior, 1.0)), axis=-1)
+  leak = jnp.sum(jnp.max(jnp.maximum(entropy - cross_entropy, 0.0), axis=0))
+  return keep_best(state, -(utility + state["gamma"] * leak), state["params"])
+
+
+def make_step(game: Game) -> Callable:
+  """`step(state, batch, t)` of the game; `batch` holds the arrays of all rows (inputs.Task)."""
+  config = game.config
+  mask = split.class_mask(game.n_classes)
+  every, last = config.restart.every, int(config.restart.until * config.steps)
+
+  def encoder_loss(params, adversary, state, x, target, labels, key):
+    z, found = game.training_z(params["encoder"], x, key)
+    utility, score = game.utility_loss(params["head"], z, target)
+    logits = game.ensemble.apply(jax.lax.stop_gradient(adversary), z)
+    risk = losses.privacy_risk(config.loss, logits, labels, mask, state["prior"], reduction=config.reduction)
+    total = utility + state["gamma"] * jnp.sum(risk)
+    return total, (found, utility, risk, auc(score, target))
+
+  def step(state: State, batch, t):
+    key = jax.random.fold_in(state["key"], t)
+    keys = jax.random.split(key, 6)
+
+    def renew(state):
+      state = restart(game, state, batch, keys[0])
+      return judge(game, state, batch, keys[1]) if config.select == "validation" else state
+
+    if every:
+      # On `t`, which is never batched: a real branch for replicas, too.
+      state = jax.lax.cond((t % every == 0) & (t <= last), renew, lambda s: s, state)
+    rows = draw(game, state, keys[2], 1)[0]
+    x, target = game.inputs(state, batch, rows), batch["target"][rows]
+    labels = game.labels(state, batch, rows)
+    grad = jax.grad(encoder_loss, has_aux=True)
+    grads, (found, utility, risk, area) = grad(
+      state["params"], state["adversary"], state, x, target, labels, keys[3]
+    )
+    state = _descend(game, state, grads, found)
+    for i in range(config.monitor.utility_steps):
+      state = _guarded_utility_step(game, state, batch, jax.random.fold_in(keys[4], i))
+    values = {"utility_loss": utility, "utility_auc": area, "privacy_risk": jnp.sum(risk)}
+    if config.adversary.steps:
+      state, each = adversary_steps(game, state, batch, keys[5], config.adversary.steps)
+      values["adversary_loss"] = jnp.mean(each)
+      values["strongest_adversary_loss"] = jnp.mean(jnp.min(each, axis=0))
+    return state, {name: (value, jnp.asarray(1.0)) for name, value in values.items()}
+
+  return step
+
+
+def _guarded_utility_step(game: Game, state: State, arrays: Any, key: jax.Array) -> State:
+  """A step on L_T, taken where the AUC on a batch of validation rows is below `monitor.utility`."""
+  keys = jax.random.split(key, 3)
+  sizes, shape = game.sizes, (game.config.batch_size,)
+  held_out = state["rows"][sizes.train + jax.random.randint(keys[0], shape, 0, sizes.validation)]
+  h = game.hidden(state["params"]["encoder"], game.inputs(state, arrays, held_out))
+  score = game.utility_loss(state["params"]["head"], normalize(h, moments(h)), arrays["target"][held_out])[1]
+  below = auc(score, arrays["target"][held_out]) < game.config.monitor.utility
+  rows = draw(game, state, keys[1], 1)[0]
+  new, _, _ = utility_step(game, state, game.inputs(state, arrays, rows), arrays["target"][rows], keys[2])
+  return jax.tree.map(lambda x, old: jnp.where(below, x, old), new, state)
+
+
+def make_pretrain_step(game: Game) -> Callable:
+  """Encoder and head on the utility loss alone, as the game with gamma 0 and no adversaries."""
+
+  def step(state: State, batch, t):
+    keys = jax.random.split(jax.random.fold_in(state["key"], t), 6)
+    rows = draw(game, state, keys[2], 1)[0]
+    x = game.inputs(state, batch, rows)
+    state, value, area = utility_step(game, state, x, batch["target"][rows], keys[3])
+    one = jnp.asarray(1.0)
+    return state, {"utility_loss": (value, one), "utility_auc": (area, one)}
+
+  return step
+
+
+def make_refit_step(game: Game) -> Callable:
+  """A new head on the frozen encoder, whose moments are fixed by now."""
+
+  def step(state: State, batch, t):
+    keys = jax.random.split(jax.random.fold_in(state["key"], t), 2)
+    rows = draw(game, state, keys[0], 1)[0]
+    h = game.hidden(state["params"]["encoder"], game.inputs(state, batch, rows))
+    z = normalize(h, state["moments"]) + game.config.noise * jax.random.normal(keys[1], h.shape)
+
+    def loss(head):
+      value, score = game.utility_loss(head, z, batch["target"][rows])
+      return value, auc(score, batch["target"][rows])
+
+    (value, area), grads = jax.value_and_grad(loss, has_aux=True)(state["params"]["head"])
+    updates, tx = game.tx["refit"].update(grads, state["tx"]["refit"], state["params"]["head"])
+    params = {**state["params"], "head": optax.apply_updates(state["params"]["head"], updates)}
+    one = jnp.asarray(1.0)
+    return {**state, "params": params, "tx": {"refit": tx}}, {
+      "utility_loss": (value, one),
+      "utility_auc": (area, one),
+    }
+
+  return step
+
+
+def make_validation(game: Game) -> Callable:
+  """`(state, arrays of all rows) -> metrics` on the validation rows of this seed, for the curves of a run."""
+
+  def validate(state: State, batch):
+    rows = state["rows"][game.sizes.train : game.sizes.train + game.sizes.validation]
+    h = game.hidden(state["params"]["encoder"], game.inputs(state, batch, rows))
+    z = normalize(h, state["moments"])
+    loss, score = game.utility_loss(state["params"]["head"], z, batch["target"][rows])
+    values = {"utility_loss": loss, "utility_auc": auc(score, batch["target"][rows])}
+    if "adversary" in state:
+      each = game.adversary_loss(state["adversary"], z, game.labels(state, batch, rows))
+      values["adversary_loss"] = jnp.mean(each)
+      values["strongest_adversary_loss"] = jnp.mean(jnp.min(each, axis=0))
+    return {name: (value, jnp.asarray(1.0)) for name, value in values.items()}
+
+  return validate
+
+
+def exact_moments(game: Game, state: State, arrays: Any, *, block: int = 4096) -> Moments:
+  """Of the encoder's outputs over all training rows, in blocks."""
+  rows = state["rows"][: game.sizes.train]
+  encoder = state["params"]["encoder"]
+  one = lambda row: game.hidden(encoder, game.inputs(state, arrays, row[None]))[0]  # noqa: E731
+  return moments(jax.lax.map(one, rows, batch_size=min(block, game.sizes.train)))
+
+
+def without_constants(game: Game, state: State, arrays: Any) -> Any:
+  """The encoder with zero weights for inputs that no training row varies: a category that none of them had.
+
+  Such weights were never trained; rows that have the category later would be encoded at random.
+  """
+  x = game.inputs(state, arrays, state["rows"][: game.sizes.train])
+  varies = jnp.max(x, axis=0) > jnp.min(x, axis=0)
+  encoder = dict(state["params"]["encoder"])
+  first = encoder["Dense_0"]
+  cut = {**first, "kernel": first["kernel"] * varies[:, None]}
+  if "bias" in first:  # a constant that is not 0 has its effect in training; it is the bias's from now on
+    cut["bias"] = first["bias"] + jnp.where(varies, 0.0, x[0]) @ first["kernel"]
+  encoder["Dense_0"] = cut
+  return encoder

@@ -1,0 +1,133 @@
+"""The networks: encoder f_d, utility head f_T, and the ensemble of adversaries f_b.
+
+The encoder's last layer is normalised without trained scale (a batch's statistics in training, fixed ones
+after it), or it could hide content at a scale that gradients do not see and a standardising attacker does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+EPSILON = 1e-5
+
+
+class MLP(nn.Module):
+  """float [..., d] -> float32 [..., outputs]; ReLU between layers, He-normal weights, zero biases.
+
+  With `layer_norm` the inputs of the last layer are normalised; `last_bias` is for outputs that are not
+  normalised, which a bias does not change (Adam would walk it at random on gradients of rounding errors).
+  """
+
+  widths: Sequence[int]
+  outputs: int
+  layer_norm: bool = False
+  last_bias: bool = True
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    options = {"kernel_init": nn.initializers.he_normal(), "dtype": self.dtype}
+    for width in self.widths:
+      x = nn.relu(nn.Dense(width, **options)(x))
+    if self.layer_norm:
+      x = nn.LayerNorm(dtype=self.dtype)(x)
+    return nn.Dense(self.outputs, use_bias=self.last_bias, **options)(x).astype(jnp.float32)
+
+
+class Moments(NamedTuple):
+  """Mean and variance of the encoder's outputs, float32 [m] each."""
+
+  mean: jax.Array
+  variance: jax.Array
+
+
+def moments(h: jax.Array) -> Moments:
+  """Of a batch [n, m]."""
+  return Moments(jnp.mean(h, axis=0), jnp.var(h, axis=0))
+
+
+def normalize(h: jax.Array, by: Moments) -> jax.Array:
+  """z = (h - mean) / sqrt(variance + 1e-5), float32 [n, m]."""
+  return (h - by.mean) * jax.lax.rsqrt(by.variance + EPSILON)
+
+
+class Ensemble(NamedTuple):
+  """M adversaries for each of K attributes: `groups` are (module, how many of it), widths unlike.
+
+  Parameters are a tuple over groups of trees with leading axes [how many, K]: equal shapes are stacked.
+  """
+
+  groups: tuple[tuple[MLP, int], ...]
+  n_attributes: int
+
+  @property
+  def size(self) -> int:
+    """M."""
+    return sum(n for _, n in self.groups)
+
+  def init(self, key: jax.Array, n_inputs: int) -> tuple[Any, ...]:
+    """Fresh parameters; every model of every attribute has a key of its own."""
+    z = jnp.zeros((1, n_inputs))
+
+    def group(number, module, n):
+      keys = jax.random.split(jax.random.fold_in(key, number), (n, self.n_attributes))
+      return jax.vmap(jax.vmap(lambda k: module.init(k, z)["params"]))(keys)
+
+    return tuple(group(i, module, n) for i, (module, n) in enumerate(self.groups))
+
+  def apply(self, params: tuple[Any, ...], z: jax.Array) -> jax.Array:
+    """Logits float32 [M, K, B, C] from z [B, m]."""
+    each = []
+    for (module, _), stacked in zip(self.groups, params, strict=True):
+      one = lambda p, module=module: module.apply({"params": p}, z)  # noqa: E731
+      each.append(jax.vmap(jax.vmap(one))(stacked))
+    return jnp.concatenate(each, axis=0)
+
+
+def make_ensemble(widths: Sequence[Sequence[int]], *, n_attributes: int, n_classes: int) -> Ensemble:
+  """One adversary per entry of `widths` for each attribute; the deepest, if of two layers, has a layer norm.
+
+  Args:
+    widths: hidden widths of each adversary, () for a linear one.
+    n_attributes: K. n_classes: C, of the attribute with the most.
+  """
+  counted: dict[tuple[int, ...], int] = {}
+  for one in widths:
+    counted[tuple(one)] = counted.get(tuple(one), 0) + 1
+  deepest = max(counted, key=lambda w: (len(w), sum(w)))
+  groups = tuple((MLP(w, n_classes, layer_norm=len(w) > 1 and w == deepest), n) for w, n in counted.items())
+  return Ensemble(groups, n_attributes)
+
+
+def record_noise(seed: jax.Array, numbers: jax.Array, codes: jax.Array, n_outputs: int) -> jax.Array:
+  """Standard normal noise [n, n_outputs] that is a function of `seed` and of each record.
+
+  A record that is encoded again gets the same draw, so that draws cannot be averaged away. It hangs on the
+  bits of raw inputs: features may differ in their last bit from one program to another.
+
+  Args:
+    seed: uint32 [2], kept by whoever encodes: who has it can take the noise off.
+    numbers: float32 [n, a], raw. codes: int32 [n, b].
+  """
+  bits, codes = (jax.lax.bitcast_convert_type(x, jnp.uint32) for x in (numbers, codes))
+  magnitude = bits & jnp.uint32(0x7FFFFFFF)
+  bits = jnp.where(magnitude == 0, jnp.uint32(0), bits)  # 0.0 and -0.0 are one number
+  bits = jnp.where(magnitude > 0x7F800000, jnp.uint32(0x7FC00000), bits)  # and so are all NaNs
+  digest = jnp.zeros(numbers.shape[0], jnp.uint32)
+  for column in jnp.concatenate([bits, codes], axis=1).T:
+    digest = _mix(digest * jnp.uint32(0x9E3779B9) + column)
+  key = jax.random.wrap_key_data(seed)
+  keys = jax.vmap(lambda d: jax.random.fold_in(key, d))(digest)
+  return jax.vmap(lambda k: jax.random.normal(k, (n_outputs,)))(keys)
+
+
+def _mix(x: jax.Array) -> jax.Array:
+  """32-bit finaliser of MurmurHash3."""
+  x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+  x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+  return x ^ (x >> 16)
