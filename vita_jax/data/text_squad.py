@@ -17,7 +17,7 @@ from vita_jax.data.text import _text, read_text
 
 
 class Question(NamedTuple):
-  """One question: `answers` are the accepted texts, `start` the place of the first in `context` (characters)."""
+  """One question: the accepted `answers`, and the character of `context` where the first of them starts."""
 
   id: str
   question: str
@@ -198,7 +198,7 @@ def overlap_f1(answer: str, accepted: Iterable[str]) -> float:
 
 
 def _answer_tokens(offsets, q):
-  """(first, last) token of the answer in the context; (-1, -1), which no window holds, where there is none."""
+  """(first, last) token of the answer in the context; (-1, -1), which no window holds, if there is none."""
   begin, end = q.start, q.start + len(q.answers[0]) if q.answers else q.start
   inside = [k for k, (a, b) in enumerate(offsets) if a < end and b > begin]
   return (inside[0], inside[-1]) if inside else (-1, -1)
