@@ -32,8 +32,13 @@ def main() -> None:
   write_json(folder / "card.json", {"seed": seed, **exported.card})
   size = write_program(folder / "program.jax", exported, platforms=PLATFORMS.value)
   (folder / "README.md").write_text(README.format(inputs=", ".join(exported.inputs)))
+  if exported.write:
+    exported.write(folder)
   platforms = ", ".join(PLATFORMS.value)
-  print(f"{folder}: params.safetensors, program.jax ({size / 1e3:.0f} kB; {platforms}), card.json, README.md")
+  written = {"params.safetensors", "program.jax", "config.json", "card.json", "README.md"}
+  more = "".join(f", {p.name}" for p in sorted(folder.iterdir()) if p.name not in written)
+  program = f"program.jax ({size / 1e3:.0f} kB; {platforms})"
+  print(f"{folder}: params.safetensors, {program}, card.json, README.md{more}")
 
 
 README = """\

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from absl import flags
 
 from vita_jax import train
 from vita_jax.train import suite
+from vita_jax.train.config import as_dict, config_hash
 
 SUITE = flags.DEFINE_string("suite", None, "Python file with get_suite() -> tuple of Row.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
@@ -27,12 +28,15 @@ ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this r
 
 
 def main() -> None:
-  rows = chosen_rows(load_file(SUITE.value).get_suite(), ROWS.value)
-  workdir, summaries = Path(WORKDIR.value), {}
+  suite_file = load_file(SUITE.value)
+  rows = chosen_rows(suite_file.get_suite(), ROWS.value)
+  get_notes = getattr(suite_file, "get_notes", None)
+  workdir, summaries, runs = Path(WORKDIR.value), {}, {}
   for i, row in enumerate(rows):
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)
-    summaries[row.label] = run_row(row, workdir, SEEDS.value)
-    text = write_table(rows, summaries, workdir)  # after every row: a stopped table shows what it has
+    summaries[row.label] = run_row(row, workdir, SEEDS.value, runs)
+    # After every row: a stopped table shows what it has.
+    text = write_table(rows, summaries, workdir, get_notes)
   print(text)
   print(f"written: {workdir}/table.md, table.csv, table.png; runs: {workdir}/<row>/")
 
@@ -87,18 +91,29 @@ def row_config(row: suite.Row, seeds: int | None) -> Any:
   return config
 
 
-def run_row(row: suite.Row, workdir: Path, seeds: int | None) -> dict[str, Any]:
-  """Runs a row in `workdir/<label>`, resumes it, or returns what an earlier call computed."""
+def run_row(row: suite.Row, workdir: Path, seeds: int | None, runs: dict[str, Any]) -> dict[str, Any]:
+  """Runs a row in `workdir/<label>`, resumes it, or returns what an earlier call computed.
+
+  `runs` holds the summaries so far by the hash of their config: rows of one config show numbers of one run.
+  """
   config = row_config(row, seeds)
-  folder = workdir / re.sub(r"[^a-z0-9]+", "_", row.label.lower()).strip("_")
-  return train.run(cli.build(config), config, folder)
+  key = config_hash(as_dict(config))
+  if key not in runs:
+    folder = workdir / re.sub(r"[^a-z0-9]+", "_", row.label.lower()).strip("_")
+    runs[key] = train.run(cli.build(config), config, folder)
+  return runs[key]
 
 
-def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: Path) -> str:
-  """Writes table.md, table.csv and table.png; returns the Markdown."""
+def write_table(
+  rows: Sequence[suite.Row],
+  summaries: dict[str, Any],
+  workdir: Path,
+  get_notes: Callable[[Sequence[suite.Line]], str] | None = None,
+) -> str:
+  """Writes table.md, table.csv and table.png; returns the Markdown, the suite's own notes at its end."""
   lines = suite.make_lines(rows, summaries)
   title = Path(SUITE.value).parent.name
-  text = suite.markdown(lines, title=title)
+  text = suite.markdown(lines, title=title) + (get_notes(lines) if get_notes else "")
   (workdir / "table.md").write_text(text)
   (workdir / "table.csv").write_text(suite.comma_separated(lines))
   suite.figure(lines, title=title).savefig(workdir / "table.png", dpi=120)

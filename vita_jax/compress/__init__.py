@@ -13,6 +13,7 @@ array of its shape; leaves that are not named are never pruned and do not count 
 from vita_jax.compress.controls import random_masks, shuffle_entries, shuffle_layers
 from vita_jax.compress.magnitude import magnitude_masks, prune, zeros_after
 from vita_jax.compress.masks import (
+  Masks,
   apply_masks,
   full_masks,
   mask_gradients,
@@ -22,13 +23,22 @@ from vita_jax.compress.masks import (
   unpack,
 )
 from vita_jax.compress.statistics import layer_sparsity, overlap, sizes
-from vita_jax.compress.ticket import Ticket, load_ticket, save_ticket, weights_sha256
+from vita_jax.compress.ticket import (
+  Ticket,
+  load_sparse,
+  load_ticket,
+  save_sparse,
+  save_ticket,
+  weights_sha256,
+)
 
 __all__ = [
+  "Masks",
   "Ticket",
   "apply_masks",
   "full_masks",
   "layer_sparsity",
+  "load_sparse",
   "load_ticket",
   "magnitude_masks",
   "mask_gradients",
@@ -37,6 +47,7 @@ __all__ = [
   "prune",
   "random_masks",
   "rewind",
+  "save_sparse",
   "save_ticket",
   "shuffle_entries",
   "shuffle_layers",

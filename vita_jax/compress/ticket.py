@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.compress.masks import pack, path_name, sparsity
+from vita_jax.compress.masks import Masks, pack, path_name, sparsity
 from vita_jax.data.files import arrays_sha256
 
 
@@ -48,6 +48,47 @@ def save_ticket(path: str | os.PathLike, ticket: Ticket) -> None:
   }
   packed = {name: np.asarray(bits) for name, bits in pack(ticket.masks).items()}
   Path(path).write_bytes(save(packed, metadata={"ticket": json.dumps(facts)}))
+
+
+def save_sparse(path: str | os.PathLike, params: Any, masks: Masks) -> None:
+  """Writes weights as safetensors: of each masked array `<path>#bits` and the kept values, others whole."""
+  from safetensors.numpy import save
+
+  tensors = {}
+  for key, leaf in jax.tree_util.tree_leaves_with_path(params):
+    name, x = path_name(key), np.asarray(leaf)
+    if name in masks:
+      mask = np.asarray(masks[name])
+      tensors[f"{name}#bits"] = np.packbits(mask, axis=-1, bitorder="little")
+      x = x[mask]
+    tensors[name] = np.ascontiguousarray(x)
+  shapes = {name: list(np.shape(m)) for name, m in masks.items()}
+  Path(path).write_bytes(save(tensors, metadata={"shapes": json.dumps(shapes)}))
+
+
+def load_sparse(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Reads what `save_sparse` wrote: path -> array, with zeros where the mask was False.
+
+  Raises:
+    FileNotFoundError: no such file. ValueError: not such a file, or a damaged one.
+  """
+  from safetensors import SafetensorError, safe_open
+
+  if not Path(path).is_file():
+    raise FileNotFoundError(f"no sparse weights at {path}: launch/export.py --workdir=DIR writes them")
+  try:
+    with safe_open(str(path), framework="numpy") as file:
+      shapes = json.loads((file.metadata() or {})["shapes"])
+      tensors = {name: file.get_tensor(name) for name in file.keys()}
+    for name, shape in shapes.items():
+      bits = tensors.pop(f"{name}#bits")
+      mask = np.unpackbits(bits, axis=-1, count=shape[-1], bitorder="little").astype(bool)
+      whole = np.zeros(shape, tensors[name].dtype)
+      whole[mask] = tensors[name]
+      tensors[name] = whole
+  except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    raise ValueError(f"{path} holds no sparse weights, or is damaged ({error}): export it again") from error
+  return tensors
 
 
 def load_ticket(path: str | os.PathLike, *, start: str = "") -> Ticket:

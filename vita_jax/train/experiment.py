@@ -6,6 +6,7 @@ The loop knows nothing of papers; papers know nothing of meshes, checkpoints, cl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -91,6 +92,7 @@ class Exported(NamedTuple):
     inputs: name -> (shape, dtype) with symbolic dimension names as strings, e.g. `("nodes, 7", "float32")`.
     read: `read(path) -> inputs`, reads a user's data file into the program's inputs.
     card: plain facts that belong beside the weights (JSON-able).
+    write: `write(folder)` writes further files beside them, in formats of the paper's own; None for none.
   """
 
   params: Tree
@@ -98,6 +100,7 @@ class Exported(NamedTuple):
   inputs: Mapping[str, tuple[str, str]]
   read: Callable[[str], Mapping[str, Any]]
   card: Mapping[str, Any] = {}
+  write: Callable[[Path], None] | None = None
 
 
 class Experiment(NamedTuple):

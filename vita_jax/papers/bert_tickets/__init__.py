@@ -18,12 +18,13 @@ from vita_jax.data.index import batches_per_epoch
 from vita_jax.data.resident import Resident, n_sweep_batches, sweep_batch_at
 from vita_jax.nn.bert import PRUNABLE
 from vita_jax.papers.bert_tickets import figures
-from vita_jax.papers.bert_tickets.config import AT_LEAST, CHOICES, MEANING, METHODS
+from vita_jax.papers.bert_tickets.config import AT_LEAST, CHOICES, METHODS
 from vita_jax.papers.bert_tickets.export import exported
-from vita_jax.papers.bert_tickets.inputs import Start, read_start
+from vita_jax.papers.bert_tickets.given_masks import given_masks
+from vita_jax.papers.bert_tickets.inputs import read_start
 from vita_jax.papers.bert_tickets.steps import make_step, optimizer
 from vita_jax.papers.bert_tickets.tasks import make_task
-from vita_jax.papers.bert_tickets.trainings import MASKS, Beginning, count, make_enter, percent, plan
+from vita_jax.papers.bert_tickets.trainings import Beginning, count, make_enter, percent, plan
 from vita_jax.train.config import check_at_least, choose
 from vita_jax.train.experiment import Eval, Experiment, Report, Stage
 
@@ -69,7 +70,7 @@ def build(config: Any) -> Experiment:
     head=head,
     outputs=outputs,
     keep_head=config.head == "keep",
-    masks=_ticket_masks(config, start, select),
+    masks=given_masks(config, start, select),
     pretrained=bool(start.pretrained),
   )
   rate = config.learning_rate
@@ -91,10 +92,12 @@ def build(config: Any) -> Experiment:
   def init(key):
     return {"params": fresh(key), "key": key, "training": jnp.zeros((), jnp.int32)}
 
+  all_rows = _all_rows(outputs, task.dev)
+
   def report(state, evaluate):
     del evaluate
     rows = {name: np.asarray(x) for name, x in state.get("outputs", {}).items()}
-    rows[trainings[-1].result] = _all_rows(outputs, {"params": state["params"]}, task.dev)
+    rows[trainings[-1].result] = all_rows({"params": state["params"]})
     found = {name: task.score(x) for name, x in rows.items()}
     numbers = (
       {} if config.method == "full" else {f"{n}_{m}": v for n, ms in found.items() for m, v in ms.items()}
@@ -145,45 +148,13 @@ def _check(config):
     raise ValueError("config.replicate=vmap is for small models from random weights: use replicate=map")
 
 
-def _ticket_masks(config: Any, start: Start, select: str):
-  """`(key, theta0) -> {name: masks}` for masks that need no search; None for a search."""
-  source = MEANING[config.method][0]
-  names = {percent(s): s for s in sorted({*config.tickets, config.sparsity})}
-  if config.ticket and source in ("search", "random"):
-    expected = compress.weights_sha256(start.pretrained["bert"]) if start.pretrained else ""
-    found = compress.load_ticket(config.ticket, start=expected)
-    if source == "random":
-      if config.random_masks == "global":
-        raise ValueError(
-          "config.ticket has no use here: random masks copy its layers with random_masks=layerwise"
-        )
-      like = lambda key, first: compress.random_masks(
-        key, first, config.sparsity, select=select, like=found.masks
-      )  # noqa: E731
-      return lambda key, first: {percent(config.sparsity): like(jax.random.fold_in(key, MASKS), first())}
-    held = compress.sparsity(found.masks)
-    if len(names) > 1 or abs(held - config.sparsity) > 1e-3:
-      raise ValueError(
-        f"{config.ticket} has sparsity {held:.4g}: set config.sparsity to it, and no config.tickets"
-      )
-    return lambda key, first: {percent(config.sparsity): found.masks}
-  if source == "random":
-    if config.random_masks == "layerwise":
-      raise ValueError(
-        "config.random_masks=layerwise copies the layers of a ticket: name its file as config.ticket"
-      )
-    draw = lambda key, first, s: compress.random_masks(key, first, s, select=select)  # noqa: E731
-    return lambda key, first: {n: draw(jax.random.fold_in(key, MASKS), first(), s) for n, s in names.items()}
-  if source == "magnitude":
-    scope = config.pruning.scope
-    cut = lambda first, s: compress.magnitude_masks(first, s, select=select, scope=scope)  # noqa: E731
-    return lambda key, first: {n: cut(first(), s) for n, s in names.items()}
-  return None
-
-
-def _all_rows(outputs, state, dev: Resident) -> np.ndarray:
-  """`outputs` of every development row, in row order."""
+def _all_rows(outputs, dev: Resident):
+  """A function from a state to `outputs` of every development row, in row order, on the host."""
   run = jax.jit(lambda state, arrays, i: outputs(state, sweep_batch_at(dev, arrays, i)))
-  arrays = jax.device_put(dict(dev.arrays))
-  rows = [np.asarray(run(state, arrays, jnp.int32(i))) for i in range(n_sweep_batches(dev))]
-  return np.concatenate(rows)[: len(dev.arrays["ids"])]
+
+  def rows(state) -> np.ndarray:
+    arrays = jax.device_put(dict(dev.arrays))
+    found = [np.asarray(run(state, arrays, jnp.int32(i))) for i in range(n_sweep_batches(dev))]
+    return np.concatenate(found)[: len(dev.arrays["ids"])]
+
+  return rows

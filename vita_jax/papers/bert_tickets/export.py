@@ -1,4 +1,4 @@
-"""What a user takes away: the ticket as bits with the hash of its θ0, sparse weights, a Hugging Face folder, a program."""
+"""What a user takes away: tickets as bits with the hash of θ0, sparse weights, a Hugging Face folder."""
 
 from __future__ import annotations
 

@@ -152,12 +152,12 @@ def make_enter(how: Beginning, training: Training, before: Training | None) -> C
         "outputs": state.get("outputs", {}) | {before.result: sweep(how.outputs, state, over="dev")},
       }
     if training.start == "on":  # the same training goes on
-      return {**state, "early": state["params"], "training": state["training"] + 1}
+      return {**state, "early": _copied(state["params"]), "training": state["training"] + 1}
     masks, tickets = _masks(how, training, before, state, pretrained)
     keeps = how.keep_head and before is not None and not (training.ticket or before.ticket)
     early = state.get("early", {})
     if before is not None and before.start == "early":
-      early = state["params"]
+      early = _copied(state["params"])
     now = state["params"] if training.start == "trained" or keeps else {}
     started = begin(key, pretrained, early, now, masks, start=training.start, keep_head=keeps)
     new = {**state, **started, "training": state["training"] + 1, "masks": compress.pack(masks)}
@@ -180,7 +180,7 @@ def _masks(how, training, before, state, pretrained):
     cut = {n: _pruned(params, masks, zeros - before.zeros, how.select) for n, zeros in before.cut}
     tickets = tickets | {name: compress.pack(m) for name, m in cut.items()}
   if how.masks is not None and not tickets:
-    made = how.masks(state["key"], functools.partial(theta0, how.fresh, state["key"], pretrained))
+    made = how.masks(state["key"], lambda: _first(how.fresh)(state["key"], pretrained))
     tickets = {name: compress.pack(m) for name, m in made.items()}
   if training.ticket:
     return compress.unpack(tickets[training.ticket], params), tickets
@@ -198,7 +198,7 @@ def _pruned(params, masks, n, select):
 
 @functools.cache
 def _begin(how: Beginning):
-  """`begin(...) -> {"params", "tx"}`: where a training starts, masked, with a new optimizer; compiled once a start."""
+  """`begin(...) -> {"params", "tx"}`: where a training starts, masked, with a new optimizer."""
 
   @functools.partial(jax.jit, static_argnames=("start", "keep_head"))
   def begin(key, pretrained, early, now, masks, *, start: str, keep_head: bool):
@@ -216,10 +216,21 @@ def _begin(how: Beginning):
       params = now
     if keep_head:
       params = compress.rewind(params, now, select=how.head)
-    params = compress.apply_masks(params, masks)
+    # A training gives its weights' memory away step by step: it must not be that of θ_0 or of the early
+    # point.
+    params = _copied(compress.apply_masks(params, masks))
     return {"params": params, "tx": how.tx.init(params)}
 
   return begin
+
+
+@functools.cache
+def _first(fresh):
+  return jax.jit(functools.partial(theta0, fresh))
+
+
+def _copied(tree):
+  return jax.tree.map(jnp.copy, tree)
 
 
 def count(tree: Any, select: str) -> int:
