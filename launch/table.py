@@ -20,6 +20,7 @@ from absl import flags
 from vita_jax import train
 from vita_jax.train import suite
 from vita_jax.train.config import as_dict, config_hash
+from vita_jax.train.finish import read_summary
 
 SUITE = flags.DEFINE_string("suite", None, "Python file with get_suite() -> tuple of Row.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
@@ -31,10 +32,10 @@ def main() -> None:
   suite_file = load_file(SUITE.value)
   rows = chosen_rows(suite_file.get_suite(), ROWS.value)
   get_notes = getattr(suite_file, "get_notes", None)
-  workdir, summaries, runs = Path(WORKDIR.value), {}, {}
+  workdir, summaries = Path(WORKDIR.value), {}
   for i, row in enumerate(rows):
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)
-    summaries[row.label] = run_row(row, workdir, SEEDS.value, runs)
+    summaries[row.label] = run_row(row, workdir, SEEDS.value)
     # After every row: a stopped table shows what it has.
     text = write_table(rows, summaries, workdir, get_notes)
   print(text)
@@ -91,17 +92,14 @@ def row_config(row: suite.Row, seeds: int | None) -> Any:
   return config
 
 
-def run_row(row: suite.Row, workdir: Path, seeds: int | None, runs: dict[str, Any]) -> dict[str, Any]:
-  """Runs a row in `workdir/<label>`, resumes it, or returns what an earlier call computed.
-
-  `runs` holds the summaries so far by the hash of their config: rows of one config show numbers of one run.
-  """
+def run_row(row: suite.Row, workdir: Path, seeds: int | None) -> dict[str, Any]:
+  """Runs a row in its folder, resumes it, or returns what an earlier call or row has computed there."""
   config = row_config(row, seeds)
-  key = config_hash(as_dict(config))
-  if key not in runs:
-    folder = workdir / re.sub(r"[^a-z0-9]+", "_", row.label.lower()).strip("_")
-    runs[key] = train.run(cli.build(config), config, folder)
-  return runs[key]
+  folder = workdir / re.sub(r"[^a-z0-9]+", "_", (row.run or row.label).lower()).strip("_")
+  done = read_summary(folder)
+  if done and done["complete"] and done["config_hash"] == config_hash(as_dict(config)):
+    return done  # without reading any data
+  return train.run(cli.build(config), config, folder)
 
 
 def write_table(

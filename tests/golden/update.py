@@ -7,12 +7,30 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SS_GCN_TASKS = ("none", "cluster", "partition", "completion", "random_labels")
-CONFIGS = {f"configs/ss_gcn/{data}.py": SS_GCN_TASKS for data in ("citeseer", "cora", "pubmed", "custom")} | {
-  "configs/l2o/dm.py": ("plain", "aug", "cl", "il", "cl_il"),
-  "configs/l2o/rnnprop.py": ("plain", "cl_il"),
-  "configs/l2o/scale.py": ("plain", "cl_il"),
-  "configs/l2o/mlp.py": ("plain", "cl_il"),
-}
+CONFIGS = (
+  {f"configs/ss_gcn/{data}.py": SS_GCN_TASKS for data in ("citeseer", "cora", "pubmed", "custom")}
+  | {
+    "configs/l2o/dm.py": ("plain", "aug", "cl", "il", "cl_il"),
+    "configs/l2o/rnnprop.py": ("plain", "cl_il"),
+    "configs/l2o/scale.py": ("plain", "cl_il"),
+    "configs/l2o/mlp.py": ("plain", "cl_il"),
+  }
+  | {
+    "configs/bert_tickets/sst2.py": (
+      "full",
+      "imp",
+      "oneshot",
+      "random",
+      "shuffled",
+      "random_reinit",
+      "standard",
+    ),
+    **{
+      f"configs/bert_tickets/{task}.py": ("imp",)
+      for task in ("cola", "mnli", "qqp", "stsb", "wnli", "qnli", "mrpc", "rte", "squad", "mlm", "custom")
+    },
+  }
+)
 
 
 def resolved(path, argument):

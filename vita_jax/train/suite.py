@@ -14,13 +14,14 @@ class Row(NamedTuple):
   """One row of a table.
 
   Attributes:
-    label: unique name, also of the run's folder.
+    label: unique name, also of the run's folder (see `run`).
     config: config file and argument, as `launch/train.py --config` takes it.
     overrides: dotted config name -> value.
     metric: name in summary.json, e.g. "test_accuracy".
     baseline: label of the row to pair this one with, seed by seed; "" for none.
     paper: the paper's (mean, std or None) in the metric's unit, or None where unknown.
     source: where the paper's number was read, shown beside it; "[memory]" is not verified.
+    run: name of the run's folder, where rows show different metrics of one run; "" for the label.
   """
 
   label: str
@@ -30,6 +31,7 @@ class Row(NamedTuple):
   baseline: str = ""
   paper: tuple[float, float | None] | None = None
   source: str = ""
+  run: str = ""
 
 
 class Line(NamedTuple):
