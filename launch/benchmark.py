@@ -2,6 +2,7 @@
 
   launch/benchmark.py ss_gcn [--graph=cora]   one epoch against PyTorch Geometric (extra [bench])
   launch/benchmark.py l2o                     meta-gradients, their memory, updates against optax.adam
+  launch/benchmark.py bert [--models=tiny]    a fine-tune step against transformers with torch ([bench]); pruning
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py shards                  propagation with the edges spread over 1, 2 and 4 devices
@@ -19,13 +20,15 @@ import sys
 from absl import app, flags, logging
 
 WHAT = flags.DEFINE_enum(
-  "what", None, ["ss_gcn", "l2o", "loop", "scale", "shards", "stream", "import"], "Or first argument."
+  "what", None, ["ss_gcn", "l2o", "bert", "loop", "scale", "shards", "stream", "import"], "Or first argument."
 )
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
 SEEDS = flags.DEFINE_integer("seeds", 10, "Replicated seeds in ss_gcn.", lower_bound=2)
 REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each side (loop: 6 unless given).", lower_bound=1)
 SECONDS = flags.DEFINE_float("seconds", None, "Seconds of each turn. Default: 5; loop: 10.", lower_bound=0.0)
 SIZES = flags.DEFINE_list("sizes", None, "Numbers of nodes in scale, edges in shards, parameters in l2o.")
+MODELS = flags.DEFINE_list("models", ["tiny", "mini", "minilm_l3"], "Sizes of BERT.")
+WEIGHTS = flags.DEFINE_integer("weights", 90_000_000, "Pruned weights in bert, at most.", lower_bound=1)
 GIGABYTES = flags.DEFINE_float("gigabytes", 4.0, "Size of the files of stream, at least 1.", lower_bound=1.0)
 FOLDER = flags.DEFINE_string(
   "folder", "/tmp/vita_jax_stream", "Where stream writes them, and finds them again."
@@ -56,6 +59,14 @@ def _l2o():
 
   sizes = _sizes(1_000_000, 20_000_000)
   optimizers.main(sizes=sizes, repeats=REPEATS.value, seconds=_seconds(5))
+
+
+def _bert():
+  from benchmarks import bert
+
+  if unknown := sorted(set(MODELS.value) - set(bert.MODELS)):
+    raise ValueError(f"--models={unknown[0]} is none of {', '.join(bert.MODELS)}")
+  bert.main(models=MODELS.value, repeats=REPEATS.value, seconds=_seconds(5), weights=WEIGHTS.value)
 
 
 def _loop():
@@ -99,6 +110,7 @@ def _sizes(*default: int) -> list[int]:
 MEASUREMENTS = {
   "ss_gcn": _ss_gcn,
   "l2o": _l2o,
+  "bert": _bert,
   "loop": _loop,
   "scale": _scale,
   "shards": _shards,

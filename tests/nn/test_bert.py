@@ -1,6 +1,8 @@
 """BERT: golden numbers, files of every spelling, sizes from shapes alone, dropout."""
 
 import json
+import os
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,9 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
+from vita_jax.data.text_tokens import load_tokenizer, tokenize
 from vita_jax.nn.bert import (
+  PRUNABLE,
   Bert,
   BertClassifier,
   BertConfig,
@@ -20,9 +24,9 @@ from vita_jax.nn.bert import (
   save_bert,
   shapes,
 )
-from vita_jax.nn.bert_encoder import PRUNABLE
 from vita_jax.nn.bert_files import from_tensors, hugging_face_name, to_tensors
 from vita_jax.nn.hash_dropout import hash_bits, hash_dropout
+from vita_jax.nn.minilm import write_minilm_l3
 
 TINY = BertConfig(
   vocab_size=30,
@@ -97,8 +101,6 @@ def test_spans_have_the_numbers_of_transformers():
 
 
 def test_bert_base_has_its_number_of_weights_from_shapes_alone():
-  import re
-
   sizes = {"/".join(path): int(np.prod(shape)) for path, shape in shapes(BertConfig()).items()}
   assert sum(sizes.values()) == 109_482_240
   pruned = {name: size for name, size in sizes.items() if re.search(PRUNABLE, name)}
@@ -273,3 +275,31 @@ def test_hashed_masks_drop_at_the_rate_and_are_independent():
   assert hash_dropout(None, x, 0.1) is x and hash_dropout(key, x, 0.0) is x
   with pytest.raises(ValueError, match="rate"):
     hash_dropout(key, x, 1.0)
+
+
+def test_the_real_weights_of_minilm_become_a_folder(tmp_path):
+  """A float16 file without pooler and config, whose 18 matrices are what a ticket of it prunes."""
+  if not os.environ.get("VITA_DATA_DIR"):
+    pytest.skip("VITA_DATA_DIR is not set: the weights of MiniLM-L3 are not shipped")
+  loaded = read_bert(write_minilm_l3(tmp_path / "one"))
+  assert loaded.absent == ("pooler",) and loaded.config.num_hidden_layers == 3
+  leaves = {"/".join(path): x for path, x in flatten_dict(loaded.params).items()}
+  assert sum(x.size for x in leaves.values()) == 17_241_984
+  pruned = [x.size for name, x in leaves.items() if re.search(PRUNABLE, name)]
+  assert len(pruned) == 18 and sum(pruned) == 5_308_416
+  save_bert(tmp_path / "two", loaded.config, loaded.params)
+  again = flatten_dict(load_bert(tmp_path / "two")[1])
+  assert all(again[path].tobytes() == x.tobytes() for path, x in flatten_dict(loaded.params).items())
+  tokenizer = load_tokenizer(tmp_path / "one", vocab_size=loaded.config.vocab_size)
+  found = tokenize(tokenizer, ["a gripping , beautifully acted movie ."], None, max_length=16)
+  assert found.ids[0, :9].tolist() == [101, 1037, 13940, 1010, 17950, 6051, 3185, 1012, 102]
+
+
+def test_minilm_without_its_files_is_named(tmp_path, monkeypatch):
+  monkeypatch.setenv("VITA_DATA_DIR", str(tmp_path))
+  with pytest.raises(FileNotFoundError, match="no minilm_l3/minilm_l3_fp16.safetensors"):
+    write_minilm_l3(tmp_path / "out")
+  (tmp_path / "minilm_l3").mkdir()
+  (tmp_path / "minilm_l3" / "minilm_l3_fp16.safetensors").write_bytes(b"x")
+  with pytest.raises(ValueError, match="another version"):
+    write_minilm_l3(tmp_path / "out")

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from papers.bert_tickets.small_texts import small_config, write_texts
+from laws.small_texts import small_config, write_texts
 
 from vita_jax import compress, papers, train
 from vita_jax.nn.bert import load_bert, save_bert

@@ -1,4 +1,4 @@
-"""Losses, masking of words, scores, the learning rate, the rule of matching: closed forms and scikit-learn."""
+"""Losses, masked words, scores, the learning rate, the rule of matching: closed forms and scikit-learn."""
 
 import jax
 import jax.numpy as jnp
