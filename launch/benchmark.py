@@ -2,7 +2,7 @@
 
   launch/benchmark.py ss_gcn [--graph=cora]   one epoch against PyTorch Geometric (extra [bench])
   launch/benchmark.py l2o                     meta-gradients, their memory, updates against optax.adam
-  launch/benchmark.py bert [--models=tiny]    a fine-tune step against transformers with torch ([bench]); pruning
+  launch/benchmark.py bert [--models=tiny]    a fine-tune step against transformers (extra [bench]); pruning
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py shards                  propagation with the edges spread over 1, 2 and 4 devices

@@ -1,4 +1,4 @@
-"""A fine-tune step of BERT: vita_jax, with and without a mask, against transformers with torch; and pruning."""
+"""A fine-tune step of BERT: vita_jax, with and without a mask, against transformers; and pruning."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _steps(model: str, rate: float, *, repeats: int, seconds: float) -> None:
     numbers = [f"{cost.wall * 1e3:.1f}", f"{cost.cpu * 1e3:.1f}", *ratios]
     rows.append([name, *numbers, f"{BATCH * LENGTH / cost.wall:.0f}", f"{share:.0f}"])
   layers, hidden, heads, *_ = MODELS[model]
-  title = f"BERT {model} ({layers}/{hidden}/{heads}), batch {BATCH} x {LENGTH}, float32, dropout 0.1, Adam, clipping"
+  title = f"BERT {model} ({layers}/{hidden}/{heads}), batch {BATCH} x {LENGTH}, float32"
   print_table(f"{title}: medians of {repeats} turns of {seconds:g} s; matmul {rate / 1e9:.0f} GFLOP/s", rows)
 
 

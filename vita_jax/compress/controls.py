@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.compress.magnitude import smallest
+from vita_jax.compress.magnitude import count_kept, smallest
 from vita_jax.compress.masks import KERNELS, Masks, chosen, full_masks, map_named
 
 
@@ -40,7 +40,7 @@ def random_masks(
   if like is None:
     return smallest(scores, masks, round(sparsity * sum(x.size for x in scores.values())))
   return {
-    name: smallest({name: scores[name]}, {name: masks[name]}, jnp.sum(~like[name], dtype=jnp.int32))[name]
+    name: smallest({name: scores[name]}, {name: masks[name]}, like[name].size - count_kept(like[name]))[name]
     for name in scores
   }
 

@@ -46,10 +46,10 @@ def magnitude_masks(
   groups = [list(weights)] if scope == "global" else [[name] for name in weights]
   for group in groups:
     size = sum(int(np.prod(weights[name].shape)) for name in group)
-    gone = size - sum(jnp.sum(masks[name], dtype=jnp.int32) for name in group)
+    gone = size - sum(count_kept(masks[name]) for name in group)
     more = round(sparsity * size) - gone
     if not isinstance(more, jax.core.Tracer) and more < 0:
-      raise ValueError(f"sparsity {sparsity} is below that of the masks, {float(gone) / size:.4g}")
+      raise ValueError(f"sparsity {sparsity} is below that of the masks, {gone / size:.4g}")
     masks |= prune({name: weights[name] for name in group}, {name: masks[name] for name in group}, more)
   return masks
 
@@ -143,6 +143,12 @@ def _smallest_on_host(scores, masks, n):
     ties -= min(ties, len(tied))
     result[k] = jnp.asarray(stays)
   return result
+
+
+def count_kept(mask):
+  """Number of True entries: an int, or a traced int32."""
+  traced = isinstance(mask, jax.core.Tracer)
+  return jnp.sum(mask, dtype=jnp.int32) if traced else int(np.count_nonzero(np.asarray(mask)))
 
 
 def _magnitude(x):

@@ -39,7 +39,7 @@ def chosen(params: Any, select: str) -> dict[str, Any]:
 
 def full_masks(params: Any, *, select: str = KERNELS) -> dict[str, jax.Array]:
   """Masks of ones for the leaves that `select` finds: sparsity 0."""
-  return {name: jnp.ones(x.shape, bool) for name, x in chosen(params, select).items()}
+  return {name: jnp.asarray(np.ones(x.shape, bool)) for name, x in chosen(params, select).items()}
 
 
 def map_named(params: Any, named: Mapping[str, Any], fn: Callable[[Any, Any], Any]) -> Any:

@@ -106,6 +106,10 @@ def _standard(config, search, after, zeros, rounds):
   return [r._replace(result=results.get(j, "")) for j, r in enumerate((*search, more), start=1)]
 
 
+# Where data are streamed `enter` runs on the host: one program, not one for each array.
+_pack, _unpack = jax.jit(compress.pack), jax.jit(compress.unpack)
+
+
 class Beginning(NamedTuple):
   """What `make_enter` needs of an experiment.
 
@@ -160,7 +164,7 @@ def make_enter(how: Beginning, training: Training, before: Training | None) -> C
       early = _copied(state["params"])
     now = state["params"] if training.start == "trained" or keeps else {}
     started = begin(key, pretrained, early, now, masks, start=training.start, keep_head=keeps)
-    new = {**state, **started, "training": state["training"] + 1, "masks": compress.pack(masks)}
+    new = {**state, **started, "training": state["training"] + 1, "masks": _pack(masks)}
     return new | ({"tickets": tickets} if tickets else {}) | ({"early": early} if early else {})
 
   return enter
@@ -176,19 +180,19 @@ def _masks(how, training, before, state, pretrained):
   tickets = state.get("tickets", {})
   params = state["params"]
   if before is not None and before.cut:
-    masks = compress.unpack(state["masks"], params)
+    masks = _unpack(state["masks"], params)
     cut = {n: _pruned(params, masks, zeros - before.zeros, how.select) for n, zeros in before.cut}
-    tickets = tickets | {name: compress.pack(m) for name, m in cut.items()}
+    tickets = tickets | {name: _pack(m) for name, m in cut.items()}
   if how.masks is not None and not tickets:
     made = how.masks(state["key"], lambda: _first(how.fresh)(state["key"], pretrained))
-    tickets = {name: compress.pack(m) for name, m in made.items()}
+    tickets = {name: _pack(m) for name, m in made.items()}
   if training.ticket:
-    return compress.unpack(tickets[training.ticket], params), tickets
+    return _unpack(tickets[training.ticket], params), tickets
   if training.result == "full":
     return {}, {}
   if before is None or before.start == "early" or training.start == "early":
     return compress.full_masks(params, select=how.select), tickets
-  masks = compress.unpack(state["masks"], params)
+  masks = _unpack(state["masks"], params)
   return _pruned(params, masks, training.zeros - before.zeros, how.select), tickets
 
 
