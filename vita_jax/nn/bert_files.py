@@ -101,7 +101,8 @@ def from_tensors(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> Loade
   )
   if "classifier.weight" in tensors:
     config = config._replace(num_labels=int(tensors["classifier.weight"].shape[0]))
-  wanted = {hugging_face_name(path): path for path in shapes(config, heads)}
+  expected = shapes(config, heads)
+  wanted = {hugging_face_name(path): path for path in expected}
   missing = sorted(set(wanted) - set(tensors))
   absent = ()
   if missing == ["bert.pooler.dense.bias", "bert.pooler.dense.weight"]:
@@ -116,8 +117,7 @@ def from_tensors(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> Loade
   for name, path in wanted.items():
     if name in tensors:
       x = np.asarray(tensors[name], np.float32)
-      expected = shapes(config, heads)[path]
-      shape = expected[::-1] if path[-1] == "kernel" else expected
+      shape = expected[path][::-1] if path[-1] == "kernel" else expected[path]
       if x.shape != shape:
         raise ValueError(f"tensor {name} has shape {list(x.shape)}, by its config it is {list(shape)}")
       params[path] = np.ascontiguousarray(x.T) if path[-1] == "kernel" else x
