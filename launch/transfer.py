@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cli
+import ml_collections
 from absl import flags
 
 from vita_jax import train
@@ -70,8 +71,7 @@ def main() -> None:
 
 def run(config: Any, changes: dict[str, Any], folder: Path) -> dict[str, Any]:
   """The summary of the config with these changes, trained in `folder`, resumed, or read from there."""
-  config = config.copy_and_resolve_references()
-  config.update(changes)
+  config = ml_collections.ConfigDict({**as_dict(config), **changes})
   done = read_summary(folder)
   if done and done["complete"] and done["config_hash"] == config_hash(as_dict(config)):
     return done

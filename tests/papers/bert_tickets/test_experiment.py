@@ -1,5 +1,7 @@
 """Whole experiments on small texts: what each training starts from, what is reported, what is taken away."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from vita_jax import compress, papers, train
 from vita_jax.nn.bert import load_bert, save_bert
 from vita_jax.train.finish import load_state
 from vita_jax.train.mesh import make_mesh
+from vita_jax.train.program_file import write_program
 from vita_jax.train.programs import make_programs
 
 
@@ -185,8 +188,15 @@ def test_what_a_run_exports_is_its_model_and_its_tickets(finished, folder, tmp_p
   labels = read_tsv(folder / "dev.tsv").labels
   assert (outputs["labels"] == labels).mean() == pytest.approx(summary["metrics"]["accuracy"]["values"][0])
   np.testing.assert_allclose(outputs["probabilities"].sum(1), 1, atol=1e-6)
+  assert write_program(tmp_path / "program.jax", exported, platforms=["cpu", "cuda", "tpu"]) > 1000
   exported.write(tmp_path)
-  names = {"ticket_10.safetensors", "ticket_20.safetensors", "sparse.safetensors", "hugging_face"}
+  names = {
+    "program.jax",
+    "ticket_10.safetensors",
+    "ticket_20.safetensors",
+    "sparse.safetensors",
+    "hugging_face",
+  }
   assert {p.name for p in tmp_path.iterdir()} == names
   sparse, whole = (
     compress.load_sparse(tmp_path / "sparse.safetensors"),
@@ -212,7 +222,11 @@ def test_a_ticket_of_other_weights_is_refused(folder, pretrained, tmp_path):
     papers.build(small_config(folder, "imp", **paths))
 
 
-def test_masked_words_and_regression_train(folder, tmp_path):
+def _answer(context, word):
+  return {"text": word, "answer_start": context.index(word)}
+
+
+def test_masked_words_regression_and_spans_train(folder, tmp_path):
   config = small_config(folder, "oneshot", "mlm", steps=2)
   found = train.run(papers.build(config), config, tmp_path / "mlm", quiet=True)["metrics"]
   assert {"accuracy", "perplexity", "theta0_20_perplexity"} <= set(found)
@@ -220,6 +234,22 @@ def test_masked_words_and_regression_train(folder, tmp_path):
   config = small_config(folder, "full", steps=2, **{"data.kind": "regression"})
   found = train.run(papers.build(config), config, tmp_path / "regression", quiet=True)["metrics"]
   assert list(found) == ["pearson", "spearman", "truncated"]
+  context = "the movie is a good film with an actor and plot"
+  qas = [
+    {"id": str(i), "question": "is a film good", "answers": [_answer(context, w)]}
+    for i, w in enumerate(("good", "plot"))
+  ]
+  (folder / "squad.json").write_text(
+    json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas * 4}]}]})
+  )
+  files = {"data.train": str(folder / "squad.json"), "data.dev": str(folder / "squad.json")}
+  lengths = {"data.max_length": 256, "batch_size": 2, "steps": 2}
+  config = small_config(folder, "full", "squad", **files, **lengths)
+  found = train.run(papers.build(config), config, tmp_path / "squad", quiet=True)["metrics"]
+  assert (
+    list(found) == ["f1", "exact_match", "truncated"]
+    and 0 <= found["exact_match"]["mean"] <= found["f1"]["mean"]
+  )
 
 
 @pytest.mark.parametrize(
