@@ -6,6 +6,7 @@ are float32; `dtype` is the type computed in, but softmax and layer norm are flo
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -48,6 +49,15 @@ ACTIVATIONS = {
 }
 
 
+def normal(deviation: float):
+  """An initializer: N(0, deviation^2). Drawn flat, which XLA compiles for the CPU several times faster."""
+
+  def init(key, shape):
+    return deviation * jax.random.normal(key, (math.prod(shape),)).reshape(shape)
+
+  return init
+
+
 class Dense(nn.Module):
   """x [..., n] -> x @ kernel [n, features] + bias."""
 
@@ -57,7 +67,7 @@ class Dense(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    init = nn.initializers.normal(self.config.initializer_range)
+    init = normal(self.config.initializer_range)
     kernel = self.param("kernel", init, (x.shape[-1], self.features))
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     return x @ kernel.astype(self.dtype) + bias.astype(self.dtype)
@@ -91,7 +101,7 @@ class Embedding(nn.Module):
     self.embedding = self.param("embedding", self._init, (self.n, self.config.hidden_size))
 
   def _init(self, key, shape):
-    table = nn.initializers.normal(self.config.initializer_range)(key, shape)
+    table = normal(self.config.initializer_range)(key, shape)
     return table if self.frozen_row is None else table.at[self.frozen_row].set(0)
 
   def __call__(self, ids):

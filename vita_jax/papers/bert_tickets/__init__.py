@@ -24,7 +24,7 @@ from vita_jax.papers.bert_tickets.given_masks import given_masks
 from vita_jax.papers.bert_tickets.inputs import read_start
 from vita_jax.papers.bert_tickets.steps import make_step, optimizer
 from vita_jax.papers.bert_tickets.tasks import make_task
-from vita_jax.papers.bert_tickets.trainings import Beginning, count, make_enter, percent, plan
+from vita_jax.papers.bert_tickets.trainings import Beginning, blank, count, make_enter, percent, plan, theta0
 from vita_jax.train.config import check_at_least, choose
 from vita_jax.train.experiment import Eval, Experiment, Report, Stage
 
@@ -45,13 +45,12 @@ def build(config: Any) -> Experiment:
   tx = optimizer(clip_norm=config.clip_norm)
   one_row = jnp.zeros((1, 8), jnp.int32)
   fresh = lambda key: task.model.init(key, one_row)["params"]  # noqa: E731
-  tree = jax.eval_shape(fresh, jax.random.key(0))
   select = PRUNABLE if start.pooler else r"^bert/encoder/.+/kernel$"
   head = r"^(?!bert/)" if start.pooler else r"^((?!bert/)|bert/pooler/)"
   if "mlm" in start.pretrained:
     head = r"(?!)"  # pre-trained, so that it goes back with the rest
-  pruned = count(tree | start.pretrained if start.pretrained else tree, select)
-  trainings = plan(config, pruned)
+  tree = jax.eval_shape(lambda: theta0(fresh, jax.random.key(0), start.pretrained))
+  trainings = plan(config, count(tree, select))
   data, also = task.train, {"dev": task.dev}
   if start.pretrained:
     also["pretrained"] = Resident({"params": start.pretrained})
@@ -59,6 +58,9 @@ def build(config: Any) -> Experiment:
   offset = round(config.rewind * steps)
   if config.rewind and not 0 < offset < steps:
     raise ValueError(f"config.rewind {config.rewind:g} of {steps} steps is no step within a training")
+
+  n_dev = len(task.dev.arrays["ids"])
+  row = jax.eval_shape(lambda p: task.outputs(p, sweep_batch_at(task.dev, task.dev.arrays, 0)), tree)
 
   def outputs(state, batch):
     return task.outputs(state["params"], batch)
@@ -72,6 +74,8 @@ def build(config: Any) -> Experiment:
     keep_head=config.head == "keep",
     masks=given_masks(config, start, select),
     pretrained=bool(start.pretrained),
+    rewinds=bool(offset),
+    blank=lambda: blank(tree, select, trainings, row, n_dev),
   )
   rate = config.learning_rate
   whole = make_step(task.loss, tx, learning_rate=rate, decay_steps=steps)
@@ -96,7 +100,7 @@ def build(config: Any) -> Experiment:
 
   def report(state, evaluate):
     del evaluate
-    rows = {name: np.asarray(x) for name, x in state.get("outputs", {}).items()}
+    rows = {name: np.asarray(x) for name, x in state["outputs"].items()}
     rows[trainings[-1].result] = all_rows({"params": state["params"]})
     found = {name: task.score(x) for name, x in rows.items()}
     numbers = (

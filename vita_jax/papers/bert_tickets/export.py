@@ -36,7 +36,7 @@ def exported(
     probabilities = jax.nn.softmax(outputs, axis=-1)
     return {"labels": jnp.argmax(probabilities, axis=-1).astype(jnp.int32), "probabilities": probabilities}
 
-  masks = {name: compress.unpack(packed, params) for name, packed in state.get("tickets", {}).items()}
+  masks = {name: compress.unpack(packed, params) for name, packed in state["tickets"].items()}
   # From random weights θ0 is another for each seed: the seed's own is meant.
   first = start.pretrained or theta0(fresh, state["key"], {})
   digest = compress.weights_sha256(first["bert"])

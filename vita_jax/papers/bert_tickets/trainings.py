@@ -120,6 +120,9 @@ class Beginning(NamedTuple):
     keep_head: whether search rounds leave the head as trained.
     masks: `(key, theta0) -> {name: masks}` of the tickets, where they are not cut in a search; or None.
     pretrained: whether `also["pretrained"]` holds weights.
+    rewinds: whether there is an early point to go back to.
+    blank: makes what the state holds from the start, so that all trainings share one compiled step: zeros for
+      the bits of every ticket and for the outputs of every result.
   """
 
   fresh: Callable[[jax.Array], Any]
@@ -130,6 +133,8 @@ class Beginning(NamedTuple):
   keep_head: bool
   masks: Callable[[jax.Array, Any], dict[str, Any]] | None
   pretrained: bool
+  rewinds: bool
+  blank: Callable[[], dict[str, Any]]
 
 
 def theta0(fresh: Callable[[jax.Array], Any], key: jax.Array, pretrained: Any) -> Any:
@@ -150,22 +155,23 @@ def make_enter(how: Beginning, training: Training, before: Training | None) -> C
   def enter(state: State, sweep) -> State:
     key = state["key"]
     pretrained = sweep(_weights, state, over="pretrained") if how.pretrained else {}
-    if before is not None and before.result:
-      state = {
-        **state,
-        "outputs": state.get("outputs", {}) | {before.result: sweep(how.outputs, state, over="dev")},
-      }
+    if before is None:
+      state = {**state, **how.blank()}
+    elif before.result:
+      rows = sweep(how.outputs, state, over="dev")
+      state = {**state, "outputs": state["outputs"] | {before.result: rows}}
+    number = state["training"] + 1
     if training.start == "on":  # the same training goes on
-      return {**state, "early": _copied(state["params"]), "training": state["training"] + 1}
-    masks, tickets = _masks(how, training, before, state, pretrained)
+      return {**state, "early": _copied(state["params"]), "training": number}
+    bits, tickets = _masks(how, training, before, state, pretrained)
     keeps = how.keep_head and before is not None and not (training.ticket or before.ticket)
-    early = state.get("early", {})
-    if before is not None and before.start == "early":
-      early = _copied(state["params"])
+    early = {}
+    if how.rewinds and before is not None:
+      early = _copied(state["params"]) if before.start == "early" else state["early"]
     now = state["params"] if training.start == "trained" or keeps else {}
-    started = begin(key, pretrained, early, now, masks, start=training.start, keep_head=keeps)
-    new = {**state, **started, "training": state["training"] + 1, "masks": _pack(masks)}
-    return new | ({"tickets": tickets} if tickets else {}) | ({"early": early} if early else {})
+    started = begin(key, pretrained, early, now, bits, start=training.start, keep_head=keeps)
+    new = {**state, **started, "training": number, "masks": bits, "tickets": tickets}
+    return new | ({"early": early or _copied(started["params"])} if how.rewinds else {})
 
   return enter
 
@@ -176,24 +182,23 @@ def _weights(state, batch):
 
 
 def _masks(how, training, before, state, pretrained):
-  """(masks of this training, packed masks of all tickets so far)."""
-  tickets = state.get("tickets", {})
-  params = state["params"]
+  """(bits of this training's masks, bits of all tickets so far)."""
+  params, tickets = state["params"], state["tickets"]
+  if training.result == "full":
+    return {}, tickets
   if before is not None and before.cut:
     masks = _unpack(state["masks"], params)
     cut = {n: _pruned(params, masks, zeros - before.zeros, how.select) for n, zeros in before.cut}
     tickets = tickets | {name: _pack(m) for name, m in cut.items()}
-  if how.masks is not None and not tickets:
+  if how.masks is not None and before is None:
     made = how.masks(state["key"], lambda: _first(how.fresh)(state["key"], pretrained))
-    tickets = {name: _pack(m) for name, m in made.items()}
+    tickets = tickets | {name: _pack(m) for name, m in made.items()}
   if training.ticket:
-    return _unpack(tickets[training.ticket], params), tickets
-  if training.result == "full":
-    return {}, {}
+    return tickets[training.ticket], tickets
   if before is None or before.start == "early" or training.start == "early":
-    return compress.full_masks(params, select=how.select), tickets
+    return _pack(compress.full_masks(params, select=how.select)), tickets
   masks = _unpack(state["masks"], params)
-  return _pruned(params, masks, training.zeros - before.zeros, how.select), tickets
+  return _pack(_pruned(params, masks, training.zeros - before.zeros, how.select)), tickets
 
 
 def _pruned(params, masks, n, select):
@@ -205,7 +210,7 @@ def _begin(how: Beginning):
   """`begin(...) -> {"params", "tx"}`: where a training starts, masked, with a new optimizer."""
 
   @functools.partial(jax.jit, static_argnames=("start", "keep_head"))
-  def begin(key, pretrained, early, now, masks, *, start: str, keep_head: bool):
+  def begin(key, pretrained, early, now, bits, *, start: str, keep_head: bool):
     first = theta0(how.fresh, key, pretrained)
     params = early or first
     shuffle_key = jax.random.fold_in(key, SHUFFLE)
@@ -222,7 +227,7 @@ def _begin(how: Beginning):
       params = compress.rewind(params, now, select=how.head)
     # A training gives its weights' memory away step by step: it must not be that of θ_0 or of the early
     # point.
-    params = _copied(compress.apply_masks(params, masks))
+    params = _copied(compress.apply_masks(params, compress.unpack(bits, params)))
     return {"params": params, "tx": how.tx.init(params)}
 
   return begin
@@ -235,6 +240,24 @@ def _first(fresh):
 
 def _copied(tree):
   return jax.tree.map(jnp.copy, tree)
+
+
+def blank(
+  tree: Any, select: str, trainings: tuple[Training, ...], row: jax.ShapeDtypeStruct, n_rows: int
+) -> dict[str, Any]:
+  """Zeros for `tickets` (bits) and `outputs` ([n_rows, ...] of all results but the last, which ends the run).
+
+  Args:
+    tree: of shapes. row: shape and dtype of a batch of outputs [B, ...].
+  """
+  zeros = lambda shape, dtype: jnp.array(np.zeros(shape, dtype))  # noqa: E731
+  bits = {n: (*x.shape[:-1], -(-x.shape[-1] // 8)) for n, x in chosen(tree, select).items()}
+  tickets = dict.fromkeys([n for t in trainings for n in (*dict(t.cut), t.ticket) if n])
+  results = [t.result for t in trainings[:-1] if t.result]
+  return {
+    "tickets": {name: {n: zeros(shape, np.uint8) for n, shape in bits.items()} for name in tickets},
+    "outputs": {name: zeros((n_rows, *row.shape[1:]), row.dtype) for name in results},
+  }
 
 
 def count(tree: Any, select: str) -> int:
