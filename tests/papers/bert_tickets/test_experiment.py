@@ -106,7 +106,7 @@ def test_every_training_of_imp_starts_from_theta0_with_fewer_weights(folder, pre
 
 
 def test_rewinding_goes_to_the_early_point_and_a_kept_head_stays(folder):
-  config = small_config(folder, "imp", sparsity=0.1, rewind=0.5, head="keep", imp_schedule="as_released")
+  config = small_config(folder, "imp", sparsity=0.1, rewind=0.5, head="keep")
   experiment = papers.build(config)
   assert [(s.name, s.steps) for s in experiment.stages] == [
     ("early", 2),
@@ -125,6 +125,18 @@ def test_rewinding_goes_to_the_early_point_and_a_kept_head_stays(folder):
   (_, trained), (second, _), (fresh, _) = _entered(papers.build(again))
   heads = [_flat(s["params"])["classifier/kernel"] for s in (trained, second, fresh)]
   assert (heads[0] == heads[1]).all() and (heads[2] != heads[1]).any()  # in the search only
+
+
+def test_the_released_schedule_is_of_the_search_alone(folder):
+  """The rate of the search falls over all of its rounds, that of a ticket to zero; all rounds share one step."""
+  steps = [s.step for s in papers.build(small_config(folder, "imp", imp_schedule="as_released")).stages]
+  assert steps[0] is steps[1] is not steps[2]
+  settings = [
+    dict(zip(s.__code__.co_freevars, (c.cell_contents for c in s.__closure__), strict=True)) for s in steps
+  ]
+  assert [s["decay_steps"] for s in settings] == [40, 40, 4]
+  steps = [s.step for s in papers.build(small_config(folder, "imp")).stages]
+  assert steps[0] is steps[1] is steps[2]
 
 
 def test_standard_pruning_goes_on_from_the_trained_weights(folder):
