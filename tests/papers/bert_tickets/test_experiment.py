@@ -129,7 +129,7 @@ def test_rewinding_goes_to_the_early_point_and_a_kept_head_stays(folder):
 
 
 def test_the_released_schedule_is_of_the_search_alone(folder):
-  """The rate of the search falls over all of its rounds, that of a ticket to zero; all rounds share one step."""
+  """The rate of the search falls over all its rounds, that of a ticket to zero; rounds share one step."""
   steps = [s.step for s in papers.build(small_config(folder, "imp", imp_schedule="as_released")).stages]
   assert steps[0] is steps[1] is not steps[2]
   decay = lambda step: inspect.getclosurevars(step).nonlocals["decay_steps"]  # noqa: E731
