@@ -4,6 +4,7 @@
   launch/benchmark.py l2o                     meta-gradients, their memory, updates against optax.adam
   launch/benchmark.py self_pu [--images=...]  an MNIST epoch, calibration, nnPU against torch (extra [bench])
   launch/benchmark.py pcal [--steps=3000]     one run, replicated seeds, fairlearn (torch, if installed)
+  launch/benchmark.py bert [--models=tiny]    a fine-tune step against transformers (extra [bench]); pruning
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py shards                  propagation with the edges spread over 1, 2 and 4 devices
@@ -20,7 +21,7 @@ import sys
 
 from absl import app, flags, logging
 
-PARTS = ["ss_gcn", "l2o", "self_pu", "pcal", "loop", "scale", "shards", "stream", "import"]
+PARTS = ["ss_gcn", "l2o", "self_pu", "pcal", "bert", "loop", "scale", "shards", "stream", "import"]
 WHAT = flags.DEFINE_enum("what", None, PARTS, "Or first argument.")
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
 IMAGES = flags.DEFINE_enum("images", "mnist", ["mnist", "digits"], "Images of self_pu.")
@@ -29,6 +30,8 @@ STEPS = flags.DEFINE_integer("steps", 3000, "Outer steps of the whole run in pca
 REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each side (loop: 6 unless given).", lower_bound=1)
 SECONDS = flags.DEFINE_float("seconds", None, "Seconds of each turn. Default: 5; loop: 10.", lower_bound=0.0)
 SIZES = flags.DEFINE_list("sizes", None, "Numbers of nodes in scale, edges in shards, parameters in l2o.")
+MODELS = flags.DEFINE_list("models", ["tiny", "mini", "minilm_l3"], "Sizes of BERT.")
+WEIGHTS = flags.DEFINE_integer("weights", 90_000_000, "Pruned weights in bert, at most.", lower_bound=1)
 GIGABYTES = flags.DEFINE_float("gigabytes", 4.0, "Size of the files of stream, at least 1.", lower_bound=1.0)
 FOLDER = flags.DEFINE_string(
   "folder", "/tmp/vita_jax_stream", "Where stream writes them, and finds them again."
@@ -74,6 +77,14 @@ def _pcal():
   pcal.main(seeds=seeds, steps=STEPS.value, repeats=REPEATS.value, seconds=_seconds(5))
 
 
+def _bert():
+  from benchmarks import bert
+
+  if unknown := sorted(set(MODELS.value) - set(bert.MODELS)):
+    raise ValueError(f"--models={unknown[0]} is none of {', '.join(bert.MODELS)}")
+  bert.main(models=MODELS.value, repeats=REPEATS.value, seconds=_seconds(5), weights=WEIGHTS.value)
+
+
 def _loop():
   from benchmarks import loop
 
@@ -117,6 +128,7 @@ MEASUREMENTS = {
   "l2o": _l2o,
   "self_pu": _self_pu,
   "pcal": _pcal,
+  "bert": _bert,
   "loop": _loop,
   "scale": _scale,
   "shards": _shards,

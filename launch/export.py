@@ -31,13 +31,15 @@ def main() -> None:
   config = json.loads(read_config(Path(WORKDIR.value)).to_json_best_effort())
   write_json(folder / "config.json", {"config": config, "seed": seed})
   write_json(folder / "card.json", card)
-  for name, text in exported.files.items():
-    (folder / name).write_text(text)
   size = write_program(folder / "program.jax", exported, platforms=PLATFORMS.value)
   (folder / "README.md").write_text(README.format(inputs=", ".join(exported.inputs)))
+  if exported.write:
+    exported.write(folder)
   platforms = ", ".join(PLATFORMS.value)
-  files = ", ".join(["card.json", "README.md", *exported.files])
-  print(f"{folder}: params.safetensors, program.jax ({size / 1e3:.0f} kB; {platforms}), {files}")
+  written = {"params.safetensors", "program.jax", "config.json", "card.json", "README.md"}
+  more = "".join(f", {p.name}" for p in sorted(folder.iterdir()) if p.name not in written)
+  program = f"program.jax ({size / 1e3:.0f} kB; {platforms})"
+  print(f"{folder}: params.safetensors, {program}, card.json, README.md{more}")
 
 
 README = """\

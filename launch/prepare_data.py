@@ -1,9 +1,12 @@
-"""Writes a data set in the TFDS format (array_record; TensorFlow is not needed).
+"""Brings data or weights into the form that the experiments read.
 
   python launch/prepare_data.py --dataset=planetoid/citeseer --data_dir=~/tensorflow_datasets
+  python launch/prepare_data.py --dataset=minilm_l3     # a Hugging Face folder for config.model.path
+  python launch/prepare_data.py --dataset=glue/mnli     # downloads through TFDS; also squad, other glue tasks
 
-Citeseer is shipped with the package; the other graphs are converted from the npz file under
-$VITA_DATA_DIR. A few seconds and under 10 MB each, on any machine.
+Data sets are written in the TFDS format (array_record; TensorFlow is not needed). Citeseer is shipped with
+the package; the other graphs, and the weights of MiniLM-L3, are converted from the files under
+$VITA_DATA_DIR. A few seconds each, on any machine.
 """
 
 import os
@@ -14,9 +17,13 @@ from absl import app, flags, logging
 
 from vita_jax.data.planetoid_tfds import builder
 from vita_jax.data.sources import SOURCES, load, tfds_dir
+from vita_jax.data.text import GLUE
 
-_DATASET = flags.DEFINE_enum("dataset", None, sorted(n for n in SOURCES if n.startswith("planetoid/")),
-                             "Which data set to prepare.", required=True)
+GRAPHS = tuple(name for name in SOURCES if name.startswith("planetoid/"))
+MODELS = ("minilm_l3",)
+DOWNLOADS = ("squad", *(f"glue/{task}" for task in GLUE))
+_DATASET = flags.DEFINE_enum("dataset", None, sorted([*GRAPHS, *MODELS, *DOWNLOADS]), "What to prepare.",
+                             required=True)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where to; default: $TFDS_DATA_DIR, else ~/tensorflow_datasets.")
 
@@ -34,14 +41,33 @@ def main(argv):
 
 def write(name, data_dir):
   """Prepares `name` under `data_dir` and prints where it is and how to use it."""
-  dataset = builder(name, data_dir=data_dir)
-  load(name)  # checks the sha256 of the file that is converted
-  dataset.download_and_prepare()
-  print(f"{name} is in {dataset.data_path}")
+  if name in MODELS:
+    from vita_jax.nn.minilm import write_minilm_l3
+    folder = write_minilm_l3(data_dir / name)
+  elif name in DOWNLOADS:
+    folder = download(name, data_dir)
+  else:
+    dataset = builder(name, data_dir=data_dir)
+    load(name)  # checks the sha256 of the file that is converted
+    dataset.download_and_prepare()
+    folder = dataset.data_path
+  print(f"{name} is in {folder}")
   if os.environ.get("TFDS_DATA_DIR") == str(data_dir):
     print("TFDS_DATA_DIR already points there.")
   else:
     print(f"To use it: export TFDS_DATA_DIR={data_dir}")
+
+
+def download(name, data_dir):
+  """Lets TFDS fetch and write one of its own data sets; returns the folder."""
+  import tensorflow_datasets as tfds
+  dataset = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+  try:
+    dataset.download_and_prepare()
+  except Exception as e:  # of requests, TFDS, or the operating system
+    raise OSError(f"TFDS could not fetch {name} ({' '.join(str(e).split())[:200]}): run this where there is a"
+                  f" network, and copy {data_dir}") from e
+  return dataset.data_path
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from absl import flags
 
 from vita_jax import train
 from vita_jax.train import suite
+from vita_jax.train.config import as_dict, config_hash
+from vita_jax.train.finish import read_summary
 
 SUITE = flags.DEFINE_string("suite", None, "Python file with get_suite() -> tuple of Row.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
@@ -92,9 +94,12 @@ def row_config(row: suite.Row, seeds: int | None) -> Any:
 
 
 def run_row(row: suite.Row, workdir: Path, seeds: int | None) -> dict[str, Any]:
-  """Runs a row in `workdir/<label>`, resumes it, or returns what an earlier call computed."""
+  """Runs a row in its folder, resumes it, or returns what an earlier call or row has computed there."""
   config = row_config(row, seeds)
-  folder = workdir / re.sub(r"[^a-z0-9]+", "_", row.label.lower()).strip("_")
+  folder = workdir / re.sub(r"[^a-z0-9]+", "_", (row.run or row.label).lower()).strip("_")
+  done = read_summary(folder)
+  if done and done["complete"] and done["config_hash"] == config_hash(as_dict(config)):
+    return done  # without reading any data
   return train.run(cli.build(config), config, folder)
 
 

@@ -4,7 +4,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-PARTS = ("data", "nn", "optim", "papers", "train")
+PARTS = ("compress", "data", "nn", "optim", "papers", "train")
 
 
 def __getattr__(name):

@@ -114,6 +114,20 @@ def test_pcal(kernel, tmp_path):
   assert _pictures(cells) == 2
 
 
+def test_bert_tickets(kernel, tmp_path):
+  question = "[accuracy, compress.sparsity(ticket.masks), len(rows), losses[0], losses[-1], zeros]"
+  cells, (accuracy, sparsity, n, first, last, zeros) = _run("bert_tickets", kernel, tmp_path, question)
+  assert n > 400
+  assert min(accuracy["full_0"], accuracy["theta0_40"]) > 0.7  # chance is 0.5
+  assert set(accuracy) == {
+    *(f"{start}_{s}" for start in ("theta0", "random_reinit", "random mask, theta0") for s in (40, 80)),
+    "full_0",
+  }
+  assert sparsity == pytest.approx(0.8, abs=1e-3)
+  assert last < 0.1 * first and zeros == 0.5
+  assert _pictures(cells) == 2
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_committed_clean(name):
   notebook = json.loads((COLABS / f"{name}.ipynb").read_text())

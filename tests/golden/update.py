@@ -7,6 +7,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SS_GCN_TASKS = ("none", "cluster", "partition", "completion", "random_labels")
+BERT_METHODS = ("full", "imp", "oneshot", "random", "shuffled", "random_reinit", "standard")
+BERT_TASKS = ("cola", "mnli", "qqp", "stsb", "wnli", "qnli", "mrpc", "rte", "squad", "mlm", "custom")
 SELF_PU_METHODS = ("pn_naive", "upu", "nnpu", "self_paced", "self_calibrated", "self_pu")
 CONFIGS = {f"configs/ss_gcn/{data}.py": SS_GCN_TASKS for data in ("citeseer", "cora", "pubmed", "custom")} | {
   "configs/l2o/dm.py": ("plain", "aug", "cl", "il", "cl_il"),
@@ -20,6 +22,8 @@ CONFIGS = {f"configs/ss_gcn/{data}.py": SS_GCN_TASKS for data in ("citeseer", "c
   "configs/pcal/taiwan.py": ("limit_high", "edu"),
   "configs/pcal/german.py": ("age",),
   "configs/pcal/custom.py": ("",),
+  "configs/bert_tickets/sst2.py": BERT_METHODS,
+  **{f"configs/bert_tickets/{task}.py": ("imp",) for task in BERT_TASKS},
 }
 
 

@@ -34,8 +34,20 @@ def test_scale_counts_edges_seconds_and_bytes():
 def test_what_to_measure_has_to_be_said(arguments):
   done = _benchmark(*arguments)
   assert done.returncode == 1
-  names = "ss_gcn, l2o, self_pu, pcal, loop, scale, shards, stream, import"
+  names = "ss_gcn, l2o, self_pu, pcal, bert, loop, scale, shards, stream, import"
   assert done.stderr.strip().startswith(f"error: say what to measure, one of {names}")
+
+
+def test_bert_names_the_missing_peer_or_prints_ratios():
+  done = _benchmark("bert", "--models=micro", "--repeats=1", "--seconds=0.01", "--weights=700000")
+  if importlib.util.find_spec("torch"):
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"vita_jax, 90 % pruned( +[\d.]+){2}( +[\d.]+ \([\d.]+\)){2} +\d+ +\d+", done.stdout)
+    assert len(re.findall(r"magnitude_masks, (?:host|jit) +0\.6( +[\d.]+){2}", done.stdout)) == 2
+  else:
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: torch is missing, .*pip install 'vita_jax\[bench\]'", done.stderr.strip())
+  assert _benchmark("bert", "--models=giant").stderr.startswith("error: --models=giant is none of tiny")
 
 
 def test_comparison_names_the_missing_peer_or_prints_ratios():

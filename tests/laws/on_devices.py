@@ -1,4 +1,4 @@
-"""A few steps of some experiments of the table on 1 or 2 CPU devices: on_devices.py N FOLDER OUT.json NAME ..."""
+"""A few steps of experiments of the table on 1 or 2 CPU devices: on_devices.py N FOLDER OUT.json NAME ..."""
 
 import json
 import sys

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from laws import digits
 from laws.small_graph import write_small_graph
+from laws.small_texts import small_config, write_texts
 from vita_jax import papers
 from vita_jax.papers.l2o.config import default_config as l2o_config
 from vita_jax.papers.pcal.config import default_config as pcal_config
@@ -99,7 +100,16 @@ def _pcal(**overrides):
   return Row(config, build, {"seed": 2, "data": 1}, tolerance=1e-3)
 
 
+def _bert_tickets(method, **overrides):
+  def config(folder):
+    # The gradient of a key's bias is nothing but rounding, which Adam turns into a step of the learning rate.
+    return small_config(write_texts(folder), method, learning_rate=1e-5, **overrides)
+
+  return Row(config, papers.build, {"data": 2}, tolerance=2e-4, map_tolerance=2e-4)
+
+
 ROWS = {
+  "bert_tickets_imp": _bert_tickets("imp", sparsity=0.1, **{"model.num_hidden_layers": 1}),
   "digits_resident": _digits(),
   "digits_stream": _digits(kind="stream"),
   "digits_bfloat16": _digits(dtype="bfloat16")._replace(tolerance=2e-2),

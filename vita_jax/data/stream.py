@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from vita_jax.data.buckets import Buckets, cut, grouped_index
 from vita_jax.data.index import host_index, is_padded, row_order
 
 
@@ -27,6 +28,7 @@ class Stream(NamedTuple):
     workers: worker processes; 0 reads in threads of this process. With worker processes the
       calling script needs the usual `if __name__ == "__main__":` guard.
     prefetch: batches read ahead (per worker); 0 reads when asked.
+    buckets: None, or how shuffled batches are grouped by length and all batches cut to static lengths.
   """
   source: Any
   batch_size: int
@@ -35,6 +37,7 @@ class Stream(NamedTuple):
   transform: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
   workers: int = 0
   prefetch: int = 2
+  buckets: Buckets | None = None
 
 
 def read_batch(data: Stream, seed: int | Sequence[int], t: int, *,
@@ -49,20 +52,22 @@ def read_batch(data: Stream, seed: int | Sequence[int], t: int, *,
     ValueError: rows that cannot be stacked (not dicts, unlike keys or shapes).
   """
   sizes = dict(n_rows=len(data.source), batch_size=data.batch_size, remainder=data.remainder)
+  grouped = data.buckets is not None and data.buckets.window > 1
+  index = (lambda *a, **k: grouped_index(data.buckets, *a, **k)) if grouped else host_index
   if data.order == "rows":
     rows, mask = row_order(t, **sizes, xp=np)
   elif data.order == "shared" or np.ndim(seed) == 0:
-    rows, mask = host_index(0 if data.order == "shared" else seed, t, **sizes)
+    rows, mask = index(0 if data.order == "shared" else seed, t, **sizes)
   else:
-    rows, mask = (np.stack(x) for x in zip(*[host_index(s, t, **sizes) for s in seed], strict=True))
-  batch = _read(data, rows[part])
+    rows, mask = (np.stack(x) for x in zip(*[index(s, t, **sizes) for s in seed], strict=True))
+  batch = _cut(data, _read(data, rows[part]), rows)
   return batch | {"mask": mask[part]} if is_padded(**sizes) else batch
 
 
 def read_sweep_batch(data: Stream, i: int, *, part: tuple[slice, ...] = ()) -> dict[str, Any]:
   """Batch i of one padded pass in row order, as in `resident.sweep_batch_at`; `part` as above."""
   rows, mask = row_order(i, n_rows=len(data.source), batch_size=data.batch_size, xp=np)
-  return _read(data, rows[part]) | {"mask": mask[part]}
+  return _cut(data, _read(data, rows[part]), rows) | {"mask": mask[part]}
 
 
 def batches(data: Stream, seeds: int | Sequence[int], start: int = 0, *,
@@ -105,6 +110,10 @@ def first_row(data: Stream) -> Mapping[str, Any]:
   if len(data.source) == 0:
     raise ValueError("the source of the Stream has no rows")
   return _examples(data, [0])[0]
+
+
+def _cut(data, batch, rows):
+  return batch if data.buckets is None else cut(data.buckets, batch, rows)
 
 
 class _Read(NamedTuple):

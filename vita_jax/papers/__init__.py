@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 PAPERS = {
+  "bert_tickets": "vita_jax.papers.bert_tickets",
   "l2o": "vita_jax.papers.l2o",
   "self_pu": "vita_jax.papers.self_pu",
   "pcal": "vita_jax.papers.pcal",

@@ -31,7 +31,7 @@ def spec(data: Data) -> Data:
   """The hashable, static part of some data: without its arrays or its source."""
   if isinstance(data, Resident):
     return data._replace(arrays=None)
-  return data._replace(source=None, transform=None)
+  return data._replace(source=None, transform=None, buckets=None)
 
 
 def row_layout(data: Data, *, replicated: bool) -> P:

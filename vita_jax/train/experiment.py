@@ -6,6 +6,7 @@ The loop knows nothing of papers; papers know nothing of meshes, checkpoints, cl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -93,7 +94,7 @@ class Exported(NamedTuple):
     inputs: name -> (shape, dtype) with symbolic dimension names as strings, e.g. `("nodes, 7", "float32")`.
     read: `read(path) -> inputs`, reads a user's data file into the program's inputs.
     card: plain facts that belong beside the weights (JSON-able); they are in the safetensors file, too.
-    files: name -> text of further files, e.g. an example that uses the others.
+    write: `write(folder)` writes further files beside them, e.g. in formats of the paper's own.
   """
 
   params: Tree
@@ -101,7 +102,7 @@ class Exported(NamedTuple):
   inputs: Mapping[str, tuple[str, str]]
   read: Callable[[str], Mapping[str, Any]]
   card: Mapping[str, Any] = {}
-  files: Mapping[str, str] = {}
+  write: Callable[[Path], None] | None = None
 
 
 class Experiment(NamedTuple):

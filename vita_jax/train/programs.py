@@ -115,7 +115,7 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
       return state
     target = shardings_of(with_shardings(abstract_enter(stage, state)))
     if any(isinstance(data, Stream) for data in stage_data(stage).values()):
-      new = stage.enter(state, _host_sweep(stage, place, sweep_batch, everywhere))
+      new = stage.enter(state, _host_sweep(stage, place, sweep_batch, everywhere, cached))
       return jax.jit(_strong, out_shardings=target)(new)
     program = jax.jit(lambda s, a: enter_state(stage, s, a), out_shardings=target)
     return program(state, arrays_of(stage))
@@ -231,15 +231,16 @@ def _evaluation(step, data: Resident):
   return run
 
 
-def _host_sweep(stage: Stage, place, sweep_batch, everywhere):
-  """`sweep` as a loop on the host, for stages that read a Stream."""
+def _host_sweep(stage: Stage, place, sweep_batch, everywhere, cached):
+  """`sweep` as a loop on the host, for stages that read a Stream; stages that sweep alike share a program."""
 
   def sweep(fn, state, over: str = "data"):
     data = stage_data(stage)[over]
+    key = "sweep", fn, over, spec(data)
     if isinstance(data, Resident):
       whole = lambda s, a: resident_sweep({over: spec(data)}, {over: a})(fn, s, over)  # noqa: E731
-      return jax.jit(whole, out_shardings=everywhere)(state, place(data.arrays))
-    run = jax.jit(fn, out_shardings=everywhere)
+      return cached(key, lambda: jax.jit(whole, out_shardings=everywhere))(state, place(data.arrays))
+    run = cached(key, lambda: jax.jit(fn, out_shardings=everywhere))
     outputs = [run(state, sweep_batch(data, i)) for i in range(n_sweep_batches(data))]
     return jax.tree.map(lambda *xs: jnp.concatenate(xs)[: n_rows(data)], *outputs)
 

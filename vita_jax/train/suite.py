@@ -14,7 +14,7 @@ class Row(NamedTuple):
   """One row of a table.
 
   Attributes:
-    label: unique name, also of the run's folder.
+    label: unique name, also of the run's folder (see `run`).
     config: config file and argument, as `launch/train.py --config` takes it.
     overrides: dotted config name -> value.
     metric: name in summary.json, e.g. "test_accuracy".
@@ -22,6 +22,7 @@ class Row(NamedTuple):
     paper: the paper's (mean, std or None) in the metric's unit, or None where unknown.
     source: where the paper's number was read, shown beside it; "[memory]" is not verified.
     beside: further metrics of summary.json that are shown beside it; those a run does not have stay empty.
+    run: name of the run's folder, where rows show different metrics of one run; "" for the label.
   """
 
   label: str
@@ -32,6 +33,7 @@ class Row(NamedTuple):
   paper: tuple[float, float | None] | None = None
   source: str = ""
   beside: tuple[str, ...] = ()
+  run: str = ""
 
 
 class Line(NamedTuple):

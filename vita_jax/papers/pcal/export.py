@@ -83,7 +83,7 @@ def exported(game: Game, state: State) -> Exported:
       "noise": float(game.config.noise),
       "is not": "differential privacy; see the audit for what attackers that were tried still find",
     },
-    files={"transform.py": TRANSFORM},
+    write=lambda folder: (folder / "transform.py").write_text(TRANSFORM),
   )
 
 

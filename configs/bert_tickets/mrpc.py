@@ -1,0 +1,16 @@
+"""BERT tickets on MRPC (paraphrases, 3,668 pairs), accuracy.
+
+  python launch/train.py --config=configs/bert_tickets/mrpc.py:imp --config.seeds=5 --workdir=runs/mrpc_imp
+
+The argument is the method: full | imp | oneshot | random | shuffled | random_reinit | standard.
+The paper reports (percent, 5 seeds) full 85.2 ± 0.1, IMP at 50 % 84.9 ± 0.4. The settings are the paper's,
+with BERT-base from the folder bert-base-uncased (config.model.path); nothing of this size was measured here,
+configs/bert_tickets/table.py has what was. The data are downloaded by launch/prepare_data.py
+--dataset=glue/mrpc. Hardware: a GPU or TPU.
+"""
+
+from vita_jax.papers.bert_tickets.config import default_config
+
+
+def get_config(method: str = "imp"):
+  return default_config("mrpc", method)

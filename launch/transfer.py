@@ -1,0 +1,145 @@
+"""Trains the tickets of some tasks on all of them: python launch/transfer.py --runs=A,B --workdir=DIR
+
+  python launch/transfer.py --runs=runs/sst2_imp,runs/cola_imp --sparsity=0.5,0.7 --workdir=runs/transfer
+
+A and B are workdirs of finished runs of method imp (launch/train.py or launch/table.py), whose tickets have
+these sparsities; each also says how its task is trained: data, model, steps, seeds. The ticket of a seed is
+trained with that seed. A task's own tickets were trained already; the full model is trained as well, and by
+--controls masks of the pre-trained weights' magnitudes (oneshot) and random ones. Writes transfer.md,
+transfer.csv and transfer.png into the workdir, each run into its runs/: the same command goes on where it was
+stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import cli
+import ml_collections
+from absl import flags
+
+from vita_jax import train
+from vita_jax.train.config import as_dict, config_hash
+from vita_jax.train.finish import read_config, read_summary
+from vita_jax.train.summary import write_text
+
+RUNS = flags.DEFINE_list(
+  "runs", None, "Workdirs of finished runs of method imp, or NAME=WORKDIR.", required=True
+)
+SPARSITY = flags.DEFINE_list("sparsity", ["0.7"], "Sparsities of the tickets.")
+CONTROLS = flags.DEFINE_list(
+  "controls", ["oneshot", "random"], "Further rows: oneshot, random; empty for none."
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
+
+
+def main() -> None:
+  from vita_jax.papers.bert_tickets import transfer
+
+  workdir = Path(WORKDIR.value)
+  sources = dict(_named(text) for text in RUNS.value)
+  configs = {name: _imp_config(folder) for name, folder in sources.items()}
+  tickets = {name: _tickets(name, folder, workdir) for name, folder in sources.items()}
+  cells = []
+  for target, config in configs.items():
+    full = run(config, {"method": "full"}, workdir / "runs" / f"full_{target}")
+    metric = next(iter(full["metrics"]))
+    for sparsity in SPARSITY.value:
+      common = {"sparsity": float(sparsity), "tickets": (), "starts": ("theta0",)}
+      rows = {}
+      for source, found in tickets.items():
+        if source == target:
+          rows[source] = _own(sources[target], sparsity, metric)
+          continue
+        rows[source] = []
+        for seed in range(config.seed, config.seed + config.seeds):
+          changes = {**common, "seed": seed, "seeds": 1, "ticket": str(found(sparsity, seed))}
+          folder = workdir / "runs" / f"{source}_{sparsity}_to_{target}_seed_{seed}"
+          rows[source] += run(config, changes, folder)["metrics"][metric]["values"]
+      for method in filter(None, CONTROLS.value):
+        folder = workdir / "runs" / f"{method}_{sparsity}_{target}"
+        rows[method] = run(config, {**common, "method": method}, folder)["metrics"][metric]["values"]
+      for source, values in rows.items():
+        name, baseline = f"{100 * float(sparsity):g}", full["metrics"][metric]["values"]
+        cells.append(transfer.Cell(source, target, name, metric, tuple(values), tuple(baseline)))
+      _write(transfer, cells, workdir)  # after every column: a stopped matrix shows what it has
+  print(transfer.markdown(cells))
+  print(f"written: {workdir}/transfer.md, transfer.csv, transfer.png; runs: {workdir}/runs/")
+
+
+def run(config: Any, changes: dict[str, Any], folder: Path) -> dict[str, Any]:
+  """The summary of the config with these changes, trained in `folder`, resumed, or read from there."""
+  config = ml_collections.ConfigDict({**as_dict(config), **changes})
+  done = read_summary(folder)
+  if done and done["complete"] and done["config_hash"] == config_hash(as_dict(config)):
+    return done
+  print(folder.name, file=sys.stderr, flush=True)
+  return train.run(cli.build(config), config, folder)
+
+
+def _named(text: str) -> tuple[str, str]:
+  name, _, folder = text.rpartition("=")
+  return name or Path(folder).name, folder
+
+
+def _imp_config(folder: str) -> Any:
+  """The config of a finished run of method imp.
+
+  Raises:
+    ValueError: another paper or method, or a run that has not finished.
+  """
+  config = read_config(Path(folder))
+  if config.get("paper") != "bert_tickets" or config.method != "imp" or "theta0" not in config.starts:
+    raise ValueError(
+      f"{folder} is no run of bert_tickets with method imp and tickets from theta0: train one first"
+    )
+  if not (summary := read_summary(Path(folder))) or not summary["complete"]:
+    raise ValueError(f"{folder} has not finished: run launch/train.py with its --workdir again")
+  have = sorted({*config.tickets, config.sparsity})
+  for sparsity in SPARSITY.value:
+    if float(sparsity) not in have:
+      raise ValueError(f"{folder} has no ticket of sparsity {sparsity}, but of {', '.join(map(str, have))}")
+  return config
+
+
+def _tickets(name: str, folder: str, workdir: Path):
+  """`(sparsity, seed) -> file`: writes the tickets of a run on first use."""
+  from vita_jax import compress
+
+  opened: list[Any] = []
+
+  def ticket(sparsity: str, seed: int) -> Path:
+    path = (workdir / "tickets" / f"{name}_{sparsity}_seed_{seed}.safetensors").resolve()
+    if path.exists():
+      return path
+    if not opened:
+      opened.append(cli.finished_run(folder))
+    experiment, config, state, _ = opened[0]
+    if not 0 <= seed - config.seed < config.seeds:
+      raise ValueError(f"{folder} has no seed {seed}: all --runs need the same seeds")
+    one = train.replica(state, seed - config.seed) if experiment.replicas else state
+    masks = compress.unpack(one["tickets"][f"{100 * float(sparsity):g}"], one["params"])
+    pretrained = experiment.stages[0].also.get("pretrained")
+    digest = compress.weights_sha256(pretrained.arrays["params"]["bert"]) if pretrained else ""
+    card = {"task": config.task, "method": config.method, "model": config.model.path, "seed": seed}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compress.save_ticket(path, compress.Ticket(masks, digest, card))
+    return path
+
+  return ticket
+
+
+def _own(folder: str, sparsity: str, metric: str) -> list[float]:
+  return read_summary(Path(folder))["metrics"][f"theta0_{100 * float(sparsity):g}_{metric}"]["values"]
+
+
+def _write(transfer: Any, cells: list[Any], workdir: Path) -> None:
+  write_text(workdir / "transfer.md", transfer.markdown(cells))
+  write_text(workdir / "transfer.csv", transfer.comma_separated(cells))
+  transfer.figure(cells).savefig(workdir / "transfer.png", dpi=120)
+
+
+if __name__ == "__main__":
+  cli.run(main)

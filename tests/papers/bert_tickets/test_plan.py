@@ -1,0 +1,78 @@
+"""Which trainings a config asks for."""
+
+import pytest
+
+from vita_jax.papers.bert_tickets.config import default_config
+from vita_jax.papers.bert_tickets.trainings import plan
+
+
+def _plan(method, size=1000, **overrides):
+  config = default_config("sst2", method)
+  config.update_from_flattened_dict(overrides)
+  return plan(config, size)
+
+
+def test_imp_trains_a_round_for_each_tenth_and_the_ticket_by_itself():
+  found = _plan("imp", sparsity=0.7)
+  assert [t.name for t in found] == [*(f"round_{j}" for j in range(1, 8)), "ticket_70_theta0"]
+  assert [t.zeros for t in found] == [0, 100, 200, 300, 400, 500, 600, 700]
+  assert all(t.start == "theta0" for t in found) and found[6].cut == (("70", 700),)
+  assert found[-1].result == "theta0_70" and not any(t.result for t in found[:-1])
+
+
+def test_tickets_on_the_way_are_cut_where_the_search_reaches_them():
+  found = _plan("imp", sparsity=0.25, tickets=(0.1, 0.2), starts=("theta0", "shuffled"))
+  assert [t.name for t in found[:3]] == ["round_1", "round_2", "round_3"]
+  assert [t.cut for t in found[:3]] == [(("10", 100),), (("20", 200),), (("25", 250),)]
+  assert [t.name for t in found[3:]] == [
+    f"ticket_{s}_{w}" for s in (10, 20, 25) for w in ("theta0", "shuffled")
+  ]
+
+
+def test_the_geometric_schedule_needs_more_rounds():
+  zeros = [t.zeros for t in _plan("imp", sparsity=0.5, **{"pruning.schedule": "geometric"}) if not t.result]
+  assert zeros == [0, 100, 190, 271, 344, 410, 469]
+
+
+def test_other_methods_train_only_what_they_need():
+  assert [t.name for t in _plan("full")] == ["full"]
+  assert [t.name for t in _plan("oneshot", tickets=(0.5,))] == ["ticket_50_theta0", "ticket_70_theta0"]
+  assert [t.name for t in _plan("random")] == ["ticket_70_theta0"]
+  assert [t.name for t in _plan("shuffled")][-1] == "ticket_70_shuffled"
+  assert [t.name for t in _plan("random_reinit", ticket="x")] == ["ticket_70_random_reinit"]
+
+
+def test_standard_pruning_goes_on_and_reports_the_round_with_the_mask():
+  found = _plan("standard", sparsity=0.3, tickets=(0.1,))
+  assert [(t.name, t.start, t.zeros, t.result) for t in found] == [
+    ("round_1", "theta0", 0, ""),
+    ("round_2", "trained", 100, "trained_10"),
+    ("round_3", "trained", 200, ""),
+    ("round_4", "trained", 300, "trained_30"),
+  ]
+
+
+def test_an_early_point_splits_the_first_training():
+  found = _plan("imp", sparsity=0.2, rewind=0.1)
+  assert [(t.name, t.start) for t in found] == [
+    ("early", "early"),
+    ("round_1", "on"),
+    ("round_2", "theta0"),
+    ("ticket_20_theta0", "theta0"),
+  ]
+
+
+@pytest.mark.parametrize(
+  "method,overrides,message",
+  [
+    ("imp", {"sparsity": 1.0}, r"a sparsity is 1.0"),
+    ("imp", {"tickets": (-0.1,)}, r"a sparsity is -0.1"),
+    ("imp", {"starts": ("shufled",)}, "did you mean 'shuffled'"),
+    ("imp", {"starts": ("trained",)}, "rewind_to=none"),
+    ("imp", {"starts": ("trained",), "ticket": "x"}, "needs a search"),
+    ("standard", {"sparsity": 0.25}, "25 % is not reached by whole rounds"),
+  ],
+)
+def test_what_cannot_be_is_named(method, overrides, message):
+  with pytest.raises(ValueError, match=message):
+    _plan(method, **overrides)

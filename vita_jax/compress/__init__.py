@@ -1,0 +1,59 @@
+"""Masks on any parameter tree: magnitude pruning, controls, rewinding, tickets as files, what they save.
+
+  masks = magnitude_masks(params, 0.7, scope="global", select=r"kernel$")   # {path: bool array}
+  tx = optax.chain(mask_gradients(), optax.adam(1e-3))
+  params = apply_masks(params, masks)                                       # zeros stay zeros under tx
+  updates, state = tx.update(grads, state, params, masks=masks)
+  params = apply_masks(rewind(params, start, select=r"^bert/"), masks)
+
+A mask is True where a weight stays. Masks are a flat dict from the '/'-joined path of a leaf to a boolean
+array of its shape; leaves that are not named are never pruned and do not count in the sparsity.
+"""
+
+from vita_jax.compress.controls import random_masks, shuffle_entries, shuffle_layers
+from vita_jax.compress.magnitude import magnitude_masks, prune, zeros_after
+from vita_jax.compress.masks import (
+  Masks,
+  apply_masks,
+  full_masks,
+  mask_gradients,
+  pack,
+  rewind,
+  sparsity,
+  unpack,
+)
+from vita_jax.compress.statistics import layer_sparsity, overlap, sizes
+from vita_jax.compress.ticket import (
+  Ticket,
+  load_sparse,
+  load_ticket,
+  save_sparse,
+  save_ticket,
+  weights_sha256,
+)
+
+__all__ = [
+  "Masks",
+  "Ticket",
+  "apply_masks",
+  "full_masks",
+  "layer_sparsity",
+  "load_sparse",
+  "load_ticket",
+  "magnitude_masks",
+  "mask_gradients",
+  "overlap",
+  "pack",
+  "prune",
+  "random_masks",
+  "rewind",
+  "save_sparse",
+  "save_ticket",
+  "shuffle_entries",
+  "shuffle_layers",
+  "sizes",
+  "sparsity",
+  "unpack",
+  "weights_sha256",
+  "zeros_after",
+]

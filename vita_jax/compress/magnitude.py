@@ -1,0 +1,158 @@
+"""Unstructured magnitude pruning: exactly as many weights as asked for, the smallest of all or of each array.
+
+Outside jit the smallest are found on the host by numpy's partition: one copy of the weights. Inside jit by
+bisection on the integer view of |w|: counting passes that need no further memory and, over sharded weights,
+one sum a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vita_jax.compress.masks import KERNELS, Masks, chosen, full_masks
+
+SCOPES = ("global", "layer")
+
+
+def magnitude_masks(
+  params: Any, sparsity: float, *, scope: str = "global", select: str = KERNELS, masks: Masks | None = None
+) -> dict[str, jax.Array]:
+  """Masks that leave out the smallest weights.
+
+  Args:
+    params: any tree of float arrays, concrete or traced.
+    sparsity: in [0, 1): round(sparsity * n) of the n chosen weights go.
+    scope: "global" pools the weights of all chosen leaves; "layer" prunes each leaf by itself.
+    select: regular expression on the '/'-joined path of a leaf: which leaves are pruned, and counted.
+    masks: what is pruned already. It stays so, and counts.
+
+  Returns:
+    path -> bool array. Ties go by the order of paths and entries.
+
+  Raises:
+    ValueError: a sparsity outside [0, 1) or below that of `masks`, an unknown scope, no leaf chosen.
+  """
+  if not 0 <= sparsity < 1:
+    raise ValueError(f"sparsity is {sparsity}: it has to be in [0, 1)")
+  if scope not in SCOPES:
+    raise ValueError(f"unknown scope '{scope}': choose one of {', '.join(SCOPES)}")
+  weights = chosen(params, select)
+  masks = dict(masks) if masks is not None else full_masks(params, select=select)
+  groups = [list(weights)] if scope == "global" else [[name] for name in weights]
+  for group in groups:
+    size = sum(int(np.prod(weights[name].shape)) for name in group)
+    gone = size - sum(count_kept(masks[name]) for name in group)
+    more = round(sparsity * size) - gone
+    if not isinstance(more, jax.core.Tracer) and more < 0:
+      raise ValueError(f"sparsity {sparsity} is below that of the masks, {gone / size:.4g}")
+    masks |= prune({name: weights[name] for name in group}, {name: masks[name] for name in group}, more)
+  return masks
+
+
+def prune(weights: Mapping[str, jax.Array], masks: Masks, n: int | jax.Array) -> dict[str, jax.Array]:
+  """Takes the n smallest |w| of those that the masks still hold out of them.
+
+  Args:
+    weights: path -> float array. masks: path -> bool array. n: how many more go, an int or a traced int32.
+  """
+  return smallest({name: _magnitude(x) for name, x in weights.items()}, masks, n)
+
+
+def zeros_after(size: int, steps: int, *, schedule: str = "linear", rate: float = 0.1) -> tuple[int, ...]:
+  """How many of `size` weights are pruned after 0, 1, ... `steps` pruning steps.
+
+  "linear" (the released code): step j takes 1 / (1/rate - j) of what is left, so each takes `rate` of the
+  original number. "geometric" (Algorithm 1 of the paper): each takes `rate` of what is left.
+
+  Raises:
+    ValueError: an unknown schedule, a rate outside (0, 1), or more linear steps than there are.
+  """
+  if schedule not in ("linear", "geometric"):
+    raise ValueError(f"unknown schedule '{schedule}': choose 'linear' or 'geometric'")
+  if not 0 < rate < 1:
+    raise ValueError(f"the rate of pruning is {rate}: it has to be in (0, 1)")
+  last = round(1 / rate)
+  if schedule == "linear" and steps > last:
+    raise ValueError(f"{steps} steps of {rate:g} of the original weights are more than there are")
+  zeros = [0]
+  for j in range(steps):
+    share = 1 / (last - j) if schedule == "linear" else rate
+    zeros.append(zeros[-1] + round(share * (size - zeros[-1])))
+  return tuple(zeros)
+
+
+def smallest(scores: Mapping[str, jax.Array], masks: Masks, n: int | jax.Array) -> dict[str, jax.Array]:
+  """Masks without the n entries of the smallest score that they held; scores are uint32."""
+  names = list(scores)
+  traced = any(isinstance(x, jax.core.Tracer) for x in [n, *scores.values(), *masks.values()])
+  if not traced:
+    return _smallest_on_host({k: np.asarray(x) for k, x in scores.items()}, masks, int(n))
+  n = jnp.asarray(n, jnp.int32)
+
+  def count(condition) -> jax.Array:
+    """Over all leaves: int32, since float32 is exact only up to 16.7 million."""
+    return sum(jnp.sum(masks[k] & condition(k), dtype=jnp.int32) for k in names)
+
+  def set_bit(i, found):
+    bit = found | (np.uint32(1) << (np.uint32(31) - i.astype(jnp.uint32)))
+    return jnp.where(count(lambda k: scores[k] < bit) < n, bit, found)
+
+  last = jax.lax.fori_loop(0, 32, set_bit, jnp.uint32(0))  # the n-th smallest score
+  ties = n - count(lambda k: scores[k] < last)  # how many with just this score go, the first ones
+  first_index, total = {}, 0
+  for k in names:
+    first_index[k], total = total, total + int(np.prod(scores[k].shape))
+
+  def index(k) -> jax.Array:
+    return first_index[k] + jnp.arange(scores[k].size, dtype=jnp.int32).reshape(scores[k].shape)
+
+  all_go = count(lambda k: scores[k] == last) <= ties
+
+  def halve(bounds):
+    low, high = bounds
+    middle = low + (high - low) // 2
+    enough = count(lambda k: (scores[k] == last) & (index(k) < middle)) >= ties
+    return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
+
+  start = jnp.where(all_go, total, 0).astype(jnp.int32), jnp.int32(total)
+  _, end = jax.lax.while_loop(lambda bounds: bounds[0] < bounds[1], halve, start)
+  goes = lambda k: (scores[k] < last) | ((scores[k] == last) & (index(k) < end))  # noqa: E731
+  return {k: jnp.where(n > 0, masks[k] & ~goes(k), masks[k]) for k in names}
+
+
+def _smallest_on_host(scores, masks, n):
+  held = {k: np.asarray(masks[k]) for k in scores}
+  if n == 0:
+    return {k: jnp.asarray(x) for k, x in held.items()}
+  pool = np.concatenate([scores[k][held[k]] for k in scores])
+  if n >= pool.size:
+    return {k: jnp.zeros(x.shape, bool) for k, x in held.items()}
+  pool.partition(n - 1)
+  last = pool[n - 1]
+  ties = n - int(np.count_nonzero(pool[:n] < last))
+  result = {}
+  for k, score in scores.items():
+    stays = held[k] & (score > last)
+    tied = np.flatnonzero(held[k] & (score == last))
+    stays.ravel()[tied[ties:]] = True
+    ties -= min(ties, len(tied))
+    result[k] = jnp.asarray(stays)
+  return result
+
+
+def count_kept(mask):
+  """Number of True entries: an int, or a traced int32."""
+  traced = isinstance(mask, jax.core.Tracer)
+  return jnp.sum(mask, dtype=jnp.int32) if traced else int(np.count_nonzero(np.asarray(mask)))
+
+
+def _magnitude(x):
+  """|x| as uint32: the bits of non-negative float32 numbers are in the order of the numbers."""
+  if isinstance(x, jax.core.Tracer):
+    return jax.lax.bitcast_convert_type(jnp.abs(x.astype(jnp.float32)), jnp.uint32)
+  return np.abs(np.asarray(x, np.float32)).view(np.uint32)

@@ -1,0 +1,212 @@
+"""Labelled texts: the GLUE tasks through TFDS or files, and a user's own TSV."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vita_jax.data.files import file_sha256
+from vita_jax.data.sources import tfds_dir
+
+
+class Texts(NamedTuple):
+  """Sentences, or pairs of them, with labels.
+
+  Attributes:
+    first: the texts.
+    second: their partners, or None.
+    labels: int32 [n] class numbers; float32 [n] scores for regression.
+    classes: names of the classes; empty for regression.
+  """
+
+  first: list[str]
+  second: list[str] | None
+  labels: np.ndarray
+  classes: tuple[str, ...]
+
+
+class Glue(NamedTuple):
+  """A GLUE task in TFDS: its text columns, classes (none: regression), and development splits."""
+
+  columns: tuple[str, ...]
+  classes: tuple[str, ...]
+  dev: tuple[str, ...] = ("validation",)
+
+
+GLUE = {
+  "cola": Glue(("sentence",), ("unacceptable", "acceptable")),
+  "mnli": Glue(
+    ("premise", "hypothesis"),
+    ("entailment", "neutral", "contradiction"),
+    ("validation_matched", "validation_mismatched"),
+  ),
+  "mrpc": Glue(("sentence1", "sentence2"), ("not_equivalent", "equivalent")),
+  "qnli": Glue(("question", "sentence"), ("entailment", "not_entailment")),
+  "qqp": Glue(("question1", "question2"), ("not_duplicate", "duplicate")),
+  "rte": Glue(("sentence1", "sentence2"), ("entailment", "not_entailment")),
+  "sst2": Glue(("sentence",), ("negative", "positive")),
+  "stsb": Glue(("sentence1", "sentence2"), ()),
+  "wnli": Glue(("sentence1", "sentence2"), ("not_entailment", "entailment")),
+}
+# Files under $VITA_DATA_DIR that serve as well: split -> [(file, sha256)], read by the function beside them.
+FILES = {
+  "sst2": {
+    "train": [("sst2/train.tsv.gz", "f86e563f1b461abc319d85d153d2d1b20eb91afac8f550ddd209a5c53dcf26f7")],
+    "validation": [("sst2/dev.tsv.gz", "19553efc6f7bac0b7fdd37d4e29dc37c15e9e779767249a16f857fbfcedb23fa")],
+  },
+  "cola": {
+    "train": [
+      (
+        "text_small/cola_in_domain_train.tsv.gz",
+        "2c4fa56cffdae2931e0e07df4f8b29452b3808de6f1908a735ac27908ed315f8",
+      )
+    ],
+    "validation": [  # GLUE's development set is the two together
+      (
+        "text_small/cola_in_domain_dev.tsv.gz",
+        "61892c69e96c6deb8ce6dfe5c45fe30eb4d749fcf8c0d12d0456c1301ff93aa2",
+      ),
+      (
+        "text_small/cola_out_of_domain_dev.tsv.gz",
+        "cbfc694e16ae90e086e7713f9f04562926e62b671d3ebef8020f239b9dd89388",
+      ),
+    ],
+  },
+}
+
+
+def load_glue(name: str) -> dict[str, Texts]:
+  """The training split and the development splits of a GLUE task, by their TFDS names.
+
+  SST-2 and CoLA come from $VITA_DATA_DIR where it has their files (see `FILES`); all tasks from a TFDS data
+  set glue/<name> prepared under $TFDS_DATA_DIR (`launch/prepare_data.py --dataset=glue/<name>`).
+
+  Raises:
+    ValueError: an unknown task, or a file that is not the recorded one.
+    FileNotFoundError: no door serves.
+  """
+  if name not in GLUE:
+    raise ValueError(f"unknown GLUE task '{name}'; known: {', '.join(GLUE)}")
+  root = os.environ.get("VITA_DATA_DIR")
+  if root and name in FILES and all((Path(root) / f).is_file() for s in FILES[name].values() for f, _ in s):
+    return {split: _from_files(name, Path(root), files) for split, files in FILES[name].items()}
+  if any((tfds_dir() / "glue" / name).rglob("dataset_info.json")):
+    return {split: _from_tfds(name, split) for split in ("train", *GLUE[name].dev)}
+  files = (
+    f"no {FILES[name]['train'][0][0]} under $VITA_DATA_DIR ({root or 'unset'}) and " if name in FILES else ""
+  )
+  raise FileNotFoundError(
+    f"no data for glue/{name}: there is {files}no prepared TFDS data set under $TFDS_DATA_DIR ({tfds_dir()});"
+    f" run python launch/prepare_data.py --dataset=glue/{name} where there is a network"
+  )
+
+
+def read_tsv(path: str | os.PathLike, *, classes: tuple[str, ...] | None = None) -> Texts:
+  """Texts from a tab-separated file (perhaps .gz) with a header: `sentence` or `sentence1`, perhaps
+  `sentence2`, and `label`; quotes mean nothing.
+
+  Args:
+    path: the file.
+    classes: the names of the labels, in order; None: those that occur, sorted; (): numbers, for regression.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: no header like that, a row with another number of columns, an unknown label, no rows.
+  """
+  header, rows = _table(path)
+  first = next((c for c in ("sentence", "sentence1") if c in header), None)
+  if first is None or "label" not in header:
+    raise ValueError(
+      f"{path} needs a header with 'sentence' (or 'sentence1', 'sentence2') and 'label', separated"
+      f" by tabs; it has {header}"
+    )
+  column = {name: [row[i] for row in rows] for i, name in enumerate(header)}
+  return Texts(
+    column[first],
+    column.get("sentence2"),
+    *_labels(column["label"], classes, lambda i: f"{path}, line {i + 2}"),
+  )
+
+
+def read_sentences(path: str | os.PathLike) -> tuple[list[str], list[str] | None]:
+  """The texts of a file like that of `read_tsv`, labelled or not: (first, second or None)."""
+  header, rows = _table(path)
+  first = next((c for c in ("sentence", "sentence1") if c in header), None)
+  if first is None:
+    raise ValueError(f"{path} needs a header with 'sentence' (or 'sentence1', 'sentence2'); it has {header}")
+  column = {name: [row[i] for row in rows] for i, name in enumerate(header)}
+  return column[first], column.get("sentence2")
+
+
+def read_text(path: str | os.PathLike) -> str:
+  """A whole text file (perhaps .gz), UTF-8.
+
+  Raises:
+    FileNotFoundError: no such file. ValueError: not UTF-8, or a damaged .gz.
+  """
+  path = Path(path).expanduser()
+  if not path.is_file():
+    raise FileNotFoundError(f"no file {path}; check the path")
+  try:
+    raw = path.read_bytes()
+    return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8")
+  except (UnicodeDecodeError, EOFError, OSError) as error:
+    raise ValueError(f"{path} is no UTF-8 text, or damaged ({error})") from error
+
+
+def _table(path):
+  lines = csv.reader(io.StringIO(read_text(path)), delimiter="\t", quoting=csv.QUOTE_NONE)
+  table = [row for row in lines if row]
+  if len(table) < 2:
+    raise ValueError(f"{path} holds no rows: it needs a header line and at least one more")
+  header, rows = [name.strip() for name in table[0]], table[1:]
+  for i, row in enumerate(rows):
+    if len(row) != len(header):
+      raise ValueError(f"{path}, row {i + 1} has {len(row)} columns, the header {len(header)}: mend it")
+  return header, rows
+
+
+def _labels(values, classes, where):
+  if classes == ():
+    try:
+      return np.array([float(v) for v in values], np.float32), ()
+    except ValueError as error:
+      raise ValueError(f"labels have to be numbers for regression: {error}") from error
+  classes = tuple(sorted(set(values))) if classes is None else classes
+  numbers = {name: i for i, name in enumerate(classes)} | {str(i): i for i in range(len(classes))}
+  for i, value in enumerate(values):
+    if value not in numbers:
+      raise ValueError(f"{where(i)} has the label '{value}', which is none of {', '.join(classes)}")
+  return np.array([numbers[v] for v in values], np.int32), classes
+
+
+def _from_files(name, root, files):
+  first, labels = [], []
+  for file, expected in files:
+    if (found := file_sha256(root / file)) != expected:
+      raise ValueError(f"{root / file} is damaged or another version: sha256 {found}, expected {expected}")
+    rows = [line.split("\t") for line in read_text(root / file).split("\n") if line]
+    rows = rows[1:] if name == "sst2" else [(row[3], row[1]) for row in rows]  # CoLA has no header
+    first += [row[0].strip() for row in rows]
+    labels += [int(row[1]) for row in rows]
+  return Texts(first, None, np.array(labels, np.int32), GLUE[name].classes)
+
+
+def _from_tfds(name, split):
+  import tensorflow_datasets as tfds
+
+  source = tfds.data_source(f"glue/{name}", split=split, data_dir=tfds_dir())
+  task, rows = GLUE[name], [source[i] for i in range(len(source))]
+  texts = [[_text(row[column]) for row in rows] for column in task.columns]
+  labels = np.array([row["label"] for row in rows], np.int32 if task.classes else np.float32)
+  return Texts(texts[0], texts[1] if len(texts) > 1 else None, labels, task.classes)
+
+
+def _text(value):
+  return value.decode("utf-8") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,138 @@
+"""Texts as WordPiece ids: [CLS] a [SEP] or [CLS] a [SEP] b [SEP], padded on the right."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class Tokens(NamedTuple):
+  """Texts as ids.
+
+  Attributes:
+    ids: int32 [n, T]; T is the longest length, or what was asked for. types: int32 [n, T], 1 in second texts.
+    lengths: int32 [n], tokens that are not padding.
+    truncated: how many texts were too long and have lost their end.
+  """
+
+  ids: np.ndarray
+  types: np.ndarray
+  lengths: np.ndarray
+  truncated: int
+
+
+def load_tokenizer(folder: str | os.PathLike, *, vocab_size: int | None = None) -> Any:
+  """The WordPiece tokenizer of a Hugging Face folder (vocab.txt; lower-casing as tokenizer_config.json says).
+
+  Args:
+    folder: with a vocab.txt.
+    vocab_size: rows of the embedding it has to match; at most 63 may be left over (padded tables).
+
+  Raises:
+    FileNotFoundError: no vocab.txt. ValueError: it lacks a special token, or does not match.
+  """
+  from tokenizers import BertWordPieceTokenizer
+
+  path = Path(folder).expanduser() / "vocab.txt"
+  if not path.is_file():
+    raise FileNotFoundError(f"no vocabulary at {path}: put the model's vocab.txt there, one token a line")
+  settings = path.with_name("tokenizer_config.json")
+  lower = json.loads(settings.read_text()).get("do_lower_case", True) if settings.is_file() else True
+  lines = path.read_text(encoding="utf-8").split("\n")
+  vocab = {token.rstrip("\r"): i for i, token in enumerate(lines) if token}
+  if missing := [token for token in SPECIAL if token not in vocab]:
+    raise ValueError(f"{path} lacks {', '.join(missing)}: it is no vocabulary of a BERT")
+  if vocab_size is not None and not 0 <= vocab_size - (max(vocab.values()) + 1) < 64:
+    raise ValueError(
+      f"{path} has {max(vocab.values()) + 1} tokens, but the word embeddings have {vocab_size} rows:"
+      " they are not of one model"
+    )
+  return BertWordPieceTokenizer(vocab, lowercase=lower)
+
+
+def train_vocabulary(texts: Iterable[str], path: str | os.PathLike, *, size: int) -> None:
+  """Writes a vocab.txt of at most `size` WordPiece tokens made from these texts (lower-cased)."""
+  from tokenizers import BertWordPieceTokenizer
+
+  tokenizer = BertWordPieceTokenizer(lowercase=True)
+  tokenizer.train_from_iterator(
+    texts, vocab_size=size, min_frequency=2, special_tokens=list(SPECIAL), show_progress=False
+  )
+  ordered = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+  Path(path).write_text("\n".join(token for token, _ in ordered) + "\n", encoding="utf-8")
+
+
+def tokenize(
+  tokenizer: Any,
+  first: Sequence[str],
+  second: Sequence[str] | None,
+  *,
+  max_length: int,
+  width: int | None = None,
+) -> Tokens:
+  """Ids of texts or pairs; of a pair that is too long, the longer text loses its end, token by token.
+
+  Args:
+    tokenizer: of `load_tokenizer`.
+    first, second: texts; `second` is None for single ones.
+    max_length: tokens that are kept, special ones included.
+    width: T; default: the longest text there is, in multiples of 8.
+
+  Raises:
+    ValueError: no texts, or a max_length without room for them.
+  """
+  if not len(first):
+    raise ValueError("there are no texts")
+  if max_length < (8 if second is None else 11):
+    raise ValueError(f"max_length {max_length} leaves no room for text between the special tokens")
+  tokenizer.no_padding()
+  tokenizer.enable_truncation(max_length, strategy="longest_first")
+  pairs = list(first) if second is None else list(zip(first, second, strict=True))
+  found = tokenizer.encode_batch(pairs)
+  tokenizer.no_truncation()
+  lengths = np.array([len(one.ids) for one in found], np.int32)
+  width = min(max_length, -(-int(lengths.max()) // 8) * 8) if width is None else width
+  ids, types = np.zeros((2, len(found), width), np.int32)
+  for i, one in enumerate(found):
+    ids[i, : lengths[i]], types[i, : lengths[i]] = one.ids, one.type_ids
+  return Tokens(ids, types, lengths, sum(bool(one.overflowing) for one in found))
+
+
+def blocks(tokenizer: Any, text: str, *, length: int) -> np.ndarray:
+  """A whole text as int32 [n, length]: one stream of tokens cut into [CLS] ... [SEP] blocks; the rest is
+  dropped.
+
+  Raises:
+    ValueError: a text of less than one block.
+  """
+  tokenizer.no_padding()
+  tokenizer.no_truncation()
+  lines = [line for line in text.splitlines() if line.strip()]
+  stream = [i for one in tokenizer.encode_batch(lines, add_special_tokens=False) for i in one.ids]
+  body = length - 2
+  if body < 1 or len(stream) < body:
+    raise ValueError(f"the text has {len(stream)} tokens: one block takes {max(body, 1)}")
+  n = len(stream) // body
+  rows = np.array(stream[: n * body], np.int32).reshape(n, body)
+  start, end = (np.full((n, 1), tokenizer.token_to_id(t), np.int32) for t in ("[CLS]", "[SEP]"))
+  return np.concatenate([start, rows, end], axis=1)
+
+
+class Rows:
+  """A table of arrays as the source of a Stream: row i is {name: array[i]}."""
+
+  def __init__(self, arrays: dict[str, np.ndarray]):
+    self.arrays = arrays
+
+  def __len__(self) -> int:
+    return len(next(iter(self.arrays.values())))
+
+  def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+    return {name: x[i] for name, x in self.arrays.items()}

@@ -1,0 +1,235 @@
+"""Hugging Face folders (config.json, model.safetensors) and parameter trees; nothing unpickles."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from vita_jax.nn.bert_config import BertConfig
+from vita_jax.nn.bert_heads import BertClassifier, BertMaskedLM, BertSpans
+
+HEADS = {  # our name of the head -> the class of transformers that has it
+  "classifier": "BertForSequenceClassification",
+  "qa_outputs": "BertForQuestionAnswering",
+  "mlm": "BertForMaskedLM",
+}
+TIED = {  # stored twice in some files: has to equal the other
+  "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+  "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+IGNORED = re.compile(r"bert\.embeddings\.position_ids$|cls\.seq_relationship\.")
+RULES = (  # our '/'-joined path -> Hugging Face's name; the first pattern that matches
+  (r"(.*)/layer_(\d+)/attention/(query|key|value)$", r"\1.layer.\2.attention.self.\3"),
+  (r"(.*)/layer_(\d+)/attention/output$", r"\1.layer.\2.attention.output.dense"),
+  (r"(.*)/layer_(\d+)/attention/layer_norm$", r"\1.layer.\2.attention.output.LayerNorm"),
+  (r"(.*)/layer_(\d+)/(intermediate|output)$", r"\1.layer.\2.\3.dense"),
+  (r"(.*)/layer_(\d+)/layer_norm$", r"\1.layer.\2.output.LayerNorm"),
+  (r"bert/embeddings/layer_norm$", r"bert.embeddings.LayerNorm"),
+  (r"bert/embeddings/(\w+)$", r"bert.embeddings.\1"),
+  (r"bert/pooler$", r"bert.pooler.dense"),
+  (r"mlm/transform$", r"cls.predictions.transform.dense"),
+  (r"mlm/layer_norm$", r"cls.predictions.transform.LayerNorm"),
+  (r"mlm$", r"cls.predictions"),
+  (r"(classifier|qa_outputs)$", r"\1"),
+)
+LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
+
+
+class Loaded(NamedTuple):
+  """What a folder held.
+
+  Attributes:
+    config: its config.
+    params: {"bert": ..., and the heads that it holds}, float32 numpy arrays.
+    ignored: names of tensors that are known and not needed (next-sentence head, position ids, tied copies).
+    absent: "pooler" where the file has none, as those of masked-LM and question-answering models.
+  """
+
+  config: BertConfig
+  params: dict[str, Any]
+  ignored: tuple[str, ...]
+  absent: tuple[str, ...]
+
+
+def load_bert(folder: str | os.PathLike) -> tuple[BertConfig, dict[str, Any]]:
+  """The config and the parameters of a Hugging Face folder; see `read_bert`."""
+  loaded = read_bert(folder)
+  return loaded.config, loaded.params
+
+
+def read_bert(folder: str | os.PathLike) -> Loaded:
+  """Reads a Hugging Face folder: `config.json` and `model.safetensors` (or its shards).
+
+  Raises:
+    FileNotFoundError: no folder, config or weights.
+    ValueError: a torch pickle; another architecture; tensors that are missing, unexpected or of another
+      shape, by name; a damaged file.
+  """
+  config = BertConfig.from_pretrained(folder)
+  folder = Path(folder).expanduser()
+  try:
+    return from_tensors(config, _read_tensors(folder))
+  except ValueError as error:
+    raise ValueError(f"{folder}: {error}") from error
+
+
+def from_tensors(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> Loaded:
+  """Parameters from tensors under their Hugging Face names (any of the spellings there have been).
+
+  Raises:
+    ValueError: see `read_bert`.
+  """
+  tensors = {_modern(name): x for name, x in tensors.items()}
+  ignored = {name for name in tensors if IGNORED.match(name)}
+  for copy, original in TIED.items():
+    if copy in tensors:
+      if original in tensors and not np.array_equal(tensors[copy], tensors[original]):
+        raise ValueError(f"{copy} differs from {original}: only models that tie them are read")
+      ignored.add(copy)
+  heads = tuple(
+    head for head in HEADS if any(n.startswith(_head_prefix(head)) for n in set(tensors) - ignored)
+  )
+  if "classifier.weight" in tensors:
+    config = config._replace(num_labels=int(tensors["classifier.weight"].shape[0]))
+  expected = shapes(config, heads)
+  wanted = {hugging_face_name(path): path for path in expected}
+  missing = sorted(set(wanted) - set(tensors))
+  absent = ()
+  if missing == ["bert.pooler.dense.bias", "bert.pooler.dense.weight"]:
+    absent, missing = ("pooler",), []
+  unexpected = sorted(set(tensors) - ignored - set(wanted))
+  if missing or unexpected:
+    parts = [
+      f"{what} {_some(names)}" for what, names in (("missing", missing), ("unexpected", unexpected)) if names
+    ]
+    raise ValueError(f"its tensors are not those of the BERT that its config describes: {'; '.join(parts)}")
+  params = {}
+  for name, path in wanted.items():
+    if name in tensors:
+      x = np.asarray(tensors[name], np.float32)
+      shape = expected[path][::-1] if path[-1] == "kernel" else expected[path]
+      if x.shape != shape:
+        raise ValueError(f"tensor {name} has shape {list(x.shape)}, by its config it is {list(shape)}")
+      params[path] = np.ascontiguousarray(x.T) if path[-1] == "kernel" else x
+  return Loaded(config, unflatten_dict(params), tuple(sorted(ignored)), absent)
+
+
+def to_tensors(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """The parameters under their Hugging Face names, in torch's layout; without a head as a bare BertModel."""
+  bare = not (set(params) - {"bert"})
+  tensors = {}
+  for path, leaf in flatten_dict(dict(params)).items():
+    name = hugging_face_name(path)
+    x = np.asarray(leaf, np.float32)
+    x = np.ascontiguousarray(x.T if path[-1] == "kernel" else x)
+    tensors[name.removeprefix("bert.") if bare else name] = x
+  return tensors
+
+
+def save_bert(
+  folder: str | os.PathLike, config: BertConfig, params: Mapping[str, Any], *, vocab: str | os.PathLike = ""
+) -> None:
+  """Writes a folder that `load_bert` and `transformers` read.
+
+  Args:
+    folder: made where it is missing.
+    config: `num_labels` is taken from the classifier, where there is one.
+    params: {"bert": ...} with at most one head.
+    vocab: a vocab.txt to go with it, "" for none.
+
+  Raises:
+    ValueError: several heads, or unknown ones.
+  """
+  from safetensors.numpy import save
+
+  heads = sorted(set(params) - {"bert"})
+  if len(heads) > 1 or not set(heads) <= set(HEADS):
+    raise ValueError(f"a folder holds one of the heads {', '.join(HEADS)}, not {', '.join(heads)}")
+  if "classifier" in heads:
+    config = config._replace(num_labels=int(np.shape(params["classifier"]["kernel"])[1]))
+  folder = Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  architecture = HEADS[heads[0]] if heads else "BertModel"
+  (folder / "config.json").write_text(json.dumps(config.to_dict(architecture), indent=2) + "\n")
+  (folder / "model.safetensors").write_bytes(save(to_tensors(params), metadata={"format": "pt"}))
+  if vocab and Path(vocab).resolve() != (folder / "vocab.txt").resolve():
+    shutil.copyfile(vocab, folder / "vocab.txt")
+
+
+def shapes(config: BertConfig, heads: tuple[str, ...] = ()) -> dict[tuple[str, ...], tuple[int, ...]]:
+  """path -> shape of every parameter of the encoder with its pooler, and of these heads."""
+  builders = {
+    "classifier": lambda: BertClassifier(config, config.num_labels),
+    "qa_outputs": lambda: BertSpans(config),
+    "mlm": lambda: BertMaskedLM(config),
+  }
+  found = {}
+  for head in ("classifier", *heads):
+    tree = jax.eval_shape(builders[head]().init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))["params"]
+    found |= {p: x.shape for p, x in flatten_dict(tree).items() if p[0] == "bert" or p[0] in heads}
+  return found
+
+
+def hugging_face_name(path: tuple[str, ...]) -> str:
+  """The name of a parameter in Hugging Face files, e.g. ("bert", "pooler", "kernel") ->
+  bert.pooler.dense.weight.
+
+  Raises:
+    ValueError: a path that is none of a BERT's.
+  """
+  module = "/".join(path[:-1])
+  for pattern, replacement in RULES:
+    if match := re.match(pattern, module):
+      return f"{match.expand(replacement).replace('/', '.')}.{LEAVES[path[-1]]}"
+  raise ValueError(f"'{'/'.join(path)}' is no parameter of a BERT")
+
+
+def _modern(name: str) -> str:
+  """Adds the prefix that bare models lack, and turns the gamma and beta of old files into weight and bias."""
+  if re.match(r"(embeddings|encoder|pooler)\.", name):
+    name = f"bert.{name}"
+  return re.sub(
+    r"LayerNorm\.(gamma|beta)$", lambda m: f"LayerNorm.{'weight' if m[1] == 'gamma' else 'bias'}", name
+  )
+
+
+def _head_prefix(head: str) -> str:
+  return "cls.predictions." if head == "mlm" else f"{head}."
+
+
+def _some(names: list[str]) -> str:
+  return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
+  from safetensors import SafetensorError, safe_open
+
+  def one(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    with safe_open(str(path), framework="flax") as file:  # numpy has no bfloat16
+      for name in file.keys():
+        yield name, np.asarray(file.get_tensor(name))
+
+  files = sorted(folder.glob("model*.safetensors"))
+  if not files:
+    pickles = sorted(p.name for p in folder.glob("*.bin"))
+    if not pickles:
+      raise FileNotFoundError(f"no weights in '{folder}': it has no model.safetensors")
+    raise ValueError(
+      f"{pickles[0]} is a torch pickle, which can run code and is never read; convert it where torch is:"
+      f" python -c \"from transformers import AutoModelForMaskedLM as M; m = M.from_pretrained('{folder}');"
+      f" m.save_pretrained('{folder}')\""
+    )
+  try:
+    return {name: x for path in files for name, x in one(path)}
+  except SafetensorError as error:
+    raise ValueError(f"{files[0].name} is truncated or damaged ({error}); fetch it again") from error

@@ -1,0 +1,80 @@
+"""What a user takes away: tickets as bits with the hash of θ0, sparse weights, a Hugging Face folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vita_jax import compress
+from vita_jax.nn.bert import save_bert
+from vita_jax.papers.bert_tickets.inputs import Start
+from vita_jax.papers.bert_tickets.tasks import Task, read_rows
+from vita_jax.papers.bert_tickets.trainings import theta0
+from vita_jax.train.experiment import Exported, State
+
+
+def exported(
+  config: Any, start: Start, task: Task, state: State, *, fresh: Callable[[jax.Array], Any], select: str
+) -> Exported:
+  """The exported form of a finished run of one seed: its last model, and the masks of all its tickets."""
+  params = state["params"]
+  width = config.data.max_length
+
+  def program(params, *, ids, mask, types):
+    outputs = task.model.apply({"params": params}, ids, mask, types)
+    if config.task == "squad":
+      return {"start_logits": outputs[..., 0], "end_logits": outputs[..., 1]}
+    if config.task == "mlm":
+      return {"ids": jnp.argmax(outputs, axis=-1).astype(jnp.int32)}
+    if not task.classes:
+      return {"scores": outputs[:, 0]}
+    probabilities = jax.nn.softmax(outputs, axis=-1)
+    return {"labels": jnp.argmax(probabilities, axis=-1).astype(jnp.int32), "probabilities": probabilities}
+
+  masks = {name: compress.unpack(packed, params) for name, packed in state["tickets"].items()}
+  # From random weights θ0 is another for each seed: the seed's own is meant.
+  first = start.pretrained or theta0(fresh, state["key"], {})
+  digest = compress.weights_sha256(first["bert"])
+
+  def write(folder: Path) -> None:
+    card = {"task": config.task, "method": config.method, "model": config.model.path, "seed": config.seed}
+    for name, one in masks.items():
+      compress.save_ticket(folder / f"ticket_{name}.safetensors", compress.Ticket(one, digest, card))
+    if masks:
+      compress.save_sparse(folder / "sparse.safetensors", params, compress.unpack(state["masks"], params))
+    vocab = start.folder / "vocab.txt"
+    save_bert(folder / "hugging_face", start.config, jax.device_get(params), vocab=vocab)
+
+  return Exported(
+    params=params,
+    program=program,
+    inputs={name: (f"rows, {width}", "int32") for name in ("ids", "mask", "types")},
+    read=lambda path: read_rows(config, start, path),
+    write=write,
+    card={
+      "inputs": {
+        "ids": f"WordPiece ids with [CLS] and [SEP], padded to {width}",
+        "mask": "1 for tokens, 0 for padding",
+        "types": "1 for the tokens of second texts",
+      },
+      "classes": list(task.classes),
+      "theta0": {"model": config.model.path, "sha256": digest},
+      "tickets": {name: _facts(params, one) for name, one in masks.items()},
+      "pruned matrices": select,
+      "trained on": {"task": config.task, "texts": len(task.train.source)},
+    },
+  )
+
+
+def _facts(params: Any, masks: compress.Masks) -> dict[str, Any]:
+  layers = {name: round(share, 4) for name, share in compress.layer_sparsity(masks).items()}
+  return {
+    "sparsity": float(np.round(compress.sparsity(masks), 6)),
+    "bytes": compress.sizes(params, masks),
+    "layers": layers,
+  }
