@@ -105,6 +105,7 @@ def _one_step(config, *, stage=0, t=0, steps=1, change=lambda state: state):
   return before, state, metrics
 
 
+@pytest.mark.slow
 def test_the_student_with_fewer_trusted_batches_rests():
   changes = {"calibration.enabled": False, "distillation.enabled": False, "model.hidden": (8,)}
   config = _config("self_pu", **changes)
