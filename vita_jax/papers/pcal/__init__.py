@@ -101,7 +101,9 @@ def make_game(config: Any, task: inputs.Task) -> games.Game:
       "encoder": optax.adam(falling),
       "head": optax.chain(decay, optax.adam(falling)),
       "adversary": optax.adam(config.adversary.learning_rate),
-      "refit": optax.chain(decay, optax.adam(config.learning_rate)),
+      "refit": optax.chain(
+        decay, optax.adam(optax.cosine_decay_schedule(config.refit_learning_rate, config.refit_steps))
+      ),
     },
   )
 

@@ -16,6 +16,7 @@ AT_LEAST = {
   "eval_every": 0,
   "refit_steps": 1,
   "learning_rate": 0,
+  "refit_learning_rate": 0,
   "head_weight_decay": 0,
   "adversary.steps": 0,
   "adversary.learning_rate": 0,
@@ -59,6 +60,7 @@ def default_config(data: str, attributes: tuple[str, ...]) -> ml_collections.Con
       "refit_steps": 500,  # of a new head on the frozen encoder
       "eval_every": 500,  # steps between losses on validation rows
       "learning_rate": 1e-3,  # Adam; falls to a tenth over the last 30 % of the game
+      "refit_learning_rate": 1e-2,  # falls to 0
       "head_weight_decay": 1e-4,
       # hidden widths of each adversary of the ensemble; () is a linear one
       "adversary": {"widths": ((), (64,), (64, 64), (128, 128)), "steps": 5, "learning_rate": 2e-3},
