@@ -144,7 +144,7 @@ def test_the_nnpu_step_is_adam_with_the_decay_inside_the_gradient(nnpu_step):
   config = _config("nnpu")
   before, after, metrics = nnpu_step
   n_labelled, n_unlabelled = before["labelled"].size, before["unlabelled"].size
-  draw = sampling.draw_pu(
+  draw = jax.jit(sampling.draw_pu)(
     jnp.arange(64), epoch=jnp.int32(0), order=before["order"], student=jnp.int32(0),
     labelled_rows=before["labelled"], unlabelled_rows=before["unlabelled"],
     interleave=jnp.int32(n_unlabelled // n_labelled + 1),
@@ -158,10 +158,10 @@ def test_the_nnpu_step_is_adam_with_the_decay_inside_the_gradient(nnpu_step):
     logits, _ = MLP(hidden=(32, 32)).apply(variables, x, train=True, mutable=["batch_stats"])
     return pu.nnpu_gradient_objective(logits, draw.labelled, prior=0.496)
 
-  value, grads = jax.value_and_grad(loss)(params)
+  value, grads = jax.jit(jax.value_and_grad(loss))(params)
   grads = jax.tree.map(lambda g, p: g + 5e-3 * p, grads, params)
   tx = optax.adam(2e-3)
-  updates, _ = tx.update(grads, tx.init(params), params)
+  updates, _ = jax.jit(tx.update)(grads, jax.jit(tx.init)(params), params)
   expected = optax.apply_updates(params, updates)
   np.testing.assert_allclose(metrics["loss"][0], value, rtol=1e-5)
   for a, b in zip(jax.tree.leaves(one(after["params"])), jax.tree.leaves(expected), strict=True):
