@@ -169,7 +169,12 @@ def run_all(
   cores = os.cpu_count() or 1
   n_jobs = min(n_jobs or cores, len(jobs))
   if n_jobs <= 1:
-    return [run_one(*job) for job in jobs]
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(
+      1
+    ):  # threads that wait for each other cost more than they give on tables this small
+      return [run_one(*job) for job in jobs]
   from joblib import Parallel, delayed, parallel_config
 
   with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=max(1, cores // n_jobs)):
