@@ -209,7 +209,7 @@ def _masked_words(config: Any, start: Start) -> Task:
 
   def score(rows):
     total, right, count = np.asarray(rows, np.float64).sum(0)
-    return {"accuracy": right / count, "perplexity": float(np.exp(total / count))}
+    return {"accuracy": float(right / count), "perplexity": float(np.exp(total / count))}
 
   return Task(model, train, dev, loss, outputs, score, 0)
 
