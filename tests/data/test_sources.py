@@ -40,7 +40,7 @@ def test_without_any_door_the_error_names_the_four_ways(closed_doors):
 
 
 def test_unknown_name():
-  with pytest.raises(ValueError, match="known: credit/german, credit/taiwan, planetoid/citeseer, planetoid/cora"):
+  with pytest.raises(ValueError, match="known: credit/german, credit/taiwan, planetoid/citeseer"):
     load("planetoid/corra")
 
 

@@ -62,7 +62,7 @@ def test_generated_volumes_go_through_the_three_branches():
   regions = volumes.regions(_brains(2))
   assert {name: x.shape[1:] for name, x in regions.items()} == volumes.SHAPES
   assert all(x.dtype == np.float32 and 0 <= x.min() and x.max() < 1 + 1e-6 for x in regions.values())
-  model = ThreeBranchCNN(hidden=4)
+  model = ThreeBranchCNN(hidden=16)
   variables = jax.jit(lambda k, x: model.init(k, x, train=True))(jax.random.key(0), regions)
   logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, regions)
   assert logits.shape == (2,) and jnp.isfinite(logits).all() and logits[0] != logits[1]
