@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vita_jax.data.text_tokens import train_vocabulary
+from vita_jax.data.text_tokens import SPECIAL
 from vita_jax.papers.bert_tickets.config import default_config
 
 WORDS = ("good fine great lovely", "bad awful poor dull")
@@ -22,7 +22,8 @@ def write_texts(folder):
     (folder / f"{name}.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
   lines = [sentence(i % 2) for i in range(200)]
   (folder / "text.txt").write_text("\n".join(lines) + "\n")
-  train_vocabulary(lines, folder / "vocab.txt", size=120)
+  words = sorted({word for line in lines for word in line.split()})
+  (folder / "vocab.txt").write_text("\n".join([*SPECIAL, *words]) + "\n")
   return folder
 
 

@@ -58,15 +58,18 @@ def load_tokenizer(folder: str | os.PathLike, *, vocab_size: int | None = None) 
 
 
 def train_vocabulary(texts: Iterable[str], path: str | os.PathLike, *, size: int) -> None:
-  """Writes a vocab.txt of at most `size` WordPiece tokens made from these texts (lower-cased)."""
+  """Writes a vocab.txt of at most `size` WordPiece tokens made from these texts (lower-cased), sorted.
+
+  The trainer breaks ties in another way each time: keep the file for runs that are to be the same.
+  """
   from tokenizers import BertWordPieceTokenizer
 
   tokenizer = BertWordPieceTokenizer(lowercase=True)
   tokenizer.train_from_iterator(
     texts, vocab_size=size, min_frequency=2, special_tokens=list(SPECIAL), show_progress=False
   )
-  ordered = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-  Path(path).write_text("\n".join(token for token, _ in ordered) + "\n", encoding="utf-8")
+  ordered = [*SPECIAL, *sorted(set(tokenizer.get_vocab()) - set(SPECIAL))]
+  Path(path).write_text("\n".join(ordered) + "\n", encoding="utf-8")
 
 
 def tokenize(
