@@ -125,8 +125,9 @@ def number_of(table: Table, column: str, *, missing: str) -> np.ndarray:
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
-  near = difflib.get_close_matches(str(name), [str(x) for x in options], n=1, cutoff=0.5)
-  return f" (nearest: '{near[0]}')" if near else ""
+  spelled = {str(x).lower(): str(x) for x in options}
+  near = difflib.get_close_matches(str(name).lower(), spelled, n=1, cutoff=0.5)
+  return f" (nearest: '{spelled[near[0]]}')" if near else ""
 
 
 def _check_header(path: Path, header: list[str]) -> None:
