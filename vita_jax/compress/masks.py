@@ -11,13 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from vita_jax.train.shardings import path_name
+
 Masks = Mapping[str, jax.Array]  # '/'-joined path -> bool array of the leaf's shape
 KERNELS = r"(^|/)kernel$"
-
-
-def path_name(path: tuple[Any, ...]) -> str:
-  """The '/'-joined name of a leaf."""
-  return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def chosen(params: Any, select: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import pytest
 from papers.pcal import small
 
 from vita_jax.papers import pcal
+from vita_jax.papers.pcal import freeze, losses, scores
 from vita_jax.papers.pcal import game as games
-from vita_jax.papers.pcal import losses, scores
 from vita_jax.papers.pcal.model import MLP, make_ensemble, moments, normalize, record_noise
 
 ARRAYS = {}
@@ -184,7 +184,7 @@ def test_equal_adversaries_are_stacked_and_start_apart():
 def test_the_encoder_is_cut_off_from_what_never_varied(started):
   game, state, _ = started
   arrays = {**ARRAYS["arrays"], "codes": jnp.zeros_like(ARRAYS["arrays"]["codes"])}
-  encoder = jax.jit(lambda s, a: games.without_constants(game, s, a))(state, arrays)
+  encoder = jax.jit(lambda s, a: freeze.without_constants(game, s, a))(state, arrays)
   column = game.encoding.names.index("job=c")
   assert not np.any(encoder["Dense_0"]["kernel"][column])
   rows = state["rows"][:20]

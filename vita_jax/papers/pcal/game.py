@@ -277,27 +277,3 @@ def make_validation(game: Game) -> Callable:
     return {name: (value, jnp.asarray(1.0)) for name, value in values.items()}
 
   return validate
-
-
-def exact_moments(game: Game, state: State, arrays: Any, *, block: int = 4096) -> Moments:
-  """Of the encoder's outputs over all training rows, in blocks."""
-  rows = state["rows"][: game.sizes.train]
-  encoder = state["params"]["encoder"]
-  one = lambda row: game.hidden(encoder, game.inputs(state, arrays, row[None]))[0]  # noqa: E731
-  return moments(jax.lax.map(one, rows, batch_size=min(block, game.sizes.train)))
-
-
-def without_constants(game: Game, state: State, arrays: Any) -> Any:
-  """The encoder with zero weights for inputs that no training row varies: a category that none of them had.
-
-  Such weights were never trained; rows that have the category later would be encoded at random.
-  """
-  x = game.inputs(state, arrays, state["rows"][: game.sizes.train])
-  varies = jnp.max(x, axis=0) > jnp.min(x, axis=0)
-  encoder = dict(state["params"]["encoder"])
-  first = encoder["Dense_0"]
-  cut = {**first, "kernel": first["kernel"] * varies[:, None]}
-  if "bias" in first:  # a constant that is not 0 has its effect in training; it is the bias's from now on
-    cut["bias"] = first["bias"] + jnp.where(varies, 0.0, x[0]) @ first["kernel"]
-  encoder["Dense_0"] = cut
-  return encoder

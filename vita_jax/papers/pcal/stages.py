@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.data.resident import Resident
-from vita_jax.papers.pcal import autoencoder, split
+from vita_jax.papers.pcal import autoencoder, freeze, split
 from vita_jax.papers.pcal import game as games
 from vita_jax.papers.pcal.game import Game
 from vita_jax.papers.pcal.inputs import Task
@@ -99,10 +99,10 @@ def _begin_refit(game: Game) -> Callable:
     key = jax.random.fold_in(state["key"], 2)
     if "kept" in state:
       state = {**state, "params": _whole(sweep, lambda s, a: _judge_last(game, s, a, key), state)}
-    encoder = _whole(sweep, lambda s, a: games.without_constants(game, s, a), state)
+    encoder = _whole(sweep, lambda s, a: freeze.without_constants(game, s, a), state)
     head = _new_head(game, jax.random.fold_in(key, 3))
     state = {**state, "key": key, "params": {"encoder": encoder, "head": head}}
-    state["moments"] = _whole(sweep, lambda s, a: games.exact_moments(game, s, a), state)
+    state["moments"] = _whole(sweep, lambda s, a: freeze.exact_moments(game, s, a), state)
     state["tx"] = {"refit": game.tx["refit"].init(head)}
     return {name: leaf for name, leaf in state.items() if name not in ("best", "kept", "decoder")}
 
