@@ -47,6 +47,7 @@ def _compiled(variant, **overrides):
   return jax.jit(experiment.init), jax.jit(experiment.stages[0].step), experiment
 
 
+@functools.cache
 def _play(variant, n, **overrides):
   """The states after 0 ... n steps and the metrics of each step."""
   init, step, _ = _compiled(variant, **overrides)
@@ -91,7 +92,7 @@ def test_an_optimization_is_carried_over_segments_and_starts_anew_with_its_epoch
 
 
 def test_every_lesson_has_its_own_moments():
-  states, _ = _play("cl_il", 24, **WILD)
+  states, _ = _play("cl_il", 120, **WILD)
   lessons = [int(s["lesson"]) for s in states[1:] if int(s["phase"]) == TRAIN]
   assert set(lessons) == {0, 1}, "the coin should show both sides here: choose another seed"
   for before, after in zip(states[:-1], states[1:], strict=True):
