@@ -14,7 +14,7 @@ from benchmarks.measure import LAUNCH, serve
 from vita_jax import papers
 from vita_jax.data.resident import batch_at
 from vita_jax.losses import pu
-from vita_jax.papers.self_pu.calibrate import calibration_weights, row_terms
+from vita_jax.papers.self_pu.calibrate import calibration_weights
 from vita_jax.papers.self_pu.inputs import image_inputs
 from vita_jax.papers.self_pu.model import MLP
 from vita_jax.papers.self_pu.network import gather, make_network
@@ -82,8 +82,9 @@ def second_order(config):
 
     def virtual(weights):
       def weighted(params):
-        terms = row_terms(network.forward(params, stats, batch["x"])[0], labelled, prior=config.prior)
-        return sum(jnp.sum(w * c) for w, c in zip(weights, terms, strict=True))
+        logits = network.forward(params, stats, batch["x"])[0]
+        risk = pu.upu_risk(logits, labelled, prior=config.prior, weights=weights[1])
+        return jnp.mean(weights[0] * pu.binary_entropy(logits)) + risk
 
       slope = jax.grad(weighted)(params)
       return validation(jax.tree.map(lambda p, s: p - config.calibration.rate * s, params, slope))

@@ -59,14 +59,14 @@ def test_unshuffled_as_released_is_in_order():
 
 def test_validation_rows_come_round_and_round():
   rows = jnp.arange(200, 210, dtype=jnp.int32)
-  draw = jax.jit(
-    lambda place: sampling.draw_validation(place, order=jnp.uint32(1), student=jnp.int32(0), rows=rows)
-  )
+  options = {"order": jnp.uint32(1), "student": jnp.int32(0), "rows": rows}
+  draw = jax.jit(lambda place, epoch=0: sampling.draw_validation(place, epoch=jnp.int32(epoch), **options))
   found = np.asarray(draw(jnp.arange(30)))
   for i in range(3):
     assert sorted(found[10 * i : 10 * i + 10]) == list(range(200, 210))
   assert (found[:10] != found[10:20]).any()
   np.testing.assert_array_equal(draw(jnp.arange(20, 50))[:10], found[20:])
+  assert (np.asarray(draw(jnp.arange(30), 1)) != found).any()  # an epoch does not repeat the one before
 
 
 POSITIVE = np.random.default_rng(0).random(300) < 0.4

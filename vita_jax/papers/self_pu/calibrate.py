@@ -6,7 +6,8 @@ little more weight? At weight 0 the derivative is an inner product with the vali
   u_ik = -d L_val(θ - δ Σ_jl ε_jl ∇c_jl) / d ε_ik = δ <v, ∇c_ik>,
 
 and since c_ik depends on θ through row i's logit alone, <v, ∇c_ik> = c_ik'(g_i) ġ_i with ġ the ONE forward
-derivative of all logits along v. No second-order graph; batch norm's coupling of rows is in ġ.
+derivative of all logits along v. The terms of a kind add up to one loss L_k of the batch (the mean entropy,
+the uPU risk), so that c_ik'(g_i) is ∂L_k/∂g_i. No second-order graph; batch norm's coupling of rows is in ġ.
 """
 
 from __future__ import annotations
@@ -14,27 +15,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from vita_jax.losses.pu import binary_entropy, sigmoid_loss
-
-
-def row_terms(
-  logits: jax.Array,
-  labelled: jax.Array,
-  *,
-  prior: float | jax.Array,
-  flipped_entropy: bool = False,
-) -> tuple[jax.Array, jax.Array]:
-  """(entropy term, PU term) [n] each of every row; their sums are the mean entropy and the uPU risk.
-
-  `flipped_entropy` gives the entropy the wrong sign, as released.
-  """
-  n = logits.shape[0]
-  positive = labelled.astype(logits.dtype)
-  n_positive, n_unlabelled = jnp.maximum(positive.sum(), 1.0), jnp.maximum((1.0 - positive).sum(), 1.0)
-  pu = prior * positive * (sigmoid_loss(logits) - sigmoid_loss(-logits)) / n_positive
-  pu += (1.0 - positive) * sigmoid_loss(-logits) / n_unlabelled
-  entropy = binary_entropy(logits) / n
-  return (-entropy if flipped_entropy else entropy), pu
+from vita_jax.losses.pu import binary_entropy, upu_risk
 
 
 def meta_gradient(
@@ -43,6 +24,7 @@ def meta_gradient(
   labelled: jax.Array,
   *,
   prior: float | jax.Array,
+  balance: float | None = None,
   rate: float = 1e-3,
   flipped_entropy: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
@@ -50,11 +32,12 @@ def meta_gradient(
 
   Args:
     logits: float [n] at θ, in training mode. tangent: ġ, the derivative of the logits along v = ∇L_val(θ).
-    labelled: [n]. prior: π. rate: δ of the virtual step.
+    labelled: [n]. prior, balance: of the risk (see `pu_risk`). rate: δ of the virtual step.
+    flipped_entropy: gives the entropy the wrong sign, as released.
   """
-  terms = lambda g: row_terms(g, labelled, prior=prior, flipped_entropy=flipped_entropy)  # noqa: E731
-  _, (ce, pu) = jax.jvp(terms, (logits,), (tangent,))
-  return rate * ce, rate * pu
+  ce = jax.grad(lambda g: jnp.mean(binary_entropy(g)))(logits)
+  pu = jax.grad(lambda g: upu_risk(g, labelled, prior=prior, balance=balance))(logits)
+  return (-rate if flipped_entropy else rate) * ce * tangent, rate * pu * tangent
 
 
 def calibration_weights(

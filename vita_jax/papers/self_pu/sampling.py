@@ -103,13 +103,14 @@ def draw_trusted(
   return Draw(unlabelled_rows[item], item, jnp.zeros(place.shape, bool), mask)
 
 
-def draw_validation(place: jax.Array, *, order: jax.Array, student: jax.Array, rows: jax.Array) -> jax.Array:
-  """Rows int32 [n] of the clean validation set, visited in a new order each time round; `place` counts on."""
+def draw_validation(
+  place: jax.Array, *, epoch: jax.Array, order: jax.Array, student: jax.Array, rows: jax.Array
+) -> jax.Array:
+  """Rows int32 [n] of the validation set at places [n] of an epoch, which go round it again and again.
+
+  Every round of every epoch has an order of its own.
+  """
   n = rows.shape[0]
-  return rows[permuted_round(stream(order, student, VALIDATION), place, n)]
-
-
-def permuted_round(seed: jax.Array, place: jax.Array, n: int) -> jax.Array:
-  """The row at each place int32 [m] of an endless sequence of shuffles of n rows."""
+  seed = stream(order, student, VALIDATION) + jnp.uint32(64) * epoch.astype(jnp.uint32)  # beyond all streams
   one = lambda p: permuted(seed, p // n, p[None] % n, n, max_rows=n)[0]  # noqa: E731
-  return jax.vmap(one)(place)
+  return rows[jax.vmap(one)(place)]

@@ -60,7 +60,7 @@ def make_step(config: Any, network: Network, blocks: Blocks) -> Callable:
   The batch holds `slot` int32 [n] (0 .. n-1, laid out over the mesh by the loop: all of a batch
   follows), `rows` (the training table whole: `x`, `positive`) and `phase` (see `schedule.phase_numbers`).
   """
-  tx, released = optimizer(config), config.released
+  tx, released, balance = optimizer(config), config.released, config.risk.balance or None
   has_teachers = blocks.distils and config.distillation.teachers
   has_other = blocks.distils and config.distillation.students and len(config.self_paced.paces) > 1
 
@@ -148,7 +148,7 @@ def make_step(config: Any, network: Network, blocks: Blocks) -> Callable:
     entropy_weights = pu_weights = None
     if blocks.calibrates:
       rows = sampling.draw_validation(
-        place, order=state["order"], student=student.number, rows=state["validation"]
+        place, epoch=epoch, order=state["order"], student=student.number, rows=state["validation"]
       )
       clean = gather(batch["rows"], rows)
       logits, pullback, stats, (entropy_weights, pu_weights) = calibrated_pass(
@@ -158,7 +158,6 @@ def make_step(config: Any, network: Network, blocks: Blocks) -> Callable:
       logits, pullback, stats = forward_pass(student, x)
 
     def loss(logits, teacher):
-      balance = config.risk.balance or None
       risk = pu.pu_risk(logits, draw.labelled, prior=prior, weights=pu_weights, balance=balance)
       total = objective(logits, draw.labelled, batch["rows"]["positive"][draw.row] > 0, risk)
       values = {"risk": sum(risk), "negative_risk": risk.negative}
@@ -213,8 +212,15 @@ def make_step(config: Any, network: Network, blocks: Blocks) -> Callable:
     forward = lambda p: network.forward(p, student.stats, x, None)  # noqa: E731
     logits, derivative, stats = jax.linearize(forward, student.params, has_aux=True)
     along = derivative(jax.grad(validation_loss)(student.params))
-    options = {"rate": config.calibration.rate, "flipped_entropy": released.flipped_entropy}
-    u = meta_gradient(logits, along, labelled, prior=student.phase["prior"], **options)
+    u = meta_gradient(
+      logits,
+      along,
+      labelled,
+      prior=student.phase["prior"],
+      balance=balance,
+      rate=config.calibration.rate,
+      flipped_entropy=released.flipped_entropy,
+    )
     total = (student.number == 0) if released.budget_total else False
     weights = calibration_weights(*u, labelled, budget=config.calibration.budget, budget_total=total)
     return logits, jax.linear_transpose(derivative, student.params), stats, weights
