@@ -99,3 +99,13 @@ def test_batches_that_cannot_be_are_refused():
     schedule.phase_numbers(config, phase, n_labelled=1000, n_unlabelled=60000)
   with pytest.raises(ValueError, match="90 unlabelled rows are left beside 100"):
     schedule.phase_numbers(config, phase, n_labelled=100, n_unlabelled=90)
+  config.batch_size = 256  # there would be no batch at all
+  with pytest.raises(ValueError, match="256 is larger than an epoch of 120 rows .40 labelled among 100 "):
+    schedule.phase_numbers(config, phase, n_labelled=40, n_unlabelled=100)
+
+
+def test_a_trusted_set_larger_than_the_smaller_class_warns():
+  config = default_config("mnist", prior=0.1)
+  last = schedule.phases(config, 60000)[-1]
+  with pytest.warns(UserWarning, match="takes 7200 rows for either class.*prior 0.1 .* has 6000 of 60000"):
+    schedule.phase_numbers(config, last, n_labelled=1000, n_unlabelled=60000)

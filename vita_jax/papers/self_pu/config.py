@@ -57,6 +57,7 @@ AT_LEAST = {
   "distillation.ema_decay": 0,
   "choose.last_epochs": 1,
 }
+AT_MOST = {"self_paced.rho": 1, "calibration.budget": 1, "distillation.ema_decay": 1}
 
 
 def default_config(data: str, method: str = "self_pu", **settings: Any) -> ml_collections.ConfigDict:
@@ -152,6 +153,10 @@ def check(config: Any) -> None:
     ValueError: a value that a field cannot have, or two that do not go together.
   """
   check_at_least(config, AT_LEAST)
+  for name, most in AT_MOST.items():
+    group, field = name.split(".")
+    if config[group][field] > most:
+      raise ValueError(f"config.{name} is {config[group][field]}: it has to be at most {most}")
   options = {
     "risk.kind": steps.RISKS,
     "self_paced.soft_target": steps.SOFT_TARGETS,
@@ -171,6 +176,10 @@ def check(config: Any) -> None:
   if config.risk.balance >= 1:
     raise ValueError(
       f"config.risk.balance is {config.risk.balance}: it has to be below 1 (0 switches it off)"
+    )
+  if config.calibration.enabled and config.risk.kind not in ("upu", "nnpu"):
+    raise ValueError(
+      f"config.calibration weighs a PU risk: config.risk.kind is {config.risk.kind}, wanted upu or nnpu"
     )
   paces = config.self_paced.paces
   if len(paces) not in (1, 2) or not all(0 < pace <= 1 for pace in paces):

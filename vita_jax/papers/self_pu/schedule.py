@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -61,8 +62,8 @@ def learning_rate(epoch: Any, *, peak: float, epochs: int, ahead: bool = False) 
 def prior_of_rest(prior: float, *, n_unlabelled: int, side: int) -> float:
   """Share of positives among the unlabelled rows once `side` positives and `side` negatives are taken out.
 
-  (π n - k) / (n - 2k), kept inside (0, 1): a trusted set larger than what the prior allows would leave
-  none.
+  (π n - k) / (n - 2k), kept inside (0, 1): a trusted set larger than what the prior allows (which
+  `phase_numbers` warns of) would leave none.
   """
   rest = (prior * n_unlabelled - side) / (n_unlabelled - 2 * side)
   return min(max(rest, 0.01 * prior), 1.0 - 0.01 * (1.0 - prior))
@@ -129,8 +130,8 @@ def phase_numbers(config: Any, phase: Phase, *, n_labelled: int, n_unlabelled: i
     `own_trusted_steps`, `own_pu_steps`, `interleave`; float32 [students] `prior`.
 
   Raises:
-    ValueError: a batch that could be without a labelled positive, or fewer unlabelled rows left than
-      labelled positives.
+    ValueError: a batch that could be without a labelled positive, or longer than an epoch; fewer
+      unlabelled rows left than labelled positives.
   """
   side = np.array(phase.sides, np.int32)
   rest = n_unlabelled - 2 * side
@@ -147,8 +148,20 @@ def phase_numbers(config: Any, phase: Phase, *, n_labelled: int, n_unlabelled: i
       f" positive; take a batch_size of at least {int(interleave.max())}"
     )
   own_trusted, own_pu = -(-2 * side // config.batch_size), n_labelled * interleave // config.batch_size
+  if (own_pu == 0).any():
+    raise ValueError(
+      f"config.batch_size {config.batch_size} is larger than an epoch of"
+      f" {int((n_labelled * interleave).min())} rows ({n_labelled} labelled among"
+      f" {n_unlabelled} unlabelled ones, {int(2 * side.max())} trusted): take a smaller one"
+    )
   paced = config.self_paced
   adjusts = paced.enabled and paced.adjust_prior
+  if (most := side.max()) > (fewer := int(min(config.prior, 1 - config.prior) * n_unlabelled)):
+    warnings.warn(
+      f"{phase.name}: a trusted set takes {most} rows for either class, and by config.prior {config.prior}"
+      f" the smaller one has {fewer} of {n_unlabelled}: take smaller config.self_paced.paces",
+      stacklevel=2,
+    )
   prior = [
     prior_of_rest(config.prior, n_unlabelled=n_unlabelled, side=k) if adjusts else config.prior
     for k in phase.sides
