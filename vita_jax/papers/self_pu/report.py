@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.papers.self_pu.choose import right
-from vita_jax.papers.self_pu.network import Network
+from vita_jax.papers.self_pu.network import Network, in_chunks
 from vita_jax.papers.self_pu.pu_metrics import pu_metrics
 from vita_jax.train import metrics
 from vita_jax.train.experiment import Report, State
@@ -49,13 +49,15 @@ def test_step(network: Network) -> Callable:
   return step
 
 
-def validation_step(network: Network) -> Callable:
-  """`(state, batch) -> metrics` of the table: the counts that PU metrics of the chosen network need."""
+def validation_step(network: Network, chunk: int) -> Callable:
+  """`(state, batch) -> metrics` of the table: the counts that PU metrics of the chosen network need.
+
+  Rows are judged `chunk` at a time.
+  """
 
   def step(state, batch):
-    rows = state["validation"]
-    x = jax.tree.map(lambda a: a[rows], batch["x"])
-    logits = network.logits(state["kept"]["params"], state["kept"]["batch_stats"], x)
+    params, stats = state["kept"]["params"], state["kept"]["batch_stats"]
+    logits = in_chunks(network, params, stats, batch["x"], state["validation"], chunk)
     labelled = state["validation_labelled"].astype(jnp.float32)
     unlabelled = state["validation_unlabelled"].astype(jnp.float32)
     called, wins = (logits > 0).astype(jnp.float32), logits[:, None] > logits

@@ -18,8 +18,6 @@ from vita_jax.papers.self_pu.split import Sizes
 from vita_jax.papers.self_pu.steps import Blocks, make_step
 from vita_jax.train.experiment import Stage, State, keep
 
-POOL_CHUNK = 1000  # rows judged at a time when a trusted set is chosen
-
 
 def stages(
   config: Any, network: Network, rows: Any, sizes: Sizes, found: tuple[Phase, ...]
@@ -28,8 +26,7 @@ def stages(
   # The loop lays these numbers out over the mesh's data axis, and with them whatever a batch gathers.
   slots = Resident({"slot": np.arange(config.batch_size, dtype=np.int32)}, config.batch_size, order="rows")
   table = Resident(rows, None)
-  n_rows = len(rows["positive"])
-  pool = Resident(rows, min(POOL_CHUNK, n_rows), order="rows")
+  pool = Resident(rows, min(config.batch_size, len(rows["positive"])), order="rows")  # memory as in training
   steps: dict[Blocks, Callable] = {}
   result = []
   for i, phase in enumerate(found):
