@@ -102,6 +102,12 @@ def test_entropy_and_its_gradient_stay_finite_where_probabilities_round():
   np.testing.assert_allclose(jax.grad(detached)(jnp.array([LN3, -2.0])), 0, atol=1e-7)
 
 
+@pytest.mark.parametrize("prior", [0.0, 1, -0.1, float("nan")])
+def test_a_prior_that_cannot_be_is_refused(prior):
+  with pytest.raises(ValueError, match="has to be between 0 and 1"):
+    pu.nnpu_gradient_objective(jnp.zeros(2), jnp.array([1, 0]), prior=prior)
+
+
 @pytest.mark.parametrize("labelled", [jnp.zeros(3), jnp.ones(3)])
 def test_a_batch_with_one_side_missing_stays_finite(labelled):
   grads = jax.grad(lambda g: pu.nnpu_gradient_objective(g, labelled, prior=0.5))(jnp.array([1.0, -1.0, 0.0]))

@@ -37,6 +37,12 @@ def logistic_loss(margin: jax.Array) -> jax.Array:
   return jax.nn.softplus(-margin)
 
 
+def check_prior(prior: float | jax.Array) -> None:
+  """Raises ValueError for a number outside (0, 1); arrays, which may be traced, pass."""
+  if isinstance(prior, (int, float)) and not 0 < prior < 1:
+    raise ValueError(f"prior is {prior}: it has to be between 0 and 1")
+
+
 def pu_risk(
   logits: jax.Array,
   labelled: jax.Array,
@@ -61,7 +67,11 @@ def pu_risk(
     loss: of a margin.
 
   A side without rows contributes 0.
+
+  Raises:
+    ValueError: a prior outside (0, 1), where it is a number.
   """
+  check_prior(prior)
   positive_rows = labelled.astype(logits.dtype)
   unlabelled_rows = 1.0 - positive_rows
   if mask is not None:
@@ -106,8 +116,7 @@ def nnpu_gradient_objective(
   In the second case the gradient raises R_neg again and R_pos takes no part: differentiating
   `nnpu_risk` instead would leave R_neg where it is. The decision is per batch.
   """
-  positive, negative = pu_risk(logits, labelled, prior=prior, **options)
-  return nnpu_objective_of(PURisk(positive, negative), beta=beta, gamma=gamma)
+  return nnpu_objective_of(pu_risk(logits, labelled, prior=prior, **options), beta=beta, gamma=gamma)
 
 
 def nnpu_objective_of(risk: PURisk, *, beta: float = 0.0, gamma: float = 1.0) -> jax.Array:

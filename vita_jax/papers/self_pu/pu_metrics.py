@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from vita_jax.losses.pu import check_prior
+
 
 def pu_metrics(
   recall: float | None, called: float | None, *, prior: float, pu_auc: float | None = None
@@ -22,7 +24,7 @@ def pu_metrics(
   Raises:
     ValueError: a prior outside (0, 1).
   """
-  _check_prior(prior)
+  check_prior(prior)
   if recall is None or called is None or not np.isfinite([recall, called]).all():
     return dict.fromkeys(("recall", "accuracy", "precision", "f1", "lee_liu", "auc"))
   precision = prior * recall / called if called > 0 else None
@@ -53,8 +55,3 @@ def pu_metrics_of_scores(
   auc = (below + up_to).mean() / (2 * unlabelled.size)
   called = (unlabelled > threshold).mean()
   return pu_metrics(float((labelled > threshold).mean()), float(called), prior=prior, pu_auc=float(auc))
-
-
-def _check_prior(prior: float) -> None:
-  if not 0 < prior < 1:
-    raise ValueError(f"prior is {prior}: it has to be between 0 and 1")
