@@ -93,23 +93,25 @@ def test_a_table_of_ones_own_trains_and_scores_new_rows(tmp_path):
 
 def test_a_prior_is_estimated_from_the_rows(tmp_path):
   path, schema = _write(tmp_path, n=1500)
-  prior = build(_config(path, schema, prior=0.0)).export
-  assert prior is not None
   from vita_jax.papers.self_pu import with_estimated_prior
 
   for scenario, expected in (("single_training_set", 0.5), ("case_control", 0.4)):
     config = _config(path, schema, prior=0.0, **{"data.scenario": scenario})
     found = with_estimated_prior(config, read_inputs(config)).prior
     assert expected - 0.08 < found < expected + 0.15
+  used = build(config).stages[0].also["phase"].arrays["prior"]
+  np.testing.assert_allclose(used, found, rtol=1e-6)
 
 
 def test_a_prior_below_the_labelled_share_warns_with_numbers(tmp_path):
   path, schema = _write(tmp_path)
-  with pytest.warns(UserWarning, match=r"prior 0.05 is below the labelled share \(\d+ of 400, 0.1\d+\)"):
-    read_inputs(_config(path, schema, prior=0.05))
+  with pytest.warns(UserWarning, match=r"prior 0.05 is below the labelled share \(\d+ of 340, 0.1\d+\)"):
+    build(_config(path, schema, prior=0.05))
   with warnings.catch_warnings():
-    warnings.simplefilter("error")
-    read_inputs(_config(path, schema, prior=0.05, **{"data.scenario": "case_control"}))
+    warnings.simplefilter("error", UserWarning)
+    build(_config(path, schema, prior=0.05, **{"data.scenario": "case_control"}))
+  with pytest.warns(UserWarning, match=r"prior 0.02 is below the labelled share \(40 of 1147, 0.035\)"):
+    build(default_config("digits", "nnpu", prior=0.02, data__n_labelled=40, validation__rows=150))
 
 
 @pytest.mark.parametrize("change,words", [
@@ -123,6 +125,9 @@ def test_a_prior_below_the_labelled_share_warns_with_numbers(tmp_path):
   ({"data.path": ""}, "no data is named"),
   ({"data.schema": ""}, "no schema is named"),
   ({"distillation.enabled": True, "distillation.start": 12}, "not before config.epochs 12"),
+  ({"batch_size": 512}, "batch_size 512 is larger than an epoch"),
+  ({"self_paced.rho": 1.5}, "rho is 1.5: it has to be at most 1"),
+  ({"calibration.enabled": True, "risk.kind": "naive"}, "wanted upu or nnpu"),
 ])  # fmt: skip
 def test_settings_that_cannot_be_are_refused(change, words, tmp_path):
   config = _config(*_write(tmp_path))

@@ -8,6 +8,7 @@ average of its own past (self-distillation).
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import jax
@@ -41,8 +42,6 @@ __all__ = [
   "trusted_fraction",
 ]
 
-TEST_CHUNK = 500  # rows judged at a time
-
 
 def build(config: Any) -> Experiment:
   """The experiment of a config.
@@ -70,6 +69,14 @@ def build(config: Any) -> Experiment:
     given=given,
     scenario=config.data.scenario,
   )
+  apart = given and config.data.scenario == "case_control"
+  if not apart and config.prior < (share := found.labelled / found.unlabelled):
+    warnings.warn(
+      f"config.prior {config.prior} is below the labelled share ({found.labelled} of {found.unlabelled},"
+      f" {share:.3f}), which cannot be where labelled rows are part of the sample: or is"
+      " config.data.scenario case_control?",
+      stacklevel=2,
+    )
   model, tx, n_students = make_model(config), optimizer(config), len(config.self_paced.paces)
   network = make_network(model, inputs.prepare)
   phased = phases(config, found.unlabelled)
@@ -96,9 +103,13 @@ def build(config: Any) -> Experiment:
     return {"params": params, "batch_stats": stats}
 
   last = (phased[-1].name,)  # only there is a network chosen
-  evals = {"validation": Eval(Resident(inputs.rows), validation_step(network), every=0, stages=last)}
+  evals = {
+    "validation": Eval(
+      Resident(inputs.rows), validation_step(network, config.batch_size), every=0, stages=last
+    )
+  }
   if inputs.test is not None:
-    chunk = min(TEST_CHUNK, len(inputs.test["positive"]))
+    chunk = min(config.batch_size, len(inputs.test["positive"]))
     evals["test"] = Eval(Resident(inputs.test, chunk, order="rows"), test_step(network), every=0)
   return Experiment(
     init=init,

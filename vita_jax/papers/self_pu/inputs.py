@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,14 +178,8 @@ def _volumes(config: Any) -> Inputs:
 
 
 def _check_labelled(labelled: np.ndarray, config: Any) -> None:
-  """Raises ValueError without labelled or unlabelled rows; warns where the prior cannot be."""
+  """Raises ValueError without labelled or unlabelled rows."""
   n, total = int(labelled.sum()), len(labelled)
   if n == 0 or n == total:
     what = "labelled positives" if n == 0 else "unlabelled rows"
     raise ValueError(f"{config.data.path} has no {what}: of {total} rows {n} are labelled; check the schema")
-  if config.data.scenario == "single_training_set" and 0 < config.prior < n / total:
-    warnings.warn(
-      f"config.prior {config.prior} is below the labelled share ({n} of {total}, {n / total:.3f}),"
-      " which cannot be if they are part of the sample: or is config.data.scenario case_control?",
-      stacklevel=2,
-    )
