@@ -71,15 +71,21 @@ def _l2o(kind, **overrides):
   return Row(config, papers.build, {"data": 2}, tolerance=1e-4, map_tolerance=1e-6)
 
 
-def _self_pu(folder):
-  """Two phases: nnPU alone, then every block at once."""
-  del folder
-  found = self_pu_config("digits", prior=0.496, batch_size=160, validation__rows=150, validation__labelled=15)
-  found.data.n_labelled, found.model.hidden, found.log_every = 40, (8,), 3
-  found.epochs, found.distillation.start = 2, 1
-  found.self_paced.update({"start": 0, "stop": 1, "every": 1, "increasing": False})
-  found.calibration.update({"start": 1, "stop": 2})
-  return found
+def _self_pu(method):
+  """Two phases: nnPU alone, then every block of the method at once."""
+
+  def config(folder):
+    del folder
+    found = self_pu_config("digits", method, prior=0.496, batch_size=160, validation__rows=150)
+    found.data.n_labelled, found.validation.labelled = 40, 15
+    found.model.hidden, found.log_every = (8,), 3
+    found.epochs, found.distillation.start = 2, 1
+    found.self_paced.update({"start": 0, "stop": 1, "every": 1, "increasing": False})
+    found.calibration.update({"start": 1, "stop": 2})
+    return found
+
+  # Adam makes of a last bit in a gradient a step of its own size; `map` sums the last layer in another order.
+  return Row(config, papers.build, {"data": 2}, tolerance=1e-4, map_tolerance=1e-6)
 
 
 def _pcal(**overrides):
@@ -114,11 +120,12 @@ ROWS = {
   "digits_stream": _digits(kind="stream"),
   "digits_bfloat16": _digits(dtype="bfloat16")._replace(tolerance=2e-2),
   "l2o_dm": _l2o("l2o_dm"),
-  "l2o_mlp_together": _l2o(
-    "l2o_mlp", tasks="vmap", meta_batch=2, inner_steps=40, save_every=2
-  )._replace(slow=True),
-  # Adam makes of a last bit in a gradient a step of its own size; `map` sums the last layer in another order.
-  "self_pu": Row(_self_pu, papers.build, {"data": 2}, tolerance=1e-4, map_tolerance=1e-6),
+  "l2o_mlp_together": _l2o("l2o_mlp", tasks="vmap", meta_batch=2, inner_steps=40, save_every=2)._replace(
+    slow=True
+  ),
+  # The selection between phases and the choice at the end, by default; every other block is within a step.
+  "self_pu_self_paced": _self_pu("self_paced"),
+  "self_pu": _self_pu("self_pu")._replace(slow=True),
   "pcal": _pcal(select="validation", noise=0.1)._replace(slow=True),
   "ss_gcn_partition": _ss_gcn("partition"),
   "ss_gcn_completion_best": _ss_gcn("completion", protocol="best_validation", features="dense"),

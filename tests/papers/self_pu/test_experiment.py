@@ -15,7 +15,7 @@ from vita_jax.train.writers import read_rows
 def _config(method, **changes):
   config = default_config("digits", method, prior=0.496, batch_size=64, data__n_labelled=40)
   config.validation.update({"rows": 150, "labelled": 15})
-  config.model.hidden, config.learning_rate = (32, 32), 2e-3
+  config.model.hidden, config.learning_rate = (64,), 2e-3
   config.self_paced.update({"start": 3, "stop": 9, "every": 3, "form": "linear"})
   config.calibration.update({"start": 4, "stop": 9})
   config.distillation.start, config.epochs = 9, 12
@@ -155,7 +155,7 @@ def test_the_nnpu_step_is_adam_with_the_decay_inside_the_gradient(nnpu_step):
 
   def loss(params):
     variables = {"params": params, "batch_stats": stats}
-    logits, _ = MLP(hidden=(32, 32)).apply(variables, x, train=True, mutable=["batch_stats"])
+    logits, _ = MLP(hidden=config.model.hidden).apply(variables, x, train=True, mutable=["batch_stats"])
     return pu.nnpu_gradient_objective(logits, draw.labelled, prior=0.496)
 
   value, grads = jax.jit(jax.value_and_grad(loss))(params)
@@ -168,6 +168,7 @@ def test_the_nnpu_step_is_adam_with_the_decay_inside_the_gradient(nnpu_step):
     np.testing.assert_allclose(a, b, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_uPU_overfits_where_nnPU_does_not(tmp_path):
   """Real digits, 40 labels, two seeds: the negative risk of uPU falls below 0 and its accuracy to chance."""
   accuracy = {}
