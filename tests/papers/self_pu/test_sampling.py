@@ -72,28 +72,28 @@ def test_validation_rows_come_round_and_round():
 POSITIVE = np.random.default_rng(0).random(300) < 0.4
 
 
-def _split(given, scenario="single_training_set", seed=0, candidates=POSITIVE):
+def _split(scenario, seed=0, candidates=POSITIVE):
   asked = {"n_labelled": 30, "validation_rows": 60, "validation_labelled": 10}
-  found = split.sizes(300, int(candidates.sum()), given=given, scenario=scenario, **asked)
-  drawn = split.draw_split(jax.random.key(seed), candidates, found, given=given, scenario=scenario)
+  found = split.sizes(300, int(candidates.sum()), scenario=scenario, **asked)
+  drawn = split.draw_split(jax.random.key(seed), candidates, found, scenario=scenario)
   return found, {name: np.asarray(x) for name, x in drawn.items()}
 
 
 def test_drawn_labels_leave_the_labelled_rows_among_the_unlabelled():
-  found, drawn = _split(given=False)
+  found, drawn = _split(split.DRAWN)
   assert found == (30, 240, 60, 10)
   assert POSITIVE[drawn["labelled"]].all() and len(set(drawn["labelled"])) == 30
   np.testing.assert_array_equal(np.sort(np.r_[drawn["unlabelled"], drawn["validation"]]), np.arange(300))
   assert set(drawn["labelled"]) <= set(drawn["unlabelled"])  # the two-sample setting
   known = drawn["validation"][drawn["validation_labelled"]]
   assert len(known) == 10 and POSITIVE[known].all() and drawn["validation_unlabelled"].all()
-  assert set(_split(given=False, seed=1)[1]["labelled"]) != set(drawn["labelled"])
+  assert set(_split(split.DRAWN, seed=1)[1]["labelled"]) != set(drawn["labelled"])
 
 
 @pytest.mark.parametrize("scenario", split.SCENARIOS)
 def test_given_labels_are_kept(scenario):
   labelled = POSITIVE & (np.arange(300) % 3 == 0)
-  found, drawn = _split(True, scenario, candidates=labelled)
+  found, drawn = _split(scenario, candidates=labelled)
   share = round(labelled.sum() * 60 / 300)
   assert found.labelled == labelled.sum() - share and drawn["validation_labelled"].sum() == share
   assert labelled[drawn["labelled"]].all()
@@ -111,6 +111,6 @@ def test_given_labels_are_kept(scenario):
   ({"validation_labelled": 60}, "60 of them"),
 ])  # fmt: skip
 def test_splits_that_cannot_be_are_refused(change, words):
-  options = {"n_labelled": 30, "validation_rows": 60, "validation_labelled": 10, "given": False}
+  options = {"n_labelled": 30, "validation_rows": 60, "validation_labelled": 10}
   with pytest.raises(ValueError, match=words):
-    split.sizes(300, 120, scenario="single_training_set", **{**options, **change})
+    split.sizes(300, 120, scenario=split.DRAWN, **{**options, **change})

@@ -26,7 +26,7 @@ from vita_jax.papers.self_pu.network import make_network
 from vita_jax.papers.self_pu.report import make_report, networks, test_step, validation_step
 from vita_jax.papers.self_pu.schedule import phases, ramp_up, trusted_fraction
 from vita_jax.papers.self_pu.selection import select_trusted
-from vita_jax.papers.self_pu.split import draw_split, sizes
+from vita_jax.papers.self_pu.split import DRAWN, draw_split, sizes
 from vita_jax.papers.self_pu.stages import stages, start_selection
 from vita_jax.papers.self_pu.steps import optimizer
 from vita_jax.train.experiment import Eval, Experiment
@@ -55,10 +55,10 @@ def build(config: Any) -> Experiment:
   """
   check(config)
   inputs = read_inputs(config)
-  given = inputs.labelled is not None
+  scenario = DRAWN if inputs.labelled is None else config.data.scenario
   if config.prior == 0:
     config = with_estimated_prior(config, inputs)
-  candidates = inputs.labelled if given else inputs.rows["positive"] > 0
+  candidates = inputs.rows["positive"] > 0 if scenario == DRAWN else inputs.labelled
   _check_truth(config, inputs)
   found = sizes(
     len(candidates),
@@ -66,11 +66,9 @@ def build(config: Any) -> Experiment:
     n_labelled=config.data.n_labelled,
     validation_rows=config.validation.rows,
     validation_labelled=config.validation.labelled,
-    given=given,
-    scenario=config.data.scenario,
+    scenario=scenario,
   )
-  apart = given and config.data.scenario == "case_control"
-  if not apart and config.prior < (share := found.labelled / found.unlabelled):
+  if scenario != "case_control" and config.prior < (share := found.labelled / found.unlabelled):
     warnings.warn(
       f"config.prior {config.prior} is below the labelled share ({found.labelled} of {found.unlabelled},"
       f" {share:.3f}), which cannot be where labelled rows are part of the sample: or is"
@@ -84,7 +82,7 @@ def build(config: Any) -> Experiment:
 
   def init(key):
     rows_key, order_key, *student_keys = jax.random.split(key, 2 + n_students)
-    split = draw_split(rows_key, candidates, found, given=given, scenario=config.data.scenario)
+    split = draw_split(rows_key, candidates, found, scenario=scenario)
     variables = jax.vmap(lambda k: model.init(k, example, train=True))(jnp.stack(student_keys))
     params, stats = variables["params"], variables["batch_stats"]
     return {

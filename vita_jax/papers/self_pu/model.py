@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from vita_jax.nn.conv import conv2d
 from vita_jax.nn.conv3d import conv3d, max_pool3d
 from vita_jax.nn.norm import BatchNorm
+from vita_jax.train.config import choose
 
 KINDS = ("mlp", "cnn", "volumes")
 kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -122,8 +123,6 @@ def make_model(config: Any) -> nn.Module:
   Raises:
     ValueError: an unknown kind.
   """
-  from vita_jax.train.config import choose
-
   choose("config.model.kind", config.model.kind, KINDS)
   dtype = jnp.dtype(config.dtype)
   if config.model.kind == "mlp":

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-SCENARIOS = ("single_training_set", "case_control")
+SCENARIOS = ("single_training_set", "case_control")  # of a user's labels
+DRAWN = "drawn"  # labels drawn from the true positives of a single training set
 
 
 class Sizes(NamedTuple):
@@ -32,18 +33,17 @@ def sizes(
   n_labelled: int,
   validation_rows: int,
   validation_labelled: int,
-  given: bool,
   scenario: str,
 ) -> Sizes:
   """The sizes of a split.
 
-  Drawn labels: as asked for. Given labels (`given`, `n_positive` of them): validation takes its share of
-  the labelled rows.
+  DRAWN labels of `n_positive` true positives: as asked for. A user's labels, `n_positive` of them: validation
+  takes its share.
 
   Raises:
     ValueError: fewer rows than asked for; no validation rows, or none of them labelled.
   """
-  if given:
+  if scenario != DRAWN:
     validation_labelled = max(1, round(n_positive * validation_rows / n_rows))
     n_labelled = n_positive - validation_labelled
   if not 0 < validation_labelled < validation_rows < n_rows:
@@ -57,21 +57,21 @@ def sizes(
       f" for validation; there are {n_positive} to choose from"
     )
   n_unlabelled = n_rows - validation_rows
-  if given and scenario == "case_control":
+  if scenario == "case_control":
     n_unlabelled -= n_labelled
   return Sizes(n_labelled, n_unlabelled, validation_rows, validation_labelled)
 
 
 def draw_split(
-  key: jax.Array, candidates: np.ndarray, found: Sizes, *, given: bool, scenario: str = SCENARIOS[0]
+  key: jax.Array, candidates: np.ndarray, found: Sizes, *, scenario: str
 ) -> dict[str, jax.Array]:
   """The split of a key.
 
   Args:
     key: PRNG key.
-    candidates: bool [N]: rows that may be labelled (the true positives), or that are (`given`).
+    candidates: bool [N]: rows that may be labelled (DRAWN: the true positives), or that are.
     found: see `sizes`.
-    given: keeps the user's labels; else `found.labelled` of the candidates are chosen.
+    scenario: DRAWN chooses `found.labelled` of the candidates; else they are the user's labels.
 
   Returns:
     `labelled`, `unlabelled`, `validation`: int32 rows; `validation_labelled`, `validation_unlabelled`: bool
@@ -84,7 +84,7 @@ def draw_split(
     return jnp.argsort(jnp.where(chosen, noise, jnp.inf))[:n].astype(jnp.int32)
 
   noise = jax.random.uniform(first, candidates.shape)
-  if given:
+  if scenario != DRAWN:
     n = found.validation_labelled
     parts = some(noise, candidates, n), some(noise, ~candidates, found.validation - n)
     validation = jnp.concatenate(parts)
@@ -92,16 +92,15 @@ def draw_split(
     validation = some(noise, jnp.ones_like(candidates), found.validation)
   held = jnp.zeros_like(candidates).at[validation].set(True)
   labelled = some(jax.random.uniform(second, candidates.shape), candidates & ~held, found.labelled)
-  outside = held | (candidates if given and scenario == "case_control" else False)
+  outside = held | (candidates if scenario == "case_control" else False)
   # Positives first, as the released code has them before its first shuffle.
   order = jnp.argsort(2 * outside + ~candidates)
   is_candidate = candidates[validation]
   known = is_candidate & (jnp.cumsum(is_candidate) <= found.validation_labelled)
-  case_control = given and scenario == "case_control"
   return {
     "labelled": labelled,
     "unlabelled": order[: found.unlabelled].astype(jnp.int32),
     "validation": validation,
     "validation_labelled": known,
-    "validation_unlabelled": ~known if case_control else jnp.ones_like(known),
+    "validation_unlabelled": ~known if scenario == "case_control" else jnp.ones_like(known),
   }
