@@ -1,5 +1,7 @@
 """The experiment as a whole, on the digits: blocks that must be exact, and what the method claims."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from vita_jax import papers, train
 from vita_jax.data.resident import batch_at
+from vita_jax.papers.self_pu import volumes
 from vita_jax.papers.self_pu.config import RELEASED, default_config
 from vita_jax.train.finish import load_state
 from vita_jax.train.writers import read_rows
@@ -115,6 +118,27 @@ def test_the_student_with_fewer_trusted_batches_rests():
   assert all(np.array_equal(a[0], b[0]) for a, b in pairs)
   assert not any(np.array_equal(a[1], b[1]) for a, b in pairs if a[1].size > 1)
   assert float(metrics["trusted_loss"][1]) == 1 and float(metrics["risk"][1]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["volumes", "cifar10"])
+def test_a_step_of_the_convolutional_networks(data, tmp_path):
+  """Generated volumes, and the images that VITA_DATA_DIR has: not a measure of accuracy."""
+  if data == "volumes":
+    config = default_config("volumes", "nnpu", prior=0.5, batch_size=3, model__kind="volumes")
+    config.validation.rows, config.data.path = 2, str(tmp_path / "volumes.npz")
+    random = np.random.default_rng(0)
+    regions = {name: random.random((9, *shape), np.float32) for name, shape in volumes.SHAPES.items()}
+    np.savez(config.data.path, **regions, labelled=np.arange(9) < 4)
+  else:
+    if "VITA_DATA_DIR" not in os.environ:
+      pytest.skip("VITA_DATA_DIR is not set: CIFAR-10 is not shipped")
+    config = default_config("cifar10", "nnpu", prior=0.4, batch_size=16, model__kind="cnn")
+  before, after, metrics = _one_step(config)
+  assert np.isfinite(metrics["loss"][0])
+  pairs = list(zip(*map(jax.tree.leaves, (before["params"], after["params"])), strict=True))
+  assert all(np.isfinite(b).all() for _, b in pairs)
+  assert all(not np.array_equal(a, b) for a, b in pairs if a.ndim > 2)  # a bias before batch norm may stay
 
 
 @pytest.fixture(scope="module")
