@@ -113,7 +113,8 @@ def read_tsv(path: str | os.PathLike, *, classes: tuple[str, ...] | None = None)
 
   Args:
     path: the file.
-    classes: the names of the labels, in order; None: those that occur, sorted; (): numbers, for regression.
+    classes: the names of the labels, in order, which may stand there as numbers from 0 as well; None: those
+      that occur, sorted; (): numbers, for regression.
 
   Raises:
     FileNotFoundError: no such file.
@@ -179,7 +180,9 @@ def _labels(values, classes, where):
     except ValueError as error:
       raise ValueError(f"labels have to be numbers for regression: {error}") from error
   classes = tuple(sorted(set(values))) if classes is None else classes
-  numbers = {name: i for i, name in enumerate(classes)} | {str(i): i for i in range(len(classes))}
+  numbers = {name: i for i, name in enumerate(classes)}
+  if not any(name.isdigit() for name in classes):  # else "1" would be both a name and a number
+    numbers |= {str(i): i for i in range(len(classes))}
   for i, value in enumerate(values):
     if value not in numbers:
       raise ValueError(f"{where(i)} has the label '{value}', which is none of {', '.join(classes)}")
