@@ -99,7 +99,7 @@ def default_config(task: str, method: str) -> ml_collections.ConfigDict:
       "rewind": 0.0,  # to the weights after this share of a training; 0 is θ0
       "rewind_to": "theta0",  # "none": search rounds go on from the trained weights (the released MLM script)
       "head": "rewind",  # in the search; "keep": it stays as trained (the released code)
-      # "round": linear to zero in each round; "as_released": over the whole search of 1 / rate rounds
+      # "round": linear to zero in each round; "as_released": to zero over 1 / rate rounds, begun anew in each
       "imp_schedule": "round",
       "random_masks": "global",  # "layerwise": as many zeros in each matrix as a ticket has (needs `ticket`)
     }
