@@ -6,7 +6,6 @@ import ml_collections
 
 from vita_jax.train.config import base_config, choose
 
-METHODS = ("full", "imp", "oneshot", "random", "shuffled", "random_reinit", "standard")
 STARTS = ("theta0", "shuffled", "shuffled_entries", "random_reinit", "trained")
 # method -> (where the mask comes from, what the tickets start from)
 MEANING = {
@@ -18,6 +17,7 @@ MEANING = {
   "random_reinit": ("search", ("random_reinit",)),
   "standard": ("search", ("trained",)),
 }
+METHODS = tuple(MEANING)
 CHOICES = {
   "pruning.schedule": ("linear", "geometric"),
   "pruning.scope": ("global", "layer"),
