@@ -126,25 +126,6 @@ def test_glue_without_its_data_names_the_command(tmp_path, monkeypatch):
     text_squad.load_squad("train")
 
 
-def test_tfds_rows_become_texts_and_questions(tmp_path, monkeypatch):
-  import tensorflow_datasets as tfds
-
-  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-  monkeypatch.delenv("VITA_DATA_DIR", raising=False)
-  for name in ("glue/mnli", "glue/stsb", "squad"):
-    (tmp_path / name).mkdir(parents=True)
-    (tmp_path / name / "dataset_info.json").write_text("{}")
-  with tfds.testing.mock_data(num_examples=4):
-    pairs, scored = text.load_glue("mnli"), text.load_glue("stsb")
-    questions = text_squad.load_squad("validation")
-  assert list(pairs) == ["train", "validation_matched", "validation_mismatched"]
-  assert len(pairs["train"].first) == len(pairs["train"].second) == 4
-  assert pairs["train"].labels.dtype == np.int32 and set(pairs["train"].labels) <= {0, 1, 2}
-  assert tuple(tfds.builder("glue/mnli").info.features["label"].names) == pairs["train"].classes
-  assert scored["train"].labels.dtype == np.float32 and scored["train"].classes == ()
-  assert len(questions) == 4 and all(isinstance(q.answers[0], str) for q in questions if q.answers)
-
-
 @pytest.mark.parametrize("task,train,dev", [("sst2", 67_349, 872), ("cola", 8_551, 1_043)])
 def test_real_glue_has_its_rows(task, train, dev):
   if not os.environ.get("VITA_DATA_DIR"):
