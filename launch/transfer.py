@@ -44,10 +44,10 @@ def main() -> None:
   tickets = {name: _tickets(name, folder, workdir) for name, folder in sources.items()}
   cells = []
   for target, config in configs.items():
-    full = run(config, {"method": "full"}, workdir / "runs" / f"full_{target}")
+    full = run(config, {"method": "full", "ticket": ""}, workdir / "runs" / f"full_{target}")
     metric = next(iter(full["metrics"]))
     for sparsity in SPARSITY.value:
-      common = {"sparsity": float(sparsity), "tickets": (), "starts": ("theta0",)}
+      common = {"sparsity": float(sparsity), "tickets": (), "starts": ("theta0",), "ticket": ""}
       rows = {}
       for source, found in tickets.items():
         if source == target:

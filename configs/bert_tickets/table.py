@@ -61,7 +61,7 @@ def get_suite():
 def _row(name, method, sparsity, label, config, overrides, metric, baseline, run):
   paper = PAPER.get((name, method, sparsity))
   source = "(BERT-base)" if paper else ""
-  return Row(label, config, overrides, metric, baseline, paper, source, run)
+  return Row(label, config, overrides, metric, baseline, paper, source, run=run)
 
 
 def finish(summaries, workdir):

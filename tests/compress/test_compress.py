@@ -99,6 +99,9 @@ def test_schedules_have_the_papers_numbers():
   assert compress.zeros_after(prunable, 10) == tuple(8_552_448 * k for k in range(11))
   geometric = compress.zeros_after(prunable, 10, schedule="geometric")
   np.testing.assert_allclose(1 - np.array(geometric) / prunable, 0.9 ** np.arange(11), atol=1e-6)
+  # Other rates and sizes keep their share of the original number: nothing drifts.
+  assert compress.zeros_after(5_308_416, 9)[5::2] == tuple(round(s * 5_308_416) for s in (0.5, 0.7, 0.9))
+  assert compress.zeros_after(1000, 4, rate=0.3) == (0, 300, 600, 900, 1000)
   with pytest.raises(ValueError, match="more than there are"):
     compress.zeros_after(100, 11)
   with pytest.raises(ValueError, match="'linear' or 'geometric'"):
@@ -265,7 +268,7 @@ def test_bad_arguments_are_named(tree):
 
 
 def test_torch_prunes_the_same_weights(tree):
-  """Several rounds of its global pruning, each a share of what is left, on weights that change in between."""
+  """Several rounds of its global pruning, on weights that change in between."""
   torch = pytest.importorskip("torch", reason="parity with torch.nn.utils.prune needs torch")
   from torch.nn.utils import prune
 
@@ -280,7 +283,7 @@ def test_torch_prunes_the_same_weights(tree):
         getattr(module, "weight_orig", module.weight).copy_(torch.from_numpy(weights[n]).T)
       module(torch.zeros(1, weights[n].shape[0]))  # refreshes the weights that it ranks
     parameters = [(module, "weight") for module in modules.values()]
-    prune.global_unstructured(parameters, prune.L1Unstructured, amount=1 / (10 - j))
+    prune.global_unstructured(parameters, prune.L1Unstructured, amount=zeros[j + 1] - zeros[j])
     masks = compress.prune({n: jnp.asarray(x) for n, x in weights.items()}, masks, zeros[j + 1] - zeros[j])
     for n, module in modules.items():
       np.testing.assert_array_equal(masks[n], module.weight_mask.numpy().T.astype(bool), err_msg=f"{n} {j}")

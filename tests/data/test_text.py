@@ -90,9 +90,14 @@ def test_tables_are_read_and_bad_ones_are_named(tmp_path):
   scored = text.read_tsv(write("label\tsentence\n2.5\ta\n0\tb\n"), classes=())
   assert scored.labels.dtype == np.float32 and scored.labels.tolist() == [2.5, 0.0]
   assert text.read_tsv(write("sentence\tlabel\na\t1\n"), classes=("no", "yes")).labels.tolist() == [1]
+  stars = text.read_tsv(write("sentence\tlabel\na\t1\nb\t2\nc\t3\n"))  # names, not numbers from 0
+  assert stars.classes == ("1", "2", "3") and stars.labels.tolist() == [0, 1, 2]
+  with pytest.raises(ValueError, match="label '0', which is none of 1, 2, 3"):
+    text.read_tsv(write("sentence\tlabel\na\t0\n"), classes=stars.classes)
   assert text.read_sentences(write("sentence\nx y\n")) == (["x y"], None)
   cases = {
     "text\tlabel\na\t1\n": "needs a header",
+    "sentence\tclass\na\t1\n": "needs a column 'label'",
     "sentence\tlabel\n": "holds no rows",
     "sentence\tlabel\na\t1\nb\n": "row 2 has 1 columns, the header 2",
     "sentence\tlabel\na\tmaybe\n": "label 'maybe', which is none of no, yes",

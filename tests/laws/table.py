@@ -111,7 +111,7 @@ def _bert_tickets(method, **overrides):
     # The gradient of a key's bias is nothing but rounding, which Adam turns into a step of the learning rate.
     return small_config(write_texts(folder), method, learning_rate=1e-5, **overrides)
 
-  return Row(config, papers.build, {"data": 2}, tolerance=2e-4, map_tolerance=2e-4)
+  return Row(config, papers.build, {"data": 2}, tolerance=2e-4, map_tolerance=2e-4, slow=True)
 
 
 ROWS = {

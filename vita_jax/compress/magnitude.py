@@ -1,13 +1,14 @@
 """Unstructured magnitude pruning: exactly as many weights as asked for, the smallest of all or of each array.
 
-Outside jit the smallest are found on the host by numpy's partition: one copy of the weights. Inside jit by
+Outside jit the smallest are found on the host by numpy's partition, in one copy of the weights. Inside jit by
 bisection on the integer view of |w|: counting passes that need no further memory and, over sharded weights,
 one sum a pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -60,14 +61,14 @@ def prune(weights: Mapping[str, jax.Array], masks: Masks, n: int | jax.Array) ->
   Args:
     weights: path -> float array. masks: path -> bool array. n: how many more go, an int or a traced int32.
   """
-  return smallest({name: _magnitude(x) for name, x in weights.items()}, masks, n)
+  return smallest(weights, masks, n, score=_magnitude)
 
 
 def zeros_after(size: int, steps: int, *, schedule: str = "linear", rate: float = 0.1) -> tuple[int, ...]:
   """How many of `size` weights are pruned after 0, 1, ... `steps` pruning steps.
 
-  "linear" (the released code): step j takes 1 / (1/rate - j) of what is left, so each takes `rate` of the
-  original number. "geometric" (Algorithm 1 of the paper): each takes `rate` of what is left.
+  "linear" (the released code): each step takes `rate` of the original number, the last one what is left.
+  "geometric" (Algorithm 1 of the paper): each takes `rate` of what is left.
 
   Raises:
     ValueError: an unknown schedule, a rate outside (0, 1), or more linear steps than there are.
@@ -76,23 +77,29 @@ def zeros_after(size: int, steps: int, *, schedule: str = "linear", rate: float 
     raise ValueError(f"unknown schedule '{schedule}': choose 'linear' or 'geometric'")
   if not 0 < rate < 1:
     raise ValueError(f"the rate of pruning is {rate}: it has to be in (0, 1)")
-  last = round(1 / rate)
-  if schedule == "linear" and steps > last:
-    raise ValueError(f"{steps} steps of {rate:g} of the original weights are more than there are")
+  if schedule == "linear":
+    if steps > math.ceil(1 / rate):
+      raise ValueError(f"{steps} steps of {rate:g} of the original weights are more than there are")
+    return tuple(round(size * min(1.0, j * rate)) for j in range(steps + 1))
   zeros = [0]
-  for j in range(steps):
-    share = 1 / (last - j) if schedule == "linear" else rate
-    zeros.append(zeros[-1] + round(share * (size - zeros[-1])))
+  for _ in range(steps):
+    zeros.append(zeros[-1] + round(rate * (size - zeros[-1])))
   return tuple(zeros)
 
 
-def smallest(scores: Mapping[str, jax.Array], masks: Masks, n: int | jax.Array) -> dict[str, jax.Array]:
-  """Masks without the n entries of the smallest score that they held; scores are uint32."""
-  names = list(scores)
-  traced = any(isinstance(x, jax.core.Tracer) for x in [n, *scores.values(), *masks.values()])
+def smallest(
+  values: Mapping[str, jax.Array],
+  masks: Masks,
+  n: int | jax.Array,
+  *,
+  score: Callable[[jax.Array], jax.Array] = lambda x: x,
+) -> dict[str, jax.Array]:
+  """Masks without the n entries of the smallest `score(value)`, uint32, that they held."""
+  names = list(values)
+  traced = any(isinstance(x, jax.core.Tracer) for x in [n, *values.values(), *masks.values()])
   if not traced:
-    return _smallest_on_host({k: np.asarray(x) for k, x in scores.items()}, masks, int(n))
-  n = jnp.asarray(n, jnp.int32)
+    return _smallest_on_host(values, masks, int(n), score)
+  n, scores = jnp.asarray(n, jnp.int32), {k: score(x) for k, x in values.items()}
 
   def count(condition) -> jax.Array:
     """Over all leaves: int32, since float32 is exact only up to 16.7 million."""
@@ -125,20 +132,26 @@ def smallest(scores: Mapping[str, jax.Array], masks: Masks, n: int | jax.Array) 
   return {k: jnp.where(n > 0, masks[k] & ~goes(k), masks[k]) for k in names}
 
 
-def _smallest_on_host(scores, masks, n):
-  held = {k: np.asarray(masks[k]) for k in scores}
+def _smallest_on_host(values, masks, n, score):
+  held = {k: np.asarray(masks[k]) for k in values}
   if n == 0:
     return {k: jnp.asarray(x) for k, x in held.items()}
-  pool = np.concatenate([scores[k][held[k]] for k in scores])
+  pool = np.empty(sum(map(np.count_nonzero, held.values())), np.uint32)
   if n >= pool.size:
     return {k: jnp.zeros(x.shape, bool) for k, x in held.items()}
+  filled = 0
+  for k, x in values.items():  # scores are made twice rather than kept: memory is what runs out first
+    part = np.asarray(score(x))[held[k]]
+    pool[filled : filled + part.size] = part
+    filled += part.size
   pool.partition(n - 1)
   last = pool[n - 1]
   ties = n - int(np.count_nonzero(pool[:n] < last))
   result = {}
-  for k, score in scores.items():
-    stays = held[k] & (score > last)
-    tied = np.flatnonzero(held[k] & (score == last))
+  for k, x in values.items():
+    scores = np.asarray(score(x))
+    stays = held[k] & (scores > last)
+    tied = np.flatnonzero(held[k] & (scores == last))
     stays.ravel()[tied[ties:]] = True
     ties -= min(ties, len(tied))
     result[k] = jnp.asarray(stays)

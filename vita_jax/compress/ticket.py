@@ -114,11 +114,12 @@ def load_ticket(path: str | os.PathLike, *, start: str = "") -> Ticket:
     for name, shape in facts["shapes"].items():
       bits = np.unpackbits(packed[name], axis=-1, count=shape[-1], bitorder="little")
       masks[name] = jnp.asarray(bits.reshape(shape).astype(bool))
+    found = Ticket(masks, facts["start"], facts["card"])
   except (SafetensorError, KeyError, ValueError, TypeError) as error:
     raise ValueError(f"{path} is no ticket, or a damaged one ({error}): export it again") from error
-  if start and facts["start"] != start:
+  if start and found.start != start:
     raise ValueError(
-      f"{path} was made for other weights: their sha256 is {facts['start'][:12]}..., that of these is"
+      f"{path} was made for other weights: their sha256 is {found.start[:12]}..., that of these is"
       f" {start[:12]}...; give the model that it was found in"
     )
-  return Ticket(masks, facts["start"], facts["card"])
+  return found

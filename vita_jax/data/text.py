@@ -113,35 +113,23 @@ def read_tsv(path: str | os.PathLike, *, classes: tuple[str, ...] | None = None)
 
   Args:
     path: the file.
-    classes: the names of the labels, in order; None: those that occur, sorted; (): numbers, for regression.
+    classes: the names of the labels, in order, which may stand there as numbers from 0 as well; None: those
+      that occur, sorted; (): numbers, for regression.
 
   Raises:
     FileNotFoundError: no such file.
     ValueError: no header like that, a row with another number of columns, an unknown label, no rows.
   """
-  header, rows = _table(path)
-  first = next((c for c in ("sentence", "sentence1") if c in header), None)
-  if first is None or "label" not in header:
-    raise ValueError(
-      f"{path} needs a header with 'sentence' (or 'sentence1', 'sentence2') and 'label', separated"
-      f" by tabs; it has {header}"
-    )
-  column = {name: [row[i] for row in rows] for i, name in enumerate(header)}
-  return Texts(
-    column[first],
-    column.get("sentence2"),
-    *_labels(column["label"], classes, lambda i: f"{path}, line {i + 2}"),
-  )
+  columns = _table(path)
+  texts = _sentences(path, columns)
+  if "label" not in columns:
+    raise ValueError(f"{path} needs a column 'label'; it has {list(columns)}")
+  return Texts(*texts, *_labels(columns["label"], classes, lambda i: f"{path}, row {i + 1}"))
 
 
 def read_sentences(path: str | os.PathLike) -> tuple[list[str], list[str] | None]:
   """The texts of a file like that of `read_tsv`, labelled or not: (first, second or None)."""
-  header, rows = _table(path)
-  first = next((c for c in ("sentence", "sentence1") if c in header), None)
-  if first is None:
-    raise ValueError(f"{path} needs a header with 'sentence' (or 'sentence1', 'sentence2'); it has {header}")
-  column = {name: [row[i] for row in rows] for i, name in enumerate(header)}
-  return column[first], column.get("sentence2")
+  return _sentences(path, _table(path))
 
 
 def read_text(path: str | os.PathLike) -> str:
@@ -160,6 +148,16 @@ def read_text(path: str | os.PathLike) -> str:
     raise ValueError(f"{path} is no UTF-8 text, or damaged ({error})") from error
 
 
+def _sentences(path, columns):
+  first = columns.get("sentence", columns.get("sentence1"))
+  if first is None:
+    raise ValueError(
+      f"{path} needs a header with 'sentence' (or 'sentence1', 'sentence2'), separated by tabs; it has"
+      f" {list(columns)}"
+    )
+  return first, columns.get("sentence2")
+
+
 def _table(path):
   lines = csv.reader(io.StringIO(read_text(path)), delimiter="\t", quoting=csv.QUOTE_NONE)
   table = [row for row in lines if row]
@@ -169,7 +167,7 @@ def _table(path):
   for i, row in enumerate(rows):
     if len(row) != len(header):
       raise ValueError(f"{path}, row {i + 1} has {len(row)} columns, the header {len(header)}: mend it")
-  return header, rows
+  return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
 def _labels(values, classes, where):
@@ -179,7 +177,9 @@ def _labels(values, classes, where):
     except ValueError as error:
       raise ValueError(f"labels have to be numbers for regression: {error}") from error
   classes = tuple(sorted(set(values))) if classes is None else classes
-  numbers = {name: i for i, name in enumerate(classes)} | {str(i): i for i in range(len(classes))}
+  numbers = {name: i for i, name in enumerate(classes)}
+  if not any(name.isdigit() for name in classes):  # else "1" would be both a name and a number
+    numbers |= {str(i): i for i in range(len(classes))}
   for i, value in enumerate(values):
     if value not in numbers:
       raise ValueError(f"{where(i)} has the label '{value}', which is none of {', '.join(classes)}")

@@ -68,7 +68,9 @@ class BertConfig(NamedTuple):
         " model.safetensors, vocab.txt)"
       )
     try:
-      content = json.loads(path.read_text())
+      content = json.loads(path.read_text(encoding="utf-8"))
+      if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")
       return cls.from_dict(content)
     except (ValueError, TypeError) as error:
       raise ValueError(f"{path}: {error}") from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -145,7 +147,7 @@ def save_bert(
     folder: made where it is missing.
     config: `num_labels` is taken from the classifier, where there is one.
     params: {"bert": ...} with at most one head.
-    vocab: a vocab.txt to go with it, "" for none.
+    vocab: a vocab.txt to go with it, and the tokenizer_config.json beside it, if any; "" for none.
 
   Raises:
     ValueError: several heads, or unknown ones.
@@ -162,11 +164,15 @@ def save_bert(
   architecture = HEADS[heads[0]] if heads else "BertModel"
   (folder / "config.json").write_text(json.dumps(config.to_dict(architecture), indent=2) + "\n")
   (folder / "model.safetensors").write_bytes(save(to_tensors(params), metadata={"format": "pt"}))
-  if vocab and Path(vocab).resolve() != (folder / "vocab.txt").resolve():
+  if vocab and Path(vocab).parent.resolve() != folder.resolve():
     shutil.copyfile(vocab, folder / "vocab.txt")
+    settings = Path(vocab).with_name("tokenizer_config.json")  # says whether letters are lower-cased
+    if settings.is_file():
+      shutil.copyfile(settings, folder / settings.name)
 
 
-def shapes(config: BertConfig, heads: tuple[str, ...] = ()) -> dict[tuple[str, ...], tuple[int, ...]]:
+@functools.cache
+def shapes(config: BertConfig, heads: tuple[str, ...] = ()) -> Mapping[tuple[str, ...], tuple[int, ...]]:
   """path -> shape of every parameter of the encoder with its pooler, and of these heads."""
   builders = {
     "classifier": lambda: BertClassifier(config, config.num_labels),
@@ -177,7 +183,7 @@ def shapes(config: BertConfig, heads: tuple[str, ...] = ()) -> dict[tuple[str, .
   for head in ("classifier", *heads):
     tree = jax.eval_shape(builders[head]().init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))["params"]
     found |= {p: x.shape for p, x in flatten_dict(tree).items() if p[0] == "bert" or p[0] in heads}
-  return found
+  return MappingProxyType(found)
 
 
 def hugging_face_name(path: tuple[str, ...]) -> str:

@@ -62,7 +62,7 @@ class MaskedLMHead(nn.Module):
 
   def __call__(self, hidden, table):
     x = self.layer_norm(ACTIVATIONS[self.config.hidden_act](self.transform(hidden)))
-    return (x @ table.astype(self.dtype).T).astype(jnp.float32) + self.bias
+    return jnp.matmul(x, table.astype(self.dtype).T, preferred_element_type=jnp.float32) + self.bias
 
 
 class BertMaskedLM(nn.Module):

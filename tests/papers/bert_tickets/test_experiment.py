@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -10,7 +11,8 @@ from flax.traverse_util import flatten_dict
 from laws.small_texts import small_config, write_texts
 
 from vita_jax import compress, papers, train
-from vita_jax.nn.bert import load_bert, save_bert
+from vita_jax.nn.bert import PRUNABLE, load_bert, save_bert
+from vita_jax.train import checkpoint
 from vita_jax.train.finish import load_state
 from vita_jax.train.mesh import make_mesh
 from vita_jax.train.program_file import write_program
@@ -106,6 +108,28 @@ def test_every_training_of_imp_starts_from_theta0_with_fewer_weights(folder, pre
     np.testing.assert_array_equal(x, theta0[name])
 
 
+def test_every_task_prunes_the_same_matrices(folder, pretrained, tmp_path):
+  """Masked-LM never uses the pooler, and has it in its tickets: they go to tasks that do, and back."""
+  masks = compress.magnitude_masks(load_bert(pretrained)[1], 0.2, select=PRUNABLE)
+  digest = compress.weights_sha256(load_bert(pretrained)[1]["bert"])
+  compress.save_ticket(tmp_path / "t.safetensors", compress.Ticket(masks, digest))
+  paths = {"model.path": str(pretrained), "ticket": str(tmp_path / "t.safetensors")}
+  for task in ("custom", "mlm"):
+    experiment = papers.build(small_config(folder, "imp", task, **paths))
+    programs = make_programs(experiment, make_mesh(train.base_config().mesh), on_nonfinite="stop")
+    state = programs.abstract(0)
+    assert "bert/pooler/kernel" in state["masks"] and state["masks"].keys() == masks.keys()
+    assert "pooler" in state["params"]["bert"]
+
+
+def test_layers_are_pruned_each_by_itself_if_asked(folder):
+  config = small_config(
+    folder, "imp", sparsity=0.1, **{"pruning.scope": "layer", "model.num_hidden_layers": 1}
+  )
+  (_, _), (start, _) = _entered(papers.build(config), steps=0)
+  assert all(abs((~m).mean() - 0.1) <= 0.5 / m.size for m in _masks(start).values())
+
+
 @pytest.mark.slow
 def test_rewinding_goes_to_the_early_point_and_a_kept_head_stays(folder):
   config = small_config(folder, "imp", sparsity=0.1, rewind=0.5, head="keep")
@@ -135,6 +159,9 @@ def test_the_released_schedule_is_of_the_search_alone(folder):
   assert steps[0] is steps[1] is not steps[2]
   decay = lambda step: inspect.getclosurevars(step).nonlocals["decay_steps"]  # noqa: E731
   assert [decay(step) for step in steps] == [40, 40, 4]
+  # The full model has nothing to rewind to: it is trained in one go.
+  (full,) = papers.build(small_config(folder, "full", rewind=0.5)).stages
+  assert full.steps == 4 and inspect.getclosurevars(full.step).nonlocals["offset"] == 0
   steps = [s.step for s in papers.build(small_config(folder, "imp")).stages]
   assert steps[0] is steps[1] is steps[2]
 
@@ -149,7 +176,7 @@ def test_masks_without_a_search(folder):
   found = {}
   for method in ("oneshot", "random"):
     config = small_config(folder, method, tickets=(0.5,), sparsity=0.8)
-    (low, _), (high, _) = _entered(papers.build(config), steps=1)
+    (low, _), (high, _) = _entered(papers.build(config), steps=0)
     found[method] = _masks(low), _masks(high), _flat(low["params"])
     assert [round(compress.sparsity(m), 3) for m in found[method][:2]] == [0.5, 0.8]
     assert all((found[method][1][n] <= m).all() for n, m in found[method][0].items())
@@ -190,6 +217,22 @@ def test_a_run_reports_every_ticket_and_learns(finished):
   assert summary["steps"] == [240, 240]
 
 
+def test_a_killed_run_ends_as_the_whole_one(finished, tmp_path):
+  """The law that resuming changes no bit, for two seeds one after the other; the other laws are slow."""
+  config, experiment, *_ = finished
+  config = config.copy_and_resolve_references()
+  config.update({"save_seconds": 0.0, "keep_checkpoints": 100})
+  short = experiment._replace(stages=tuple(s._replace(steps=2) for s in experiment.stages))
+  whole, killed = tmp_path / "whole", tmp_path / "killed"
+  summary = train.run(short, config, whole, quiet=True)
+  later = checkpoint.good_steps(whole / "checkpoints")[3:]  # 3 of 8 steps are done: in the second round
+  ignored = shutil.ignore_patterns("summary.json", "export", "figures", *map(str, later))
+  shutil.copytree(whole, killed, ignore=ignored)
+  assert later and train.run(short, config, killed, quiet=True)["metrics"] == summary["metrics"]
+  ours, theirs = (f / "export" / "params.safetensors" for f in (killed, whole))
+  assert ours.read_bytes() == theirs.read_bytes()
+
+
 def test_what_a_run_exports_is_its_model_and_its_tickets(finished, folder, tmp_path):
   config, experiment, workdir, summary = finished
   state, _ = load_state(experiment, config, workdir)
@@ -201,6 +244,10 @@ def test_what_a_run_exports_is_its_model_and_its_tickets(finished, folder, tmp_p
   labels = read_tsv(folder / "dev.tsv").labels
   assert (outputs["labels"] == labels).mean() == pytest.approx(summary["metrics"]["accuracy"]["values"][0])
   np.testing.assert_allclose(outputs["probabilities"].sum(1), 1, atol=1e-6)
+  (tmp_path / "long.tsv").write_text("sentence\ngood\n" + "good " * 20 + "\n")
+  with pytest.warns(UserWarning, match="1 texts of .*long.tsv were cut: the model takes 16 tokens"):
+    assert exported.read(str(tmp_path / "long.tsv"))["mask"].sum(1).tolist() == [3, 16]
+  (tmp_path / "long.tsv").unlink()
   assert write_program(tmp_path / "program.jax", exported, platforms=["cpu", "cuda", "tpu"]) > 1000
   exported.write(tmp_path)
   names = {
@@ -279,6 +326,10 @@ def test_masked_words_regression_and_spans_train(folder, tmp_path):
     ({"head": "keap"}, "did you mean 'keep'"),
     ({"learning_rate": -1.0}, "at least 0"),
     ({"rewind": 0.01}, "no step within a training"),
+    ({"rewind": -0.5}, r"in \[0, 1\)"),
+    ({"pruning.rate": 0.0}, r"config.pruning.rate is 0.0"),
+    ({"method": "shuffled", "starts": ("theta0",)}, "as the config's argument, :shuffled"),
+    ({"method": "oneshot", "ticket": "t"}, "not for method 'oneshot'"),
     ({"method": "random", "random_masks": "layerwise"}, "config.ticket together"),
   ],
 )

@@ -1,4 +1,7 @@
-"""Which trainings a config asks for."""
+"""Which trainings a config asks for, and the table's suite."""
+
+import runpy
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +53,35 @@ def test_standard_pruning_goes_on_and_reports_the_round_with_the_mask():
     ("round_3", "trained", 200, ""),
     ("round_4", "trained", 300, "trained_30"),
   ]
+
+
+@pytest.mark.parametrize("size", [5_308_416, 1001, 77])
+def test_rounding_never_adds_a_round(size):
+  """Rounds and tickets count their zeros each for itself: the counts may differ by one."""
+  for tenth in range(1, 10):
+    found = _plan("imp", size, sparsity=tenth / 10)
+    assert len(found) == tenth + 1 and found[-1].zeros == round(tenth / 10 * size)
+    assert found[-2].cut == ((f"{10 * tenth}", found[-1].zeros),)
+
+
+def test_the_suite_shows_what_its_runs_report():
+  suite = runpy.run_path(str(Path(__file__).parents[3] / "configs" / "bert_tickets" / "table.py"))
+  rows, runs = suite["get_suite"](), {}
+  for row in rows:
+    config = default_config(*row.config.removeprefix("configs/bert_tickets/").split(".py:"))
+    config.update_from_flattened_dict(row.overrides)
+    results = [t.result for t in plan(config, 5_308_416) if t.result]
+    assert row.metric.rpartition("_")[0] in ("", *results), row.label
+    assert runs.setdefault(row.run, (row.config, row.overrides)) == (row.config, row.overrides)
+  assert len(rows) == 2 * (1 + 3 * 5) and len(runs) == 2 * 4
+  score = {"full": 0.9, "IMP 50": 0.91, "IMP 70": 0.89, "IMP 90": 0.5}
+  known = [row for row in rows if row.label.removeprefix("SST-2 ").removesuffix(" %") in score]
+  values = {r.label: score[r.label.removeprefix("SST-2 ").removesuffix(" %")] for r in known}
+  metric = lambda row: {row.metric: {"values": [values[row.label] - 0.02, values[row.label] + 0.02]}}  # noqa: E731
+  text = suite["finish"]({row.label: {"metrics": metric(row)} for row in known}, None)
+  assert text.strip() == (
+    "- SST-2, IMP: last matching sparsity 70 % (mean + std reaches the full mean), 50 % (the mean does)"
+  )
 
 
 def test_an_early_point_splits_the_first_training():

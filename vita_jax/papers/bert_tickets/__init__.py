@@ -18,7 +18,7 @@ from vita_jax.data.index import batches_per_epoch
 from vita_jax.data.resident import Resident, n_sweep_batches, sweep_batch_at
 from vita_jax.nn.bert import PRUNABLE
 from vita_jax.papers.bert_tickets import figures
-from vita_jax.papers.bert_tickets.config import AT_LEAST, CHOICES, METHODS
+from vita_jax.papers.bert_tickets.config import AT_LEAST, CHOICES, MEANING, METHODS
 from vita_jax.papers.bert_tickets.export import exported
 from vita_jax.papers.bert_tickets.given_masks import given_masks
 from vita_jax.papers.bert_tickets.inputs import read_start
@@ -50,13 +50,15 @@ def build(config: Any) -> Experiment:
   if "mlm" in start.pretrained:
     head = r"(?!)"  # pre-trained, so that it goes back with the rest
   tree = jax.eval_shape(lambda: theta0(fresh, jax.random.key(0), start.pretrained))
-  trainings = plan(config, count(tree, select))
+  size = count(tree, select)
+  trainings = plan(config, size)
   data, also = task.train, {"dev": task.dev}
   if start.pretrained:
     also["pretrained"] = Resident({"params": start.pretrained})
   steps = config.steps or max(1, round(config.epochs * batches_per_epoch(len(data.source), data.batch_size)))
-  offset = round(config.rewind * steps)
-  if config.rewind and not 0 < offset < steps:
+  rewind = 0.0 if config.method == "full" else config.rewind  # the full model is trained in one go
+  offset = round(rewind * steps)
+  if rewind and not 0 < offset < steps:
     raise ValueError(f"config.rewind {config.rewind:g} of {steps} steps is no step within a training")
 
   n_dev = len(task.dev.arrays["ids"])
@@ -65,11 +67,16 @@ def build(config: Any) -> Experiment:
   def outputs(state, batch):
     return task.outputs(state["params"], batch)
 
+  def prune(params, masks, zeros):
+    scope = config.pruning.scope
+    return compress.magnitude_masks(params, zeros / size, scope=scope, select=select, masks=masks)
+
   how = Beginning(
     fresh=fresh,
     tx=tx,
     select=select,
     head=head,
+    prune=prune,
     outputs=outputs,
     keep_head=config.head == "keep",
     masks=given_masks(config, start, select),
@@ -81,7 +88,7 @@ def build(config: Any) -> Experiment:
   whole = make_step(task.loss, tx, learning_rate=rate, decay_steps=steps)
   rest = make_step(task.loss, tx, learning_rate=rate, decay_steps=steps, offset=offset) if offset else whole
   released = config.imp_schedule == "as_released"
-  long = round(1 / config.pruning.rate) * steps
+  long = round(steps / config.pruning.rate)
   search = make_step(task.loss, tx, learning_rate=rate, decay_steps=long, offset=offset) if released else rest
 
   def stage(training, before):
@@ -148,6 +155,18 @@ def _check(config):
       value = value[part]
     choose(f"config.{name}", value, options)
   check_at_least(config, AT_LEAST)
+  if not 0 < config.pruning.rate < 1:
+    raise ValueError(f"config.pruning.rate is {config.pruning.rate}: it has to be in (0, 1)")
+  if not 0 <= config.rewind < 1:
+    raise ValueError(f"config.rewind is {config.rewind}: it is a share of a training, in [0, 1)")
+  source, (own, *_) = MEANING[config.method]
+  if not config.starts or (own != "theta0" and own not in config.starts):
+    raise ValueError(
+      f"config.starts {tuple(config.starts)} has not what method '{config.method}' means, '{own}': give the"
+      f" method as the config's argument, :{config.method}"
+    )
+  if config.ticket and source in ("none", "magnitude"):
+    raise ValueError(f"config.ticket is not for method '{config.method}', which makes its own mask or none")
   if config.replicate == "vmap" and config.seeds > 1 and config.model.path:
     raise ValueError("config.replicate=vmap is for small models from random weights: use replicate=map")
 

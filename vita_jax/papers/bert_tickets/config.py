@@ -6,7 +6,6 @@ import ml_collections
 
 from vita_jax.train.config import base_config, choose
 
-METHODS = ("full", "imp", "oneshot", "random", "shuffled", "random_reinit", "standard")
 STARTS = ("theta0", "shuffled", "shuffled_entries", "random_reinit", "trained")
 # method -> (where the mask comes from, what the tickets start from)
 MEANING = {
@@ -18,6 +17,7 @@ MEANING = {
   "random_reinit": ("search", ("random_reinit",)),
   "standard": ("search", ("trained",)),
 }
+METHODS = tuple(MEANING)
 CHOICES = {
   "pruning.schedule": ("linear", "geometric"),
   "pruning.scope": ("global", "layer"),
@@ -99,7 +99,7 @@ def default_config(task: str, method: str) -> ml_collections.ConfigDict:
       "rewind": 0.0,  # to the weights after this share of a training; 0 is θ0
       "rewind_to": "theta0",  # "none": search rounds go on from the trained weights (the released MLM script)
       "head": "rewind",  # in the search; "keep": it stays as trained (the released code)
-      # "round": linear to zero in each round; "as_released": over the whole search of 1 / rate rounds
+      # "round": linear to zero in each round; "as_released": to zero over 1 / rate rounds, begun anew in each
       "imp_schedule": "round",
       "random_masks": "global",  # "layerwise": as many zeros in each matrix as a ticket has (needs `ticket`)
     }

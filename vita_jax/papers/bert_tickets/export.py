@@ -42,7 +42,7 @@ def exported(
   digest = compress.weights_sha256(first["bert"])
 
   def write(folder: Path) -> None:
-    card = {"task": config.task, "method": config.method, "model": config.model.path, "seed": config.seed}
+    card = {"task": config.task, "method": config.method, "model": config.model.path}  # seed: in card.json
     for name, one in masks.items():
       compress.save_ticket(folder / f"ticket_{name}.safetensors", compress.Ticket(one, digest, card))
     if masks:

@@ -65,7 +65,7 @@ def read_start(config: Any) -> Start:
   if config.model.path:
     folder = model_folder(config.model.path)
     loaded = read_bert(folder)
-    vocab = Path(config.model.vocab or folder)
+    vocab = Path(config.model.vocab or folder).expanduser()
     tokenizer = text_tokens.load_tokenizer(vocab, vocab_size=loaded.config.vocab_size)
     pretrained = {"bert": loaded.params["bert"]}
     if config.task == "mlm" and "mlm" in loaded.params:
@@ -88,7 +88,7 @@ def read_start(config: Any) -> Start:
     pad_token_id=tokenizer.token_to_id("[PAD]"),
     **sizes,
   ).checked()
-  return Start(bert, {}, tokenizer, Path(config.model.vocab), True)
+  return Start(bert, {}, tokenizer, Path(config.model.vocab).expanduser(), True)
 
 
 def read_texts(config: Any) -> dict[str, text.Texts]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.data import text, text_squad
+from vita_jax.data import text, text_squad, text_tokens
 from vita_jax.data.buckets import make_buckets
 from vita_jax.data.resident import Resident
 from vita_jax.data.stream import Stream
@@ -220,10 +221,12 @@ def read_rows(config: Any, start: Start, path: str) -> dict[str, np.ndarray]:
   if config.task == "squad":
     found = text_squad.windows(start.tokenizer, text_squad.read_squad(path), max_length=width)
   elif config.task == "mlm":
-    ids = inputs.text_tokens.blocks(start.tokenizer, text.read_text(path), length=width)
+    ids = text_tokens.blocks(start.tokenizer, text.read_text(path), length=width)
     return {"ids": ids, "mask": np.ones_like(ids), "types": np.zeros_like(ids)}
   else:
     first, second = text.read_sentences(path)
-    found = inputs.text_tokens.tokenize(start.tokenizer, first, second, max_length=width, width=width)
+    found = text_tokens.tokenize(start.tokenizer, first, second, max_length=width, width=width)
+  if found.truncated:
+    warnings.warn(f"{found.truncated} texts of {path} were cut: the model takes {width} tokens", stacklevel=2)
   mask = (np.arange(width) < found.lengths[:, None]).astype(np.int32)
   return {"ids": found.ids, "mask": mask, "types": found.types}

@@ -8,6 +8,7 @@ trained by itself afterwards, from a given start, with a fresh head and the full
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -76,11 +77,12 @@ def plan(config: Any, size: int) -> tuple[Training, ...]:
     if "trained" in config.starts:
       raise ValueError("config.starts 'trained' needs a search: leave config.ticket empty, method=standard")
     return (*early, *ticket_trainings)
-  last = round(1 / config.pruning.rate) if config.pruning.schedule == "linear" else 1000
-  after = compress.zeros_after(size, last, schedule=config.pruning.schedule, rate=config.pruning.rate)
-  # The round after which each ticket is cut: the first whose pruning reaches it.
+  schedule, rate = config.pruning.schedule, config.pruning.rate
+  most = 1 / rate if schedule == "linear" else 2 + math.log(1 - targets[-1]) / math.log(1 - rate)
+  after = compress.zeros_after(size, math.ceil(most), schedule=schedule, rate=rate)
+  # The round after which each ticket is cut: the first whose pruning reaches it, but for rounding.
   rounds = {
-    name: max(1, next(j for j, n in enumerate(after) if n >= wanted)) for name, wanted in zeros.items()
+    name: max(1, next(j for j, n in enumerate(after) if n >= wanted - 1)) for name, wanted in zeros.items()
   }
   cuts = lambda j: tuple((name, zeros[name]) for name in zeros if rounds[name] == j)  # noqa: E731
   first = "on" if config.rewind else "theta0"
@@ -99,7 +101,7 @@ def _standard(config, search, after, zeros, rounds):
   if tuple(config.starts) != ("trained",) or config.rewind_to != "none":
     raise ValueError("config.starts 'trained' goes alone, and with config.rewind_to=none (method=standard)")
   for name, j in rounds.items():
-    if after[j] != zeros[name]:
+    if abs(after[j] - zeros[name]) > 1:
       raise ValueError(f"sparsity {name} % is not reached by whole rounds, which standard pruning needs")
   results = {j + 1: f"trained_{name}" for name, j in rounds.items()}
   more = Training(f"round_{len(search) + 1}", after[len(search)], "trained")
@@ -116,6 +118,7 @@ class Beginning(NamedTuple):
   Attributes:
     fresh: `key -> params`, all weights random.
     tx: optimizer. select: regex of the pruned leaves. head: regex of the leaves of the head.
+    prune: `(params, masks, zeros) -> masks` with so many zeros in all, by magnitude.
     outputs: `(state, batch) -> rows`, kept of each result's development rows.
     keep_head: whether search rounds leave the head as trained.
     masks: `(key, theta0) -> {name: masks}` of the tickets, where they are not cut in a search; or None.
@@ -129,6 +132,7 @@ class Beginning(NamedTuple):
   tx: Any
   select: str
   head: str
+  prune: Callable[[Any, compress.Masks, int], compress.Masks]
   outputs: Callable[[State, Any], jax.Array]
   keep_head: bool
   masks: Callable[[jax.Array, Any], dict[str, Any]] | None
@@ -138,14 +142,18 @@ class Beginning(NamedTuple):
 
 
 def theta0(fresh: Callable[[jax.Array], Any], key: jax.Array, pretrained: Any) -> Any:
-  """(θ_0, γ_0): the pre-trained weights where there are any, else random ones, the same at every call."""
+  """(θ_0, γ_0): the pre-trained weights where there are any, else random ones, the same at every call.
+
+  A pre-trained pooler is there for tasks that do not use it, too: it is pruned, so that every task's tickets
+  have the same matrices.
+  """
   return _overlaid(fresh(jax.random.fold_in(key, INIT)), pretrained)
 
 
 def _overlaid(tree, over):
   if not isinstance(tree, dict):
     return over
-  return tree | {k: _overlaid(tree[k], v) if k in tree else v for k, v in over.items()}
+  return tree | {k: _overlaid(tree.get(k), v) for k, v in over.items()}
 
 
 def make_enter(how: Beginning, training: Training, before: Training | None) -> Callable:
@@ -188,8 +196,7 @@ def _masks(how, training, before, state, pretrained):
     return {}, tickets
   if before is not None and before.cut:
     masks = _unpack(state["masks"], params)
-    cut = {n: _pruned(params, masks, zeros - before.zeros, how.select) for n, zeros in before.cut}
-    tickets = tickets | {name: _pack(m) for name, m in cut.items()}
+    tickets = tickets | {name: _pack(how.prune(params, masks, zeros)) for name, zeros in before.cut}
   if how.masks is not None and before is None:
     made = how.masks(state["key"], lambda: _first(how.fresh)(state["key"], pretrained))
     tickets = tickets | {name: _pack(m) for name, m in made.items()}
@@ -197,12 +204,7 @@ def _masks(how, training, before, state, pretrained):
     return tickets[training.ticket], tickets
   if before is None or before.start == "early" or training.start == "early":
     return _pack(compress.full_masks(params, select=how.select)), tickets
-  masks = _unpack(state["masks"], params)
-  return _pack(_pruned(params, masks, training.zeros - before.zeros, how.select)), tickets
-
-
-def _pruned(params, masks, n, select):
-  return compress.prune(chosen(params, select), masks, n)
+  return _pack(how.prune(params, _unpack(state["masks"], params), training.zeros)), tickets
 
 
 @functools.cache
