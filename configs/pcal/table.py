@@ -2,11 +2,11 @@
 
   python launch/table.py --suite=configs/pcal/table.py --workdir=runs/pcal_table
 
-Hardware and time: not measured yet; nearly all of it are 160 full audits (a minute or two each) and the 46 rows
-that train. --rows=REGEX picks rows, e.g. "^limit_high exclude,"; --seeds=N shortens; the same command goes on
-where it was stopped. Beside the strongest new attacker's AUC: utility AUC, boosting as attacker, the adversaries
-of training (always too good), what the utility score alone gives away. tradeoff_*.png, .csv and .json have the
-fronts, whose points are chosen by validation rows.
+Hardware and time: not measured yet; nearly all of it are 160 full audits (a minute or two each) and the
+rows that train. --rows=REGEX picks rows, e.g. "^limit_high exclude,"; --seeds=N shortens; the same command
+goes on where it was stopped. Beside the strongest new attacker's AUC: utility AUC, boosting as attacker, the
+adversaries of training (always too good), what the utility score alone gives away. tradeoff_*.png, .csv and
+.json have the fronts, whose points are chosen by validation rows.
 
 "limit_high exclude" (variant B: its column left out) has all attackers on all rows and 5 seeds. What ends in
 "fast" has four attackers on 8,000 rows and 3 seeds: variant A, the attributes edu and age, and the ablations,
@@ -78,10 +78,10 @@ class Group(NamedTuple):
   def label(self, method, setting=""):
     return ", ".join(filter(None, (self.name, method, setting)))
 
-  def row(self, method, setting="", baseline="", run="", **overrides):
+  def row(self, name, setting="", *, baseline="", run="", **overrides):
     score = f"score_alone_{self.attribute}"
     return Row(
-      label=self.label(method, setting),
+      label=self.label(name, setting),
       config=f"{CONFIG}:{self.attribute}",
       overrides={"seeds": 5, "variant": self.variant, **(FAST if self.protocol else {}), **overrides},
       metric="attack_auc",
@@ -93,13 +93,13 @@ class Group(NamedTuple):
   def references(self):
     return [self.row(m, method=m, **({"variant": "include"} if m == "raw" else {})) for m in REFERENCES]
 
-  def baselines(self, method, strengths, baseline=""):
+  def baselines(self, method, strengths, **more):
     named = len(strengths) > 1
     each = ((f"{s:g}" if named else "", s) for s in strengths)
-    return [self.row(method, setting, baseline, method=method, strength=s) for setting, s in each]
+    return [self.row(method, setting, method=method, strength=s, **more) for setting, s in each]
 
-  def games(self, method, gammas, baseline="", **overrides):
-    return [self.row(method, f"gamma {g:g}", baseline, gamma=g, **overrides) for g in gammas]
+  def games(self, name, gammas, **more):
+    return [self.row(name, f"gamma {g:g}", gamma=g, **more) for g in gammas]
 
 
 MAIN, TRIALS = Group("limit_high", "exclude"), Group("limit_high", "exclude", "fast")
@@ -109,20 +109,20 @@ def _main():
   drop = MAIN.label("drop")
   rows = MAIN.references()
   for method, strengths in BASELINES.items():
-    rows += MAIN.baselines(method, strengths, "" if method == "drop" else drop)
-  rows += [MAIN.row("pca", f"width {m}", drop, method="pca", latent=m) for m in (4, 8)]
+    rows += MAIN.baselines(method, strengths, baseline="" if method == "drop" else drop)
+  rows += [MAIN.row("pca", f"width {m}", baseline=drop, method="pca", latent=m) for m in (4, 8)]
   # Adversaries that weigh nothing: one run under two names.
   alone = MAIN.label(PCAL, "gamma 0")
   rows += [MAIN.row("encoder without adversary", baseline=drop, run=alone, gamma=0.0)]
-  rows += MAIN.games(PCAL, GAMMAS, drop)
-  rows += MAIN.games("GRL", (0.3, 1.0, 3.0, 10.0), drop, **GRL)
-  return rows + (MAIN.games(f"{PCAL} tuned", GAMMAS[1:], drop, **TUNED) if TUNED else [])
+  rows += MAIN.games(PCAL, GAMMAS, baseline=drop)
+  rows += MAIN.games("GRL", (0.3, 1.0, 3.0, 10.0), baseline=drop, **GRL)
+  return rows + (MAIN.games(f"{PCAL} tuned", GAMMAS[1:], baseline=drop, **TUNED) if TUNED else [])
 
 
 def _trials():
   base = TRIALS.label(PCAL, "gamma 3")
-  rows = [*TRIALS.references(), *TRIALS.games(PCAL, (1.0, 3.0, 10.0))]
-  return rows + [TRIALS.row(f"{PCAL}: {k}", "gamma 3", base, gamma=3.0, **v) for k, v in ABLATIONS.items()]
+  changed = (TRIALS.games(f"{PCAL}: {k}", (3.0,), baseline=base, **v) for k, v in ABLATIONS.items())
+  return [*TRIALS.references(), *TRIALS.games(PCAL, (1.0, 3.0, 10.0)), *sum(changed, [])]
 
 
 def _secondary():
