@@ -1,19 +1,23 @@
-"""The results table of PCAL: the game at seven gammas, every baseline, ablations, and the trade-off figure.
+"""The results table of PCAL: the game at seven gammas, every baseline, ablations, and the trade-off figures.
 
   python launch/table.py --suite=configs/pcal/table.py --workdir=runs/pcal_table
 
-Hardware and time: not measured yet; the audits are most of it. --rows=REGEX picks rows ("^limit_high exc"),
---seeds=N shortens; the same command goes on where it was stopped. Beside the strongest new attacker's AUC:
-utility AUC, boosting as attacker, the adversaries of training (always too good), what the utility score alone
-gives away. tradeoff_*.png, .csv and .json have the fronts, whose points are chosen by validation rows.
+Hardware and time: not measured yet; nearly all of it are 160 full audits (a minute or two each) and the
+rows that train. --rows=REGEX picks rows, e.g. "^limit_high exclude,"; --seeds=N shortens; the same command
+goes on where it was stopped. Beside the strongest new attacker's AUC: utility AUC, boosting as attacker, the
+adversaries of training (always too good), what the utility score alone gives away. tradeoff_*.png, .csv and
+.json have the fronts, whose points are chosen by validation rows.
 
-"limit_high exclude" (variant B: its column left out) has all attackers on all rows and 5 seeds; variant A and
-the attributes edu and age have four attackers on 8,000 rows and 3 seeds. Row `raw` is the ceiling of utility,
-`score` what no encoder that keeps the score can hide, `equalised_score` what one may hope for. The paper's
-numbers are not known.
+"limit_high exclude" (variant B: its column left out) has all attackers on all rows and 5 seeds. What ends in
+"fast" has four attackers on 8,000 rows and 3 seeds: variant A, the attributes edu and age, and the ablations,
+which are there to choose from (on validation rows): the best goes into `TUNED`, to be audited in full.
+
+In every group `raw` is the ceiling of utility, `score` what no encoder that keeps the score can hide,
+`equalised_score` what one may hope for. The paper's numbers are not known.
 """
 
 import json
+from typing import NamedTuple
 
 from vita_jax.papers.pcal import front
 from vita_jax.train.suite import Row
@@ -22,70 +26,27 @@ from vita_jax.train.summary import write_text
 CONFIG = "configs/pcal/taiwan.py"
 GAMMAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 BESIDE = ("utility_auc", "attack_auc_boosting", "in_training_auc", "collapsed")
-BAR = 0.68
-SMALL = {"seeds": 3, "audit.attackers": "fast", "audit.attacker_rows": 8000, "audit.test_rows": 4000}
-WITHOUT_ADVERSARY = {"gamma": 0.0, "adversary.steps": 0, "restart.every": 0}
+BAR = 0.68  # AUC of the strongest attacker at which methods are compared
+FAST = {"seeds": 3, "audit.attackers": "fast", "audit.attacker_rows": 8000, "audit.test_rows": 4000}
 GRL = {"loss": "neg_xent", "adversary.widths": ((64, 64),), "restart.every": 0}
+REFERENCES = ("raw", "score", "equalised_score")  # no competitors
 BASELINES = {  # method -> strengths
   "drop": (0.0,),
-  "drop_proxies": (0.6, 0.65, 0.7),
-  "pca": (0.0,),
+  "drop_proxies": (0.6, 0.7),
   "random_projection": (0.0,),
   "gaussian_noise": (0.5, 1.0, 2.0, 4.0),
-  "local_dp": (1.0, 5.0, 10.0, 50.0),
-  "binning": (2, 3, 4),
-  "inlp": (2, 8),
+  "local_dp": (1.0, 10.0, 50.0),
+  "binning": (2.0, 4.0),
+  "inlp": (8.0,),
   "leace": (0.0,),
   "autoencoder": (0.0,),
-  "score": (0.0,),
-  "equalised_score": (0.0,),
 }
-PCAL, ALONE = "PCAL", "encoder without adversary"
-
-
-def _label(attribute, variant, method, setting):
-  return f"{attribute} {variant}, {method}" + (f", {setting}" if setting else "")
-
-
-def _row(attribute, variant, name, setting="", baseline="", **overrides):
-  score = f"score_alone_{attribute}"
-  return Row(
-    label=_label(attribute, variant, name, setting),
-    config=f"{CONFIG}:{attribute}",
-    overrides={"seeds": 5, "variant": variant, **overrides},
-    metric="attack_auc",
-    baseline=baseline,
-    beside=(*BESIDE, score),
-  )
-
-
-def _game(attribute, variant, name, gammas, **overrides):
-  return [_row(attribute, variant, name, f"gamma {g:g}", gamma=g, **overrides) for g in gammas]
-
-
-def _main():
-  """Variant B of limit_high: everything."""
-  where = ("limit_high", "exclude")
-  drop = _label(*where, "drop", "")
-  rows = [_row("limit_high", "include", "raw", method="raw")]
-  for method, strengths in BASELINES.items():
-    for strength in strengths:
-      setting = f"{strength:g}" if len(strengths) > 1 else ""
-      baseline = "" if method == "drop" else drop
-      rows.append(_row(*where, method, setting, baseline, method=method, strength=float(strength)))
-  for latent in (4, 16):
-    rows.append(_row(*where, "pca", f"width {latent}", drop, method="pca", latent=latent))
-  rows.append(_row(*where, ALONE, "", drop, **WITHOUT_ADVERSARY))
-  rows += _game(*where, PCAL, GAMMAS)
-  rows += _game(*where, "GRL", GAMMAS[1:], **GRL)
-  return rows
-
-
-ABLATIONS = {  # each changes one thing of PCAL
+PCAL = "PCAL"
+TUNED: dict = {}  # overrides of the ablation that is best on validation rows; none chosen yet
+ABLATIONS = {  # each changes one thing of PCAL, whose loss is neg_entropy where classes are as equal as here
   "one adversary": {"adversary.widths": ((64, 64),)},
   "no restarts": {"restart.every": 0},
   "mean of the ensemble": {"reduction": "mean"},
-  "neg_entropy": {"loss": "neg_entropy"},
   "xent_uniform": {"loss": "xent_uniform"},
   "neg_xent": {"loss": "neg_xent"},
   "kbeam": {"loss": "kbeam", "adversary.widths": ((64, 64),) * 4},
@@ -103,63 +64,108 @@ ABLATIONS = {  # each changes one thing of PCAL
 }
 
 
-def _ablations():
-  base = _label("limit_high", "exclude", PCAL, "gamma 3")
-  return [
-    _row("limit_high", "exclude", f"{PCAL} {name}", "gamma 3", base, gamma=3.0, **change)
-    for name, change in ABLATIONS.items()
-  ]
+class Group(NamedTuple):
+  """Rows that may be compared: one attribute, variant and protocol of audit ("" or "fast")."""
+
+  attribute: str
+  variant: str
+  protocol: str = ""
+
+  @property
+  def name(self):
+    return " ".join(filter(None, self))
+
+  def label(self, method, setting=""):
+    return ", ".join(filter(None, (self.name, method, setting)))
+
+  def row(self, name, setting="", *, baseline="", run="", **overrides):
+    score = f"score_alone_{self.attribute}"
+    return Row(
+      label=self.label(name, setting),
+      config=f"{CONFIG}:{self.attribute}",
+      overrides={"seeds": 5, "variant": self.variant, **(FAST if self.protocol else {}), **overrides},
+      metric="attack_auc",
+      baseline=baseline,
+      beside=(*BESIDE, score),
+      run=run,
+    )
+
+  def references(self):
+    return [self.row(m, method=m, **({"variant": "include"} if m == "raw" else {})) for m in REFERENCES]
+
+  def baselines(self, method, strengths, **more):
+    named = len(strengths) > 1
+    each = ((f"{s:g}" if named else "", s) for s in strengths)
+    return [self.row(method, setting, method=method, strength=s, **more) for setting, s in each]
+
+  def games(self, name, gammas, **more):
+    return [self.row(name, f"gamma {g:g}", gamma=g, **more) for g in gammas]
+
+
+MAIN, TRIALS = Group("limit_high", "exclude"), Group("limit_high", "exclude", "fast")
+
+
+def _main():
+  drop = MAIN.label("drop")
+  rows = MAIN.references()
+  for method, strengths in BASELINES.items():
+    rows += MAIN.baselines(method, strengths, baseline="" if method == "drop" else drop)
+  rows += [MAIN.row("pca", f"width {m}", baseline=drop, method="pca", latent=m) for m in (4, 8)]
+  # Adversaries that weigh nothing: one run under two names.
+  alone = MAIN.label(PCAL, "gamma 0")
+  rows += [MAIN.row("encoder without adversary", baseline=drop, run=alone, gamma=0.0)]
+  rows += MAIN.games(PCAL, GAMMAS, baseline=drop)
+  rows += MAIN.games("GRL", (0.3, 1.0, 3.0, 10.0), baseline=drop, **GRL)
+  return rows + (MAIN.games(f"{PCAL} tuned", GAMMAS[1:], baseline=drop, **TUNED) if TUNED else [])
+
+
+def _trials():
+  base = TRIALS.label(PCAL, "gamma 3")
+  changed = (TRIALS.games(f"{PCAL}: {k}", (3.0,), baseline=base, **v) for k, v in ABLATIONS.items())
+  return [*TRIALS.references(), *TRIALS.games(PCAL, (1.0, 3.0, 10.0)), *sum(changed, [])]
 
 
 def _secondary():
   rows = []
   for attribute, variant in (("limit_high", "include"), ("edu", "exclude"), ("age", "exclude")):
-    where = (attribute, variant)
-    plain = ("raw", "leace") if variant == "include" else ("drop", "pca", "leace")
-    rows += [_row(*where, f"{m} (fast)", method=m, **SMALL) for m in plain]
-    rows += [
-      _row(*where, "gaussian_noise (fast)", f"{s:g}", method="gaussian_noise", strength=s, **SMALL)
-      for s in (1.0, 2.0)
-    ]
-    rows += _game(*where, f"{PCAL} (fast)", (0.0, 1.0, 3.0), **SMALL)
-    rows += _game(*where, "GRL (fast)", (1.0, 3.0), **GRL, **SMALL)
+    group = Group(attribute, variant, "fast")
+    rows += group.references()
+    for method in ("leace",) if variant == "include" else ("drop", "pca", "leace"):
+      rows += group.baselines(method, (0.0,))
+    rows += group.baselines("gaussian_noise", (1.0, 2.0))
+    rows += group.games(PCAL, (0.0, 1.0, 3.0))
+    rows += group.games("GRL", (1.0, 3.0), **GRL)
   return rows
 
 
 def get_suite():
-  return (*_main(), *_ablations(), *_secondary())
+  return (*_main(), *_trials(), *_secondary())
 
 
 def finish(summaries, workdir):
-  """The trade-off of each attribute and variant as figure, CSV and JSON; returns Markdown for the table."""
-  groups = {}
+  """Each group's trade-off as figure, CSV and JSON, and whether the bar is met; Markdown for the table."""
+  groups, text = {}, ""
   for row in get_suite():
     if row.label in summaries:
       where, method, *setting = row.label.split(", ", 2)
-      family = (
-        f"{PCAL} and its ablations, best"
-        if method.startswith(f"{PCAL} ") and "fast" not in method
-        else method
-      )
-      key = (family, f"{method} {' '.join(setting)}".strip())
-      groups.setdefault(where, {})[key] = summaries[row.label]["metrics"]
-  text = ""
+      entries = groups.setdefault(where, {})
+      entries[method, " ".join(setting)] = summaries[row.label]["metrics"]
   for where, entries in groups.items():
     points = front.points_of(entries)
-    # The last family chooses among PCAL's own points, too.
-    best = [p._replace(method=f"{PCAL} and its ablations, best") for p in points if p.method == PCAL]
-    if best and any(p.method == best[0].method for p in points):
-      points += best
+    trials = [p for p in points if p.method.startswith(f"{PCAL}:")]
+    points = [p for p in points if p not in trials]
+    text += f"\n# {where}\n\n" + front.markdown(points, at=BAR)
+    if trials:
+      text += "\n" + front.gains(trials, [p for p in points if p.method == PCAL])
+      points += [p._replace(method=f"{PCAL}, ablations") for p in trials]
+    rivals = [p for p in points if p.method not in REFERENCES]
+    for ours in (PCAL, f"{PCAL} tuned"):
+      if where == MAIN.name and any(p.method == ours for p in points):
+        text += "\n" + front.bar(rivals, ours, at=BAR, boosted=("leace", "GRL"))
     name = where.replace(" ", "_")
     front.figure(points, title=where).savefig(workdir / f"tradeoff_{name}.png", dpi=120)
     write_text(workdir / f"tradeoff_{name}.csv", front.comma_separated(points))
-    facts = {"points": [_plain(p) for p in points], "bar": BAR, "utility_at": {}}
-    for method, own in front.by_method(points).items():
-      facts["utility_at"][method] = front.utility_at(own, BAR)
+    at_bar = {method: front.utility_at(own, BAR) for method, own in front.by_method(points).items()}
+    facts = {"points": [front.plain(p) for p in points], "bar": BAR, "utility_at": at_bar}
     write_text(workdir / f"tradeoff_{name}.json", json.dumps(facts, indent=1) + "\n")
-    text += f"\n# {where}\n\n" + front.markdown(points, at=BAR)
   return text
-
-
-def _plain(point):
-  return {k: None if v != v else v for k, v in point._asdict().items()}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vita_jax.papers.pcal import audit, scores, text
-from vita_jax.papers.pcal.attackers import attackers
+from vita_jax.papers.pcal.attackers import Attacker, attackers
 from vita_jax.papers.pcal.audit import Options, Private, Target
 
 N = 1200
@@ -126,15 +126,16 @@ def test_a_collapsed_representation_is_flagged_with_both_numbers():
 
 
 def test_the_strongest_is_chosen_without_test_labels():
-  """Other labels on test rows: the same choice."""
-  z = np.stack([S + 2 * U, RNG.normal(size=N)], 1)
-  values = (S > 0).astype(int)
-  other = values.copy()
-  other[PARTS["test"]] = RNG.integers(0, 2, 300)
-  one, two = (_hidden(z, v)["private"]["s"] for v in (values, other))
-  assert one["strongest"]["name"] == two["strongest"]["name"]
-  assert one["strongest"]["validation"] == two["strongest"]["validation"]
-  assert one["strongest"]["auc"] <= one["largest_test"] + 1e-12
+  """Of one that is better on validation rows and one on test rows: the first, and the other is told."""
+  labels = {part: IS_S[rows] for part, rows in PARTS.items()}
+  sure = lambda y, right: np.eye(2)[np.where(RNG.random(len(y)) < right, y, 1 - y)]  # noqa: E731
+  each = [
+    (Attacker(name, "MLP", None), (sure(labels["validation"], on_validation), sure(labels["test"], on_test)))
+    for name, on_validation, on_test in (("lucky", 0.6, 0.95), ("chosen", 0.9, 0.8))
+  ]
+  found = audit._attribute(Private(IS_S, BINARY), each, PARTS)
+  assert found["strongest"]["name"] == "chosen" and found["strongest"]["auc"] < 0.87
+  assert found["largest_test"] > 0.9
 
 
 @pytest.mark.parametrize("split", audit.SPLITS)
@@ -152,8 +153,14 @@ def test_faults_have_one_clear_line():
   z, values = np.stack([A, S], 1), (S > 0).astype(int)
   with pytest.raises(ValueError, match="in two of train, validation and test"):
     audit.audit(z, {**PARTS, "test": np.arange(890, N)}, {"s": Private(values, BINARY)}, options=FAST)
-  with pytest.raises(ValueError, match="one class only among the attackers' train rows"):
+  with pytest.raises(ValueError, match="one class only among the train rows"):
     _hidden(z, np.where(np.arange(N) < 700, 0, 1))
+  with pytest.raises(ValueError, match="has 9 rows of class '1'"):
+    _hidden(z, (np.arange(N) < 9).astype(int))
+  with pytest.raises(ValueError, match="'s' has 1 of 600 training rows in its rarest class"):
+    _hidden(z, np.isin(np.arange(N), [0, *range(600, 700), *range(900, 950)]).astype(int))
+  with pytest.raises(ValueError, match="'s' equals the target"):
+    _hidden(z, values, target=Target(1 - values))
   with pytest.raises(ValueError, match="finite matrix"):
     _hidden(np.full((N, 1), np.nan))
   assert "40 test rows" in scores.small(np.zeros(40, int), 2)
@@ -166,6 +173,19 @@ def test_a_small_test_set_gives_its_reason_instead_of_an_interval():
   found = audit.audit(A[:, None], parts, {"s": Private((S > 0).astype(int), BINARY)}, options=FAST)
   assert found["private"]["s"]["strongest"]["interval"] is None
   assert "no interval: 60 test rows, under 100" in text.markdown(found, title="x")
+
+
+def test_few_labels_are_too_few_where_a_class_is_missing():
+  """No attacker could take validation rows of a class that it never saw; wide inputs and few rows do fit."""
+  rare = np.arange(N) % 60 == 0
+  third = np.where(rare, 2, IS_S)
+  z = np.concatenate([S[:, None] + 3.0 * rare[:, None], RNG.normal(size=(N, 45))], 1)
+  found = {"private": {"s": {"strongest": {"name": "quadratic, C 0.01"}}}}
+  rows = {**PARTS, "train": PARTS["train"][:300]}
+  for values, classes, tried in ((third, ("a", "b", "c"), False), (IS_S, BINARY, True)):
+    audit._fewer_labels(found, z.astype(np.float32), {"s": Private(values, classes)}, rows, Options(n_jobs=1))
+    few = found["private"]["s"]["few_labels"]
+    assert few["0.01"] is None and (few["0.1"] is not None) == tried
 
 
 def test_all_attackers_of_the_protocol_are_there():

@@ -129,6 +129,9 @@ def test_proxies_are_dropped_and_too_many_refused():
   assert baselines.drop_proxies(proxied, Settings(0.6, 2, 0))(x).shape[1] == rows.x.shape[1]
   with pytest.raises(ValueError, match="every column"):
     baselines.drop_proxies(rows._replace(x=x[:, :1]), Settings(0.6, 2, 0))
+  for method in (baselines.drop_proxies, baselines.null_space):  # nothing would be taken out
+    with pytest.raises(ValueError, match="all private attributes are continuous"):
+      method(rows._replace(n_classes=(0,)), Settings(0.0, 2, 0))
 
 
 def test_an_equalised_score_tells_no_class():

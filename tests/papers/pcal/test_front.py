@@ -1,8 +1,12 @@
 """Fronts are chosen by validation numbers and read off by test numbers."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 
-from vita_jax.papers.pcal import front
+from vita_jax.papers.pcal import METHODS, front
+from vita_jax.papers.pcal.config import default_config
 from vita_jax.papers.pcal.front import Point
 
 
@@ -18,6 +22,47 @@ def test_utility_is_linear_between_points():
   assert front.utility_at(LINE, 0.7) == pytest.approx(0.675)
   assert front.utility_at(LINE, 0.9) == pytest.approx(0.75)
   assert front.utility_at(LINE, 0.59) is None  # it does not get there
+
+
+def test_leak_is_read_off_the_same_line():
+  assert front.leak_at(LINE, 0.675) == pytest.approx(0.7)
+  assert front.leak_at(LINE, 0.55) == pytest.approx(0.6) and front.leak_at(LINE, 0.76) is None
+  dented = [*LINE, _point("a", 0.7, 0.58, validation=(0.7, 0.7))]  # no more leak buys less utility
+  assert front.leak_at(dented, 0.6) == pytest.approx(0.6)
+
+
+def test_the_bar_and_the_trials():
+  ours = [p._replace(method="ours", boosting=p.attack - 0.1) for p in LINE]
+  others = [_point("b", 0.65, 0.62)._replace(boosting=0.7), _point("c", 0.75, 0.7)]
+  shown = front.bar([*ours, *others], "ours", at=0.7, boosted=("b",))
+  assert "of 0.7: 0.675" in shown and "| b | 0.620 | +0.055 |" in shown
+  assert "| c | does not reach it |  |" in shown and "| b 0.65 | 0.620 | 0.700 | 0.527 | -0.173 |" in shown
+  trial = _point("ours: wide", 0.5, 0.5, validation=(0.7, 0.7))  # test numbers play no part
+  assert "| ours: wide 0.5 | 0.700 | 0.700 | +0.025 |" in front.gains([trial], LINE)
+
+
+def test_the_suite_has_what_the_table_has_to_show(tmp_path):
+  """Every row's config exists, runs under two names are the same, and `finish` writes each group's files."""
+  path = Path(__file__).parents[3] / "configs" / "pcal" / "table.py"
+  suite = runpy.run_path(str(path))
+  rows = suite["get_suite"]()
+  labels = [row.label for row in rows]
+  assert len(set(labels)) == len(labels) and all(not r.baseline or r.baseline in labels for r in rows)
+  main = [row for row in rows if row.label.startswith("limit_high exclude,")]
+  assert all(row.overrides["seeds"] == 5 and "audit.attackers" not in row.overrides for row in main)
+  methods = {row.overrides.get("method", "pcal") for row in main}
+  assert methods == set(METHODS)
+  for row in rows:
+    config = default_config("credit/taiwan", ())
+    config.update_from_flattened_dict(dict(row.overrides))
+    if row.run:
+      (shared,) = (other for other in rows if other.label == row.run)
+      assert (shared.config, shared.overrides) == (row.config, row.overrides)
+  names = ("attack_auc", "utility_auc", "validation_attack_auc", "validation_utility_auc")
+  entry = lambda i: {name: {"mean": 0.5 + 0.001 * i, "std": 0.0} for name in names}  # noqa: E731
+  shown = suite["finish"]({row.label: {"metrics": entry(i)} for i, row in enumerate(rows)}, tmp_path)
+  assert shown.count("## The bar") == 1 and shown.count("## Trials") == 1
+  assert len(list(tmp_path.glob("tradeoff_*.json"))) == 5
 
 
 def test_points_are_kept_by_validation_numbers():

@@ -28,7 +28,7 @@ def _started(**overrides):
   experiment = pcal.experiment(config, task)
   state = {**state, "gamma": jnp.float32(config.gamma)}
   if config.select == "validation":
-    state |= {"best": jnp.float32(-jnp.inf), "kept": state["params"]}
+    state |= {"best": jnp.float32(-jnp.inf), "kept": games.players(state)}
   return pcal.make_game(config, task), state, {stage.name: stage for stage in experiment.stages}
 
 
@@ -46,9 +46,22 @@ def _same(one, other):
   return all(np.array_equal(x, y) for x, y in leaves)
 
 
-def test_adversaries_learn_and_leave_encoder_and_head_alone(started):
-  game, state, _ = started
-  run = _jitted(games.adversary_steps, game, n=40)
+@pytest.fixture(scope="module")
+def learn(started):
+  """40 steps of the adversaries, compiled once."""
+  return _jitted(games.adversary_steps, started[0], n=40)
+
+
+@pytest.fixture(scope="module")
+def encoder_step():
+  """A compiled step of the game in which adversaries stand still."""
+  _, _, stages = _started(**{"restart.every": 0, "adversary.steps": 0})
+  return jax.jit(stages["game"].step)
+
+
+def test_adversaries_learn_and_leave_encoder_and_head_alone(started, learn):
+  _, state, _ = started
+  run = learn
   after, each = run(state, jax.random.key(1))
   assert _same(after["params"], state["params"]) and each.shape == (3, 2)
   assert _same(after["tx"]["encoder"], state["tx"]["encoder"])
@@ -57,18 +70,18 @@ def test_adversaries_learn_and_leave_encoder_and_head_alone(started):
   assert later.mean() < each.mean()
 
 
-def test_the_encoder_step_leaves_adversaries_alone():
-  game, state, stages = _started(**{"restart.every": 0, "adversary.steps": 0})
-  after, values = jax.jit(stages["game"].step)(state, ARRAYS["arrays"], jnp.int32(3))
+def test_the_encoder_step_leaves_adversaries_alone(started, encoder_step):
+  _, state, _ = started
+  after, values = encoder_step(state, ARRAYS["arrays"], jnp.int32(3))
   assert _same(after["adversary"], state["adversary"])
   assert not _same(after["params"]["encoder"], state["params"]["encoder"])
   assert "adversary_loss" not in values
 
 
-def test_gamma_zero_is_plain_training():
-  game, state, stages = _started(**{"restart.every": 0, "adversary.steps": 2, "gamma": 0.0})
-  play, plain = jax.jit(stages["game"].step), jax.jit(stages["pretrain"].step)
-  ours = theirs = state
+def test_gamma_zero_is_plain_training(started, encoder_step):
+  _, state, stages = started
+  play, plain = encoder_step, jax.jit(stages["pretrain"].step)
+  ours = theirs = {**state, "gamma": jnp.float32(0)}
   for t in range(3):
     ours, _ = play(ours, ARRAYS["arrays"], jnp.int32(t))
     theirs, _ = plain(theirs, ARRAYS["arrays"], jnp.int32(t))
@@ -97,9 +110,9 @@ def test_reversal_is_minus_the_plain_gradient(started):
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, -y, atol=1e-7), one, other)
 
 
-def test_a_restart_renews_adversaries_and_their_moments_and_nothing_else():
-  game, state, stages = _started(**{"restart.steps": 0})
-  worn, _ = _jitted(games.adversary_steps, game, n=3)(state, jax.random.key(1))
+def test_a_restart_renews_adversaries_and_their_moments_and_nothing_else(learn):
+  game, state, _ = _started(**{"restart.steps": 0})
+  worn, _ = learn(state, jax.random.key(1))
   after = _jitted(games.restart, game)(worn, jax.random.key(2))
   assert not _same(after["adversary"], worn["adversary"]) and not _same(
     after["adversary"], state["adversary"]
@@ -197,7 +210,7 @@ def test_the_encoder_with_the_least_leak_and_loss_is_kept():
   game, state, _ = _started(select="validation", gamma=5.0)
   judge = _jitted(games.judge, game)
   judged = judge(state, jax.random.key(0))
-  assert np.isfinite(judged["best"]) and _same(judged["kept"], state["params"])
-  worse = {**judged, "params": jax.tree.map(lambda x: 10 * x, state["params"])}
+  assert np.isfinite(judged["best"]) and _same(judged["kept"], games.players(state))
+  worse = {**judged, **jax.tree.map(lambda x: 10 * x, games.players(state))}
   worse["best"] = judged["best"] + 1
-  assert _same(judge(worse, jax.random.key(0))["kept"], state["params"])
+  assert _same(judge(worse, jax.random.key(0))["kept"], games.players(state))

@@ -39,14 +39,14 @@ def attackers(kind: str, *, n_classes: int, width: int, n_rows: int) -> tuple[At
   """The attackers of a class attribute, or (n_classes 0) of a continuous one.
 
   Args:
-    kind: "all": linear (three penalties), quadratic, nearest neighbours (three sizes), two forests, boosting
+    kind: "all": linear (three penalties), quadratic, nearest neighbours (three sizes), extra trees, boosting
       (three sizes), kernel machines (Nystroem), three MLPs from three starts each, all on standardised
       inputs, and a linear and a neighbour one on inputs as they are. "fast": one linear, one neighbour, one
       boosting, one MLP.
     width: of the representation. n_rows: to train on; neighbour attackers that ask for more than half of
       them are left out.
   """
-  found = (_classifiers if n_classes else _regressors)(kind, width)
+  found = (_classifiers if n_classes else _regressors)(kind, width, n_rows)
   return tuple(a for a in found if a.neighbours <= n_rows // 2)
 
 
@@ -57,9 +57,9 @@ def _scaled(*steps: Any) -> Any:
   return make_pipeline(StandardScaler(), *steps)
 
 
-def _classifiers(kind: str, width: int):
+def _classifiers(kind: str, width: int, n_rows: int):
   from sklearn.decomposition import PCA
-  from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+  from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
   from sklearn.kernel_approximation import Nystroem
   from sklearn.linear_model import LogisticRegression
   from sklearn.neighbors import KNeighborsClassifier
@@ -79,14 +79,13 @@ def _classifiers(kind: str, width: int):
     yield Attacker(f"logistic, C {c:g}", "logistic", _scaled(linear(c)))
   yield Attacker("logistic, raw inputs", "logistic", linear(1.0))
   for c in (0.01, 1.0):
-    quadratic = _scaled(PCA(min(width, MOST_QUADRATIC)), PolynomialFeatures(2), *_scaled(linear(c)))
+    quadratic = _scaled(PCA(min(width, MOST_QUADRATIC, n_rows)), PolynomialFeatures(2), *_scaled(linear(c)))
     yield Attacker(f"quadratic, C {c:g}", "quadratic", quadratic, 4)
   for k in (5, 25, 100):
     yield Attacker(f"kNN, {k}", "kNN", _scaled(KNeighborsClassifier(k)), 2, k)
   yield Attacker("kNN, 25, raw inputs", "kNN", KNeighborsClassifier(25), 2, 25)
-  forest = {"n_estimators": N_TREES, "min_samples_leaf": 5, "random_state": 0}
-  yield Attacker("extra trees", "forest", ExtraTreesClassifier(**forest), 5)
-  yield Attacker("random forest", "forest", RandomForestClassifier(**forest), 7)
+  forest = ExtraTreesClassifier(N_TREES, min_samples_leaf=5, random_state=0)
+  yield Attacker("extra trees", "forest", forest, 6)
   for rate, leaves in ((0.1, 31), (0.05, 15), (0.05, 63)):
     yield Attacker(f"boosting, rate {rate:g}, leaves {leaves}", "boosting", boosting(rate, leaves), 5)
   for scale in (0.3, 1.0, 3.0):
@@ -98,23 +97,28 @@ def _classifiers(kind: str, width: int):
       yield Attacker(name, "MLP", _scaled(mlp(widths, seed)), 6 + 2 * len(widths))
 
 
-def _regressors(kind: str, width: int):
+def _regressors(kind: str, width: int, n_rows: int):
+  from sklearn.compose import TransformedTargetRegressor
   from sklearn.decomposition import PCA
   from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
   from sklearn.kernel_approximation import Nystroem
   from sklearn.linear_model import Ridge
   from sklearn.neighbors import KNeighborsRegressor
   from sklearn.neural_network import MLPRegressor
-  from sklearn.preprocessing import PolynomialFeatures
+  from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+  def mlp(widths):  # it learns values of unit size only
+    model = MLPRegressor(hidden_layer_sizes=widths, **_mlp(0))
+    return _scaled(TransformedTargetRegressor(model, transformer=StandardScaler()))
 
   boosting = lambda rate, leaves: HistGradientBoostingRegressor(**_boosting(rate, leaves))  # noqa: E731
   yield Attacker("ridge", "linear", _scaled(Ridge(1.0)))
   yield Attacker("kNN, 25", "kNN", _scaled(KNeighborsRegressor(25)), 2, 25)
   yield Attacker("boosting, rate 0.1", "boosting", boosting(0.1, 31), 5)
-  yield Attacker("MLP 128-128", "MLP", _scaled(MLPRegressor(hidden_layer_sizes=(128, 128), **_mlp(0))), 6)
+  yield Attacker("MLP 128-128", "MLP", mlp((128, 128)), 6)
   if kind == "fast":
     return
-  quadratic = _scaled(PCA(min(width, MOST_QUADRATIC)), PolynomialFeatures(2), *_scaled(Ridge(10.0)))
+  quadratic = _scaled(PCA(min(width, MOST_QUADRATIC, n_rows)), PolynomialFeatures(2), *_scaled(Ridge(10.0)))
   yield Attacker("quadratic", "quadratic", quadratic, 4)
   yield Attacker("kNN, 100", "kNN", _scaled(KNeighborsRegressor(100)), 2, 100)
   forest = ExtraTreesRegressor(N_TREES, min_samples_leaf=5, random_state=0)
@@ -122,9 +126,7 @@ def _regressors(kind: str, width: int):
   yield Attacker("boosting, rate 0.05", "boosting", boosting(0.05, 15), 5)
   kernel = Nystroem(gamma=1.0 / width, n_components=300, random_state=0)
   yield Attacker("kernel", "kernel", _scaled(kernel, Ridge(1.0)), 4)
-  yield Attacker(
-    "MLP 256-256-256", "MLP", _scaled(MLPRegressor(hidden_layer_sizes=(256, 256, 256), **_mlp(0))), 12
-  )
+  yield Attacker("MLP 256-256-256", "MLP", mlp((256, 256, 256)), 12)
 
 
 def _mlp(seed: int) -> dict[str, Any]:
@@ -173,7 +175,7 @@ def run_all(
 
     with threadpool_limits(
       1
-    ):  # threads that wait for each other cost more than they give on tables this small
+    ):  # on tables this small, threads that wait for each other cost more than they give
       return [run_one(*job) for job in jobs]
   from joblib import Parallel, delayed, parallel_config
 

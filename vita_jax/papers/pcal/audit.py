@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vita_jax.papers.pcal import scores
-from vita_jax.papers.pcal.attackers import KINDS, Attacker, Rows, attackers, run_all
+from vita_jax.papers.pcal.attackers import KINDS, Rows, attackers, run_all
+from vita_jax.papers.pcal.inputs import check_label
 from vita_jax.train.config import choose
 
 SHARES = (0.01, 0.1)  # of the attackers' labels, for the strongest attacker with fewer
@@ -72,7 +73,7 @@ def audit(
     `collapsed`: nothing varies, or the target can no longer be told (AUC under 0.55): no privacy to boast of.
 
   Raises:
-    ValueError: parts that overlap, values that are not finite, a class that no attacker could learn.
+    ValueError: parts that overlap, values that are not finite, labels that no attacker could learn.
   """
   options = options or Options()
   choose("audit.attackers", options.attackers, KINDS)
@@ -94,12 +95,14 @@ def audit(
   }
   jobs, places = [], []
   for name, attribute in private.items():
-    _check_learnable(name, attribute, attack_rows)
+    check_label(name, attribute.classes, attribute.values, target=target and target.values)
+    _check_parts(name, attribute, attack_rows)
     rows, n_classes = _rows(z, attribute.values, attack_rows), len(attribute.classes)
     for attacker in attackers(options.attackers, n_classes=n_classes, width=z.shape[1], n_rows=len(rows.z)):
       places.append((name, attacker))
       jobs.append((attacker, rows, n_classes))
   if target is not None:
+    _check_parts("target", Private(target.values, ("0", "1")), utility_rows)
     rows = _rows(z, target.values.astype(np.int32), utility_rows)
     for attacker in attackers("fast", n_classes=2, width=z.shape[1], n_rows=len(rows.z)):
       if attacker.family in ("logistic", "boosting"):
@@ -119,7 +122,7 @@ def audit(
   for name, attribute in private.items():
     each = [(a, out) for (n, a), out in found if n == name]
     result["private"][name] = _attribute(attribute, each, attack_rows)
-  _fewer_labels(result, z, private, attack_rows, found, options)
+  _fewer_labels(result, z, private, attack_rows, options)
   if target is not None:
     for name, attribute in private.items():
       result["private"][name]["score_alone"] = _score_alone(score, attribute, utility_rows)
@@ -158,15 +161,20 @@ def _check_disjoint(parts: Mapping[str, np.ndarray]) -> None:
     )
 
 
-def _check_learnable(name: str, attribute: Private, rows: Mapping[str, np.ndarray]) -> None:
-  if not attribute.classes:
-    if np.std(attribute.values[rows["train"]]) == 0:
-      raise ValueError(f"'{name}' has one value only among the attackers' rows: there is nothing to find out")
-    return
+def _check_parts(name: str, attribute: Private, rows: Mapping[str, np.ndarray]) -> None:
+  """Refuses parts in which a label has one class or value; training rows have to have two of each class."""
   for part, chosen in rows.items():
-    counts = np.bincount(attribute.values[chosen], minlength=len(attribute.classes))
+    values, n_classes = attribute.values[chosen], len(attribute.classes)
+    counts = (
+      np.bincount(values, minlength=n_classes) if n_classes else np.unique(values, return_counts=True)[1]
+    )
     if (counts > 0).sum() < 2:
-      raise ValueError(f"'{name}' has one class only among the attackers' {part} rows: give more rows")
+      raise ValueError(f"'{name}' has one class only among the {part} rows: give more rows")
+    if part == "train" and n_classes and (counts.min() < 2 or len(chosen) < 10 * n_classes):
+      raise ValueError(
+        f"'{name}' has {counts.min()} of {len(chosen)} training rows in its rarest class, too few to learn"
+        " from: give more rows, or merge classes"
+      )
 
 
 def _rows(z: np.ndarray, y: np.ndarray, parts: Mapping[str, np.ndarray]) -> Rows:
@@ -224,26 +232,21 @@ def _auc_interval(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float,
   return (1 - high, 1 - low) if flipped else (low, high)
 
 
-def _fewer_labels(result, z, private, rows, found, options: Options) -> None:
-  """Adds `few_labels`: the strongest attacker again with 1 and 10 percent of the labels."""
+def _fewer_labels(result, z, private, rows, options: Options) -> None:
+  """Adds `few_labels`: the strongest attacker again with 1 and 10 percent of the labels; None: too few."""
   jobs, places = [], []
   for name, attribute in private.items():
-    strongest = result["private"][name]["strongest"]["name"]
-    n_classes = len(attribute.classes)
-    n_rows = len(rows["train"])
-    choices = attackers(options.attackers, n_classes=n_classes, width=z.shape[1], n_rows=n_rows)
-    attacker: Attacker = next(a for a in choices if a.name == strongest)
-    result["private"][name]["few_labels"] = {}
+    found, n_classes = result["private"][name], len(attribute.classes)
+    found["few_labels"] = {}
     for share in SHARES:
       chosen = rows["train"][: round(share * len(rows["train"]))]
-      y = attribute.values[chosen]
-      fewest = min(np.unique(y, return_counts=True)[1], default=0) if n_classes else len(y)
-      result["private"][name]["few_labels"][f"{share:g}"] = None
-      # kNN cannot look at more neighbours than there are rows, nor an MLP hold out rows of a rare class.
-      if len(chosen) < LEAST_LABELS or fewest < 10 or (attacker.family == "kNN" and len(chosen) < 100):
-        continue
-      jobs.append((attacker, _rows(z, attribute.values, {**rows, "train": chosen}), n_classes))
-      places.append((name, f"{share:g}"))
+      counts = np.bincount(attribute.values[chosen], minlength=n_classes) if n_classes else [len(chosen)]
+      choices = attackers(options.attackers, n_classes=n_classes, width=z.shape[1], n_rows=len(chosen))
+      same = [a for a in choices if a.name == found["strongest"]["name"]]  # kNN: not with so few rows
+      found["few_labels"][f"{share:g}"] = None
+      if same and len(chosen) >= LEAST_LABELS and min(counts) >= scores.LEAST_OF_A_CLASS:
+        jobs.append((same[0], _rows(z, attribute.values, {**rows, "train": chosen}), n_classes))
+        places.append((name, f"{share:g}"))
   outputs = run_all(jobs, n_jobs=options.n_jobs) if jobs else []
   for (name, share), (_, test) in zip(places, outputs, strict=True):
     labels = private[name].values[rows["test"]]
@@ -272,6 +275,6 @@ def _score_alone(score: tuple, attribute: Private, rows: Mapping[str, np.ndarray
   """What the bare utility score tells of the attribute: whatever keeps the score cannot hide that."""
   labels = attribute.values[rows["test"]]
   if not attribute.classes:
-    return float(np.corrcoef(score[1], labels)[0, 1] ** 2)
+    return float(np.corrcoef(score[1], labels)[0, 1] ** 2) if np.std(score[1]) > 0 else 0.0
   each = [scores.auc(score[1], labels == c) for c in range(len(attribute.classes)) if (labels == c).any()]
   return float(np.mean([max(a, 1 - a) for a in each]))

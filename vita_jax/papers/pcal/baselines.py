@@ -41,6 +41,14 @@ class Settings(NamedTuple):
   seed: int
 
 
+def _of_classes(rows: Training) -> list[tuple[np.ndarray, int]]:
+  """(class numbers int [n], how many classes) of each attribute of classes."""
+  found = [(x.astype(int), n) for x, n in zip(rows.private.T, rows.n_classes, strict=True) if n]
+  if not found:
+    raise ValueError("this method takes out classes, and all private attributes are continuous: try 'leace'")
+  return found
+
+
 def identity(rows: Training, settings: Settings) -> Transform:
   """The features themselves: "raw" with the private columns, "drop" without them."""
   return lambda x: x
@@ -48,14 +56,11 @@ def identity(rows: Training, settings: Settings) -> Transform:
 
 def drop_proxies(rows: Training, settings: Settings) -> Transform:
   """Leaves out columns that alone tell a class attribute with AUC over `strength` (0.6 if 0)."""
-  threshold, kept = settings.strength or 0.6, []
-  for column in rows.x.T:
-    worst = 0.5
-    for values, n in zip(rows.private.T, rows.n_classes, strict=True):
-      areas = [scores.auc(column, values == c) for c in range(n)]
-      worst = max([worst, *(max(a, 1 - a) for a in areas)])
-    kept.append(worst <= threshold)
-  if not any(kept):
+  threshold = settings.strength or 0.6
+  classes = [values == c for values, n in _of_classes(rows) for c in range(n)]
+  areas = np.array([[scores.auc(column, one) for one in classes] for column in rows.x.T])
+  kept = np.abs(areas - 0.5).max(1) <= threshold - 0.5
+  if not kept.any():
     raise ValueError(f"every column tells the attribute with AUC over {threshold}: raise --config.strength")
   return lambda x: x[:, kept]
 
@@ -136,10 +141,9 @@ def binning(rows: Training, settings: Settings) -> Transform:
 def null_space(rows: Training, settings: Settings) -> Transform:
   """INLP, `strength` rounds (8 if 0) for each class attribute in turn."""
   transforms, x = [], rows.x
-  for values, n in zip(rows.private.T, rows.n_classes, strict=True):
-    if n:
-      transforms.append(inlp(x, values.astype(int), rounds=int(settings.strength) or 8))
-      x = transforms[-1](x)
+  for values, _ in _of_classes(rows):
+    transforms.append(inlp(x, values, rounds=int(settings.strength) or 8))
+    x = transforms[-1](x)
 
   def transform(x):
     for one in transforms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from vita_jax.data.tables import Table, as_table
 from vita_jax.papers import pcal
 from vita_jax.papers.pcal import inputs
 from vita_jax.papers.pcal.config import default_config
+from vita_jax.papers.pcal.export import encode
 from vita_jax.train.finish import load_state
 
 TARGET = "__target__"
@@ -97,7 +99,7 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
     taken = experiment.export(state)
     self.params_ = jax.device_get(taken.params)
     self.encoding_ = tabular.from_json(taken.card["encoding"])
-    self.program_ = taken.program
+    self.game_ = pcal.make_game(config, task)._replace(tx={})  # optimizers cannot be pickled
     self.n_features_in_ = len(table.columns)
     return self
 
@@ -120,7 +122,7 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
   def _run(self, X: Any) -> dict[str, np.ndarray]:
     check_is_fitted(self, "params_")
     raw = tabular.raw_inputs(self.encoding_, as_table(X, source="the data given to transform"))
-    outputs = jax.jit(lambda p, x: self.program_(p, **x))(self.params_, raw)
+    outputs = jax.jit(functools.partial(encode, self.game_))(self.params_, **raw)
     return {name: np.asarray(x) for name, x in outputs.items()}
 
 

@@ -5,6 +5,7 @@ Without any of them the others are of no use: an encoder is only private with th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,9 +43,10 @@ def represent(game: Game, params: Mapping[str, Any], numbers: jax.Array, codes: 
   return z + game.config.noise * record_noise(params["noise_seed"], numbers, codes, game.config.latent)
 
 
-def score(game: Game, params: Mapping[str, Any], z: jax.Array) -> jax.Array:
-  """Probability of the target class 1, float32 [n], by the utility head."""
-  return jax.nn.softmax(game.head.apply({"params": params["head"]}, z))[:, 1]
+def encode(game: Game, params: Mapping[str, Any], *, numbers: jax.Array, codes: jax.Array) -> dict:
+  """`z` (see `represent`), and `probability` float32 [n] of the target's class 1 by the utility head."""
+  z = represent(game, params, numbers, codes)
+  return {"z": z, "probability": jax.nn.softmax(game.head.apply({"params": params["head"]}, z))[:, 1]}
 
 
 def exported(game: Game, state: State) -> Exported:
@@ -53,16 +55,12 @@ def exported(game: Game, state: State) -> Exported:
   learned = encoding._replace(**{k: np.asarray(v) for k, v in state["scaler"].items()})
   learned = learned._replace(schema=schema._replace(target=None, private=()), classes={})
 
-  def program(params, *, numbers, codes):
-    z = represent(game, params, numbers, codes)
-    return {"z": z, "probability": score(game, params, z)}
-
   def read(path: str) -> dict[str, np.ndarray]:
     return tabular.raw_inputs(learned, read_table(path))
 
   return Exported(
     params=released(state),
-    program=program,
+    program=functools.partial(encode, game),
     inputs={
       "numbers": (f"rows, {len(schema.numbers)}", "float32"),
       "codes": (f"rows, {len(schema.categorical)}", "int32"),

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from vita_jax.data import tabular
 from vita_jax.data.files import read_npz
 from vita_jax.data.schema import Schema, parse_label
 from vita_jax.data.tables import Table, as_table, nearest, number_of, read_table
+from vita_jax.papers.pcal.inputs import combinations
 from vita_jax.papers.pcal.split import parts as part_sizes
+from vita_jax.papers.pcal.split import shuffle_rows
 
 
 def matrix(path: str, *, without: Sequence[str] = ()) -> np.ndarray:
@@ -73,15 +76,8 @@ def named_split(spec: str, default: str, *, n_rows: int) -> dict[str, np.ndarray
 
 def draw_split(strata: Sequence[np.ndarray], *, n_rows: int, seed: int) -> dict[str, np.ndarray]:
   """60 / 20 / 20 percent at random, stratified on all combinations of the labels [n] in `strata`."""
-  generator = np.random.default_rng(seed)
-  order = generator.permutation(n_rows)
-  combined = np.zeros(n_rows, np.int64)
-  for values in strata:
-    combined = np.unique(combined * (values.max() + 1) + values, return_inverse=True)[1]
-  order = order[np.argsort(combined[order], kind="stable")]
-  sizes = np.bincount(combined)
-  within = np.concatenate([(np.arange(n) + 0.5) / n for n in sizes])
-  order = order[np.argsort(within + 1e-9 * generator.random(n_rows), kind="stable")]
+  combined = combinations([np.zeros(n_rows), *strata])
+  order = np.asarray(shuffle_rows(jax.random.key(seed), np.arange(n_rows), combined))
   cuts = np.cumsum(part_sizes(n_rows))[:-1]
   return dict(zip(("train", "validation", "test"), np.split(order, cuts), strict=True))
 

@@ -14,7 +14,10 @@ import numpy as np
 
 
 class Point(NamedTuple):
-  """One setting of a method (say, one gamma): mean AUCs. `in_training` is NaN without adversaries."""
+  """One setting of a method (say, one gamma): mean AUCs over seeds, of the strongest attacker unless said.
+
+  `boosting`: of the strongest boosting attacker; `in_training`: of the adversaries, NaN without any.
+  """
 
   method: str
   setting: str
@@ -24,6 +27,7 @@ class Point(NamedTuple):
   validation_utility: float
   attack_std: float = 0.0
   utility_std: float = 0.0
+  boosting: float = float("nan")
   in_training: float = float("nan")
 
 
@@ -54,6 +58,18 @@ def utility_at(points: Sequence[Point], attack: float) -> float | None:
   return float(np.interp(attack, leaks, best))
 
 
+def leak_at(points: Sequence[Point], utility: float) -> float | None:
+  """Test leak of a method's front at a test utility: `utility_at` read the other way round.
+
+  None where the front has no such utility; one whose least utility is above `utility` gives its least leak.
+  """
+  front = pareto(points)
+  best, first = np.unique(np.maximum.accumulate([p.utility for p in front]), return_index=True)
+  if not len(front) or utility > best[-1]:
+    return None
+  return float(np.interp(utility, best, np.array([p.attack for p in front])[first]))
+
+
 def area(points: Sequence[Point], *, low: float = 0.5, high: float) -> float:
   """Mean utility above 0.5 over leaks from `low` to `high`; 0 where the front does not reach."""
   grid = np.linspace(low, high, 201)
@@ -68,6 +84,7 @@ def points_of(entries: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[Poin
     value = lambda name, key="mean", m=metrics: m.get(name, {}).get(key)  # noqa: E731
     if value("attack_auc") is None or value("utility_auc") is None:
       continue
+    rest = {"boosting": value("attack_auc_boosting"), "in_training": value("in_training_auc")}
     found.append(
       Point(
         method=method,
@@ -78,7 +95,7 @@ def points_of(entries: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[Poin
         validation_utility=value("validation_utility_auc"),
         attack_std=value("attack_auc", "std"),
         utility_std=value("utility_auc", "std"),
-        in_training=float("nan") if value("in_training_auc") is None else value("in_training_auc"),
+        **{name: float("nan") if x is None else x for name, x in rest.items()},
       )
     )
   return found
@@ -117,6 +134,57 @@ def markdown(points: Sequence[Point], *, at: float) -> str:
     least = min(p.attack for p in own)
     lines.append(f"| {method} | {len(own)} | {least:.3f} | {shown} | {area(own, high=high):.4f} |")
   return "\n".join(lines) + "\n"
+
+
+def plain(point: Point) -> dict[str, Any]:
+  """A point for JSON, which has no NaN."""
+  return {name: None if x != x else x for name, x in point._asdict().items()}
+
+
+def bar(points: Sequence[Point], ours: str, *, at: float, boosted: Sequence[str]) -> str:
+  """How much more utility `ours` keeps than each other method at one leak, as Markdown.
+
+  For the methods in `boosted`, also what boosting finds in ours at the utility of each of their points.
+  """
+  methods = by_method(points)
+  own = methods[ours]
+  value = utility_at(own, at)
+  shown = "does not reach it" if value is None else f"{value:.3f}"
+  lines = [f"## The bar: {ours} at a strongest-attacker AUC of {at:g}: {shown}", ""]
+  lines += [f"| method | utility AUC | {ours} keeps more by (bar: 0.03) |", "|---|---|---|"]
+  for method in (m for m in methods if not m.startswith(ours.split()[0])):
+    theirs = utility_at(methods[method], at)
+    cells = ("does not reach it", "") if theirs is None else (f"{theirs:.3f}", _less(value, theirs))
+    lines.append(f"| {method} | {cells[0]} | {cells[1]} |")
+  lines += ["", f"| method, setting | utility AUC | boosting, AUC | {ours} at that utility | difference |"]
+  lines.append("|---|---|---|---|---|")
+  curve = [p._replace(attack=p.boosting) for p in own]
+  for p in (p for method in boosted for p in pareto(methods.get(method, ()))):
+    leak = leak_at(curve, p.utility)
+    shown = "does not reach it" if leak is None else f"{leak:.3f}"
+    name = f"{p.method} {p.setting}".strip()
+    lines.append(f"| {name} | {p.utility:.3f} | {p.boosting:.3f} | {shown} | {_less(leak, p.boosting)} |")
+  return "\n".join(lines) + "\n"
+
+
+def gains(trials: Sequence[Point], base: Sequence[Point]) -> str:
+  """By how much each trial lies above the front of `base`, on VALIDATION rows (to choose by), as Markdown."""
+  on_validation = lambda p: p._replace(attack=p.validation_attack, utility=p.validation_utility)  # noqa: E731
+  front = [on_validation(p) for p in base]
+  lines = [
+    "## Trials, on validation rows",
+    "",
+    "| trial | leak | utility | above the front |",
+    "|---|---|---|---|",
+  ]
+  for p in map(on_validation, trials):
+    above = _less(p.utility, utility_at(front, p.attack))
+    lines.append(f"| {p.method} {p.setting} | {p.attack:.3f} | {p.utility:.3f} | {above or 'beyond it'} |")
+  return "\n".join(lines) + "\n"
+
+
+def _less(one: float | None, other: float | None) -> str:
+  return "" if one is None or other is None else f"{one - other:+.3f}"
 
 
 def figure(points: Sequence[Point], *, title: str) -> Any:

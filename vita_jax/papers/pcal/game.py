@@ -67,6 +67,15 @@ class Game(NamedTuple):
     found = moments(h)
     return normalize(h, found) + self.config.noise * jax.random.normal(key, h.shape), found
 
+  def frozen_z(self, state: State, arrays: Mapping[str, jax.Array], rows: jax.Array, key: jax.Array):
+    """z [n, m] of rows int32 [n] as in use: by the running moments, which no batch moves; fresh noise."""
+    h = self.hidden(state["params"]["encoder"], self.inputs(state, arrays, rows))
+    return normalize(h, state["moments"]) + self.config.noise * jax.random.normal(key, h.shape)
+
+  def validation_rows(self, state: State) -> jax.Array:
+    """int32 [n]: the rows that choices are made on."""
+    return state["rows"][self.sizes.train : self.sizes.train + self.sizes.validation]
+
 
 def draw(game: Game, state: State, key: jax.Array, n: int) -> jax.Array:
   """int32 [n, batch_size]: training rows for n minibatches, drawn with replacement."""
@@ -148,20 +157,24 @@ def restart(game: Game, state: State, arrays: Any, key: jax.Array) -> State:
 
 
 def judge(game: Game, state: State, arrays: Any, key: jax.Array) -> State:
-  """Keeps the encoder if L_T + gamma sum_k leak_k on validation rows is the least so far.
+  """Keeps encoder, head and adversaries if L_T + gamma sum_k leak_k on validation rows is the least so far.
 
   leak_k = max over the adversaries of max(0, H(prior_k) - L_b), in nats. It means something right after a
   restart, when the adversaries are new to this encoder.
   """
-  rows = state["rows"][game.sizes.train : game.sizes.train + game.sizes.validation]
-  h = game.hidden(state["params"]["encoder"], game.inputs(state, arrays, rows))
-  z = normalize(h, state["moments"]) + game.config.noise * jax.random.normal(key, h.shape)
+  rows = game.validation_rows(state)
+  z = game.frozen_z(state, arrays, rows, key)
   utility, _ = game.utility_loss(state["params"]["head"], z, arrays["target"][rows])
   cross_entropy = game.adversary_loss(state["adversary"], z, game.labels(state, arrays, rows))
   prior = state["prior"]
   entropy = -jnp.sum(prior * jnp.log(jnp.where(prior > 0, prior, 1.0)), axis=-1)
   leak = jnp.sum(jnp.max(jnp.maximum(entropy - cross_entropy, 0.0), axis=0))
-  return keep_best(state, -(utility + state["gamma"] * leak), state["params"])
+  return keep_best(state, -(utility + state["gamma"] * leak), players(state))
+
+
+def players(state: State) -> State:
+  """What is kept together: adversaries of another encoder would say nothing of this one."""
+  return {name: state[name] for name in ("params", "adversary")}
 
 
 def make_step(game: Game) -> Callable:
@@ -202,21 +215,19 @@ def make_step(game: Game) -> Callable:
     values = {"utility_loss": utility, "utility_auc": area, "privacy_risk": jnp.sum(risk)}
     if config.adversary.steps:
       state, each = adversary_steps(game, state, batch, keys[5], config.adversary.steps)
-      values["adversary_loss"] = jnp.mean(each)
-      values["strongest_adversary_loss"] = jnp.mean(jnp.min(each, axis=0))
-    return state, {name: (value, jnp.asarray(1.0)) for name, value in values.items()}
+      values |= _adversary_values(each)
+    return state, _values(**values)
 
   return step
 
 
 def _guarded_utility_step(game: Game, state: State, arrays: Any, key: jax.Array) -> State:
   """A step on L_T, taken where the AUC on a batch of validation rows is below `monitor.utility`."""
-  keys = jax.random.split(key, 3)
+  keys = jax.random.split(key, 4)
   sizes, shape = game.sizes, (game.config.batch_size,)
   held_out = state["rows"][sizes.train + jax.random.randint(keys[0], shape, 0, sizes.validation)]
-  h = game.hidden(state["params"]["encoder"], game.inputs(state, arrays, held_out))
-  score = game.utility_loss(state["params"]["head"], normalize(h, moments(h)), arrays["target"][held_out])[1]
-  below = auc(score, arrays["target"][held_out]) < game.config.monitor.utility
+  z, target = game.frozen_z(state, arrays, held_out, keys[3]), arrays["target"][held_out]
+  below = auc(game.utility_loss(state["params"]["head"], z, target)[1], target) < game.config.monitor.utility
   rows = draw(game, state, keys[1], 1)[0]
   new, _, _ = utility_step(game, state, game.inputs(state, arrays, rows), arrays["target"][rows], keys[2])
   return jax.tree.map(lambda x, old: jnp.where(below, x, old), new, state)
@@ -230,8 +241,7 @@ def make_pretrain_step(game: Game) -> Callable:
     rows = draw(game, state, keys[2], 1)[0]
     x = game.inputs(state, batch, rows)
     state, value, area = utility_step(game, state, x, batch["target"][rows], keys[3])
-    one = jnp.asarray(1.0)
-    return state, {"utility_loss": (value, one), "utility_auc": (area, one)}
+    return state, _values(utility_loss=value, utility_auc=area)
 
   return step
 
@@ -242,21 +252,17 @@ def make_refit_step(game: Game) -> Callable:
   def step(state: State, batch, t):
     keys = jax.random.split(jax.random.fold_in(state["key"], t), 2)
     rows = draw(game, state, keys[0], 1)[0]
-    h = game.hidden(state["params"]["encoder"], game.inputs(state, batch, rows))
-    z = normalize(h, state["moments"]) + game.config.noise * jax.random.normal(keys[1], h.shape)
+    z, target = game.frozen_z(state, batch, rows, keys[1]), batch["target"][rows]
 
     def loss(head):
-      value, score = game.utility_loss(head, z, batch["target"][rows])
-      return value, auc(score, batch["target"][rows])
+      value, score = game.utility_loss(head, z, target)
+      return value, auc(score, target)
 
     (value, area), grads = jax.value_and_grad(loss, has_aux=True)(state["params"]["head"])
     updates, tx = game.tx["refit"].update(grads, state["tx"]["refit"], state["params"]["head"])
     params = {**state["params"], "head": optax.apply_updates(state["params"]["head"], updates)}
-    one = jnp.asarray(1.0)
-    return {**state, "params": params, "tx": {"refit": tx}}, {
-      "utility_loss": (value, one),
-      "utility_auc": (area, one),
-    }
+    new = {**state, "params": params, "tx": {"refit": tx}}
+    return new, _values(utility_loss=value, utility_auc=area)
 
   return step
 
@@ -265,15 +271,23 @@ def make_validation(game: Game) -> Callable:
   """`(state, arrays of all rows) -> metrics` on the validation rows of this seed, for the curves of a run."""
 
   def validate(state: State, batch):
-    rows = state["rows"][game.sizes.train : game.sizes.train + game.sizes.validation]
-    h = game.hidden(state["params"]["encoder"], game.inputs(state, batch, rows))
-    z = normalize(h, state["moments"])
+    rows = game.validation_rows(state)
+    z = game.frozen_z(state, batch, rows, state["key"])  # the same noise each time
     loss, score = game.utility_loss(state["params"]["head"], z, batch["target"][rows])
     values = {"utility_loss": loss, "utility_auc": auc(score, batch["target"][rows])}
     if "adversary" in state:
       each = game.adversary_loss(state["adversary"], z, game.labels(state, batch, rows))
-      values["adversary_loss"] = jnp.mean(each)
-      values["strongest_adversary_loss"] = jnp.mean(jnp.min(each, axis=0))
-    return {name: (value, jnp.asarray(1.0)) for name, value in values.items()}
+      values |= _adversary_values(each)
+    return _values(**values)
 
   return validate
+
+
+def _adversary_values(each: jax.Array) -> dict[str, jax.Array]:
+  """Of losses [M, K]: their mean, and that of the strongest adversary of each attribute."""
+  return {"adversary_loss": jnp.mean(each), "strongest_adversary_loss": jnp.mean(jnp.min(each, axis=0))}
+
+
+def _values(**values: jax.Array) -> dict[str, tuple[jax.Array, jax.Array]]:
+  """Metrics of one step or one pass, of weight 1 each."""
+  return {name: (value, jnp.asarray(1.0)) for name, value in values.items()}

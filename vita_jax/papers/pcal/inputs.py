@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vita_jax.data import tabular
-from vita_jax.data.schema import Schema, check_roles, parse_schema, without
+from vita_jax.data.schema import Schema, check_columns, check_roles, parse_schema, without
 from vita_jax.data.sources import load
 from vita_jax.data.tables import Table, as_table, nearest, read_table
 from vita_jax.papers.pcal.credit import SCHEMAS
@@ -104,6 +104,7 @@ def make_task(table: Table, schema: Schema, *, attributes: tuple[str, ...], vari
       class, with a class of fewer than 10 rows or equal to the target, or see `tabular`.
   """
   choose("config.variant", variant, VARIANTS)
+  check_columns(schema, table, labels=True)  # first: it names the nearest column that is there
   check_roles(schema, table)
   known = {label.name: label for label in schema.private}
   for name in attributes:
@@ -136,9 +137,9 @@ def make_task(table: Table, schema: Schema, *, attributes: tuple[str, ...], vari
     )
   private = [tabular.label_values(encoding, table, label.name) for label in chosen]
   found = tuple(Attribute(label.name, encoding.classes[label.name]) for label in chosen)
-  _check_classes("target", encoding.classes["target"], target)
+  check_label("target", encoding.classes["target"], target)
   for attribute, values in zip(found, private, strict=True):
-    _check_attribute(attribute, values, target)
+    check_label(attribute.name, attribute.classes, values, target=target)
   named = {"target": target, **{x.name: v for x, v in zip(found, private, strict=True)}}
   _warn_of_leaks(encoding, tabular.features(encoding, **raw), named, variant)
   discrete = [v for x, v in zip(found, private, strict=True) if x.classes]
@@ -148,15 +149,12 @@ def make_task(table: Table, schema: Schema, *, attributes: tuple[str, ...], vari
     "target": target,
     "private": np.stack(private, axis=1).astype(np.float32),
   }
-  strata = _distinct([target, *discrete])
-  return Task(encoding, found, arrays, raw["numbers"], _groups(table, schema), strata)
+  strata = combinations([target, *discrete])
+  groups = combinations([x for name, x in table.columns.items() if name not in schema.drop])
+  return Task(encoding, found, arrays, raw["numbers"], groups, strata)
 
 
-def _groups(table: Table, schema: Schema) -> np.ndarray:
-  return _distinct([x for name, x in table.columns.items() if name not in schema.drop])
-
-
-def _distinct(columns: list[np.ndarray]) -> np.ndarray:
+def combinations(columns: list[np.ndarray]) -> np.ndarray:
   """int32 [n]: a number for each distinct combination of values of the columns, each [n]."""
   numbers = np.zeros(len(columns[0]), np.int64)
   for column in columns:
@@ -165,7 +163,16 @@ def _distinct(columns: list[np.ndarray]) -> np.ndarray:
   return numbers.astype(np.int32)
 
 
-def _check_classes(name: str, classes: tuple[str, ...], values: np.ndarray) -> None:
+def check_label(name: str, classes: tuple[str, ...], values: np.ndarray, *, target: Any = None) -> None:
+  """Refuses labels that nothing can be learned of: class numbers int [n], or float [n] where `classes` is ().
+
+  Raises:
+    ValueError: one value or class, a class of fewer than 10 rows, a label that equals `target` int [n].
+  """
+  if not classes:
+    if np.std(values) == 0:
+      raise ValueError(f"'{name}' has one value only: there is nothing to find out")
+    return
   counts = np.bincount(values, minlength=len(classes))
   if (counts > 0).sum() < 2:
     only = classes[int(np.argmax(counts))]
@@ -175,16 +182,8 @@ def _check_classes(name: str, classes: tuple[str, ...], values: np.ndarray) -> N
     raise ValueError(
       f"'{name}' has {counts[rare]} rows of class '{classes[rare]}': {FEWEST_ROWS} are the least; merge it"
     )
-
-
-def _check_attribute(attribute: Attribute, values: np.ndarray, target: np.ndarray) -> None:
-  if not attribute.classes:
-    if values.std() == 0:
-      raise ValueError(f"'{attribute.name}' has one value only: there is nothing to find out")
-    return
-  _check_classes(attribute.name, attribute.classes, values)
-  if len(attribute.classes) == 2 and len({*(values == target)}) == 1:
-    raise ValueError(f"'{attribute.name}' equals the target: what predicts the one reveals the other")
+  if target is not None and len(classes) == 2 and len({*(values == target)}) == 1:
+    raise ValueError(f"'{name}' equals the target: what predicts the one reveals the other")
 
 
 def _warn_of_leaks(encoding: tabular.Encoding, x: np.ndarray, labels: dict, variant: str) -> None:

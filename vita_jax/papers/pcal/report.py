@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from vita_jax.data import tabular
 from vita_jax.papers.pcal import audit, baselines, scores, split, text
-from vita_jax.papers.pcal.export import released, represent, score
+from vita_jax.papers.pcal.export import encode, released
 from vita_jax.papers.pcal.game import Game
 from vita_jax.papers.pcal.inputs import Task
 from vita_jax.train.experiment import Report, State
@@ -24,7 +25,7 @@ def make_report(task: Task, config: Any, game: Game | None) -> Callable:
     attribute.name: audit.Private(_values(task, k), attribute.classes)
     for k, attribute in enumerate(task.attributes)
   }
-  encode = jax.jit(lambda params, *inputs: _encode(game, params, *inputs)) if game else None
+  encoded = jax.jit(functools.partial(encode, game)) if game else None
   guess = jax.jit(lambda params, z: jax.nn.softmax(game.ensemble.apply(params, z))) if game else None
 
   def report(state: State, evaluate) -> Report:
@@ -32,9 +33,8 @@ def make_report(task: Task, config: Any, game: Game | None) -> Callable:
     parts = split.host_parts(state["rows"], task.groups, split.parts(task.n_rows))
     given, in_training = {}, {}
     if game:
-      outputs = encode(released(state), task.numbers, task.arrays["codes"])
-      z, probability = (np.asarray(x) for x in outputs)
-      given["head of the encoder"] = probability
+      outputs = encoded(released(state), numbers=task.numbers, codes=task.arrays["codes"])
+      z, given["head of the encoder"] = (np.asarray(outputs[name]) for name in ("z", "probability"))
       if config.adversary.steps and "adversary" in state:
         guesses = np.asarray(guess(state["adversary"], z[parts["test"]]))
         in_training = _in_training(guesses, task, parts["test"])
@@ -53,11 +53,6 @@ def make_report(task: Task, config: Any, game: Game | None) -> Callable:
     return Report(numbers(result, in_training), figures, files)
 
   return report
-
-
-def _encode(game: Game, params: Any, numbers: jax.Array, codes: jax.Array) -> tuple[jax.Array, jax.Array]:
-  z = represent(game, params, numbers, codes)
-  return z, score(game, params, z)
 
 
 def _values(task: Task, k: int) -> np.ndarray:

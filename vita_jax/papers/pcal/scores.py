@@ -71,7 +71,8 @@ def small(labels: np.ndarray, n_classes: int) -> str:
   if len(labels) < LEAST_ROWS:
     return f"{len(labels)} test rows, under {LEAST_ROWS}"
   counts = np.bincount(labels, minlength=n_classes) if n_classes else np.array([len(labels)])
-  return f"a class with {counts.min()} test rows, under {LEAST_OF_A_CLASS}" if counts.min() < 10 else ""
+  few = counts.min() < LEAST_OF_A_CLASS
+  return f"a class with {counts.min()} test rows, under {LEAST_OF_A_CLASS}" if few else ""
 
 
 def interval(score: Callable[..., Any], predicted: np.ndarray, labels: np.ndarray, *, seed: int = 0):

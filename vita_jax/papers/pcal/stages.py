@@ -87,7 +87,7 @@ def _begin_game(game: Game) -> Callable:
     tx = {name: game.tx[name].init(tree) for name, tree in trained.items()}
     state = {**state, "key": key, "adversary": adversary, "tx": tx, "restarts": jnp.int32(0)}
     if game.config.select == "validation":
-      state |= {"best": jnp.float32(-jnp.inf), "kept": state["params"]}
+      state |= {"best": jnp.float32(-jnp.inf), "kept": games.players(state)}
     return state
 
   return enter
@@ -98,7 +98,7 @@ def _begin_refit(game: Game) -> Callable:
     """The encoder is frozen: chosen, cut off from inputs it never saw vary, its moments exact; a new head."""
     key = jax.random.fold_in(state["key"], 2)
     if "kept" in state:
-      state = {**state, "params": _whole(sweep, lambda s, a: _judge_last(game, s, a, key), state)}
+      state = {**state, **_whole(sweep, lambda s, a: _judge_last(game, s, a, key), state)}
     encoder = _whole(sweep, lambda s, a: freeze.without_constants(game, s, a), state)
     head = _new_head(game, jax.random.fold_in(key, 3))
     state = {**state, "key": key, "params": {"encoder": encoder, "head": head}}
@@ -110,7 +110,7 @@ def _begin_refit(game: Game) -> Callable:
 
 
 def _judge_last(game: Game, state: State, arrays: Any, key: jax.Array) -> Any:
-  """The kept encoder and head, after the last ones were judged by new adversaries, too."""
+  """The players that were kept, after the last ones were judged by new adversaries, too."""
   state = games.restart(game, state, arrays, jax.random.fold_in(key, ONCE))
   return games.judge(game, state, arrays, key)["kept"]
 
