@@ -129,8 +129,8 @@ ROWS = {
   "pcal": _pcal(select="validation", noise=0.1)._replace(slow=True),
   "ss_gcn_partition": _ss_gcn("partition"),
   "ss_gcn_completion_best": _ss_gcn("completion", protocol="best_validation", features="dense"),
-  "ss_gcn_gin_cluster": _ss_gcn("cluster", host="gin"),
-  "ss_gcn_gat_released": _ss_gcn("completion", host="gat", faithful_to_code=True),
+  "ss_gcn_gin_cluster": _ss_gcn("cluster", host="gin")._replace(slow=True),
+  "ss_gcn_gat_released": _ss_gcn("completion", host="gat", faithful_to_code=True)._replace(slow=True),
   "ss_gcn_pretrain": _ss_gcn("partition", mechanism="pretrain", **{"pretrain.epochs": 6}),
   "ss_gcn_self_training": _ss_gcn(
     "cluster",
