@@ -173,9 +173,8 @@ def run_all(
   if n_jobs <= 1:
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(
-      1
-    ):  # on tables this small, threads that wait for each other cost more than they give
+    # On tables this small, threads that wait for each other cost more than they give.
+    with threadpool_limits(1):
       return [run_one(*job) for job in jobs]
   from joblib import Parallel, delayed, parallel_config
 

@@ -154,16 +154,16 @@ def bar(points: Sequence[Point], ours: str, *, at: float, boosted: Sequence[str]
   lines += [f"| method | utility AUC | {ours} keeps more by (bar: 0.03) |", "|---|---|---|"]
   for method in (m for m in methods if not m.startswith(ours.split()[0])):
     theirs = utility_at(methods[method], at)
-    cells = ("does not reach it", "") if theirs is None else (f"{theirs:.3f}", _less(value, theirs))
-    lines.append(f"| {method} | {cells[0]} | {cells[1]} |")
+    kept = "does not reach it" if theirs is None else f"{theirs:.3f}"
+    lines.append(f"| {method} | {kept} | {_difference(value, theirs)} |")
   lines += ["", f"| method, setting | utility AUC | boosting, AUC | {ours} at that utility | difference |"]
   lines.append("|---|---|---|---|---|")
   curve = [p._replace(attack=p.boosting) for p in own]
   for p in (p for method in boosted for p in pareto(methods.get(method, ()))):
     leak = leak_at(curve, p.utility)
     shown = "does not reach it" if leak is None else f"{leak:.3f}"
-    name = f"{p.method} {p.setting}".strip()
-    lines.append(f"| {name} | {p.utility:.3f} | {p.boosting:.3f} | {shown} | {_less(leak, p.boosting)} |")
+    name, less = f"{p.method} {p.setting}".strip(), _difference(leak, p.boosting)
+    lines.append(f"| {name} | {p.utility:.3f} | {p.boosting:.3f} | {shown} | {less} |")
   return "\n".join(lines) + "\n"
 
 
@@ -178,12 +178,12 @@ def gains(trials: Sequence[Point], base: Sequence[Point]) -> str:
     "|---|---|---|---|",
   ]
   for p in map(on_validation, trials):
-    above = _less(p.utility, utility_at(front, p.attack))
+    above = _difference(p.utility, utility_at(front, p.attack))
     lines.append(f"| {p.method} {p.setting} | {p.attack:.3f} | {p.utility:.3f} | {above or 'beyond it'} |")
   return "\n".join(lines) + "\n"
 
 
-def _less(one: float | None, other: float | None) -> str:
+def _difference(one: float | None, other: float | None) -> str:
   return "" if one is None or other is None else f"{one - other:+.3f}"
 
 
