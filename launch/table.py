@@ -2,7 +2,8 @@
 
   python launch/table.py --suite=configs/ss_gcn/table.py --workdir=runs/table [--seeds=50] [--rows=REGEX]
 
-Writes table.md, table.csv and table.png into the workdir; each row is a run in a folder of its own. A suite
+Writes table.md, table.csv and table.png into the workdir; each row is a run in a folder of its own, or with
+--split=N several, of N seeds each, so that a row of many hours can be computed in parts. A suite
 may have a function `finish(summaries, workdir)`, called with the summaries of finished rows by label, for
 figures of its own; the Markdown that it returns ends the table.
 """
@@ -23,10 +24,12 @@ from vita_jax import train
 from vita_jax.train import suite
 from vita_jax.train.config import as_dict, config_hash
 from vita_jax.train.finish import read_summary
+from vita_jax.train.summary import join_summaries
 
 SUITE = flags.DEFINE_string("suite", None, "Python file with get_suite() -> tuple of Row.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
 SEEDS = flags.DEFINE_integer("seeds", None, "Number of seeds of every row; default: as the suite says.")
+SPLIT = flags.DEFINE_integer("split", 0, "Seeds of one run, where a row has more; 0: all.", lower_bound=0)
 ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this regular expression.")
 
 
@@ -36,7 +39,7 @@ def main() -> None:
   workdir, summaries = Path(WORKDIR.value), {}
   for i, row in enumerate(rows):
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)
-    summaries[row.label] = run_row(row, workdir, SEEDS.value)
+    summaries[row.label] = run_row(row, workdir, SEEDS.value, split=SPLIT.value)
     # After every row: a stopped table shows what it has.
     text = write_table(rows, summaries, workdir, getattr(module, "finish", None))
   print(text)
@@ -93,14 +96,30 @@ def row_config(row: suite.Row, seeds: int | None) -> Any:
   return config
 
 
-def run_row(row: suite.Row, workdir: Path, seeds: int | None) -> dict[str, Any]:
-  """Runs a row in its folder, resumes it, or returns what an earlier call or row has computed there."""
+def run_row(row: suite.Row, workdir: Path, seeds: int | None, *, split: int = 0) -> dict[str, Any]:
+  """Runs a row in its folder, resumes it, or returns what an earlier call or row has computed there.
+
+  With `split`, in runs of so many seeds each, in `<row>/seed_<first>`; the summary is that of all of them.
+  """
   config = row_config(row, seeds)
   folder = workdir / re.sub(r"[^a-z0-9]+", "_", (row.run or row.label).lower()).strip("_")
-  done = read_summary(folder)
-  if done and done["complete"] and done["config_hash"] == config_hash(as_dict(config)):
-    return done  # without reading any data
-  return train.run(cli.build(config), config, folder)
+  done = finished(config, folder)
+  if done or not 0 < split < config.seeds:
+    return done or train.run(cli.build(config), config, folder)
+  parts, end = [], config.seed + config.seeds
+  for first in range(config.seed, end, split):
+    part = config.copy_and_resolve_references()
+    part.update(seed=first, seeds=min(split, end - first))
+    own = folder / f"seed_{first}"
+    parts.append(finished(part, own) or train.run(cli.build(part), part, own))
+  return join_summaries(parts)
+
+
+def finished(config: Any, folder: Path) -> dict[str, Any] | None:
+  """The summary in a folder, if it is of a complete run of this config; reads no data."""
+  found = read_summary(folder)
+  same = found and found["complete"] and found["config_hash"] == config_hash(as_dict(config))
+  return found if same else None
 
 
 def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: Path, finish: Any) -> str:

@@ -78,6 +78,18 @@ def test_a_second_call_reuses_the_runs(table):
   assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
+def test_a_row_in_parts_has_the_numbers_of_the_whole(table, tmp_path):
+  (suite, _, seeds, _), whole, _ = table
+  flags = (suite, f"--workdir={tmp_path}", seeds, "--rows=^Plain$", "--split=2")
+  output = succeeded(launch("table", *flags))
+  assert [part.name for part in sorted((tmp_path / "plain").iterdir())] == ["seed_0", "seed_2"]
+  row = next(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text())))
+  assert row["seeds"] == "3"
+  # Two seeds side by side differ from three by rounding.
+  np.testing.assert_allclose([float(v) for v in row["values"].split()], _values(whole, "plain"), atol=0.021)
+  assert succeeded(launch("table", *flags)) == output
+
+
 def test_a_row_with_an_unknown_key_is_named_and_the_table_stays(table):
   flags, workdir, _ = table
   text = (workdir / "table.md").read_text()

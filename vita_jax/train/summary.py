@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,18 @@ def summarize(values: Any) -> dict[str, Any]:
     "std": float(good.std()) if good.size else None,
     "values": clean,
     "diverged": len(clean) - good.size,
+  }
+
+
+def join_summaries(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """The summary of one run of all seeds, from those of runs that had some of them each, in this order."""
+  names = [name for name in parts[0]["metrics"] if all(name in part["metrics"] for part in parts)]
+  values = lambda name: [v for part in parts for v in part["metrics"][name]["values"]]  # noqa: E731
+  return {
+    **parts[0],
+    **{key: [x for part in parts for x in part[key]] for key in ("seeds", "steps")},
+    "seconds": sum(part["seconds"] for part in parts),
+    "metrics": {name: summarize(values(name)) for name in names},
   }
 
 
