@@ -7,9 +7,11 @@
 data set have the same labelled, unlabelled and validation rows, seed by seed, and one rule of choice: the
 network with the lower PU risk on validation rows after the last epoch. MNIST needs VITA_DATA_DIR.
 The paper's numbers are [memory], except Self-PU on MNIST, which its README's four seeds confirm.
+The table ends with the purity of the trusted sets; prior_curve.png has accuracies at wrong priors.
 """
 
 from vita_jax.papers.self_pu.config import RELEASED
+from vita_jax.papers.self_pu.report import prior_figure, purity_table
 from vita_jax.train.suite import Row
 
 # label -> method; each is paired with the one before, Self-PU with nnPU.
@@ -80,3 +82,16 @@ def get_suite():
     for label, method in (("nnPU", "nnpu"), ("Self-PU", "self_pu")):
       rows.append(_row("Digits", f"{label}, prior x {factor}", method, label, **prior))
   return tuple(rows)
+
+
+def finish(summaries, workdir):
+  """Purity of the trusted sets as Markdown, and the curve of wrong priors."""
+  metrics = {label: summary["metrics"] for label, summary in summaries.items()}
+  curves = {}
+  for method in ("nnPU", "Self-PU"):
+    labels = {1.0: method, **{factor: f"{method}, prior x {factor}" for factor in WRONG}}
+    found = {DIGITS_PRIOR * f: metrics.get(f"Digits {label}") for f, label in sorted(labels.items())}
+    curves[method] = {p: m["test_accuracy"]["values"] for p, m in found.items() if m}
+  if all(len(curve) > 1 for curve in curves.values()):
+    prior_figure(curves, prior=DIGITS_PRIOR).savefig(workdir / "prior_curve.png", dpi=120)
+  return purity_table(metrics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -130,4 +130,50 @@ def trusted_figure(history: dict[str, np.ndarray], *, prior: float) -> Any:
   right_axes.set(xlabel="selection", ylabel="purity", xticks=number)
   left.legend(frameon=False)
   right_axes.legend(frameon=False, fontsize=7)
+  return figure
+
+
+def purity_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+  """Purity of the trusted sets at the first and the last selection, as Markdown; "" where no row has any.
+
+  Args:
+    metrics: label of a run -> its metrics, as in summary.json.
+  """
+  lines = []
+  for label, found in metrics.items():
+    for s in (s for s in (1, 2) if f"purity_positive_{s}" in found):
+      name = "purity_{}_{}{}".format
+      sides = [[name(side, s, end) for end in ("_first", "")] for side in ("positive", "negative")]
+      shown = [" -> ".join(f"{100 * found[x]['mean']:.1f}" for x in side) for side in sides]
+      lines.append(f"| {label} | {s} | {found[f'trusted_rows_{s}']['mean']:.0f} | {' | '.join(shown)} |")
+  if not lines:
+    return ""
+  head = [
+    "| method | student | rows at last | positive side, % | negative side, % |",
+    "|---|---|---|---|---|",
+  ]
+  title = "## Purity of the trusted sets, first -> last selection, mean over seeds"
+  return "\n".join(["", title, "", *head, *lines, ""])
+
+
+def prior_figure(curves: Mapping[str, Mapping[float, Sequence[float]]], *, prior: float) -> Any:
+  """Test accuracy against the assumed prior, mean and population std over seeds; a line at the true one.
+
+  A matplotlib Figure.
+
+  Args:
+    curves: method -> assumed prior -> accuracies (fractions), one a seed.
+    prior: the true one.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(5, 3.2), layout="constrained")
+  axes = figure.add_subplot()
+  for method, curve in curves.items():
+    mean, std = (np.array([f(v) for v in curve.values()]) * 100 for f in (np.mean, np.std))
+    (line,) = axes.plot(list(curve), mean, "o-", label=method)
+    axes.fill_between(list(curve), mean - std, mean + std, color=line.get_color(), alpha=0.2, lw=0)
+  axes.axvline(prior, color="0.6", lw=1, label="true prior")
+  axes.set(xlabel="assumed prior", ylabel="test accuracy, %")
+  axes.legend(frameon=False)
   return figure
