@@ -1,5 +1,8 @@
-"""The notebooks run from top to bottom with this interpreter, and are committed clean."""
+"""The notebooks run from top to bottom with this interpreter (most are slow), and are committed clean."""
 
+import ast
+import importlib
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -10,6 +13,7 @@ from vita_jax.papers.ss_gcn.config import default_config
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
+TransformerManager = pytest.importorskip("IPython.core.inputtransformer2").TransformerManager
 
 COLABS = Path(__file__).parents[2] / "colabs"
 NOTEBOOKS = sorted(path.stem for path in COLABS.glob("*.ipynb"))
@@ -60,6 +64,7 @@ def test_quickstart(kernel, tmp_path):
   assert (tmp_path / "runs" / "quickstart" / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_ss_gcn(kernel, tmp_path):
   pytest.importorskip("pymetis")
   question = (
@@ -76,6 +81,7 @@ def test_ss_gcn(kernel, tmp_path):
   assert _pictures(cells) == 2
 
 
+@pytest.mark.slow
 def test_l2o(kernel, tmp_path):
   question = "[finals, mine, [float(x) for x in (losses[0], losses[-1], linen_accuracy, nnx_accuracy)]]"
   cells, (finals, mine, (first, last, linen, nnx)) = _run("l2o", kernel, tmp_path, question)
@@ -87,6 +93,7 @@ def test_l2o(kernel, tmp_path):
   assert _pictures(cells) == 2
 
 
+@pytest.mark.slow
 def test_self_pu(kernel, tmp_path):
   question = (
     "[{name: found['test_accuracy']['values'] for name, (_, _, found) in results.items()}, estimate,"
@@ -114,6 +121,7 @@ def test_pcal(kernel, tmp_path):
   assert _pictures(cells) == 2
 
 
+@pytest.mark.slow
 def test_bert_tickets(kernel, tmp_path):
   question = "[accuracy, compress.sparsity(ticket.masks), len(rows), losses[0], losses[-1], zeros]"
   cells, (accuracy, sparsity, n, first, last, zeros) = _run("bert_tickets", kernel, tmp_path, question)
@@ -126,6 +134,31 @@ def test_bert_tickets(kernel, tmp_path):
   assert sparsity == pytest.approx(0.8, abs=1e-3)
   assert last < 0.1 * first and zeros == 0.5
   assert _pictures(cells) == 2
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_what_it_imports_is_there(name):
+  """Whatever a notebook imports, and every attribute of a vita_jax module that it names."""
+  cells = nbformat.read(COLABS / f"{name}.ipynb", as_version=4).cells
+  sources = ("\n".join(cell.source.splitlines()) for cell in cells if cell.cell_type == "code")
+  trees = [ast.parse(TransformerManager().transform_cell(source)) for source in sources]
+  modules = {}
+  for node in (node for tree in trees for node in ast.walk(tree)):
+    if isinstance(node, ast.Import):
+      for alias in node.names:
+        modules[alias.asname or alias.name.partition(".")[0]] = importlib.import_module(alias.name)
+    elif isinstance(node, ast.ImportFrom):
+      module = importlib.import_module(node.module)
+      for alias in node.names:
+        if not hasattr(module, alias.name):
+          importlib.import_module(f"{node.module}.{alias.name}")
+        modules[alias.asname or alias.name] = getattr(module, alias.name)
+  for node in (node for tree in trees for node in ast.walk(tree)):
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+      module = modules.get(node.value.id)
+      if inspect.ismodule(module) and module.__name__.startswith("vita_jax"):
+        assert hasattr(module, node.attr), f"{module.__name__} has no {node.attr}"
+  assert any(getattr(m, "__name__", "").startswith("vita_jax") for m in modules.values())
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

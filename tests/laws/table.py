@@ -119,7 +119,7 @@ ROWS = {
   "digits_resident": _digits(),
   "digits_stream": _digits(kind="stream"),
   "digits_bfloat16": _digits(dtype="bfloat16")._replace(tolerance=2e-2),
-  "l2o_dm": _l2o("l2o_dm"),
+  "l2o_dm": _l2o("l2o_dm")._replace(slow=True),
   "l2o_mlp_together": _l2o("l2o_mlp", tasks="vmap", meta_batch=2, inner_steps=40, save_every=2)._replace(
     slow=True
   ),
@@ -131,10 +131,10 @@ ROWS = {
   "ss_gcn_completion_best": _ss_gcn("completion", protocol="best_validation", features="dense"),
   "ss_gcn_gin_cluster": _ss_gcn("cluster", host="gin")._replace(slow=True),
   "ss_gcn_gat_released": _ss_gcn("completion", host="gat", faithful_to_code=True)._replace(slow=True),
-  "ss_gcn_pretrain": _ss_gcn("partition", mechanism="pretrain", **{"pretrain.epochs": 6}),
+  "ss_gcn_pretrain": _ss_gcn("partition", mechanism="pretrain", **{"pretrain.epochs": 6})._replace(slow=True),
   "ss_gcn_self_training": _ss_gcn(
     "cluster",
     mechanism="self_training",
     **{"self_training.rounds": 2, "self_training.per_class": 4, "self_training.n_clusters": 8},
-  ),
+  )._replace(slow=True),
 }

@@ -21,7 +21,7 @@ def _running(row, workdir):
   return processes
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_sigterm_to_any_process_stops_all_at_the_same_step(victim, tmp_path):
   processes = _running("digits_stream", tmp_path / "run")
   processes[victim].send_signal(signal.SIGTERM)
@@ -36,7 +36,7 @@ def test_sigterm_to_any_process_stops_all_at_the_same_step(victim, tmp_path):
   assert codes == [143, 143] and f"at step {step}" in errors[0]
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_process_ends_the_others_and_a_restart_resumes(victim, tmp_path):
   processes = _running("digits_resident", tmp_path / "run")
   processes[victim].kill()

@@ -41,7 +41,9 @@ def _close(ours, theirs, tolerance, name):
   np.testing.assert_allclose(as_floats(ours), as_floats(theirs), rtol=tolerance, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("row", RUNS)
+@pytest.mark.parametrize(
+  "row", [*(row for row in RUNS if row != "l2o_dm"), pytest.param("l2o_dm", marks=pytest.mark.slow)]
+)
 def test_two_processes_of_two_devices_compute_what_one_does(row, tmp_path):
   layout, tolerance = RUNS[row]
   quiet = finished(worker(row, tmp_path / "two", **layout))
@@ -53,7 +55,7 @@ def test_two_processes_of_two_devices_compute_what_one_does(row, tmp_path):
     assert (tmp_path / "two" / name).exists(), name
 
 
-@pytest.mark.parametrize("shard", ["model", "fully"])
+@pytest.mark.parametrize("shard", ["model", pytest.param("fully", marks=pytest.mark.slow)])
 def test_a_checkpoint_resumes_on_another_topology(shard, tmp_path):
   """2 processes x 2 devices -> 1 process of 4 -> 1 device: the last steps are taken anew each time."""
   every = {"shard": shard, "save_seconds": 0.0, "keep_checkpoints": 40, "steps_per_call": 5}

@@ -119,6 +119,7 @@ def test_a_learned_optimizer_from_a_folder_is_load_learned(export):
   assert compiled.advance._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_every_kind_of_learned_optimizer_runs():
   results = comparison.compare(list(comparison.UNTRAINED), ["digits_mlp"], steps=100, seeds=1)
   assert [r.entrant.kind for r in results] == list(optim.KINDS)

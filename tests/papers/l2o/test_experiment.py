@@ -123,6 +123,7 @@ def test_a_stage_that_ends_restores_its_best_weights_and_sets_the_bar_anew():
   np.testing.assert_allclose(after["curriculum"].best, after["validation"]["cost"])
 
 
+@pytest.mark.slow
 def test_side_by_side_and_one_after_the_other_give_one_gradient():
   # The quadratic draws nothing, so both see the same losses from the same starts.
   found = []

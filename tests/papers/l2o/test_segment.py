@@ -72,10 +72,15 @@ def _log_mean(losses):
   return jnp.mean(jnp.log(losses + 1e-6))
 
 
+every_kind = pytest.mark.parametrize(
+  "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "l2o_scale")) for kind in KINDS]
+)  # l2o_scale: minutes of compiling
+
+
 @pytest.mark.parametrize(
   ("save_every", "meta_loss"), [(1, jnp.sum), (3, _log_mean)], ids=["sum", "blocks_log"]
 )
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_two_passes_give_the_gradient_of_the_unrolled_segment(kind, save_every, meta_loss):
   theta, x, state, keys = _start(kind)
   build, rest = KINDS[kind].build, (x, state, keys)
@@ -98,7 +103,7 @@ def _whole_gradient(kind, theta, x, keys):
   return jax.tree.map(jnp.add, found.gradient, segment.through_init(build, theta, x, found.of_start))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every_kind
 def test_every_weight_is_trained(kind):
   theta, x, _, keys = _start(kind)
   # Not at the very start, where zeros in theta hide others.
