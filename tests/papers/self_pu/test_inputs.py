@@ -121,7 +121,6 @@ def test_a_prior_below_the_labelled_share_warns_with_numbers(tmp_path):
   ({"risk.kind": "nnpuu"}, "did you mean 'nnpu'"),
   ({"self_paced.paces": (0.1, 0.2, 0.3)}, "one or two students"),
   ({"validation.rows": 400}, "config.validation asks for 400 of 400"),
-  ({"choose.last_epochs": 13}, "last_epochs is 13"),
   ({"data.path": ""}, "no data is named"),
   ({"data.schema": ""}, "no schema is named"),
   ({"distillation.enabled": True, "distillation.start": 12}, "not before config.epochs 12"),

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.data.resident import Resident
+from vita_jax.papers.self_pu import choose
 from vita_jax.papers.self_pu.calibrate import calibration_weights
 from vita_jax.papers.self_pu.class_prior import best_bin_estimate, estimate_prior
 from vita_jax.papers.self_pu.config import check
@@ -23,7 +24,7 @@ from vita_jax.papers.self_pu.export import exported
 from vita_jax.papers.self_pu.inputs import Inputs, read_inputs
 from vita_jax.papers.self_pu.model import make_model
 from vita_jax.papers.self_pu.network import make_network
-from vita_jax.papers.self_pu.report import make_report, networks, test_step, validation_step
+from vita_jax.papers.self_pu.report import make_report, test_step, validation_step
 from vita_jax.papers.self_pu.schedule import phases, ramp_up, trusted_fraction
 from vita_jax.papers.self_pu.selection import select_trusted
 from vita_jax.papers.self_pu.split import DRAWN, draw_split, sizes
@@ -86,8 +87,7 @@ def build(config: Any) -> Experiment:
     variables = jax.vmap(lambda k: model.init(k, example, train=True))(jnp.stack(student_keys))
     params, stats = variables["params"], variables["batch_stats"]
     return {
-      "params": params,
-      "batch_stats": stats,
+      **choose.start({"params": params, "batch_stats": stats}),
       "tx": jax.vmap(tx.init)(params),
       "order": jax.random.bits(order_key, (), jnp.uint32),
       "key": key,
@@ -96,16 +96,9 @@ def build(config: Any) -> Experiment:
     }
 
   def params_of(state):
-    named = networks(state)
-    params, stats = named.get("chosen") or named.get("teacher_1") or named["student_1"]
-    return {"params": params, "batch_stats": stats}
+    return state["kept"]
 
-  last = (phased[-1].name,)  # only there is a network chosen
-  evals = {
-    "validation": Eval(
-      Resident(inputs.rows), validation_step(network, config.batch_size), every=0, stages=last
-    )
-  }
+  evals = {"validation": Eval(Resident(inputs.rows), validation_step(network, config.batch_size), every=0)}
   if inputs.test is not None:
     chunk = min(config.batch_size, len(inputs.test["positive"]))
     evals["test"] = Eval(Resident(inputs.test, chunk, order="rows"), test_step(network), every=0)

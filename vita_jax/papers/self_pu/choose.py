@@ -18,6 +18,11 @@ CRITERIA = ("pu_risk", "clean_accuracy")
 JUDGED = ("best", "kept", "values")  # the fields of a state that `judge` renews
 
 
+def first_epoch(config: Any) -> int:
+  """The first epoch after which a network may be chosen."""
+  return max(config.epochs - (config.choose.last_epochs or config.epochs), 0)
+
+
 def candidates(state: State) -> tuple[Any, Any]:
   """(parameters, statistics), stacked, of those to choose among: the teachers if any, else the students."""
   source = state.get("teachers", state)

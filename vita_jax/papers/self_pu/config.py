@@ -55,7 +55,7 @@ AT_LEAST = {
   "distillation.consistency": 0,
   "distillation.ramp_length": 1,
   "distillation.ema_decay": 0,
-  "choose.last_epochs": 1,
+  "choose.last_epochs": 0,
 }
 AT_MOST = {"self_paced.rho": 1, "calibration.budget": 1, "distillation.ema_decay": 1}
 
@@ -129,8 +129,9 @@ def default_config(data: str, method: str = "self_pu", **settings: Any) -> ml_co
         "ema_every": "pass",  # twice an epoch: pass | step
         "ema_decay": 0.999,
       },
-      # criterion: pu_risk | clean_accuracy, on validation rows, at the end of each of the last epochs
-      "choose": {"criterion": "pu_risk", "last_epochs": 1},
+      # criterion: pu_risk | clean_accuracy, on validation rows; last_epochs: how many of the last epochs may
+      # give the network, 0: any epoch may
+      "choose": {"criterion": "pu_risk", "last_epochs": 0},
       # faults of the released code, each a switch (README)
       "released": {
         "consistency_softmax": False,

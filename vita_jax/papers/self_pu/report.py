@@ -17,7 +17,7 @@ from vita_jax.train.experiment import Report, State
 
 
 def networks(state: State) -> dict[str, tuple[Any, Any]]:
-  """(parameters, statistics) by name: `student_1`, `teacher_1`, ..., and `chosen` once there is a choice."""
+  """(parameters, statistics) by name: `student_1`, `teacher_1`, ..., and `chosen`."""
   groups = {"student": state, "teacher": state.get("teachers")}
   found = {}
   for name, tree in groups.items():
@@ -25,9 +25,7 @@ def networks(state: State) -> dict[str, tuple[Any, Any]]:
       pair = tree["params"], tree["batch_stats"]
       for i in range(jax.tree.leaves(pair[0])[0].shape[0]):
         found[f"{name}_{i + 1}"] = jax.tree.map(lambda x, i=i: x[i], pair)
-  if "kept" in state:
-    found["chosen"] = state["kept"]["params"], state["kept"]["batch_stats"]
-  return found
+  return {**found, "chosen": (state["kept"]["params"], state["kept"]["batch_stats"])}
 
 
 def test_step(network: Network) -> Callable:

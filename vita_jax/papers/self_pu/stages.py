@@ -28,9 +28,9 @@ def stages(
   table = Resident(rows, None)
   pool = Resident(rows, min(config.batch_size, len(rows["positive"])), order="rows")  # memory as in training
   steps: dict[Blocks, Callable] = {}
-  result = []
+  result, judged_from = [], choose.first_epoch(config)
   for i, phase in enumerate(found):
-    blocks = Blocks(any(phase.sides), phase.calibrates, phase.distils, judges=phase is found[-1])
+    blocks = Blocks(any(phase.sides), phase.calibrates, phase.distils, judges=phase.last > judged_from)
     if blocks not in steps:
       steps[blocks] = make_step(config, network, blocks)
     numbers = phase_numbers(config, phase, n_labelled=sizes.labelled, n_unlabelled=sizes.unlabelled)
@@ -42,13 +42,8 @@ def stages(
         steps[blocks],
         slots,
         also={"rows": table, "phase": Resident(numbers, None), "pool": pool},
-        enter=_enter(config, network, phase, teachers=starts_teachers, judges=blocks.judges),
+        enter=_enter(config, network, phase, teachers=starts_teachers),
       )
-    )
-  if found[-1].last - found[-1].first < config.choose.last_epochs:
-    raise ValueError(
-      f"config.choose.last_epochs is {config.choose.last_epochs}: the last phase has only"
-      f" {found[-1].last - found[-1].first} epochs"
     )
   return tuple(result)
 
@@ -68,8 +63,8 @@ def start_selection(config: Any, n_students: int, n_unlabelled: int, n_selection
   return {"trusted": trusted, "history": dict.fromkeys(names, blank), "selections": jnp.int32(0)}
 
 
-def _enter(config: Any, network: Network, phase: Phase, *, teachers: bool, judges: bool) -> Callable:
-  if not (phase.selects or teachers or judges):
+def _enter(config: Any, network: Network, phase: Phase, *, teachers: bool) -> Callable:
+  if not (phase.selects or teachers):
     return keep
 
   def enter(state: State, sweep) -> State:
@@ -78,7 +73,7 @@ def _enter(config: Any, network: Network, phase: Phase, *, teachers: bool, judge
     if teachers:
       copy = {name: state[name] for name in ("params", "batch_stats")}
       state = {**state, "teachers": copy, "teacher_updates": jnp.int32(0)}
-    return choose.start(state) if judges else state
+    return state
 
   return enter
 

@@ -17,7 +17,7 @@ from vita_jax.losses import pu
 from vita_jax.optim.ema import ema_update
 from vita_jax.papers.self_pu import distil, sampling
 from vita_jax.papers.self_pu.calibrate import calibration_weights, meta_gradient
-from vita_jax.papers.self_pu.choose import JUDGED, judge
+from vita_jax.papers.self_pu.choose import JUDGED, first_epoch, judge
 from vita_jax.papers.self_pu.network import Network, gather
 from vita_jax.papers.self_pu.schedule import learning_rate, ramp_up
 from vita_jax.papers.self_pu.selection import POSITIVE
@@ -86,7 +86,7 @@ def make_step(config: Any, network: Network, blocks: Blocks) -> Callable:
       due = last | (at == phase["trusted_steps"] - 1) | (config.distillation.ema_every == "step")
       state = averaged(state, due)
     if blocks.judges:
-      due = last & (epoch >= config.epochs - config.choose.last_epochs)
+      due = last & (epoch >= first_epoch(config))
       judged = lambda: judge(config, network, state, batch["rows"], batch["slot"].shape[0])  # noqa: E731
       state = {**state, **jax.lax.cond(due, judged, lambda: {name: state[name] for name in JUDGED})}
     return state, {k: tuple(jnp.sum(jnp.where(active, x, 0.0)) for x in pair) for k, pair in metrics.items()}
