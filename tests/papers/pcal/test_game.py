@@ -41,6 +41,11 @@ def started():
   return _started()
 
 
+def _adversary_steps(game, state, arrays, key, *, n):
+  """`n` steps of the adversaries on rows drawn with the same key."""
+  return games.adversary_steps(game, state, arrays, games.draw(game, state, key, n), key)
+
+
 def _same(one, other):
   leaves = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
   return all(np.array_equal(x, y) for x, y in leaves)
@@ -49,7 +54,7 @@ def _same(one, other):
 @pytest.fixture(scope="module")
 def learn(started):
   """40 steps of the adversaries, compiled once."""
-  return _jitted(games.adversary_steps, started[0], n=40)
+  return _jitted(_adversary_steps, started[0], n=40)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +144,7 @@ def test_restarts_come_on_time_and_end_before_the_game():
 def test_monitors_leave_steps_out():
   """An adversary that is right often enough rests; utility steps are taken only below the floor."""
   game, state, _ = _started(**{"monitor.adversary": 0.0})
-  after, _ = _jitted(games.adversary_steps, game, n=3)(state, jax.random.key(0))
+  after, _ = _jitted(_adversary_steps, game, n=3)(state, jax.random.key(0))
   assert _same(after["adversary"], state["adversary"])
   for floor, moved in ((0.0, False), (1.1, True)):
     game, state, _ = _started(**{"monitor.utility": floor, "monitor.utility_steps": 1})

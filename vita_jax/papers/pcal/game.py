@@ -20,6 +20,7 @@ from vita_jax.papers.pcal.model import MLP, Ensemble, Moments, moments, normaliz
 from vita_jax.train.experiment import State, keep_best
 
 MOMENTUM = 0.99  # of the running moments that evaluations during training use
+ENCODED_AT_ONCE = 8  # batches for the adversaries
 
 
 class Game(NamedTuple):
@@ -65,12 +66,17 @@ class Game(NamedTuple):
     """z [n, m] in training: a batch's own moments, fresh noise; and those moments."""
     h = self.hidden(encoder, x)
     found = moments(h)
-    return normalize(h, found) + self.config.noise * jax.random.normal(key, h.shape), found
+    return self.noised(normalize(h, found), key), found
 
   def frozen_z(self, state: State, arrays: Mapping[str, jax.Array], rows: jax.Array, key: jax.Array):
     """z [n, m] of rows int32 [n] as in use: by the running moments, which no batch moves; fresh noise."""
     h = self.hidden(state["params"]["encoder"], self.inputs(state, arrays, rows))
-    return normalize(h, state["moments"]) + self.config.noise * jax.random.normal(key, h.shape)
+    return self.noised(normalize(h, state["moments"]), key)
+
+  def noised(self, z: jax.Array, key: jax.Array) -> jax.Array:
+    """z [n, m] and noise; what would be multiplied by zero is not drawn."""
+    noise = self.config.noise
+    return z + noise * jax.random.normal(key, z.shape) if noise else z
 
   def validation_rows(self, state: State) -> jax.Array:
     """int32 [n]: the rows that choices are made on."""
@@ -79,8 +85,9 @@ class Game(NamedTuple):
 
 def draw(game: Game, state: State, key: jax.Array, n: int) -> jax.Array:
   """int32 [n, batch_size]: training rows for n minibatches, drawn with replacement."""
-  shape = (n, game.config.batch_size)
-  return state["rows"][jax.random.randint(key, shape, 0, game.sizes.train)]
+  # One call, where `randint` makes two; the share of a row is off by less than n_rows / 2^32.
+  bits = jax.random.bits(key, (n, game.config.batch_size), jnp.uint32)
+  return state["rows"][bits % jnp.uint32(game.sizes.train)]
 
 
 def auc(score: jax.Array, label: jax.Array) -> jax.Array:
@@ -96,15 +103,14 @@ def auc(score: jax.Array, label: jax.Array) -> jax.Array:
 
 
 def utility_step(game: Game, state: State, x: jax.Array, target: jax.Array, key: jax.Array):
-  """One Adam step of encoder and head on L_T alone; returns the state, the loss and the AUC before it."""
+  """One Adam step of encoder and head on L_T alone; returns the state and the loss before it."""
 
   def loss(params):
     z, found = game.training_z(params["encoder"], x, key)
-    value, score = game.utility_loss(params["head"], z, target)
-    return value, (found, auc(score, target))
+    return game.utility_loss(params["head"], z, target)[0], found
 
-  (value, (found, area)), grads = jax.value_and_grad(loss, has_aux=True)(state["params"])
-  return _descend(game, state, grads, found), value, area
+  (value, found), grads = jax.value_and_grad(loss, has_aux=True)(state["params"])
+  return _descend(game, state, grads, found), value
 
 
 def _descend(game: Game, state: State, grads: Any, found: Moments) -> State:
@@ -116,17 +122,20 @@ def _descend(game: Game, state: State, grads: Any, found: Moments) -> State:
   return {**state, "params": params, "tx": tx, "moments": running}
 
 
-def adversary_steps(game: Game, state: State, arrays: Any, key: jax.Array, n: int):
-  """`n` Adam steps of all adversaries on L_b, the encoder frozen; (the state, the last L_b [M, K])."""
-  keys = jax.random.split(key, 3)
-  rows = draw(game, state, keys[0], n)
+def adversary_steps(game: Game, state: State, arrays: Any, rows: jax.Array, key: jax.Array):
+  """An Adam step of all adversaries on L_b for each minibatch of rows int32 [n, batch_size], the encoder
+  frozen; (the state, the last L_b [M, K])."""
+  n = rows.shape[0]
   ceiling = game.config.monitor.adversary
+
+  def encoded(this):
+    rows, key = this
+    return game.training_z(state["params"]["encoder"], game.inputs(state, arrays, rows), key)[0]
 
   def one(carry, this):
     adversary, tx = carry
-    rows, key = this
-    z, _ = game.training_z(state["params"]["encoder"], game.inputs(state, arrays, rows), key)
-    z, labels = jax.lax.stop_gradient(z), game.labels(state, arrays, rows)
+    rows, z = this
+    labels = game.labels(state, arrays, rows)
 
     def loss(adversary):
       each = game.adversary_loss(adversary, z, labels)
@@ -141,8 +150,10 @@ def adversary_steps(game: Game, state: State, arrays: Any, key: jax.Array, n: in
       new = jax.tree.map(lambda x, old: jnp.where(go_on, x, old), new, carry)
     return new, each
 
+  # The encoder is frozen: several batches at once, each with its own moments.
+  z = jax.lax.map(encoded, (rows, jax.random.split(key, n)), batch_size=min(n, ENCODED_AT_ONCE))
   carry = state["adversary"], state["tx"]["adversary"]
-  (adversary, tx), each = jax.lax.scan(one, carry, (rows, jax.random.split(keys[1], n)))
+  (adversary, tx), each = jax.lax.scan(one, carry, (rows, z))
   return {**state, "adversary": adversary, "tx": {**state["tx"], "adversary": tx}}, each[-1]
 
 
@@ -153,7 +164,9 @@ def restart(game: Game, state: State, arrays: Any, key: jax.Array) -> State:
   state = {**state, "adversary": fresh, "tx": tx, "restarts": state["restarts"] + 1}
   if game.config.restart.steps == 0:
     return state
-  return adversary_steps(game, state, arrays, jax.random.fold_in(key, 1), game.config.restart.steps)[0]
+  rows_key, noise_key = jax.random.split(jax.random.fold_in(key, 1))
+  rows = draw(game, state, rows_key, game.config.restart.steps)
+  return adversary_steps(game, state, arrays, rows, noise_key)[0]
 
 
 def judge(game: Game, state: State, arrays: Any, key: jax.Array) -> State:
@@ -185,11 +198,11 @@ def make_step(game: Game) -> Callable:
 
   def encoder_loss(params, adversary, state, x, target, labels, key):
     z, found = game.training_z(params["encoder"], x, key)
-    utility, score = game.utility_loss(params["head"], z, target)
+    utility, _ = game.utility_loss(params["head"], z, target)
     logits = game.ensemble.apply(jax.lax.stop_gradient(adversary), z)
     risk = losses.privacy_risk(config.loss, logits, labels, mask, state["prior"], reduction=config.reduction)
     total = utility + state["gamma"] * jnp.sum(risk)
-    return total, (found, utility, risk, auc(score, target))
+    return total, (found, utility, risk)
 
   def step(state: State, batch, t):
     key = jax.random.fold_in(state["key"], t)
@@ -202,19 +215,20 @@ def make_step(game: Game) -> Callable:
     if every:
       # On `t`, which is never batched: a real branch for replicas, too.
       state = jax.lax.cond((t % every == 0) & (t <= last), renew, lambda s: s, state)
-    rows = draw(game, state, keys[2], 1)[0]
+    drawn = draw(game, state, keys[2], 1 + config.adversary.steps)
+    rows = drawn[0]
     x, target = game.inputs(state, batch, rows), batch["target"][rows]
     labels = game.labels(state, batch, rows)
     grad = jax.grad(encoder_loss, has_aux=True)
-    grads, (found, utility, risk, area) = grad(
+    grads, (found, utility, risk) = grad(
       state["params"], state["adversary"], state, x, target, labels, keys[3]
     )
     state = _descend(game, state, grads, found)
     for i in range(config.monitor.utility_steps):
       state = _guarded_utility_step(game, state, batch, jax.random.fold_in(keys[4], i))
-    values = {"utility_loss": utility, "utility_auc": area, "privacy_risk": jnp.sum(risk)}
+    values = {"utility_loss": utility, "privacy_risk": jnp.sum(risk)}
     if config.adversary.steps:
-      state, each = adversary_steps(game, state, batch, keys[5], config.adversary.steps)
+      state, each = adversary_steps(game, state, batch, drawn[1:], keys[5])
       values |= _adversary_values(each)
     return state, _values(**values)
 
@@ -229,7 +243,7 @@ def _guarded_utility_step(game: Game, state: State, arrays: Any, key: jax.Array)
   z, target = game.frozen_z(state, arrays, held_out, keys[3]), arrays["target"][held_out]
   below = auc(game.utility_loss(state["params"]["head"], z, target)[1], target) < game.config.monitor.utility
   rows = draw(game, state, keys[1], 1)[0]
-  new, _, _ = utility_step(game, state, game.inputs(state, arrays, rows), arrays["target"][rows], keys[2])
+  new, _ = utility_step(game, state, game.inputs(state, arrays, rows), arrays["target"][rows], keys[2])
   return jax.tree.map(lambda x, old: jnp.where(below, x, old), new, state)
 
 
@@ -240,8 +254,8 @@ def make_pretrain_step(game: Game) -> Callable:
     keys = jax.random.split(jax.random.fold_in(state["key"], t), 6)
     rows = draw(game, state, keys[2], 1)[0]
     x = game.inputs(state, batch, rows)
-    state, value, area = utility_step(game, state, x, batch["target"][rows], keys[3])
-    return state, _values(utility_loss=value, utility_auc=area)
+    state, value = utility_step(game, state, x, batch["target"][rows], keys[3])
+    return state, _values(utility_loss=value)
 
   return step
 
@@ -255,14 +269,13 @@ def make_refit_step(game: Game) -> Callable:
     z, target = game.frozen_z(state, batch, rows, keys[1]), batch["target"][rows]
 
     def loss(head):
-      value, score = game.utility_loss(head, z, target)
-      return value, auc(score, target)
+      return game.utility_loss(head, z, target)[0]
 
-    (value, area), grads = jax.value_and_grad(loss, has_aux=True)(state["params"]["head"])
+    value, grads = jax.value_and_grad(loss)(state["params"]["head"])
     updates, tx = game.tx["refit"].update(grads, state["tx"]["refit"], state["params"]["head"])
     params = {**state["params"], "head": optax.apply_updates(state["params"]["head"], updates)}
     new = {**state, "params": params, "tx": {"refit": tx}}
-    return new, _values(utility_loss=value, utility_auc=area)
+    return new, _values(utility_loss=value)
 
   return step
 

@@ -83,9 +83,12 @@ class Ensemble(NamedTuple):
   def apply(self, params: tuple[Any, ...], z: jax.Array) -> jax.Array:
     """Logits float32 [M, K, B, C] from z [B, m]."""
     each = []
-    for (module, _), stacked in zip(self.groups, params, strict=True):
+    for (module, n), stacked in zip(self.groups, params, strict=True):
       one = lambda p, module=module: module.apply({"params": p}, z)  # noqa: E731
-      each.append(jax.vmap(jax.vmap(one))(stacked))
+      if n == self.n_attributes == 1:  # a batched product of one costs a CPU more than a plain one
+        each.append(one(jax.tree.map(lambda x: x[0, 0], stacked))[None, None])
+      else:
+        each.append(jax.vmap(jax.vmap(one))(stacked))
     return jnp.concatenate(each, axis=0)
 
 
