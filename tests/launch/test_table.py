@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from launch.commands import launch, refused, succeeded
+from vita_jax.train.suite import Row, make_lines
 
 SUITE = '''
 from vita_jax.train.suite import Row
@@ -68,6 +69,16 @@ def test_the_paired_interval_is_scipys(table):
   low, high = (f"{100 * x:+.2f}" for x in interval)
   assert f"[{low}, {high}] to Plain" in (workdir / "table.md").read_text()
   assert (workdir / "table.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_row_is_paired_with_the_metric_that_its_baseline_shows():
+  summary = lambda **metrics: {  # noqa: E731
+    "seeds": [0, 1, 2],
+    "metrics": {name: {"mean": 0.0, "std": 0.0, "values": values} for name, values in metrics.items()},
+  }
+  rows = (Row("Full", "c", metric="full"), Row("Half", "c", metric="half", baseline="Full"))
+  lines = make_lines(rows, {"Full": summary(full=[1.0, 2.0, 4.0]), "Half": summary(half=[1.5, 2.5, 4.5])})
+  assert lines[0].difference is None and lines[1].difference == (0.5, 0.5, 0.5)
 
 
 def test_a_second_call_reuses_the_runs(table):

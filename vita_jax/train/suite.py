@@ -50,8 +50,11 @@ class Line(NamedTuple):
 
 
 def make_lines(rows: Sequence[Row], summaries: Mapping[str, Mapping[str, Any]]) -> list[Line]:
-  """Joins rows with the summaries of their runs (by label), pairing each with its baseline by seed."""
-  lines = []
+  """Joins rows with the summaries of their runs (by label), pairing each with its baseline by seed.
+
+  A row's metric is compared with the metric that the baseline's own row shows.
+  """
+  lines, metric_of = [], {row.label: row.metric for row in rows}
   for row in rows:
     if row.label not in summaries:
       continue
@@ -59,7 +62,7 @@ def make_lines(rows: Sequence[Row], summaries: Mapping[str, Mapping[str, Any]]) 
     entry, difference = summary["metrics"][row.metric], None
     if row.baseline in summaries:
       other = summaries[row.baseline]
-      theirs = dict(zip(other["seeds"], other["metrics"][row.metric]["values"], strict=True))
+      theirs = dict(zip(other["seeds"], other["metrics"][metric_of[row.baseline]]["values"], strict=True))
       ours = dict(zip(summary["seeds"], entry["values"], strict=True))
       common = sorted(ours.keys() & theirs.keys())
       difference = paired_interval([ours[s] for s in common], [theirs[s] for s in common])
