@@ -4,7 +4,7 @@
 
 Writes table.md, table.csv and table.png into the workdir; each row is a run in a folder of its own, or with
 --split=N several, of N seeds each, so that a row of many hours can be computed in parts. A suite
-may have a function `finish(summaries, workdir)`, called with the summaries of finished rows by label, for
+may have a text `HEADER`, which stands above the table (what a reader has to know of its protocol), and a function `finish(summaries, workdir)`, called with the summaries of finished rows by label, for
 figures of its own; the Markdown that it returns ends the table.
 """
 
@@ -41,7 +41,7 @@ def main() -> None:
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)
     summaries[row.label] = run_row(row, workdir, SEEDS.value, split=SPLIT.value)
     # After every row: a stopped table shows what it has.
-    text = write_table(rows, summaries, workdir, getattr(module, "finish", None))
+    text = write_table(rows, summaries, workdir, module)
   print(text)
   print(f"written: {workdir}/table.md, table.csv, table.png; runs: {workdir}/<row>/")
 
@@ -122,13 +122,13 @@ def finished(config: Any, folder: Path) -> dict[str, Any] | None:
   return found if same else None
 
 
-def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: Path, finish: Any) -> str:
+def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: Path, module: Any) -> str:
   """Writes table.md, table.csv, table.png and what the suite's own `finish` makes; returns the Markdown."""
   lines = suite.make_lines(rows, summaries)
   title = Path(SUITE.value).parent.name
-  text = suite.markdown(lines, title=title)
-  if finish:
-    text += finish(summaries, workdir)
+  text = suite.markdown(lines, title=title, header=getattr(module, "HEADER", ""))
+  if hasattr(module, "finish"):
+    text += module.finish(summaries, workdir)
   (workdir / "table.md").write_text(text)
   (workdir / "table.csv").write_text(suite.comma_separated(lines))
   suite.figure(lines, title=title).savefig(workdir / "table.png", dpi=120)

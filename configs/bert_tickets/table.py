@@ -3,19 +3,22 @@
   python launch/prepare_data.py --dataset=minilm_l3
   python launch/table.py --suite=configs/bert_tickets/table.py --workdir=runs/bert_tickets_table
 
-Reduced protocol, not the paper's: MiniLM-L3 (3 layers, hidden 384, pre-trained for sentence similarity, no
-pooler) instead of BERT-base; the first 8,000 training sentences of SST-2 in a fixed random order, all 8,551
-of CoLA; one epoch a training (250 and 268 steps of 32); learning rate 1e-4 (smaller models take larger rates;
-not tuned); 3 seeds. All else is the paper's: 10 % of the original weights a round, everything rewound,
+The protocol is in HEADER; all else is the paper's: 10 % of the original weights a round, everything rewound,
 tickets trained by themselves. One run of IMP per task gives the rows IMP, shuffled and re-initialised. SST-2
 and CoLA are read from VITA_DATA_DIR or prepared TFDS. Hardware and time: 2 CPU cores, a few hours; the same
-command goes on where it was stopped. The paper's numbers are BERT-base's, at its own sparsities: they are
-shown where the sparsity is the same.
+command goes on where it was stopped, and --split=1 trains seed after seed. The paper's numbers are
+BERT-base's, at its own sparsities: they are shown where the sparsity is the same.
 """
 
 from vita_jax.papers.bert_tickets.matching import last_matching
 from vita_jax.train.suite import Row
 
+HEADER = (
+  "Reduced protocol, not the paper's: MiniLM-L3 (3 layers, hidden 384, pre-trained for sentence similarity, no"
+  " pooler) instead of BERT-base; the first 8,000 training sentences of SST-2 in a fixed random order, all 8,551"
+  " of CoLA; one epoch a training (250 and 268 steps of 32); learning rate 1e-4, not tuned; scores on the"
+  " development set after the last step."
+)
 SPARSITIES = (50, 70, 90)
 REDUCED = {
   "model.path": "minilm_l3",

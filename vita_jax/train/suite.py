@@ -107,8 +107,8 @@ def _beside(line: Line, names: Sequence[str]) -> list[str]:
   return [format_metric(e, percent=is_fraction(n)) if e else "" for n, e in zip(names, entries, strict=True)]
 
 
-def markdown(lines: Sequence[Line], *, title: str) -> str:
-  """The table as Markdown, columns aligned; std is the population std over seeds."""
+def markdown(lines: Sequence[Line], *, title: str, header: str = "") -> str:
+  """The table as Markdown, columns aligned, under a title and a text; std is the population std over seeds."""
   further = list(dict.fromkeys(name for line in lines for name in line.row.beside))
   rows = [(*HEADER, *further), *((*_cells(line), *_beside(line, further)) for line in lines)]
   widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -117,7 +117,8 @@ def markdown(lines: Sequence[Line], *, title: str) -> str:
   notes = "mean ± population std over seeds; paired differences: Student t over common seeds."
   if any("[memory]" in line.row.source for line in lines):
     notes += " [memory]: the paper's number as recalled, not verified."
-  return "\n".join([f"# {title}", "", padded[0], rule, *padded[1:], "", notes, ""])
+  above = [f"# {title}", "", *([header, ""] if header else [])]
+  return "\n".join([*above, padded[0], rule, *padded[1:], "", notes, ""])
 
 
 def comma_separated(lines: Sequence[Line]) -> str:
