@@ -3,9 +3,10 @@
   python launch/table.py --suite=configs/ss_gcn/table.py --workdir=runs/table [--seeds=50] [--rows=REGEX]
 
 Writes table.md, table.csv and table.png into the workdir; each row is a run in a folder of its own, or with
---split=N several, of N seeds each, so that a row of many hours can be computed in parts. A suite
-may have a text `HEADER`, which stands above the table (what a reader has to know of its protocol), and a function `finish(summaries, workdir)`, called with the summaries of finished rows by label, for
-figures of its own; the Markdown that it returns ends the table.
+--split=N several, of N seeds each, so that a row of many hours can be computed in parts. A suite may have a
+text `HEADER`, shown above the table (what a reader has to know of its protocol), and a function
+`finish(summaries, workdir)`, called with the summaries of finished rows by label, for figures of its own; the
+Markdown that it returns ends the table.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from vita_jax.papers.bert_tickets.matching import last_matching
 from vita_jax.train.suite import Row
 
 HEADER = (
-  "Reduced protocol, not the paper's: MiniLM-L3 (3 layers, hidden 384, pre-trained for sentence similarity, no"
-  " pooler) instead of BERT-base; the first 8,000 training sentences of SST-2 in a fixed random order, all 8,551"
-  " of CoLA; one epoch a training (250 and 268 steps of 32); learning rate 1e-4, not tuned; scores on the"
-  " development set after the last step."
+  "Reduced protocol, not the paper's: MiniLM-L3 (3 layers, hidden 384, pre-trained for sentence similarity,"
+  " no pooler) instead of BERT-base; the first 8,000 training sentences of SST-2 in a fixed random order, all"
+  " 8,551 of CoLA; one epoch a training (250 and 268 steps of 32); learning rate 1e-4, not tuned; scores on"
+  " the development set after the last step."
 )
 SPARSITIES = (50, 70, 90)
 REDUCED = {

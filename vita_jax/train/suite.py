@@ -108,7 +108,7 @@ def _beside(line: Line, names: Sequence[str]) -> list[str]:
 
 
 def markdown(lines: Sequence[Line], *, title: str, header: str = "") -> str:
-  """The table as Markdown, columns aligned, under a title and a text; std is the population std over seeds."""
+  """The table as Markdown, columns aligned, under a title and a text; std: population std over seeds."""
   further = list(dict.fromkeys(name for line in lines for name in line.row.beside))
   rows = [(*HEADER, *further), *((*_cells(line), *_beside(line, further)) for line in lines)]
   widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
