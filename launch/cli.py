@@ -14,8 +14,8 @@ from ml_collections import config_flags
 
 from vita_jax import papers, train
 from vita_jax.train import cluster
-from vita_jax.train.config import check_config
-from vita_jax.train.finish import load_state, read_config
+from vita_jax.train.config import as_dict, check_config, config_hash
+from vita_jax.train.finish import load_state, read_config, read_summary
 from vita_jax.train.mesh import use_cpu_devices
 from vita_jax.train.summary import format_metric
 
@@ -101,6 +101,18 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
       _fail(f"another process of this run is gone ({cause}): the same command in all of them resumes it", 1)
     cluster.announce(f"{type(error).__name__}: {error}")
     raise
+
+
+def finished(config: Any, folder: Path) -> dict[str, Any] | None:
+  """The summary in a folder, if it is of a complete run of this config; reads no data."""
+  found = read_summary(folder)
+  same = found and found["complete"] and found["config_hash"] == config_hash(as_dict(config))
+  return found if same else None
+
+
+def trained(config: Any, folder: Path) -> dict[str, Any]:
+  """The summary of a config, trained in a folder, resumed there, or read where it is finished."""
+  return finished(config, folder) or train.run(build(config), config, folder)
 
 
 def _parse(argv: list[str]) -> list[str]:

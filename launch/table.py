@@ -21,10 +21,7 @@ from typing import Any
 import cli
 from absl import flags
 
-from vita_jax import train
 from vita_jax.train import suite
-from vita_jax.train.config import as_dict, config_hash
-from vita_jax.train.finish import read_summary
 from vita_jax.train.summary import join_summaries
 
 SUITE = flags.DEFINE_string("suite", None, "Python file with get_suite() -> tuple of Row.", required=True)
@@ -104,23 +101,15 @@ def run_row(row: suite.Row, workdir: Path, seeds: int | None, *, split: int = 0)
   """
   config = row_config(row, seeds)
   folder = workdir / re.sub(r"[^a-z0-9]+", "_", (row.run or row.label).lower()).strip("_")
-  done = finished(config, folder)
+  done = cli.finished(config, folder)
   if done or not 0 < split < config.seeds:
-    return done or train.run(cli.build(config), config, folder)
+    return done or cli.trained(config, folder)
   parts, end = [], config.seed + config.seeds
   for first in range(config.seed, end, split):
     part = config.copy_and_resolve_references()
     part.update(seed=first, seeds=min(split, end - first))
-    own = folder / f"seed_{first}"
-    parts.append(finished(part, own) or train.run(cli.build(part), part, own))
+    parts.append(cli.trained(part, folder / f"seed_{first}"))
   return join_summaries(parts)
-
-
-def finished(config: Any, folder: Path) -> dict[str, Any] | None:
-  """The summary in a folder, if it is of a complete run of this config; reads no data."""
-  found = read_summary(folder)
-  same = found and found["complete"] and found["config_hash"] == config_hash(as_dict(config))
-  return found if same else None
 
 
 def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: Path, module: Any) -> str:

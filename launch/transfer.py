@@ -21,7 +21,7 @@ import ml_collections
 from absl import flags
 
 from vita_jax import train
-from vita_jax.train.config import as_dict, config_hash
+from vita_jax.train.config import as_dict
 from vita_jax.train.finish import read_config, read_summary
 from vita_jax.train.summary import write_text
 
@@ -72,11 +72,8 @@ def main() -> None:
 def run(config: Any, changes: dict[str, Any], folder: Path) -> dict[str, Any]:
   """The summary of the config with these changes, trained in `folder`, resumed, or read from there."""
   config = ml_collections.ConfigDict({**as_dict(config), **changes})
-  done = read_summary(folder)
-  if done and done["complete"] and done["config_hash"] == config_hash(as_dict(config)):
-    return done
   print(folder.name, file=sys.stderr, flush=True)
-  return train.run(cli.build(config), config, folder)
+  return cli.trained(config, folder)
 
 
 def _named(text: str) -> tuple[str, str]:
