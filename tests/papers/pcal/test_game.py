@@ -156,8 +156,8 @@ def test_the_auc_of_the_step_is_that_of_the_audit():
   generator = np.random.default_rng(0)
   score, label = generator.integers(0, 5, 80) / 4, generator.integers(0, 2, 80)
   expected = scores.auc(score, label == 1)
-  np.testing.assert_allclose(games.auc(jnp.array(score), jnp.array(label)), expected, atol=1e-6)
-  assert games.auc(jnp.arange(4.0), jnp.ones(4)) == 0.5
+  np.testing.assert_allclose(losses.auc(jnp.array(score), jnp.array(label)), expected, atol=1e-6)
+  assert losses.auc(jnp.arange(4.0), jnp.ones(4)) == 0.5
 
 
 def test_z_has_no_scale_to_hide_in():

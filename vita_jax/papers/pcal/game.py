@@ -90,18 +90,6 @@ def draw(game: Game, state: State, key: jax.Array, n: int) -> jax.Array:
   return state["rows"][bits % jnp.uint32(game.sizes.train)]
 
 
-def auc(score: jax.Array, label: jax.Array) -> jax.Array:
-  """Area under the ROC curve of score [n] for label in {0, 1} [n]; ties count half; 0.5 with one class."""
-  ordered = jnp.sort(score)
-  low, high = (jnp.searchsorted(ordered, score, side=side) for side in ("left", "right"))
-  rank = (low + high + 1) / 2
-  positive = jnp.sum(label)
-  negative = label.size - positive
-  area = jnp.sum(rank * label) - positive * (positive + 1) / 2
-  both = positive * negative
-  return jnp.where(both > 0, area / jnp.maximum(both, 1), 0.5)
-
-
 def utility_step(game: Game, state: State, x: jax.Array, target: jax.Array, key: jax.Array):
   """One Adam step of encoder and head on L_T alone; returns the state and the loss before it."""
 
@@ -241,7 +229,8 @@ def _guarded_utility_step(game: Game, state: State, arrays: Any, key: jax.Array)
   sizes, shape = game.sizes, (game.config.batch_size,)
   held_out = state["rows"][sizes.train + jax.random.randint(keys[0], shape, 0, sizes.validation)]
   z, target = game.frozen_z(state, arrays, held_out, keys[3]), arrays["target"][held_out]
-  below = auc(game.utility_loss(state["params"]["head"], z, target)[1], target) < game.config.monitor.utility
+  score = game.utility_loss(state["params"]["head"], z, target)[1]
+  below = losses.auc(score, target) < game.config.monitor.utility
   rows = draw(game, state, keys[1], 1)[0]
   new, _ = utility_step(game, state, game.inputs(state, arrays, rows), arrays["target"][rows], keys[2])
   return jax.tree.map(lambda x, old: jnp.where(below, x, old), new, state)
@@ -287,7 +276,7 @@ def make_validation(game: Game) -> Callable:
     rows = game.validation_rows(state)
     z = game.frozen_z(state, batch, rows, state["key"])  # the same noise each time
     loss, score = game.utility_loss(state["params"]["head"], z, batch["target"][rows])
-    values = {"utility_loss": loss, "utility_auc": auc(score, batch["target"][rows])}
+    values = {"utility_loss": loss, "utility_auc": losses.auc(score, batch["target"][rows])}
     if "adversary" in state:
       each = game.adversary_loss(state["adversary"], z, game.labels(state, batch, rows))
       values |= _adversary_values(each)

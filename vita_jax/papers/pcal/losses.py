@@ -2,7 +2,8 @@
 
 Per-sample forms take logits [..., C] and `mask` bool [..., C], the classes that an attribute really has
 (attributes of fewer classes are padded). Natural logarithms throughout; p = softmax(logits).
-Source: Wu et al., ECCV 2018 (arXiv 1807.08379) and arXiv 1906.05675; `kl_prior` is ours.
+Source: Wu et al., ECCV 2018 (arXiv 1807.08379) and arXiv 1906.05675; `kl_prior` is ours. `auc` is what the
+monitors of the game read.
 """
 
 from __future__ import annotations
@@ -81,3 +82,15 @@ def privacy_risk(
     return towards_prior
   unequal = jnp.max(prior, axis=-1) > IMBALANCED
   return jnp.where(unequal, towards_prior, reduce_ensemble(neg_entropy(logits, wide), reduction))
+
+
+def auc(score: jax.Array, label: jax.Array) -> jax.Array:
+  """Area under the ROC curve of score [n] for label in {0, 1} [n]; ties count half; 0.5 with one class."""
+  ordered = jnp.sort(score)
+  low, high = (jnp.searchsorted(ordered, score, side=side) for side in ("left", "right"))
+  rank = (low + high + 1) / 2
+  positive = jnp.sum(label)
+  negative = label.size - positive
+  area = jnp.sum(rank * label) - positive * (positive + 1) / 2
+  both = positive * negative
+  return jnp.where(both > 0, area / jnp.maximum(both, 1), 0.5)

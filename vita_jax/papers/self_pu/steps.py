@@ -50,7 +50,7 @@ class Student(NamedTuple):
 
 
 def each_student(fn: Callable, students: Student) -> Any:
-  """`fn` of every student; of a single one without batched products, which take a CPU half again as long."""
+  """`fn` of every student; of a single one without batched products, which are slower on a CPU."""
   if students.number.size > 1:
     return jax.vmap(fn)(students)
   return jax.tree.map(lambda x: x[None], fn(jax.tree.map(lambda x: x[0], students)))
