@@ -99,8 +99,11 @@ def test_a_prior_is_estimated_from_the_rows(tmp_path):
     config = _config(path, schema, prior=0.0, **{"data.scenario": scenario})
     found = with_estimated_prior(config, read_inputs(config)).prior
     assert expected - 0.08 < found < expected + 0.15
-  used = build(config).stages[0].also["phase"].arrays["prior"]
-  np.testing.assert_allclose(used, found, rtol=1e-6)
+  experiment = build(config)
+  np.testing.assert_allclose(experiment.stages[0].also["phase"].arrays["prior"], found, rtol=1e-6)
+  counts = {"recall": 0.5, "called": 0.5, "auc": 0.5}
+  report = experiment.report(experiment.init(jax.random.key(0)), lambda *_: counts)
+  assert report.metrics["estimated_prior"] == found
 
 
 def test_a_prior_below_the_labelled_share_warns_with_numbers(tmp_path):

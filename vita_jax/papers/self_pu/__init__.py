@@ -57,7 +57,8 @@ def build(config: Any) -> Experiment:
   check(config)
   inputs = read_inputs(config)
   scenario = DRAWN if inputs.labelled is None else config.data.scenario
-  if config.prior == 0:
+  estimated = config.prior == 0
+  if estimated:
     config = with_estimated_prior(config, inputs)
   candidates = inputs.rows["positive"] > 0 if scenario == DRAWN else inputs.labelled
   _check_truth(config, inputs)
@@ -107,7 +108,9 @@ def build(config: Any) -> Experiment:
     stages=stages(config, network, inputs.rows, found, phased),
     params=params_of,
     evals=evals,
-    report=make_report(config, has_test=inputs.test is not None, distils=phased[-1].distils),
+    report=make_report(
+      config, has_test=inputs.test is not None, distils=phased[-1].distils, estimated_prior=estimated
+    ),
     export=lambda state: exported(config, network, inputs, params_of(state)),
   )
 

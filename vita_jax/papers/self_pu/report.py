@@ -70,12 +70,13 @@ def validation_step(network: Network, chunk: int) -> Callable:
   return step
 
 
-def make_report(config: Any, *, has_test: bool, distils: bool) -> Callable:
+def make_report(config: Any, *, has_test: bool, distils: bool, estimated_prior: bool = False) -> Callable:
   """Builds `report(state, evaluate)`.
 
   Metrics: `test_accuracy` of the network that the validation criterion chose, `last_test_accuracy` of the
   best by that criterion at the last epoch (the same where `choose.last_epochs` is 1), per network, PU metrics
-  on validation rows (`validation_*`, without a negative label), and sizes and purity of the trusted sets.
+  on validation rows (`validation_*`, without a negative label), and sizes and purity of the trusted sets;
+  `estimated_prior` is config.prior, where it was estimated.
   """
 
   def report(state: State, evaluate) -> Report:
@@ -92,6 +93,8 @@ def make_report(config: Any, *, has_test: bool, distils: bool) -> Callable:
     held = evaluate("validation", state)
     counted = pu_metrics(held["recall"], held["called"], prior=config.prior, pu_auc=held["auc"])
     numbers |= {f"validation_{name}": value for name, value in counted.items()}
+    if estimated_prior:
+      numbers["estimated_prior"] = config.prior
     figures = {}
     if "history" in state:
       history = {name: np.asarray(x) for name, x in state["history"].items()}
