@@ -5,6 +5,7 @@ import re
 import runpy
 
 import pytest
+
 from golden.update import ROOT
 
 SUITES = sorted(ROOT.glob("configs/*/table.py"))
