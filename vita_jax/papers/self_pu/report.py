@@ -70,7 +70,7 @@ def validation_step(network: Network, chunk: int) -> Callable:
   return step
 
 
-def make_report(config: Any, *, has_test: bool, distils: bool, estimated_prior: bool = False) -> Callable:
+def make_report(config: Any, *, has_test: bool, distils: bool, estimated_prior: bool) -> Callable:
   """Builds `report(state, evaluate)`.
 
   Metrics: `test_accuracy` of the network that the validation criterion chose, `last_test_accuracy` of the
