@@ -193,17 +193,18 @@ def utility_score(x: np.ndarray, target: np.ndarray, train: np.ndarray) -> np.nd
   return np.log(score / (1 - score))[:, None]
 
 
-def equalised(score: np.ndarray, private: np.ndarray) -> np.ndarray:
-  """float32 [n, 1]: rank of the score [n, 1] within its private class [n], in (0, 1).
+def equalised(score: np.ndarray, private: np.ndarray, draw: int) -> np.ndarray:
+  """float32 [n, 1]: uniform numbers in (0, 1), ordered within each private class [n] as the score [n, 1] is.
 
-  It needs the private class of each applicant when the score is made: a reference, not a competitor.
+  Independent of the class exactly. (Ranks over class sizes are not: classes of other sizes lie on other
+  lattices, which neighbours find.) It needs the class of each applicant when the score is made: a reference,
+  not a competitor. draw: seed of the numbers.
   """
-  ranks = np.zeros(len(score), np.float32)
+  rng, found = np.random.default_rng(draw), np.zeros(len(score), np.float32)
   for c in np.unique(private):
-    chosen = private == c
-    order = np.argsort(np.argsort(score[chosen, 0], kind="stable"), kind="stable")
-    ranks[chosen] = (order + 0.5) / chosen.sum()
-  return ranks[:, None]
+    (rows,) = np.nonzero(private == c)
+    found[rows[np.argsort(score[rows, 0], kind="stable")]] = np.sort(rng.random(len(rows), np.float32))
+  return found[:, None]
 
 
 REFERENCES = ("score", "equalised_score")

@@ -48,7 +48,7 @@ def default_config(data: str, attributes: tuple[str, ...]) -> ml_collections.Con
       "method": "pcal",
       "strength": 0.0,  # what a baseline may be given: noise, epsilon, bins, ...
       "gamma": 1.0,  # weight of the privacy risk against the utility loss
-      "loss": "auto",  # neg_entropy | xent_uniform | neg_xent | kbeam | kl_prior | auto (losses.py)
+      "loss": "neg_xent",  # neg_entropy | xent_uniform | neg_xent | kbeam | kl_prior | auto (losses.py)
       "reduction": "max",  # of the ensemble, per sample: "max" | "mean"
       "encoder_widths": (64, 32),
       "latent": 8,  # width of the representation

@@ -79,13 +79,14 @@ def baseline(task: Task, config: Any, state: State, parts: dict[str, np.ndarray]
   """
   scaler = {name: np.asarray(value) for name, value in state["scaler"].items()}
   x = tabular.assemble(task.encoding._replace(**scaler), task.arrays["numbers"], task.arrays["codes"])
+  draw = int(jax.random.randint(jax.random.fold_in(state["noise_key"], 1), (), 0, 2**31 - 1))
   if config.method in baselines.REFERENCES:
     found = baselines.utility_score(x, task.arrays["target"], parts["train"])
     if config.method == "score":
       return found
     if len(task.attributes) > 1 or not task.attributes[0].classes:
       raise ValueError("method 'equalised_score' takes one private attribute of classes")
-    return baselines.equalised(found, _values(task, 0))
+    return baselines.equalised(found, _values(task, 0), draw)
   train = parts["train"]
   rows = baselines.Training(
     x=x[train],
@@ -94,7 +95,6 @@ def baseline(task: Task, config: Any, state: State, parts: dict[str, np.ndarray]
     n_classes=tuple(len(attribute.classes) for attribute in task.attributes),
     columns=_columns(task.encoding),
   )
-  draw = int(jax.random.randint(jax.random.fold_in(state["noise_key"], 1), (), 0, 2**31 - 1))
   settings = baselines.Settings(config.strength, config.latent, draw)
   return np.asarray(baselines.BASELINES[config.method](rows, settings)(x), np.float32)
 
