@@ -28,7 +28,8 @@ GAMMAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 BESIDE = ("utility_auc", "attack_auc_boosting", "in_training_auc", "collapsed")
 BAR = 0.68  # AUC of the strongest attacker at which methods are compared
 FAST = {"seeds": 3, "audit.attackers": "fast", "audit.attacker_rows": 8000, "audit.test_rows": 4000}
-GRL = {"loss": "neg_xent", "adversary.widths": ((64, 64),), "restart.every": 0}
+PLAIN = {"dropout": 0.0, "noise": 0.0}
+ALONE = {"adversary.widths": ((64, 64),), "restart.every": 0}
 REFERENCES = ("raw", "score", "equalised_score")  # no competitors
 BASELINES = {  # method -> strengths
   "drop": (0.0,),
@@ -42,8 +43,9 @@ BASELINES = {  # method -> strengths
   "autoencoder": (0.0,),
 }
 PCAL = "PCAL"
-NOISE, PRECURSOR = {"noise": 0.5}, {"loss": "auto"}  # auto is neg_entropy where classes are as equal as here
-TRIALS = {  # what PCAL's settings were chosen among: each changes one thing, at these gammas
+PRECURSOR = {"loss": "auto"}  # neg_entropy where classes are as equal as here
+TRIALS = {  # what PCAL's settings were chosen among: changes of the game with neither dropout nor noise
+  "neither": ({}, (1.0, 3.0, 10.0)),
   "neg_entropy": (PRECURSOR, (1.0, 3.0, 10.0)),
   "neg_entropy, mean of the ensemble": ({**PRECURSOR, "reduction": "mean"}, (3.0,)),
   "xent_uniform": ({"loss": "xent_uniform"}, (3.0,)),
@@ -54,12 +56,17 @@ TRIALS = {  # what PCAL's settings were chosen among: each changes one thing, at
   "no restarts": ({"restart.every": 0}, (3.0,)),
   "restarts every 250, 300 steps alone": ({"restart.every": 250, "restart.steps": 300}, (3.0,)),
   "chosen on validation rows": ({"select": "validation"}, (3.0,)),
+  "1000 steps": ({"steps": 1000, "restart.every": 250}, (1.0, 3.0)),
   "6000 steps": ({"steps": 6000}, (3.0,)),
-  "noise 0.5": (NOISE, (1.0, 3.0)),
+  "rate 3e-4": ({"learning_rate": 3e-4}, (1.0, 3.0)),
+  "noise 0.5": ({"noise": 0.5}, (1.0, 3.0)),
   "noise 1": ({"noise": 1.0}, (1.0, 3.0)),
+  "dropout 0.2": ({"dropout": 0.2}, (3.0,)),
+  "dropout 0.5": ({"dropout": 0.5}, (1.0, 3.0)),
   "width 4": ({"latent": 4}, (3.0,)),
   "width 16": ({"latent": 16}, (3.0,)),
 }
+
 
 class Group(NamedTuple):
   """Rows that may be compared: one attribute, variant and protocol of audit ("" or "fast")."""
@@ -75,7 +82,7 @@ class Group(NamedTuple):
   def label(self, method, setting=""):
     return ", ".join(filter(None, (self.name, method, setting)))
 
-  def row(self, name, setting="", *, baseline="", run="", **overrides):
+  def row(self, name, setting="", *, baseline="", **overrides):
     score = f"score_alone_{self.attribute}"
     return Row(
       label=self.label(name, setting),
@@ -84,7 +91,6 @@ class Group(NamedTuple):
       metric="attack_auc",
       baseline=baseline,
       beside=(*BESIDE, score),
-      run=run,
     )
 
   def references(self):
@@ -93,6 +99,7 @@ class Group(NamedTuple):
   def baselines(self, method, strengths, **more):
     named = len(strengths) > 1
     each = ((f"{s:g}" if named else "", s) for s in strengths)
+    more |= PLAIN if method == "autoencoder" else {}
     return [self.row(method, setting, method=method, strength=s, **more) for setting, s in each]
 
   def games(self, name, gammas, **more):
@@ -108,20 +115,18 @@ def _main():
   for method, strengths in BASELINES.items():
     rows += MAIN.baselines(method, strengths, baseline="" if method == "drop" else drop)
   rows += [MAIN.row("pca", f"width {m}", baseline=drop, method="pca", latent=m) for m in (4, 8)]
-  # Adversaries that weigh nothing: one run under two names.
-  alone = MAIN.label(PCAL, "gamma 0")
-  rows += [MAIN.row("encoder without adversary", baseline=drop, run=alone, gamma=0.0)]
+  rows += [MAIN.row("encoder without adversary", baseline=drop, gamma=0.0, noise=0.0)]
   rows += MAIN.games(PCAL, GAMMAS, baseline=drop)
-  rows += MAIN.games(f"{PCAL} noise 0.5", (1.0, 3.0, 10.0), baseline=drop, **NOISE)
   rows += MAIN.games(f"{PCAL} neg_entropy", (1.0, 3.0, 10.0), baseline=drop, **PRECURSOR)
-  return rows + MAIN.games("GRL", (0.3, 1.0, 3.0, 10.0), baseline=drop, **GRL)
+  rows += MAIN.games("GRL", (0.3, 1.0, 3.0, 10.0), baseline=drop, **ALONE, **PLAIN)
+  return rows + MAIN.games("GRL with dropout and noise", (1.0, 3.0), baseline=drop, **ALONE)
 
 
 def _trials():
   base = FAST_MAIN.label(PCAL, "gamma 3")
-  rows = FAST_MAIN.references() + FAST_MAIN.games(PCAL, (1.0, 3.0, 10.0))
+  rows = FAST_MAIN.references() + FAST_MAIN.games(PCAL, (1.0, 3.0))
   for name, (change, gammas) in TRIALS.items():
-    rows += FAST_MAIN.games(f"{PCAL}: {name}", gammas, baseline=base, **change)
+    rows += FAST_MAIN.games(f"{PCAL}: {name}", gammas, baseline=base, **{**PLAIN, **change})
   return rows
 
 
@@ -134,7 +139,7 @@ def _secondary():
       rows += group.baselines(method, (0.0,))
     rows += group.baselines("gaussian_noise", (1.0, 2.0))
     rows += group.games(PCAL, (0.0, 1.0, 3.0))
-    rows += group.games("GRL", (1.0, 3.0), **GRL)
+    rows += group.games("GRL", (1.0, 3.0), **ALONE, **PLAIN)
   return rows
 
 
@@ -159,9 +164,9 @@ def finish(summaries, workdir):
       text += "\n" + front.gains(trials, [p for p in points if p.method == PCAL])
       points += [p._replace(method=f"{PCAL}, trials") for p in trials]
     rivals = [p for p in points if p.method not in REFERENCES]
-    for ours in (PCAL, f"{PCAL} noise 0.5", f"{PCAL} neg_entropy"):
+    for ours in (PCAL, f"{PCAL} neg_entropy"):
       if where == MAIN.name and any(p.method == ours for p in points):
-        text += "\n" + front.bar(rivals, ours, at=BAR, boosted=("leace", "GRL"))
+        text += "\n" + front.bar(rivals, ours, at=BAR, boosted=("leace", "GRL", "GRL with dropout and noise"))
     name = where.replace(" ", "_")
     front.figure(points, title=where).savefig(workdir / f"tradeoff_{name}.png", dpi=120)
     write_text(workdir / f"tradeoff_{name}.csv", front.comma_separated(points))

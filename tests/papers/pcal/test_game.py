@@ -168,6 +168,19 @@ def test_z_has_no_scale_to_hide_in():
   np.testing.assert_allclose(normalize(100 * h, moments(100 * h)), z, atol=1e-3)
 
 
+def test_dropout_is_for_training_alone():
+  game, state, _ = _started(**{"noise": 0.0, "dropout": 0.5})
+  rows, encoder = jnp.arange(200), state["params"]["encoder"]
+  x = game.inputs(state, ARRAYS["arrays"], rows)
+  train = jax.jit(lambda key: game.training_z(encoder, x, key)[0])
+  use = jax.jit(lambda key: game.frozen_z(state, ARRAYS["arrays"], rows, key))
+  one, other = jax.random.key(1), jax.random.key(2)
+  assert np.mean(np.asarray(train(one) != train(other))) > 0.9
+  np.testing.assert_array_equal(use(one), use(other))
+  plain = game.encoder.clone(dropout=0.0).apply({"params": encoder}, x)
+  np.testing.assert_array_equal(game.hidden(encoder, x), plain)
+
+
 def test_a_record_has_one_draw_of_noise_however_often_it_is_asked():
   x, codes = jax.random.normal(jax.random.key(0), (2000, 3)), jnp.arange(2000)[:, None] % 3
   seed = jax.random.key_data(jax.random.key(1))

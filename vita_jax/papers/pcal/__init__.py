@@ -90,7 +90,9 @@ def make_game(config: Any, task: inputs.Task) -> games.Game:
     encoding=task.encoding,
     sizes=split.parts(task.n_rows),
     n_classes=n_classes,
-    encoder=MLP(tuple(config.encoder_widths), config.latent, last_bias=False, dtype=dtype),
+    encoder=MLP(
+      tuple(config.encoder_widths), config.latent, last_bias=False, dropout=config.dropout, dtype=dtype
+    ),
     head=MLP(tuple(config.head_widths), 2, dtype=dtype),
     ensemble=make_ensemble(
       config.adversary.widths,

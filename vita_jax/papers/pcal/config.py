@@ -9,6 +9,7 @@ from vita_jax.train.config import base_config
 AT_LEAST = {
   "gamma": 0,
   "latent": 1,
+  "dropout": 0,
   "noise": 0,
   "batch_size": 2,
   "pretrain_steps": 0,
@@ -52,7 +53,8 @@ def default_config(data: str, attributes: tuple[str, ...]) -> ml_collections.Con
       "reduction": "max",  # of the ensemble, per sample: "max" | "mean"
       "encoder_widths": (64, 32),
       "latent": 8,  # width of the representation
-      "noise": 0.0,  # std of the noise on the normalised representation, in training and in use
+      "dropout": 0.5,  # share of the encoder's hidden units, in training
+      "noise": 0.5,  # std of the noise on the normalised representation, in training and in use
       "head_widths": (32,),
       "batch_size": 512,
       "pretrain_steps": 300,  # of encoder and head on the utility loss alone

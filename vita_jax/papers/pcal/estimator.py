@@ -45,7 +45,7 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
     *,
     gamma: float = 1.0,
     latent: int = 8,
-    noise: float = 0.0,
+    noise: float = 0.5,
     steps: int = 3000,
     attributes: tuple[str, ...] = (),
     variant: str = "exclude",

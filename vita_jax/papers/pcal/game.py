@@ -46,9 +46,9 @@ class Game(NamedTuple):
     """Private classes int32 [K, n] of rows int32 [n]."""
     return split.class_labels(arrays["private"][rows], state["edges"], self.n_classes)
 
-  def hidden(self, encoder: Any, x: jax.Array) -> jax.Array:
-    """What the encoder gives before it is normalised, float32 [n, m]."""
-    return self.encoder.apply({"params": encoder}, x)
+  def hidden(self, encoder: Any, x: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
+    """What the encoder gives before it is normalised, float32 [n, m]; with a key for dropout, in training."""
+    return self.encoder.apply({"params": encoder}, x, dropout)
 
   def adversary_loss(self, adversary: Any, z: jax.Array, labels: jax.Array) -> jax.Array:
     """L_b of each model, float32 [M, K]: mean cross-entropy of labels int32 [K, n] from z [n, m]."""
@@ -63,8 +63,8 @@ class Game(NamedTuple):
     return loss, logits[:, 1] - logits[:, 0]
 
   def training_z(self, encoder: Any, x: jax.Array, key: jax.Array) -> tuple[jax.Array, Moments]:
-    """z [n, m] in training: a batch's own moments, fresh noise; and those moments."""
-    h = self.hidden(encoder, x)
+    """z [n, m] in training: a batch's own moments, fresh dropout and noise; and those moments."""
+    h = self.hidden(encoder, x, jax.random.fold_in(key, 1))
     found = moments(h)
     return self.noised(normalize(h, found), key), found
 

@@ -13,12 +13,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vita_jax.nn.hash_dropout import hash_dropout
+
 EPSILON = 1e-5
 
 
 class MLP(nn.Module):
   """float [..., d] -> float32 [..., outputs]; ReLU between layers, He-normal weights, zero biases.
 
+  `dropout`: share of the hidden units that a call with a key zeroes, in each row anew.
   With `layer_norm` the inputs of the last layer are normalised; `last_bias` is for outputs that are not
   normalised, which a bias does not change (Adam would walk it at random on gradients of rounding errors).
   """
@@ -27,13 +30,16 @@ class MLP(nn.Module):
   outputs: int
   layer_norm: bool = False
   last_bias: bool = True
+  dropout: float = 0.0
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x, key=None):
     options = {"kernel_init": nn.initializers.he_normal(), "dtype": self.dtype}
-    for width in self.widths:
+    for layer, width in enumerate(self.widths):
       x = nn.relu(nn.Dense(width, **options)(x))
+      if self.dropout and key is not None:
+        x = hash_dropout(jax.random.fold_in(key, layer), x, self.dropout)
     if self.layer_norm:
       x = nn.LayerNorm(dtype=self.dtype)(x)
     return nn.Dense(self.outputs, use_bias=self.last_bias, **options)(x).astype(jnp.float32)
