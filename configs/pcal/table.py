@@ -118,8 +118,8 @@ def _main():
   rows += [MAIN.row("encoder without adversary", baseline=drop, gamma=0.0, noise=0.0)]
   rows += MAIN.games(PCAL, GAMMAS, baseline=drop)
   rows += MAIN.games(f"{PCAL} neg_entropy", (1.0, 3.0, 10.0), baseline=drop, **PRECURSOR)
-  rows += MAIN.games("GRL", (0.3, 1.0, 3.0, 10.0), baseline=drop, **ALONE, **PLAIN)
-  return rows + MAIN.games("GRL with dropout and noise", (1.0, 3.0), baseline=drop, **ALONE)
+  rows += MAIN.games("GRL", GAMMAS[1:-1], baseline=drop, **ALONE, **PLAIN)
+  return rows + MAIN.games("GRL with dropout and noise", GAMMAS[1:-2], baseline=drop, **ALONE)
 
 
 def _trials():
