@@ -193,16 +193,17 @@ def utility_score(x: np.ndarray, target: np.ndarray, train: np.ndarray) -> np.nd
   return np.log(score / (1 - score))[:, None]
 
 
-def equalised(score: np.ndarray, private: np.ndarray, draw: int) -> np.ndarray:
-  """float32 [n, 1]: uniform numbers in (0, 1), ordered within each private class [n] as the score [n, 1] is.
+def equalised(score: np.ndarray, groups: np.ndarray, draw: int) -> np.ndarray:
+  """float32 [n, 1]: uniform numbers in (0, 1), ordered within each group [n] as the score [n, 1] is.
 
-  Independent of the class exactly. (Ranks over class sizes are not: classes of other sizes lie on other
-  lattices, which neighbours find.) It needs the class of each applicant when the score is made: a reference,
-  not a competitor. draw: seed of the numbers.
+  Groups are private classes, apart in each part of the split (scores of rows that the score has learned from
+  are spread otherwise than of others): independent of the class exactly. Ranks over group sizes are not:
+  groups of other sizes lie on other lattices, which neighbours find. It needs the class of each applicant
+  when the score is made: a reference, not a competitor. draw: seed of the numbers.
   """
   rng, found = np.random.default_rng(draw), np.zeros(len(score), np.float32)
-  for c in np.unique(private):
-    (rows,) = np.nonzero(private == c)
+  for group in np.unique(groups):
+    (rows,) = np.nonzero(groups == group)
     found[rows[np.argsort(score[rows, 0], kind="stable")]] = np.sort(rng.random(len(rows), np.float32))
   return found[:, None]
 

@@ -86,7 +86,10 @@ def baseline(task: Task, config: Any, state: State, parts: dict[str, np.ndarray]
       return found
     if len(task.attributes) > 1 or not task.attributes[0].classes:
       raise ValueError("method 'equalised_score' takes one private attribute of classes")
-    return baselines.equalised(found, _values(task, 0), draw)
+    groups = len(parts) * _values(task, 0)
+    for number, rows in enumerate(parts.values()):
+      groups[rows] += number
+    return baselines.equalised(found, groups, draw)
   train = parts["train"]
   rows = baselines.Training(
     x=x[train],
