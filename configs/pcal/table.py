@@ -1,9 +1,10 @@
-"""The results table of PCAL: the game at seven gammas, every baseline, ablations, and the trade-off figures.
+"""The results table of PCAL: the game at seven gammas, every baseline, trials, and the trade-off figures.
 
   python launch/table.py --suite=configs/pcal/table.py --workdir=runs/pcal_table
 
-Hardware and time: not measured yet; nearly all of it are 160 full audits (a minute or two each) and the
-rows that train. --rows=REGEX picks rows, e.g. "^limit_high exclude,"; --seeds=N shortens; the same command
+Hardware and time: two CPU cores, some three hours, half of it for "limit_high exclude,": there a row that
+trains takes about three minutes with its five full audits, another one to two.
+--rows=REGEX picks rows, e.g. "^limit_high exclude,"; --seeds=N shortens; the same command
 goes on where it was stopped. Beside the strongest new attacker's AUC: utility AUC, boosting as attacker, the
 adversaries of training (always too good), what the utility score alone gives away. tradeoff_*.png, .csv and
 .json have the fronts, whose points are chosen by validation rows.

@@ -144,7 +144,7 @@ def test_an_equalised_score_tells_no_class_and_keeps_each_class_in_order():
   for c in (0, 1):
     chosen = private == c
     assert (np.argsort(out[chosen, 0]) == np.argsort(score[chosen, 0])).all()
-  # Ranks over class sizes would lie on two lattices: neighbours have an AUC of 0.23 there, or its mirror.
+  # Ranks over class sizes would lie on two lattices, which neighbours tell apart.
   rows = attackers.Rows(out[:3000], private[:3000], out[3000:], private[3000:], out[3000:])
   neighbours = {a.name: a for a in attackers.attackers("all", n_classes=2, width=1, n_rows=3000)}["kNN, 5"]
   _, guesses = attackers.run_one(neighbours, rows, 2)

@@ -38,7 +38,7 @@ class MLP(nn.Module):
     options = {"kernel_init": nn.initializers.he_normal(), "dtype": self.dtype}
     for layer, width in enumerate(self.widths):
       x = nn.relu(nn.Dense(width, **options)(x))
-      if self.dropout and key is not None:
+      if key is not None:
         x = hash_dropout(jax.random.fold_in(key, layer), x, self.dropout)
     if self.layer_norm:
       x = nn.LayerNorm(dtype=self.dtype)(x)
