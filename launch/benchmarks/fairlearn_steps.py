@@ -28,13 +28,13 @@ def main() -> None:
     np.float32
   )
   y, s = task.arrays["target"][:18_000], task.arrays["private"][:18_000, 0].astype(int)
-  relu = [
-    w for width in (*config.encoder_widths, config.latent, *config.head_widths) for w in (width, "relu")
-  ]
+  # Leaky: fairlearn divides by the norm of a layer's gradient, and relu units may all be dead (NaN).
+  widths = (*config.encoder_widths, config.latent, *config.head_widths)
+  predictor = [part for width in widths for part in (width, "leaky_relu")]
   model = AdversarialFairnessClassifier(
     backend="torch",
-    predictor_model=relu,
-    adversary_model=[64, "relu", 64, "relu"],
+    predictor_model=predictor,
+    adversary_model=[64, "leaky_relu", 64, "leaky_relu"],
     predictor_optimizer="Adam",
     adversary_optimizer="Adam",
     learning_rate=config.learning_rate,

@@ -105,10 +105,17 @@ def worker(module: str, *arguments: Any) -> Iterator[Worker]:
 
 
 def ask(one: Worker, units: int) -> Cost:
-  """What one unit costs, measured over `units` of them."""
+  """What one unit costs, measured over `units` of them.
+
+  Raises:
+    RuntimeError: the worker failed on the way; with the last line of its stderr.
+  """
   one.process.stdin.write(f"{units}\n")
   one.process.stdin.flush()
-  return Cost(*json.loads(one.process.stdout.readline())).per(units)
+  line = one.process.stdout.readline()
+  if not line:
+    raise RuntimeError(_last_line(one.process.stderr.read()))
+  return Cost(*json.loads(line)).per(units)
 
 
 def interleaved(workers: Mapping[str, Worker], *, repeats: int, seconds: float) -> dict[str, Cost]:

@@ -188,20 +188,22 @@ def _difference(one: float | None, other: float | None) -> str:
 
 
 def figure(points: Sequence[Point], *, title: str) -> Any:
-  """A matplotlib Figure: leak against utility, one colour a method, its front a line, seeds as error bars."""
+  """A matplotlib Figure: leak against utility, each method a colour, fronts as lines, stds as bars."""
+  from matplotlib import colormaps
   from matplotlib.figure import Figure
 
-  drawing = Figure(figsize=(7.5, 5), layout="constrained")
+  drawing = Figure(figsize=(8.5, 5), layout="constrained")
   axes = drawing.add_subplot()
-  for i, (method, own) in enumerate(by_method(points).items()):
-    color, marker = f"C{i % 10}", "osD^v<>Px*"[i % 10]
+  for i, (method, own) in enumerate(reversed(by_method(points).items())):
+    # Full colours for the games, which come last, then pale ones; nine markers: no pair comes twice.
+    color, marker = colormaps["tab20"](2 * i % 20 + i // 10 % 2), "osD^v<>P*"[i % 9]
     axes.errorbar(
       [p.attack for p in own],
       [p.utility for p in own],
       xerr=[p.attack_std for p in own],
       yerr=[p.utility_std for p in own],
       fmt=marker,
-      ms=4,
+      ms=6,
       lw=0.6,
       color=color,
       label=method,
@@ -210,5 +212,5 @@ def figure(points: Sequence[Point], *, title: str) -> Any:
     axes.plot([p.attack for p in front], [p.utility for p in front], "-", lw=1, color=color)
   axes.axvline(0.5, color="0.8", zorder=0)
   axes.set(title=title, xlabel="strongest new attacker, AUC (less is private)", ylabel="utility, AUC")
-  axes.legend(frameon=False, fontsize=7)
+  axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
   return drawing
