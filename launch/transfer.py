@@ -2,19 +2,20 @@
 
   python launch/transfer.py --runs=runs/sst2_imp,runs/cola_imp --sparsity=0.5,0.7 --workdir=runs/transfer
 
-A and B are workdirs of finished runs of method imp (launch/train.py or launch/table.py), whose tickets have
-these sparsities; each also says how its task is trained: data, model, steps, seeds. The ticket of a seed is
-trained with that seed. A task's own tickets were trained already; the full model is trained as well, and by
---controls masks of the pre-trained weights' magnitudes (oneshot) and random ones. Writes transfer.md,
-transfer.csv and transfer.png into the workdir, each run into its runs/: the same command goes on where it was
-stopped.
+A and B are workdirs of finished runs of method imp (launch/train.py, or a row of launch/table.py, with its
+--split or without), whose tickets have these sparsities; each also says how its task is trained: data, model,
+steps, seeds. The ticket of a seed is trained with that seed. A task's own tickets were trained already; the
+full model is trained as well, and by --controls masks of the pre-trained weights' magnitudes (oneshot) and
+random ones. Writes transfer.md, transfer.csv and transfer.png into the workdir, each run into its runs/: the
+same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cli
 import ml_collections
@@ -35,15 +36,21 @@ CONTROLS = flags.DEFINE_list(
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
 
 
+class Source(NamedTuple):
+  """A finished search. config: with all its seeds. folders: the workdir of each seed; often the same."""
+
+  config: Any
+  folders: dict[int, Path]
+
+
 def main() -> None:
   from vita_jax.papers.bert_tickets import transfer
 
   workdir = Path(WORKDIR.value)
-  sources = dict(_named(text) for text in RUNS.value)
-  configs = {name: _imp_config(folder) for name, folder in sources.items()}
-  tickets = {name: _tickets(name, folder, workdir) for name, folder in sources.items()}
+  sources = {name: _source(Path(folder)) for name, folder in map(_named, RUNS.value)}
+  tickets = {name: _tickets(name, source, workdir) for name, source in sources.items()}
   cells = []
-  for target, config in configs.items():
+  for target, (config, _) in sources.items():
     full = run(config, {"method": "full", "ticket": ""}, workdir / "runs" / f"full_{target}")
     metric = next(iter(full["metrics"]))
     for sparsity in SPARSITY.value:
@@ -81,18 +88,34 @@ def _named(text: str) -> tuple[str, str]:
   return name or Path(folder).name, folder
 
 
-def _imp_config(folder: str) -> Any:
+def _source(folder: Path) -> Source:
+  """The search in a workdir, or in the workdirs seed_0, seed_1, ... that it holds.
+
+  Raises:
+    ValueError: see `_imp_config`; parts that are no unbroken row of seeds.
+  """
+  parts = [folder] if (folder / "config.json").exists() else sorted(folder.glob("seed_*")) or [folder]
+  configs = {part: _imp_config(part) for part in parts}
+  found = {seed: part for part, c in configs.items() for seed in range(c.seed, c.seed + c.seeds)}
+  config = configs[parts[0]].copy_and_resolve_references()
+  config.update(seed=min(found), seeds=len(found))
+  if missing := sorted(set(range(min(found), max(found))) - set(found)):
+    raise ValueError(f"{folder} has no run of seed {missing[0]}: run launch/table.py again")
+  return Source(config, dict(sorted(found.items())))
+
+
+def _imp_config(folder: Path) -> Any:
   """The config of a finished run of method imp.
 
   Raises:
     ValueError: another paper or method, or a run that has not finished.
   """
-  config = read_config(Path(folder))
+  config = read_config(folder)
   if config.get("paper") != "bert_tickets" or config.method != "imp" or "theta0" not in config.starts:
     raise ValueError(
       f"{folder} is no run of bert_tickets with method imp and tickets from theta0: train one first"
     )
-  if not (summary := read_summary(Path(folder))) or not summary["complete"]:
+  if not (summary := read_summary(folder)) or not summary["complete"]:
     raise ValueError(f"{folder} has not finished: run launch/train.py with its --workdir again")
   have = sorted({*config.tickets, config.sparsity})
   for sparsity in SPARSITY.value:
@@ -101,21 +124,19 @@ def _imp_config(folder: str) -> Any:
   return config
 
 
-def _tickets(name: str, folder: str, workdir: Path):
-  """`(sparsity, seed) -> file`: writes the tickets of a run on first use."""
+def _tickets(name: str, source: Source, workdir: Path):
+  """`(sparsity, seed) -> file`: writes the tickets of a search on first use."""
   from vita_jax import compress
 
-  opened: list[Any] = []
+  opened = functools.lru_cache(maxsize=1)(lambda folder: cli.finished_run(str(folder)))
 
   def ticket(sparsity: str, seed: int) -> Path:
     path = (workdir / "tickets" / f"{name}_{sparsity}_seed_{seed}.safetensors").resolve()
     if path.exists():
       return path
-    if not opened:
-      opened.append(cli.finished_run(folder))
-    experiment, config, state, _ = opened[0]
-    if not 0 <= seed - config.seed < config.seeds:
-      raise ValueError(f"{folder} has no seed {seed}: all --runs need the same seeds")
+    if seed not in source.folders:
+      raise ValueError(f"{name} has no seed {seed}: all --runs need the same seeds")
+    experiment, config, state, _ = opened(source.folders[seed])
     one = train.replica(state, seed - config.seed) if experiment.replicas else state
     masks = compress.unpack(one["tickets"][f"{100 * float(sparsity):g}"], one["params"])
     pretrained = experiment.stages[0].also.get("pretrained")
@@ -128,8 +149,10 @@ def _tickets(name: str, folder: str, workdir: Path):
   return ticket
 
 
-def _own(folder: str, sparsity: str, metric: str) -> list[float]:
-  return read_summary(Path(folder))["metrics"][f"theta0_{100 * float(sparsity):g}_{metric}"]["values"]
+def _own(source: Source, sparsity: str, metric: str) -> list[float]:
+  summaries = [read_summary(folder) for folder in dict.fromkeys(source.folders.values())]
+  name = f"theta0_{100 * float(sparsity):g}_{metric}"
+  return [value for summary in summaries for value in summary["metrics"][name]["values"]]
 
 
 def _write(transfer: Any, cells: list[Any], workdir: Path) -> None:

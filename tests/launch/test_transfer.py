@@ -1,6 +1,7 @@
 """launch/transfer.py on two small tasks: tickets go where they should, runs are reused, faults are named."""
 
 import json
+import shutil
 
 import pytest
 from laws.small_texts import small_config, write_texts
@@ -28,10 +29,15 @@ def sources(tmp_path_factory):
     }
     flags = [f"--config.{k}={v}" for k, v in flat.items()]
     found[name] = tmp_path_factory.mktemp(name)
-    succeeded(
-      launch("train", "--config=configs/bert_tickets/custom.py:imp", f"--workdir={found[name]}", *flags)
-    )
+    imp(found[name], *flags)
+    if name == "plain":  # the same in parts, as launch/table.py --split=1 leaves them
+      for seed in (0, 1):
+        imp(found[name] / f"parts/seed_{seed}", *flags, f"--config.seed={seed}", "--config.seeds=1")
   return folder, found
+
+
+def imp(workdir, *flags):
+  succeeded(launch("train", "--config=configs/bert_tickets/custom.py:imp", f"--workdir={workdir}", *flags))
 
 
 def _flat(content, prefix=""):
@@ -58,6 +64,20 @@ def test_every_ticket_is_trained_on_every_task(sources, tmp_path):
   assert succeeded(launch("transfer", *flags)) == output
   assert before == {p: p.stat().st_mtime_ns for p in before}
   refused(launch("transfer", *flags[:1], "--sparsity=0.5", flags[2]), "no ticket of sparsity 0.5, but of 0.1")
+
+
+def test_runs_of_single_seeds_are_one_source(sources, tmp_path):
+  _, runs = sources
+  names = f"--runs=plain={runs['plain'] / 'parts'},turned={runs['turned']}"
+  succeeded(launch("transfer", names, "--sparsity=0.1", f"--workdir={tmp_path}", "--controls="))
+  own = json.loads((runs["plain"] / "summary.json").read_text())["metrics"]["theta0_10_accuracy"]["values"]
+  assert " ".join(map(repr, own)) in (tmp_path / "transfer.csv").read_text()
+  assert read_config(tmp_path / "runs" / "full_plain").seeds == 2
+  holes = shutil.copytree(runs["plain"] / "parts", tmp_path / "holes")
+  text = (holes / "seed_1/config.json").read_text()
+  (holes / "seed_1/config.json").write_text(text.replace('"seed": 1,', '"seed": 2,'))
+  flags = (f"--runs={holes}", "--sparsity=0.1", f"--workdir={tmp_path / 'T'}")
+  refused(launch("transfer", *flags), "no run of seed 1")
 
 
 def test_runs_that_cannot_give_tickets_are_named(sources, tmp_path):
