@@ -15,7 +15,7 @@ from vita_jax.data.resident import Resident, n_rows, n_sweep_batches, sweep_batc
 from vita_jax.data.stream import Stream, read_batch, read_sweep_batch
 from vita_jax.train import metrics as metrics_lib
 from vita_jax.train.batches import resident_sweep, row_layout, spec, stage_data, train_batch
-from vita_jax.train.experiment import Eval, Experiment, Stage, State, keep
+from vita_jax.train.experiment import Eval, Experiment, Stage, State, keep, never
 from vita_jax.train.shardings import state_shardings
 from vita_jax.train.transfer import local_part, put, put_rows
 
@@ -172,10 +172,13 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
       step = guarded_step(stage, {k: spec(d) for k, d in stage_data(stage).items()})
 
       def run(state, arrays, streamed, seeds, at, bad):
-        stop = stage.done(state, at) | bad
+        done = stage.done(state, at)
+        stop = done | bad
         new, metrics, now_bad = step(state, arrays, streamed, seeds, at)
         metrics = jax.tree.map(lambda x: jnp.where(stop, jnp.zeros_like(x), x), metrics)
-        return _select(stop, state, new), at + ~stop, metrics, bad | (now_bad & ~stop)
+        # A state after a bad step is never used; passing the old one on costs memory traffic.
+        kept = new if stage.done is never else _select(done, state, new)
+        return kept, at + ~stop, metrics, bad | (now_bad & ~stop)
 
       return jax.jit(run, donate_argnums=0, out_shardings=outputs(state))
 
