@@ -16,8 +16,8 @@ from vita_jax.train.suite import Row
 HEADER = (
   "Reduced protocol, not the paper's: MiniLM-L3 (3 layers, hidden 384, pre-trained for sentence similarity,"
   " no pooler) instead of BERT-base; the first 8,000 training sentences of SST-2 in a fixed random order, all"
-  " 8,551 of CoLA; one epoch a training (250 and 268 steps of 32); learning rate 1e-4, not tuned; scores on"
-  " the development set after the last step."
+  " 8,551 of CoLA; one epoch a training (250 and 268 steps of 32); learning rate 1e-4, not tuned, and 3e-4"
+  " for CoLA, which this model hardly learns; scores on the development set after the last step."
 )
 SPARSITIES = (50, 70, 90)
 REDUCED = {
@@ -25,12 +25,13 @@ REDUCED = {
   "data.train_rows": 8000,
   "data.bucket": 8,  # a third of the batches fit: fewer tokens, the same numbers
   "epochs": 1.0,
-  "learning_rate": 1e-4,
   "seeds": 3,
   "sparsity": 0.9,
   "tickets": (0.5, 0.7),
 }
-TASKS = {"SST-2": ("sst2", "accuracy", 8000), "CoLA": ("cola", "matthews", 0)}
+# name -> config, metric, training rows, learning rate. CoLA's was chosen on 1,000 training sentences held
+# out: a Matthews of 0 at 1e-4 and at 1e-3, 0.08 at 3e-4, and no more than 0.11 there after three epochs.
+TASKS = {"SST-2": ("sst2", "accuracy", 8000, 1e-4), "CoLA": ("cola", "matthews", 0, 3e-4)}
 # What the paper reports of BERT-base (mean, std), read off figures of its repository.
 PAPER = {
   ("SST-2", "full", 0): (0.921, 0.001),
@@ -41,8 +42,8 @@ PAPER = {
 
 def get_suite():
   rows = []
-  for name, (task, metric, train_rows) in TASKS.items():
-    common = {**REDUCED, "data.train_rows": train_rows}
+  for name, (task, metric, train_rows, rate) in TASKS.items():
+    common = {**REDUCED, "data.train_rows": train_rows, "learning_rate": rate}
     imp = {**common, "starts": ("theta0", "shuffled", "random_reinit")}
     # method -> (config argument, overrides, start, run)
     methods = {
