@@ -127,6 +127,11 @@ def test_a_finished_run_is_returned_as_it_is_and_another_config_refused(tmp_path
   assert again == summary
   with pytest.raises(train.RunError, match="another config .*differ in log_every, seed.*another --workdir"):
     train.run(tiny.experiment(), tiny.get_config(seed=1, log_every=5), tmp_path, quiet=True)
+  (tmp_path / "config.json").unlink()  # the checkpoints know their config, too
+  with pytest.raises(train.RunError, match="another config .*differ in seed"):
+    train.run(tiny.experiment(), tiny.get_config(seed=1), tmp_path, quiet=True)
+  assert train.run(tiny.experiment(), tiny.get_config(), tmp_path, quiet=True) == summary
+  assert (tmp_path / "config.json").exists()
   (tmp_path / "summary.json").write_text('{"complete": tr')
   with pytest.raises(train.RunError, match="summary.json is damaged.*delete it"):
     train.run(tiny.experiment(), tiny.get_config(), tmp_path, quiet=True)

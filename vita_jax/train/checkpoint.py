@@ -6,6 +6,7 @@ One step directory holds the items `state` and `params` (flat dicts: '/'-joined 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import zlib
@@ -118,6 +119,14 @@ def _cause(error: Exception) -> str:
 def good_steps(directory: Any) -> list[int]:
   """Steps whose directories were committed (a half-written one has another name)."""
   return sorted(int(p.name) for p in Path(str(directory)).glob("*") if p.name.isdigit())
+
+
+def saved_config(directory: Path) -> dict[str, Any] | None:
+  """The config that the newest checkpoint was saved with; None where there is none that can be read."""
+  for step in reversed(good_steps(directory)):
+    with contextlib.suppress(Exception):  # whatever a damaged file makes orbax raise; `restore` names it
+      return ocp.JsonCheckpointHandler().restore(Path(directory).resolve() / str(step) / "progress")["config"]
+  return None
 
 
 def restore(

@@ -256,16 +256,18 @@ def _hold(workdir: Path, config: dict[str, Any], stack: contextlib.ExitStack) ->
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError as error:
     raise RunError(f"another process is running in {workdir}: wait for it, or use another") from error
-  found = read_config(workdir).to_dict() if (workdir / "config.json").exists() else None
-  started = checkpoint.good_steps(workdir / "checkpoints") or (workdir / "summary.json").exists()
-  if found is None or not started:  # nothing was saved yet: a config may still be mended
-    facts = {"config": config, "config_hash": config_hash(config), "versions": versions()}
-    write_json(workdir / "config.json", facts)
-  elif config_hash(found) != config_hash(config):
+  written, saved = workdir / "config.json", workdir / "checkpoints"
+  # A config.json that was lost does not make the checkpoints those of any config.
+  found = read_config(workdir).to_dict() if written.exists() else checkpoint.saved_config(saved)
+  started = checkpoint.good_steps(saved) or (workdir / "summary.json").exists()
+  if found is not None and started and config_hash(found) != config_hash(config):
     names = ", ".join(config_difference(found, config)[:4])
     raise RunError(
       f"{workdir} holds the run of another config (they differ in {names}): use another --workdir"
     )
+  if not (started and written.exists()):  # nothing was saved yet: a config may still be mended
+    facts = {"config": config, "config_hash": config_hash(config), "versions": versions()}
+    write_json(written, facts)
 
 
 @contextlib.contextmanager
