@@ -4,7 +4,7 @@
 
 The argument is the private attribute to hide: limit_high (the main one) | edu | age | married | sex |
 limit (the value itself). `sex` hardly leaks to begin with: whatever one does to it succeeds.
-Hardware and time: two CPU cores, 42 to 50 s of training a seed (launch/benchmark.py pcal), and then the audit.
+Hardware and time: two CPU cores, 42 to 50 s of training a seed (launch/benchmark.py pcal), then the audit.
 Numbers: vita_jax/papers/pcal/README.md.
 """
 
