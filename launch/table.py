@@ -100,7 +100,7 @@ def run_row(row: suite.Row, workdir: Path, seeds: int | None, *, split: int = 0)
   With `split`, in runs of so many seeds each, in `<row>/seed_<first>`; the summary is that of all of them.
   """
   config = row_config(row, seeds)
-  folder = workdir / re.sub(r"[^a-z0-9]+", "_", (row.run or row.label).lower()).strip("_")
+  folder = workdir / row.folder
   done = cli.finished(config, folder)
   if done or not 0 < split < config.seeds:
     return done or cli.trained(config, folder)

@@ -1,7 +1,6 @@
 """Every suite's rows name what there is, so that no table stops after hours at a row that cannot run."""
 
 import functools
-import re
 import runpy
 
 import pytest
@@ -22,5 +21,4 @@ def test_rows_resolve_and_share_a_folder_only_if_they_are_one_run(path):
     get_config = _module(name)["get_config"]
     config = get_config(argument) if argument else get_config()
     config.update_from_flattened_dict(dict(row.overrides))
-    folder = re.sub(r"[^a-z0-9]+", "_", (row.run or row.label).lower()).strip("_")
-    assert runs.setdefault(folder, config.to_json()) == config.to_json(), row.label
+    assert runs.setdefault(row.folder, config.to_json()) == config.to_json(), row.label

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -34,6 +35,11 @@ class Row(NamedTuple):
   source: str = ""
   beside: tuple[str, ...] = ()
   run: str = ""
+
+  @property
+  def folder(self) -> str:
+    """Name of the run's folder: `run` or the label, in lower case with underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", (self.run or self.label).lower()).strip("_")
 
 
 class Line(NamedTuple):
