@@ -70,7 +70,9 @@ class Dense(nn.Module):
     init = normal(self.config.initializer_range)
     kernel = self.param("kernel", init, (x.shape[-1], self.features))
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
-    return x @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+    # As two axes: the gradient of the kernel is then one plain product, without a transposed copy.
+    out = x.reshape(-1, x.shape[-1]) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+    return out.reshape(*x.shape[:-1], self.features)
 
 
 class LayerNorm(nn.Module):
