@@ -1,6 +1,7 @@
 """The loop itself, on an experiment that can be followed by hand."""
 
 import json
+import signal
 
 import jax.numpy as jnp
 import numpy as np
@@ -119,6 +120,22 @@ def test_a_workdir_is_one_run_at_a_time(tmp_path):
     return jnp.asarray(t < 0)
 
   assert train.run(tiny.experiment(done=also), config, tmp_path, quiet=True)["complete"]
+
+
+def test_ctrl_c_ends_a_report_at_once_and_the_next_run_makes_it(tmp_path):
+  reported = []
+
+  def report(state, evaluate):
+    reported.append(state)
+    if len(reported) == 1:
+      signal.raise_signal(signal.SIGINT)
+    return train.Report({"weight": state["params"]["w"]})
+
+  experiment = tiny.experiment()._replace(report=report)
+  with pytest.raises(KeyboardInterrupt):
+    train.run(experiment, tiny.get_config(), tmp_path, quiet=True)
+  assert good_steps(tmp_path / "checkpoints") == [12] and not (tmp_path / "summary.json").exists()
+  assert train.run(experiment, tiny.get_config(), tmp_path, quiet=True)["complete"] and len(reported) == 2
 
 
 def test_a_finished_run_is_returned_as_it_is_and_another_config_refused(tmp_path):

@@ -102,27 +102,29 @@ def run(
       params = experiment.params(state)
       checkpoint.save(manager, progress, state, params, config=resolved, config_hash=config_hash(resolved))
 
-    this = Run(
-      experiment=experiment,
-      programs=programs,
-      mesh=mesh,
-      config=resolved,
-      workdir=workdir,
-      seeds=seeds,
-      logs=logs,
-      display=display,
-      save=save,
-      finish_saving=lambda: checkpoint.finish(manager),
-      asked_to_stop=stack.enter_context(_signals()),
-    )
-    for number in range(progress.stage, len(experiment.stages)):
-      if progress.stage != number:
-        progress = progress._replace(stage=number, at=0)
-      if progress.at == 0:  # "enter not applied yet": nothing is ever saved there
-        state = programs.enter(experiment.stages[number], state)
-      with contextlib.ExitStack() as inner:
-        state, progress = _run_stage(this, experiment.stages[number], state, progress, inner)
-    checkpoint.finish(manager)
+    with _signals() as asked_to_stop:
+      this = Run(
+        experiment=experiment,
+        programs=programs,
+        mesh=mesh,
+        config=resolved,
+        workdir=workdir,
+        seeds=seeds,
+        logs=logs,
+        display=display,
+        save=save,
+        finish_saving=lambda: checkpoint.finish(manager),
+        asked_to_stop=asked_to_stop,
+      )
+      for number in range(progress.stage, len(experiment.stages)):
+        if progress.stage != number:
+          progress = progress._replace(stage=number, at=0)
+        if progress.at == 0:  # "enter not applied yet": nothing is ever saved there
+          state = programs.enter(experiment.stages[number], state)
+        with contextlib.ExitStack() as inner:
+          state, progress = _run_stage(this, experiment.stages[number], state, progress, inner)
+      checkpoint.finish(manager)
+    # From here on all is saved: a signal ends the report at once.
     return write_results(experiment, programs, state, progress, resolved, workdir)
 
 
