@@ -12,6 +12,7 @@ BERT-base's, at its own sparsities: they are shown where the sparsity is the sam
 
 from vita_jax.papers.bert_tickets.matching import last_matching
 from vita_jax.train.suite import Row
+from vita_jax.train.summary import paired_interval
 
 HEADER = (
   "Reduced protocol, not the paper's: MiniLM-L3 (3 layers, hidden 384, pre-trained for sentence similarity,"
@@ -32,6 +33,7 @@ REDUCED = {
 # held out (cola.py:full with --config.data.train and --config.data.dev): a Matthews of 0 at 1e-4 and at 1e-3,
 # 0.08 at 3e-4, and no more than 0.11 there after three epochs.
 TASKS = {"SST-2": ("sst2", "accuracy", 8000, 1e-4), "CoLA": ("cola", "matthews", 0, 3e-4)}
+METHODS = ("IMP", "one-shot", "random mask", "IMP, shuffled weights", "IMP, random weights")
 # What the paper reports of BERT-base (mean, std), read off figures of its repository.
 PAPER = {
   ("SST-2", "full", 0): (0.921, 0.001),
@@ -45,19 +47,19 @@ def get_suite():
   for name, (task, metric, train_rows, rate) in TASKS.items():
     common = {**REDUCED, "data.train_rows": train_rows, "learning_rate": rate}
     imp = {**common, "starts": ("theta0", "shuffled", "random_reinit")}
-    # method -> (config argument, overrides, start, run)
-    methods = {
-      "IMP": ("imp", imp, "theta0", f"{task} imp"),
-      "one-shot": ("oneshot", common, "theta0", f"{task} oneshot"),
-      "random mask": ("random", common, "theta0", f"{task} random"),
-      "IMP, shuffled weights": ("imp", imp, "shuffled", f"{task} imp"),
-      "IMP, random weights": ("imp", imp, "random_reinit", f"{task} imp"),
-    }
+    # config argument, overrides, start, run
+    trained = (
+      ("imp", imp, "theta0", f"{task} imp"),
+      ("oneshot", common, "theta0", f"{task} oneshot"),
+      ("random", common, "theta0", f"{task} random"),
+      ("imp", imp, "shuffled", f"{task} imp"),
+      ("imp", imp, "random_reinit", f"{task} imp"),
+    )
     full = f"{name} full"
     config = f"configs/bert_tickets/{task}.py"
     rows.append(_row(name, "full", 0, full, f"{config}:full", common, metric, "", f"{task} full"))
     for sparsity in SPARSITIES:
-      for method, (argument, overrides, start, run) in methods.items():
+      for method, (argument, overrides, start, run) in zip(METHODS, trained, strict=True):
         label, shown = f"{name} {method} {sparsity} %", f"{start}_{sparsity}_{metric}"
         rows.append(_row(name, method, sparsity, label, f"{config}:{argument}", overrides, shown, full, run))
   return tuple(rows)
@@ -70,21 +72,31 @@ def _row(name, method, sparsity, label, config, overrides, metric, baseline, run
 
 
 def finish(summaries, workdir):
-  """Markdown for the end of the table: the last sparsity that matches the full model, by two rules."""
+  """Markdown for the end of the table: last sparsities that match the full model; IMP minus its controls."""
   del workdir
-  text, rows = [], [row for row in get_suite() if row.label in summaries]
-  found_values = {row.label: summaries[row.label]["metrics"][row.metric]["values"] for row in rows}
+  rows = [row for row in get_suite() if row.label in summaries]
+  values = {row.label: summaries[row.label]["metrics"][row.metric]["values"] for row in rows}
+  values = {label: found for label, found in values.items() if None not in found}
+  text = []
   for name in TASKS:
-    values = {label: found for label, found in found_values.items() if label.startswith(name)}
-    full = [v for v in values.pop(f"{name} full", []) if v is not None]
-    methods = dict.fromkeys(label.removeprefix(f"{name} ").rsplit(" ", 2)[0] for label in values)
-    for method in methods if len(full) > 1 else ():
-      found = {s: values.get(f"{name} {method} {s} %") for s in SPARSITIES}
-      found = {s: v for s, v in found.items() if v and None not in v}
-      best = {rule: last_matching(found, full, rule=rule) for rule in ("own_std", "mean")}
-      shown = {rule: "none" if s is None else f"{s} %" for rule, s in best.items()}
-      text.append(
-        f"- {name}, {method}: last matching sparsity {shown['own_std']} (mean + std reaches the full mean),"
-        f" {shown['mean']} (the mean does)"
-      )
+    tickets = {m: {s: values.get(f"{name} {m} {s} %", []) for s in SPARSITIES} for m in METHODS}
+    text += [f"- {name}, {line}" for line in _last_matching(tickets, values.get(f"{name} full", []))]
+    text += [f"- {name}, {line}" for line in _differences(tickets)]
   return "\n".join(["", *text, ""]) if text else ""
+
+
+def _last_matching(tickets, full):
+  for method, found in tickets.items() if len(full) > 1 else ():
+    if found := {s: v for s, v in found.items() if v}:
+      best = [last_matching(found, full, rule=rule) for rule in ("own_std", "mean")]
+      own_std, mean = ("none" if s is None else f"{s} %" for s in best)
+      rules = f"{own_std} (mean + std reaches the full mean), {mean} (the mean does)"
+      yield f"{method}: last matching sparsity {rules}"
+
+
+def _differences(tickets):
+  for method in METHODS[1:]:
+    pairs = {s: paired_interval(tickets["IMP"][s], v) for s, v in tickets[method].items()}
+    line = "{} %: {:+.2f} [{:+.2f}, {:+.2f}]"
+    if shown := [line.format(s, *(100 * x for x in pair)) for s, pair in pairs.items() if pair]:
+      yield f"IMP minus {method}, points: {', '.join(shown)}"

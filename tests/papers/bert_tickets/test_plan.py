@@ -74,13 +74,16 @@ def test_the_suite_shows_what_its_runs_report():
     assert row.metric.rpartition("_")[0] in ("", *results), row.label
     assert runs.setdefault(row.run, (row.config, row.overrides)) == (row.config, row.overrides)
   assert len(rows) == 2 * (1 + 3 * 5) and len(runs) == 2 * 4
-  score = {"full": 0.9, "IMP 50": 0.91, "IMP 70": 0.89, "IMP 90": 0.5}
+  score = {"full": 0.9, "IMP 50": 0.91, "IMP 70": 0.89, "IMP 90": 0.5, "one-shot 50": 0.87}
   known = [row for row in rows if row.label.removeprefix("SST-2 ").removesuffix(" %") in score]
   values = {r.label: score[r.label.removeprefix("SST-2 ").removesuffix(" %")] for r in known}
   metric = lambda row: {row.metric: {"values": [values[row.label] - 0.02, values[row.label] + 0.02]}}  # noqa: E731
   text = suite["finish"]({row.label: {"metrics": metric(row)} for row in known}, None)
   assert text.strip() == (
-    "- SST-2, IMP: last matching sparsity 70 % (mean + std reaches the full mean), 50 % (the mean does)"
+    "- SST-2, IMP: last matching sparsity 70 % (mean + std reaches the full mean), 50 % (the mean does)\n"
+    "- SST-2, one-shot: last matching sparsity none"
+    " (mean + std reaches the full mean), none (the mean does)\n"
+    "- SST-2, IMP minus one-shot, points: 50 %: +4.00 [+4.00, +4.00]"
   )
 
 
