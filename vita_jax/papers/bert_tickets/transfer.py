@@ -81,10 +81,11 @@ def figure(cells: Sequence[Cell]) -> Any:
     for row, line in enumerate(values):
       for column, value in enumerate(line):
         if np.isfinite(value):
-          axes.text(column, row, f"{value:+.1f}", ha="center", va="center", fontsize=8)
+          colour = "white" if abs(value) > 0.6 * limit else "black"  # both ends of the scale are dark
+          axes.text(column, row, f"{value:+.1f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(targets)), targets)
     axes.set_yticks(range(len(sources)), sources)
-    axes.set(title=f"{sparsity} % pruned", xlabel="trained on")
+    axes.set(title=f"{sparsity} % pruned", xlabel="trained on", ylabel="ticket of")
   drawing.colorbar(image, ax=drawing.axes, label="points against the full model")
   return drawing
 
