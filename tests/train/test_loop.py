@@ -132,8 +132,12 @@ def test_ctrl_c_ends_a_report_at_once_and_the_next_run_makes_it(tmp_path):
     return train.Report({"weight": state["params"]["w"]})
 
   experiment = tiny.experiment()._replace(report=report)
-  with pytest.raises(KeyboardInterrupt):
-    train.run(experiment, tiny.get_config(), tmp_path, quiet=True)
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+  try:
+    with pytest.raises(KeyboardInterrupt):
+      train.run(experiment, tiny.get_config(), tmp_path, quiet=True)
+  finally:
+    signal.signal(signal.SIGINT, before)
   assert good_steps(tmp_path / "checkpoints") == [12] and not (tmp_path / "summary.json").exists()
   assert train.run(experiment, tiny.get_config(), tmp_path, quiet=True)["complete"] and len(reported) == 2
 
