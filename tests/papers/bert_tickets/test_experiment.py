@@ -72,9 +72,11 @@ def test_every_training_of_imp_starts_from_theta0_with_fewer_weights(folder, pre
   assert [stage.name for stage in experiment.stages] == [
     "round_1",
     "round_2",
-    "ticket_20_theta0",
     "ticket_20_random_reinit",
+    "ticket_20_theta0",
   ]
+  states = [*states[:2], states[3], states[2]]
+  assert [int(start["training"]) for start, _ in states] == [1, 2, 3, 4]
   first = _flat(states[0][0]["params"])
   for number, (start, end) in enumerate(states[:3]):
     params, masks = _flat(start["params"]), _masks(start)
@@ -102,7 +104,7 @@ def test_every_training_of_imp_starts_from_theta0_with_fewer_weights(folder, pre
   for name in ("bert/embeddings/word_embeddings/embedding", "bert/encoder/layer_1/output/kernel"):
     assert (other[name] != theta0[name]).mean() > 0.5
   np.testing.assert_array_equal(other["classifier/kernel"], first["classifier/kernel"])
-  assert states[3][0]["outputs"]["theta0_20"].shape == (40, 2)
+  assert states[2][0]["outputs"]["random_reinit_20"].shape == (40, 2)
   # The pre-trained arrays themselves are untouched by training.
   for name, x in _flat(experiment.stages[0].also["pretrained"].arrays["params"]).items():
     np.testing.assert_array_equal(x, theta0[name])

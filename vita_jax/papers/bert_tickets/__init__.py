@@ -24,7 +24,7 @@ from vita_jax.papers.bert_tickets.given_masks import given_masks
 from vita_jax.papers.bert_tickets.inputs import read_start
 from vita_jax.papers.bert_tickets.steps import make_step, optimizer
 from vita_jax.papers.bert_tickets.tasks import make_task
-from vita_jax.papers.bert_tickets.trainings import Beginning, blank, count, make_enter, percent, plan, theta0
+from vita_jax.papers.bert_tickets.trainings import Beginning, blank, count, make_enter, plan, theta0
 from vita_jax.train.config import check_at_least, choose
 from vita_jax.train.experiment import Eval, Experiment, Report, Stage
 
@@ -113,7 +113,7 @@ def build(config: Any) -> Experiment:
     numbers = (
       {} if config.method == "full" else {f"{n}_{m}": v for n, ms in found.items() for m, v in ms.items()}
     )
-    numbers = {**found[_main(config)], **numbers, "truncated": task.truncated}
+    numbers = {**found[trainings[-1].result], **numbers, "truncated": task.truncated}
     drawn = {}
     if config.method != "full":
       masks = compress.unpack(state["masks"], state["params"])
@@ -135,15 +135,6 @@ def build(config: Any) -> Experiment:
     },
     report=report,
     export=lambda state: exported(config, start, task, state, fresh=fresh, select=select),
-  )
-
-
-def _main(config) -> str:
-  """The result that is reported under plain names: the sparsest ticket from its first start."""
-  return (
-    "full"
-    if config.method == "full"
-    else f"{config.starts[0]}_{percent(max(config.sparsity, *config.tickets, 0))}"
   )
 
 

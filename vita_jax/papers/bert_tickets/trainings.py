@@ -36,6 +36,7 @@ class Training(NamedTuple):
     ticket: sparsity of the ticket it trains, as a name ("70"), or "" in a search.
     result: name under which its development scores are reported, or "".
     cut: tickets whose masks are made of the weights at its end: name -> number of zeros.
+    number: from 1; it names the dropout masks, so that they do not hang on the order.
   """
 
   name: str
@@ -44,6 +45,7 @@ class Training(NamedTuple):
   ticket: str = ""
   result: str = ""
   cut: tuple[tuple[str, int], ...] = ()
+  number: int = 0
 
 
 def percent(sparsity: float) -> str:
@@ -54,9 +56,23 @@ def percent(sparsity: float) -> str:
 def plan(config: Any, size: int) -> tuple[Training, ...]:
   """The trainings of a config, in order; `size` is the number of weights that can be pruned.
 
+  The last is that of the sparsest ticket from its first start, which is what a run exports.
+
   Raises:
     ValueError: sparsities, starts or options that cannot be, or that do not go together.
   """
+  numbered = [training._replace(number=i) for i, training in enumerate(_plan(config, size), start=1)]
+  return tuple(sorted(numbered, key=lambda training: training.result == main_result(config)))
+
+
+def main_result(config: Any) -> str:
+  """The result that is reported under plain names, and whose weights are exported."""
+  if config.method == "full":
+    return "full"
+  return f"{config.starts[0]}_{percent(max(config.sparsity, *config.tickets, 0))}"
+
+
+def _plan(config, size):
   source, _ = MEANING[config.method]
   targets = sorted({*config.tickets, config.sparsity})
   for value in targets:
@@ -168,7 +184,7 @@ def make_enter(how: Beginning, training: Training, before: Training | None) -> C
     elif before.result:
       rows = sweep(how.outputs, state, over="dev")
       state = {**state, "outputs": state["outputs"] | {before.result: rows}}
-    number = state["training"] + 1
+    number = jnp.int32(training.number)
     if training.start == "on":  # the same training goes on
       return {**state, "early": _copied(state["params"]), "training": number}
     bits, tickets = _masks(how, training, before, state, pretrained)
