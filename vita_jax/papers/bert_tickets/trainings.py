@@ -62,10 +62,10 @@ def plan(config: Any, size: int) -> tuple[Training, ...]:
     ValueError: sparsities, starts or options that cannot be, or that do not go together.
   """
   numbered = [training._replace(number=i) for i, training in enumerate(_plan(config, size), start=1)]
-  return tuple(sorted(numbered, key=lambda training: training.result == main_result(config)))
+  return tuple(sorted(numbered, key=lambda training: training.result == _main_result(config)))
 
 
-def main_result(config: Any) -> str:
+def _main_result(config: Any) -> str:
   """The result that is reported under plain names, and whose weights are exported."""
   if config.method == "full":
     return "full"
