@@ -1,6 +1,6 @@
 """Labels and probabilities for a user's own data.
 
-  python launch/predict.py --workdir=DIR --data=my.npz --out=P.npz
+python launch/predict.py --workdir=DIR --data=my.npz --out=P.npz
 """
 
 from __future__ import annotations

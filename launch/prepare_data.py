@@ -22,10 +22,12 @@ from vita_jax.data.text import GLUE
 GRAPHS = tuple(name for name in SOURCES if name.startswith("planetoid/"))
 MODELS = ("minilm_l3",)
 DOWNLOADS = ("squad", *(f"glue/{task}" for task in GLUE))
-_DATASET = flags.DEFINE_enum("dataset", None, sorted([*GRAPHS, *MODELS, *DOWNLOADS]), "What to prepare.",
-                             required=True)
+_DATASET = flags.DEFINE_enum(
+  "dataset", None, sorted([*GRAPHS, *MODELS, *DOWNLOADS]), "What to prepare.", required=True
+)
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where to; default: $TFDS_DATA_DIR, else ~/tensorflow_datasets.")
+  "data_dir", None, "Where to; default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."
+)
 
 
 def main(argv):
@@ -43,6 +45,7 @@ def write(name, data_dir):
   """Prepares `name` under `data_dir` and prints where it is and how to use it."""
   if name in MODELS:
     from vita_jax.nn.minilm import write_minilm_l3
+
     folder = write_minilm_l3(data_dir / name)
   elif name in DOWNLOADS:
     folder = download(name, data_dir)
@@ -61,12 +64,15 @@ def write(name, data_dir):
 def download(name, data_dir):
   """Lets TFDS fetch and write one of its own data sets; returns the folder."""
   import tensorflow_datasets as tfds
+
   dataset = tfds.builder(name, data_dir=data_dir, file_format="array_record")
   try:
     dataset.download_and_prepare()
   except Exception as e:  # of requests, TFDS, or the operating system
-    raise OSError(f"TFDS could not fetch {name} ({' '.join(str(e).split())[:200]}): run this where there is a"
-                  f" network, and copy {data_dir}") from e
+    raise OSError(
+      f"TFDS could not fetch {name} ({' '.join(str(e).split())[:200]}): run this where there is a"
+      f" network, and copy {data_dir}"
+    ) from e
   return dataset.data_path
 
 

@@ -22,9 +22,11 @@ from vita_jax.data.resident import (
 from vita_jax.data.stream import Stream, batches, read_batch, read_sweep_batch
 
 N = 10
-ARRAYS = {"image": np.arange(N * 6, dtype=np.float32).reshape(N, 2, 3),
-          "label": np.arange(N, dtype=np.int32) * 7 % 5,
-          "nested": {"weight": np.linspace(0, 1, N, dtype=np.float32)}}
+ARRAYS = {
+  "image": np.arange(N * 6, dtype=np.float32).reshape(N, 2, 3),
+  "label": np.arange(N, dtype=np.int32) * 7 % 5,
+  "nested": {"weight": np.linspace(0, 1, N, dtype=np.float32)},
+}
 
 
 class Rows:
@@ -43,7 +45,6 @@ class Rows:
 
 
 class ManyRows(Rows):
-
   def __getitems__(self, ids):
     return [self[i] for i in ids]
 
@@ -55,9 +56,17 @@ def assert_same(got, expected):
     assert a.dtype == b.dtype and a.shape == b.shape
 
 
-@pytest.mark.parametrize("batch_size,order,remainder", [
-    (4, "shuffled", "pad"), (4, "shuffled", "drop"), (5, "shuffled", "pad"), (4, "shared", "pad"),
-    (4, "rows", "pad"), (4, "rows", "drop")])
+@pytest.mark.parametrize(
+  "batch_size,order,remainder",
+  [
+    (4, "shuffled", "pad"),
+    (4, "shuffled", "drop"),
+    (5, "shuffled", "pad"),
+    (4, "shared", "pad"),
+    (4, "rows", "pad"),
+    (4, "rows", "drop"),
+  ],
+)
 def test_stream_and_resident_give_the_same_batches(batch_size, order, remainder):
   resident = Resident(ARRAYS, batch_size, order, remainder)
   compiled = jax.jit(lambda arrays, s, t: batch_at(resident, arrays, s, t))
@@ -65,8 +74,7 @@ def test_stream_and_resident_give_the_same_batches(batch_size, order, remainder)
   for source in (Rows(), ManyRows()):
     stream = Stream(source, batch_size, order, remainder)
     assert n_rows(stream) == n_rows(resident) == N
-    assert n_batches(stream) == n_batches(resident) == (3 if (batch_size, remainder) == (4, "pad")
-                                                        else 2)
+    assert n_batches(stream) == n_batches(resident) == (3 if (batch_size, remainder) == (4, "pad") else 2)
     for seed, t in itertools.product((0, 3), range(7)):
       batch = read_batch(stream, seed, t)
       assert_same(batch, compiled(ARRAYS, jnp.int32(seed), jnp.int32(t)))
@@ -77,14 +85,16 @@ def test_stream_and_resident_give_the_same_batches(batch_size, order, remainder)
 
 
 def test_orders_mean_what_they_say():
-  rows = {(order, seed): read_batch(Stream(Rows(), 5, order), seed, 3)["index"]
-          for order in ("shuffled", "shared", "rows") for seed in (0, 1)}
+  rows = {
+    (order, seed): read_batch(Stream(Rows(), 5, order), seed, 3)["index"]
+    for order in ("shuffled", "shared", "rows")
+    for seed in (0, 1)
+  }
   assert rows["shuffled", 0].tolist() != rows["shuffled", 1].tolist()
   for seed in (0, 1):
     np.testing.assert_array_equal(rows["shared", seed], rows["shuffled", 0])
     np.testing.assert_array_equal(rows["rows", seed], np.arange(5, 10))
-    np.testing.assert_array_equal(rows["shuffled", seed],
-                                  host_index(seed, 3, n_rows=N, batch_size=5)[0])
+    np.testing.assert_array_equal(rows["shuffled", seed], host_index(seed, 3, n_rows=N, batch_size=5)[0])
 
 
 @pytest.mark.parametrize("remainder", ["pad", "drop"])
@@ -132,8 +142,7 @@ def test_each_row_is_read_once():
 
 @pytest.mark.parametrize("prefetch", [0, 1, 3])
 def test_batches_resume_at_any_number(prefetch):
-  stream = Stream(Rows(), 4, prefetch=prefetch,
-                  transform=lambda row: {"double": 2 * row["image"]})
+  stream = Stream(Rows(), 4, prefetch=prefetch, transform=lambda row: {"double": 2 * row["image"]})
   iterator = batches(stream, 5, 4)
   for t, (number, batch) in zip(range(4, 12), iterator, strict=False):
     assert number == t
@@ -145,6 +154,7 @@ def test_batches_resume_at_any_number(prefetch):
 def test_errors_of_a_source_reach_the_caller():
   def broken(row):
     raise OSError("disk gone")
+
   with pytest.raises(OSError, match="disk gone"):
     next(batches(Stream(Rows(), 4, transform=broken), 0))
   with pytest.raises(ValueError, match="start must be >= 0"):
@@ -175,8 +185,7 @@ if __name__ == "__main__":
   iterator.close()
   print("good")
 """)
-  done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120,
-                        env=_env())
+  done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=_env())
   assert done.returncode == 0 and "good" in done.stdout, done.stderr
 
 
@@ -208,12 +217,13 @@ assert sorted(rows) == list(range(10))
 assert "tensorflow" not in sys.modules
 print("good")
 """)
-  done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120,
-                        env=_env())
+  done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=_env())
   assert done.returncode == 0 and "good" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("data,message", [
+@pytest.mark.parametrize(
+  "data,message",
+  [
     (Resident({"x": np.zeros(4), "y": np.zeros(5)}, 2), "x: 4, y: 5"),
     (Resident({"x": np.zeros(4), "y": 3.0}, 2), "common leading axis"),
     (Resident({}, 2), "no arrays"),
@@ -232,7 +242,8 @@ print("good")
     (Stream([{"index": 1}], 1), "reserved"),
     (Stream([{"x": 1}], 1, workers=-1), "workers"),
     (Stream([{"x": 1}], 1, transform=lambda row: row["x"]), "must be dicts"),
-])
+  ],
+)
 def test_bad_data_is_refused(data, message):
   with pytest.raises(ValueError, match=message) as error:
     check(data)
@@ -247,5 +258,6 @@ def test_rows_of_unlike_shape_are_named():
 
 def _env():
   import os
+
   path = os.pathsep.join(p for p in sys.path if p)
   return {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}

@@ -9,9 +9,9 @@ from vita_jax.data.files import file_sha256
 from vita_jax.data.graphs import graph_from_arrays, load_graph, load_graph_npz, row_normalize
 
 COUNTS = {  # nodes, features, classes, edges, self loops, non-zeros, max degree, class counts
-    "cora": (2708, 1433, 7, 5278, 0, 49216, 168, [351, 217, 418, 818, 426, 298, 180]),
-    "citeseer": (3327, 3703, 6, 4552, 124, 105165, 99, [249, 590, 668, 701, 596, 508]),
-    "pubmed": (19717, 500, 3, 44324, 3, 988031, 171, [4103, 7739, 7875]),
+  "cora": (2708, 1433, 7, 5278, 0, 49216, 168, [351, 217, 418, 818, 426, 298, 180]),
+  "citeseer": (3327, 3703, 6, 4552, 124, 105165, 99, [249, 590, 668, 701, 596, 508]),
+  "pubmed": (19717, 500, 3, 44324, 3, 988031, 171, [4103, 7739, 7875]),
 }
 
 
@@ -26,8 +26,7 @@ def test_planetoid_counts(name, request):
   assert graph.features.nnz == nnz and np.bincount(graph.edges.ravel()).max() == degree
   labelled = graph.labels[graph.labels >= 0]
   np.testing.assert_array_equal(np.bincount(labelled), per_class)
-  assert [int(m.sum()) for m in (graph.train_mask, graph.val_mask, graph.test_mask)] == [
-      20 * c, 500, 1000]
+  assert [int(m.sum()) for m in (graph.train_mask, graph.val_mask, graph.test_mask)] == [20 * c, 500, 1000]
   assert graph.edges.dtype == graph.labels.dtype == graph.self_loops.dtype == np.int32
   assert graph.features.dtype == np.float32 and graph.train_mask.dtype == bool
   assert (graph.edges[:, 0] < graph.edges[:, 1]).all()
@@ -62,13 +61,13 @@ def test_dense_and_csr_features_are_the_same_graph(toy_arrays):
   for extra in ({}, {"num_features": np.int64(3)}):
     sparse = graph_from_arrays({**toy_arrays, **parts, **extra}, name="a", sha256="")
     assert (sparse.features != dense.features).nnz == 0 and sparse.features.shape == (5, 3)
-  wider = graph_from_arrays({**toy_arrays, **parts, "num_features": np.array(9)}, name="a",
-                            sha256="")
+  wider = graph_from_arrays({**toy_arrays, **parts, "num_features": np.array(9)}, name="a", sha256="")
   assert wider.features.shape == (5, 9)
 
 
 def test_the_shipped_file_is_a_valid_users_file(tmp_path):
   from vita_jax.data.sources import load, local_file
+
   ours, shipped = load_graph_npz(local_file("planetoid/citeseer")), load_graph("citeseer")
   np.testing.assert_array_equal(ours.edges, load("planetoid/citeseer")["edges"])
   np.testing.assert_array_equal(ours.self_loops, shipped.self_loops)
@@ -77,20 +76,25 @@ def test_the_shipped_file_is_a_valid_users_file(tmp_path):
 
 def test_optional_keys(toy_arrays):
   del toy_arrays["test_mask"]
-  graph = graph_from_arrays({**toy_arrays, "num_classes": np.array(4),
-                             "self_loop_nodes": np.array([0, 3])}, name="a", sha256="")
+  graph = graph_from_arrays(
+    {**toy_arrays, "num_classes": np.array(4), "self_loop_nodes": np.array([0, 3])}, name="a", sha256=""
+  )
   assert not graph.test_mask.any() and graph.n_classes == 4
   np.testing.assert_array_equal(graph.self_loops, [0, 3])
-  no_edges = graph_from_arrays({**toy_arrays, "edges": np.zeros((0, 2), np.int64)}, name="a",
-                               sha256="")
+  no_edges = graph_from_arrays({**toy_arrays, "edges": np.zeros((0, 2), np.int64)}, name="a", sha256="")
   assert no_edges.edges.shape == (0, 2)
 
 
-CSR = {"feat_indptr": np.array([0, 1, 1, 1, 1, 1]), "feat_indices": np.array([2]),
-       "feat_data": np.array([1.0])}
+CSR = {
+  "feat_indptr": np.array([0, 1, 1, 1, 1, 1]),
+  "feat_indices": np.array([2]),
+  "feat_data": np.array([1.0]),
+}
 
 
-@pytest.mark.parametrize("change,message", [
+@pytest.mark.parametrize(
+  "change,message",
+  [
     ({"edges": np.array([[0, 5]])}, r"edges must name nodes 0 .. 4, found 0 .. 5"),
     ({"edges": np.array([[-1, 2]])}, "found -1"),
     ({"edges": np.array([[0, 1, 2], [1, 2, 3]])}, "transpose"),
@@ -123,7 +127,8 @@ CSR = {"feat_indptr": np.array([0, 1, 1, 1, 1, 1]), "feat_indices": np.array([2]
     ({**CSR, "feat_indptr": np.array([0, 2, 1, 1, 1, 1])}, "feat_indptr must rise"),
     ({**CSR, "feat_indptr": np.array([0, 1, 1, 1, 1, 2])}, "feat_indptr must rise"),
     ({**CSR, "feat_indptr": np.zeros(0, int)}, "feat_indptr must rise"),
-])
+  ],
+)
 def test_bad_graphs_are_refused_with_one_line(tmp_path, toy_arrays, change, message):
   arrays = {k: v for k, v in {**toy_arrays, **change}.items() if v is not None}
   np.savez(tmp_path / "bad.npz", **arrays)

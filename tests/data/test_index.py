@@ -17,8 +17,10 @@ BIG = 2**31 - 1
 
 def epoch_rows(seed, epoch, n_rows, batch_size, remainder="pad"):
   per_epoch = batches_per_epoch(n_rows, batch_size, remainder)
-  batches = [host_index(seed, epoch * per_epoch + i, n_rows=n_rows, batch_size=batch_size,
-                        remainder=remainder) for i in range(per_epoch)]
+  batches = [
+    host_index(seed, epoch * per_epoch + i, n_rows=n_rows, batch_size=batch_size, remainder=remainder)
+    for i in range(per_epoch)
+  ]
   rows, mask = (np.concatenate(x) for x in zip(*batches, strict=True))
   return rows, mask
 
@@ -37,13 +39,13 @@ def test_every_epoch_is_a_permutation(n_rows):
 def test_drop_leaves_out_the_partial_batch_and_pads_nothing():
   rows, mask = epoch_rows(3, 2, 103, 10, "drop")
   assert len(rows) == 100 and len(set(rows.tolist())) == 100 and mask.all()
-  left_out = [set(range(103)) - set(epoch_rows(3, e, 103, 10, "drop")[0].tolist())
-              for e in range(5)]
+  left_out = [set(range(103)) - set(epoch_rows(3, e, 103, 10, "drop")[0].tolist()) for e in range(5)]
   assert len(set(map(frozenset, left_out))) == 5
 
 
-@pytest.mark.parametrize("n_rows,batch_size",
-                         [(1, 1), (3, 2), (16, 16), (1797, 128), (BIG, 5), (2**30 + 1, 3)])
+@pytest.mark.parametrize(
+  "n_rows,batch_size", [(1, 1), (3, 2), (16, 16), (1797, 128), (BIG, 5), (2**30 + 1, 3)]
+)
 def test_host_and_device_give_the_same_bits(n_rows, batch_size):
   sizes = dict(n_rows=n_rows, batch_size=batch_size)
   seeds = np.array([0, 1, 77, BIG], np.int32)
@@ -70,13 +72,13 @@ def test_seed_types_agree():
   expected = host_index(5, 3, n_rows=99, batch_size=9)[0]
   for seed in (np.int64(5), np.uint32(5), jnp.int32(5), jnp.uint32(5), 5 + 2**32):
     np.testing.assert_array_equal(index(seed, 3, n_rows=99, batch_size=9)[0], expected)
-  np.testing.assert_array_equal(host_index(-1, 0, n_rows=99, batch_size=9)[0],
-                                index(jnp.uint32(2**32 - 1), 0, n_rows=99, batch_size=9)[0])
+  np.testing.assert_array_equal(
+    host_index(-1, 0, n_rows=99, batch_size=9)[0], index(jnp.uint32(2**32 - 1), 0, n_rows=99, batch_size=9)[0]
+  )
 
 
 def test_epochs_and_seeds_differ():
-  orders = {epoch_rows(seed, epoch, 100, 100)[0].tobytes() for seed in range(20)
-            for epoch in range(20)}
+  orders = {epoch_rows(seed, epoch, 100, 100)[0].tobytes() for seed in range(20) for epoch in range(20)}
   assert len(orders) == 400
 
 
@@ -85,8 +87,9 @@ def test_big_sets_do_not_overflow_and_do_not_repeat():
   last = batches_per_epoch(BIG, batch_size) - 1
   rows, mask = host_index(1, last, n_rows=BIG, batch_size=batch_size)
   assert mask.sum() == BIG - last * batch_size  # 647 rows, then padding beyond 2**31 - 1
-  drawn = np.concatenate([host_index(1, t, n_rows=BIG, batch_size=batch_size)[0]
-                          for t in range(50)] + [rows[mask == 1]])
+  drawn = np.concatenate(
+    [host_index(1, t, n_rows=BIG, batch_size=batch_size)[0] for t in range(50)] + [rows[mask == 1]]
+  )
   assert len(np.unique(drawn)) == len(drawn) and drawn.min() >= 0
   # 50,647 uniform draws: the mean is within 5 standard errors of the middle.
   assert abs(drawn.mean() / BIG - 0.5) < 5 / math.sqrt(12 * len(drawn))
@@ -95,12 +98,13 @@ def test_big_sets_do_not_overflow_and_do_not_repeat():
 @pytest.mark.parametrize("n_rows", [2, 3, 4, 5, 6, 8, 12, 17])
 def test_rows_are_uniform_over_seeds_singly_and_in_pairs(n_rows):
   n_seeds = 20_000
-  order = np.asarray(jax.jit(jax.vmap(
-      lambda s: index(s, 3, n_rows=n_rows, batch_size=n_rows)[0]))(jnp.arange(n_seeds)))
+  order = np.asarray(
+    jax.jit(jax.vmap(lambda s: index(s, 3, n_rows=n_rows, batch_size=n_rows)[0]))(jnp.arange(n_seeds))
+  )
 
   def p_value(counts):
     expected = n_seeds / len(counts)
-    return chi2.sf(((counts - expected)**2 / expected).sum(), len(counts) - 1)
+    return chi2.sf(((counts - expected) ** 2 / expected).sum(), len(counts) - 1)
 
   off_diagonal = ~np.eye(n_rows, dtype=bool).ravel()
   for i in range(min(n_rows, 6)):
@@ -114,10 +118,11 @@ def test_rows_are_uniform_over_seeds_singly_and_in_pairs(n_rows):
 
 
 def test_epochs_of_one_seed_are_uniform():
-  first = np.asarray(jax.jit(jax.vmap(
-      lambda t: index(7, t, n_rows=10, batch_size=10)[0][0]))(jnp.arange(20_000)))
+  first = np.asarray(
+    jax.jit(jax.vmap(lambda t: index(7, t, n_rows=10, batch_size=10)[0][0]))(jnp.arange(20_000))
+  )
   counts = np.bincount(first, minlength=10)
-  assert chi2.sf(((counts - 2000)**2 / 2000).sum(), 9) > 1e-5
+  assert chi2.sf(((counts - 2000) ** 2 / 2000).sum(), 9) > 1e-5
 
 
 def test_row_order_runs_through_the_rows():
@@ -126,11 +131,16 @@ def test_row_order_runs_through_the_rows():
   np.testing.assert_array_equal(mask, [1, 1, 0, 0])
 
 
-@pytest.mark.parametrize("sizes,message", [
-    (dict(n_rows=0, batch_size=1), "n_rows"), (dict(n_rows=2**31, batch_size=1), "n_rows"),
+@pytest.mark.parametrize(
+  "sizes,message",
+  [
+    (dict(n_rows=0, batch_size=1), "n_rows"),
+    (dict(n_rows=2**31, batch_size=1), "n_rows"),
     (dict(n_rows=4, batch_size=0), "batch_size"),
     (dict(n_rows=4, batch_size=5, remainder="drop"), "drops every row"),
-    (dict(n_rows=4, batch_size=2, remainder="keep"), "'pad' or 'drop'")])
+    (dict(n_rows=4, batch_size=2, remainder="keep"), "'pad' or 'drop'"),
+  ],
+)
 def test_bad_sizes_are_refused(sizes, message):
   with pytest.raises(ValueError, match=message):
     index(0, 0, **sizes)

@@ -30,8 +30,7 @@ def assert_same_arrays(found, expected):
 def prepare(*args, **env):
   path = os.pathsep.join(p for p in sys.path if p)
   env = {**os.environ, "PYTHONPATH": path, **env}
-  return subprocess.run([sys.executable, LAUNCH, *args], capture_output=True, text=True, env=env,
-                        timeout=120)
+  return subprocess.run([sys.executable, LAUNCH, *args], capture_output=True, text=True, env=env, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +48,10 @@ def test_rows_hold_everything(name, request):
   if local_file(name) is None:
     request.getfixturevalue("vita_data_dir")
   arrays = load(name)
-  metadata = {"feature_dtype": arrays["feat_data"].dtype.name,
-              **{k: int(arrays[k]) for k in ("num_nodes", "num_features", "num_classes")}}
+  metadata = {
+    "feature_dtype": arrays["feat_data"].dtype.name,
+    **{k: int(arrays[k]) for k in ("num_nodes", "num_features", "num_classes")},
+  }
   rows = list(node_rows(arrays))
   assert_same_arrays(rebuild(rows[::-1], metadata), arrays)
   with pytest.raises(ValueError, match="once each"):
@@ -68,6 +69,7 @@ def test_the_tfds_door_serves_the_same_arrays(prepared, monkeypatch, tmp_path):
 
 def test_grain_reads_the_prepared_rows(prepared):
   import grain
+
   read = tfds.builder_from_directory(next((prepared / "planetoid/citeseer").glob("*")))
   rows = grain.MapDataset.source(read.as_data_source(split="nodes")).shuffle(seed=1)
   expected = read_npz(local_file("planetoid/citeseer"))

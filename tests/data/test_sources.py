@@ -34,8 +34,14 @@ def test_without_any_door_the_error_names_the_four_ways(closed_doors):
   with pytest.raises(FileNotFoundError) as error:
     load("planetoid/cora")
   text = one_line(error)
-  for way in ("shipped", "$VITA_DATA_DIR", "planetoid/cora.npz", "$TFDS_DATA_DIR",
-              "prepare_data.py --dataset=planetoid/cora", "download"):
+  for way in (
+    "shipped",
+    "$VITA_DATA_DIR",
+    "planetoid/cora.npz",
+    "$TFDS_DATA_DIR",
+    "prepare_data.py --dataset=planetoid/cora",
+    "download",
+  ):
     assert way in text
 
 
@@ -77,8 +83,7 @@ def test_download_checks_the_digest(closed_doors, monkeypatch, toy_arrays):
     good = Source("toy/toy.npz", file_sha256(served / "toy.npz"), "", f"{url}/toy.npz")
     monkeypatch.setitem(sources.SOURCES, "toy", good)
     monkeypatch.setitem(sources.SOURCES, "wrong", good._replace(file="w/w.npz", sha256="0" * 64))
-    monkeypatch.setitem(sources.SOURCES, "gone",
-                        good._replace(file="g/g.npz", url=f"{url}/gone.npz"))
+    monkeypatch.setitem(sources.SOURCES, "gone", good._replace(file="g/g.npz", url=f"{url}/gone.npz"))
     np.testing.assert_array_equal(load("toy")["edges"], toy_arrays["edges"])
     assert (closed_doors / "cache/toy/toy.npz").is_file()
     with pytest.raises(ValueError):
@@ -90,7 +95,6 @@ def test_download_checks_the_digest(closed_doors, monkeypatch, toy_arrays):
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
-
   def log_message(self, *args):
     pass
 
@@ -147,9 +151,13 @@ def test_nothing_unpickles(tmp_path):
 
 def test_arrays_sha256_sees_every_change():
   base = {"a": np.arange(6, dtype=np.int32), "b": np.ones(2)}
-  changed = [{"a": base["a"].astype(np.int64), "b": base["b"]}, {"a": base["a"]},
-             {"a": base["a"].reshape(2, 3), "b": base["b"]}, {"c": base["a"], "b": base["b"]},
-             {"a": base["a"], "b": np.array([1.0, np.nextafter(1, 2)])}]
+  changed = [
+    {"a": base["a"].astype(np.int64), "b": base["b"]},
+    {"a": base["a"]},
+    {"a": base["a"].reshape(2, 3), "b": base["b"]},
+    {"c": base["a"], "b": base["b"]},
+    {"a": base["a"], "b": np.array([1.0, np.nextafter(1, 2)])},
+  ]
   assert len({arrays_sha256(x) for x in [base, *changed]}) == 6
   assert arrays_sha256(dict(reversed(base.items()))) == arrays_sha256(base)
   assert arrays_sha256({**base, "a": base["a"].astype(">i4")}) == arrays_sha256(base)

@@ -11,7 +11,7 @@ from scipy import stats
 from launch.commands import launch, refused, succeeded
 from vita_jax.train.suite import Row, make_lines
 
-SUITE = '''
+SUITE = """
 from vita_jax.train.suite import Row
 
 COMMON = {{"data.path": {graph!r}, "epochs": 25, "log_every": 10}}
@@ -23,7 +23,7 @@ def get_suite():
         baseline="Plain"),
     Row("Left out", "configs/ss_gcn/custom.py", {{**COMMON, "no.such.key": 1}}),
   )
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,12 @@ def test_the_table_shows_ours_beside_the_papers_number_with_its_mark(table):
   plain, completion = lines[2:]
   ours = _values(workdir, "plain") * 100
   assert plain == [
-    "Plain", "3", "test_accuracy %", f"{ours.mean():.2f} ± {ours.std():.2f}", "70.85 ± 0.70 [memory]", "",
+    "Plain",
+    "3",
+    "test_accuracy %",
+    f"{ours.mean():.2f} ± {ours.std():.2f}",
+    "70.85 ± 0.70 [memory]",
+    "",
   ]
   assert completion[0] == "Plain + completion" and completion[4] == "unknown"
   assert "not verified" in text

@@ -50,7 +50,8 @@ def _inputs(path):
     edges, features = np.unique(np.sort(arrays["edges"]), axis=0), arrays["features"]
   assert (edges[:, 0] < edges[:, 1]).all()  # the small graphs have no self-loops
   return {
-    "features": features.astype(np.float32), "edges": edges.astype(np.int32),
+    "features": features.astype(np.float32),
+    "edges": edges.astype(np.int32),
     "self_loops": np.zeros(len(features), np.float32),
   }
 
@@ -82,7 +83,11 @@ def _run_the_readme(folder):
   code = "\n".join(line.strip() for line in lines if line.startswith("    "))
   assert len(code.splitlines()) == 5 and len(lines) <= 8
   done = subprocess.run(
-    [sys.executable, "-c", BEFORE + code + AFTER], cwd=folder, capture_output=True, text=True, timeout=120,
+    [sys.executable, "-c", BEFORE + code + AFTER],
+    cwd=folder,
+    capture_output=True,
+    text=True,
+    timeout=120,
     env=environment(PYTHONPATH=None),
   )
   assert done.returncode == 0, done.stderr[-3000:]
@@ -105,7 +110,11 @@ def test_the_export_is_described_and_runs_without_vita_jax_on_any_graph(run, unl
   card = json.loads((workdir / "export" / "card.json").read_text())
   assert card["seed"] == 3 and card["trained on"]["labelled nodes"] == 30
   assert {p.name for p in (workdir / "export").iterdir()} == {
-    "params.safetensors", "program.jax", "config.json", "card.json", "README.md",
+    "params.safetensors",
+    "program.jax",
+    "config.json",
+    "card.json",
+    "README.md",
   }
   shutil.copytree(workdir / "export", folder := tmp_path / "elsewhere")
   predicted = _predict(workdir, another, tmp_path / "P.npz")

@@ -30,7 +30,13 @@ def _rows(workdir):
 def test_the_workdir_holds_what_the_design_fixes(run):
   workdir, output = run
   assert {p.name for p in workdir.iterdir() if not p.name.startswith(".")} == {
-    "config.json", "metrics.jsonl", "tensorboard", "checkpoints", "figures", "summary.json", "export",
+    "config.json",
+    "metrics.jsonl",
+    "tensorboard",
+    "checkpoints",
+    "figures",
+    "summary.json",
+    "export",
   }
   assert any((workdir / "tensorboard").glob("events.*"))
   assert [p.name for p in (workdir / "checkpoints").iterdir()] == ["31"]
@@ -47,7 +53,14 @@ def test_the_json_files_have_the_fields_of_the_design(run):
   assert config.keys() == {"config", "config_hash", "versions"}
   assert config["config"]["epochs"] == 30 and config["versions"].keys() >= {"vita_jax", "jax", "commit"}
   assert summary.keys() == {
-    "experiment", "config_hash", "complete", "seeds", "steps", "seconds", "versions", "metrics",
+    "experiment",
+    "config_hash",
+    "complete",
+    "seeds",
+    "steps",
+    "seconds",
+    "versions",
+    "metrics",
   }
   assert summary["experiment"] == "ss_gcn" and summary["complete"] is True and summary["seeds"] == [0, 1]
   assert summary["steps"] == [31, 31] and summary["seconds"] > 0
@@ -71,7 +84,8 @@ def test_the_rows_of_metrics_jsonl(run):
   assert all(row["metrics"].keys() == expected for row in trained)
   assert all(len(values) == 2 for row in trained for values in row["metrics"].values())
   assert {(row["split"], row["step"]) for row in rows if row["split"] != "train"} == {
-    ("validation", 31), ("test", 31),
+    ("validation", 31),
+    ("test", 31),
   }
 
 

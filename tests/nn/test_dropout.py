@@ -27,8 +27,7 @@ def test_drops_at_the_rate_and_scales_the_rest(rate):
 @pytest.mark.parametrize("rate", (0.5, 0.6))
 def test_same_key_same_mask_other_key_independent_mask(rate):
   x = jnp.ones((400, 100))
-  one, again, other = (
-    np.asarray(dropout(jax.random.key(k), x, rate)) > 0 for k in (1, 1, 2))
+  one, again, other = (np.asarray(dropout(jax.random.key(k), x, rate)) > 0 for k in (1, 1, 2))
   assert (one == again).all()
   both = (one & other).mean()
   assert abs(both - (1 - rate) ** 2) < 0.01

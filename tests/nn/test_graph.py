@@ -42,13 +42,10 @@ def real_graph(name):
 
 def test_path_graph_closed_form():
   graph, r = build(PATH, 3), 1 / np.sqrt(6)
-  np.testing.assert_allclose(
-    dense(graph, "gcn"), [[1 / 2, r, 0], [r, 1 / 3, r], [0, r, 1 / 2]], atol=1e-7)
+  np.testing.assert_allclose(dense(graph, "gcn"), [[1 / 2, r, 0], [r, 1 / 3, r], [0, r, 1 / 2]], atol=1e-7)
   s = 1 / np.sqrt(2)
-  np.testing.assert_allclose(
-    dense(graph, "gcn_no_self"), [[0, s, 0], [s, 0, s], [0, s, 0]], atol=1e-7)
-  np.testing.assert_allclose(
-    dense(graph, "mean"), [[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]], atol=1e-7)
+  np.testing.assert_allclose(dense(graph, "gcn_no_self"), [[0, s, 0], [s, 0, s], [0, s, 0]], atol=1e-7)
+  np.testing.assert_allclose(dense(graph, "mean"), [[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]], atol=1e-7)
   np.testing.assert_allclose(dense(graph, "self"), np.eye(3))
 
 
@@ -95,8 +92,7 @@ def test_structure():
   np.testing.assert_array_equal(graph.senders[reverse], graph.receivers)
   np.testing.assert_array_equal(graph.receivers[reverse], graph.senders)
   first = graph.nodes["first_edge"]
-  np.testing.assert_array_equal(np.repeat(np.arange(40), np.diff([*first, len(keys)])),
-                                graph.receivers)
+  np.testing.assert_array_equal(np.repeat(np.arange(40), np.diff([*first, len(keys)])), graph.receivers)
   for array in (graph.senders, graph.receivers, reverse, first):
     assert array.dtype == np.int32
 
@@ -124,8 +120,7 @@ def test_real_graph_against_scipy(name):
     y = jax.jit(graphs.propagate)(graph, h, graph.edges[weight])
     np.testing.assert_allclose(y, matrix @ h, atol=2e-6)
     np.testing.assert_allclose(graphs.propagate_host(graph, h, weight), y, atol=1e-6)
-    np.testing.assert_allclose(
-      graphs.propagate_host(graph, sp.csr_matrix(h), weight), y, atol=1e-6)
+    np.testing.assert_allclose(graphs.propagate_host(graph, sp.csr_matrix(h), weight), y, atol=1e-6)
 
 
 def test_gradients_equal_dense():
@@ -142,11 +137,13 @@ def test_gradients_equal_dense():
     return jnp.sum(jnp.sin(a @ h))
 
   both = (0, 1)
-  for got, want in zip(jax.jit(jax.grad(sparse_loss, both))(h, weight),
-                       jax.grad(dense_loss, both)(h, weight), strict=True):
+  for got, want in zip(
+    jax.jit(jax.grad(sparse_loss, both))(h, weight), jax.grad(dense_loss, both)(h, weight), strict=True
+  ):
     np.testing.assert_allclose(got, want, atol=2e-5)
   hs, ws = np.stack([h, 2 * h, -h]), np.stack([weight, weight + 1, -2 * weight])
   for axes, args in (((0, None), (hs, weight)), ((None, 0), (h, ws)), ((0, 0), (hs, ws))):
+
     def inside(loss, axes=axes):
       return jax.vmap(jax.grad(loss, both), axes)
 
@@ -165,8 +162,8 @@ def test_graph_without_row_starts():
   bare = graph._replace(nodes={"id": graph.nodes["id"]})
   h = rng.normal(size=(40, 3)).astype(np.float32)
   np.testing.assert_allclose(
-    graphs.propagate(bare, h, graph.edges["gcn"]),
-    graphs.propagate(graph, h, graph.edges["gcn"]), atol=1e-6)
+    graphs.propagate(bare, h, graph.edges["gcn"]), graphs.propagate(graph, h, graph.edges["gcn"]), atol=1e-6
+  )
 
 
 @pytest.mark.parametrize("multiple", (7, 44, 64))
@@ -186,8 +183,7 @@ def test_padding_changes_nothing(multiple):
     assert not padded.edges[name][e:].any()
 
     def run(graph, h, name=name):
-      return jax.value_and_grad(
-        lambda h: jnp.sum(graphs.propagate(graph, h, graph.edges[name])[:40] ** 2))(h)
+      return jax.value_and_grad(lambda h: jnp.sum(graphs.propagate(graph, h, graph.edges[name])[:40] ** 2))(h)
 
     y, g = run(graph, h)
     y_padded, g_padded = run(padded, bigger)
@@ -210,15 +206,23 @@ def test_edge_softmax():
   assert not masked[graph.receivers == 39].any()  # isolated: no edge left, zeros
   sums = np.bincount(graph.receivers, masked[:, 0])
   np.testing.assert_allclose(sums[:38][np.bincount(edges.ravel(), minlength=38) > 0], 1, rtol=1e-5)
-  g = jax.grad(lambda x: jnp.sum(
-    graphs.edge_softmax(graph, x, mask=1 - graph.edges["self"]) ** 2))(logits)
+  g = jax.grad(lambda x: jnp.sum(graphs.edge_softmax(graph, x, mask=1 - graph.edges["self"]) ** 2))(logits)
   assert np.isfinite(g).all()
 
 
-@pytest.mark.parametrize("edges, loops, message", (
-  ([[1, 0]], [], "u < v"), ([[1, 1]], [], "u < v"), ([[0, 1], [0, 1]], [], "unique"),
-  ([[0, 3]], [], "node 3"), ([[-1, 2]], [], "node -1"), ([[0, 1, 2]], [], r"\[E, 2\]"),
-  ([[0, 1]], [3], "node 3"), ([[0, 1]], [0, 0], "distinct")))
+@pytest.mark.parametrize(
+  "edges, loops, message",
+  (
+    ([[1, 0]], [], "u < v"),
+    ([[1, 1]], [], "u < v"),
+    ([[0, 1], [0, 1]], [], "unique"),
+    ([[0, 3]], [], "node 3"),
+    ([[-1, 2]], [], "node -1"),
+    ([[0, 1, 2]], [], r"\[E, 2\]"),
+    ([[0, 1]], [3], "node 3"),
+    ([[0, 1]], [0, 0], "distinct"),
+  ),
+)
 def test_refuses_bad_edges(edges, loops, message):
   with pytest.raises(ValueError, match=message):
     build(np.array(edges), 3, loops=loops)
@@ -226,8 +230,11 @@ def test_refuses_bad_edges(edges, loops, message):
 
 def test_refuses_bad_nodes_and_padding():
   loops = np.zeros(0, np.int32)
-  for nodes, message in (({}, "common length"), ({"a": np.ones(3), "b": np.ones(4)}, "length"),
-                         ({"first_edge": np.ones(3)}, "reserved")):
+  for nodes, message in (
+    ({}, "common length"),
+    ({"a": np.ones(3), "b": np.ones(4)}, "length"),
+    ({"first_edge": np.ones(3)}, "reserved"),
+  ):
     with pytest.raises(ValueError, match=message):
       graphs.undirected_graph(PATH, loops, nodes)
   with pytest.raises(ValueError, match="pad_multiple"):
@@ -236,5 +243,4 @@ def test_refuses_bad_nodes_and_padding():
 
 def test_graph_without_edges():
   graph = build(np.zeros((0, 2), np.int32), 2)
-  np.testing.assert_allclose(
-    graphs.propagate(graph, jnp.ones((2, 1)), graph.edges["gcn"]), np.ones((2, 1)))
+  np.testing.assert_allclose(graphs.propagate(graph, jnp.ones((2, 1)), graph.edges["gcn"]), np.ones((2, 1)))

@@ -84,9 +84,7 @@ def test_masked_rows_do_not_move_centroids_but_are_assigned():
 def test_an_empty_cluster_keeps_its_centroid():
   x = jnp.array([[0.0], [1.0], [10.0], [11.0]])
   init = jnp.array([[0.0], [10.0], [1e4]])
-  centroids, assignment = kmeans(
-    jax.random.key(0), x, n_clusters=3, n_iterations=3, init=init
-  )
+  centroids, assignment = kmeans(jax.random.key(0), x, n_clusters=3, n_iterations=3, init=init)
   np.testing.assert_allclose(centroids[:, 0], [0.5, 10.5, 1e4], rtol=1e-6)
   np.testing.assert_array_equal(assignment, [0, 0, 1, 1])
 

@@ -30,7 +30,9 @@ def test_platform_paths_agree(case):
   a = sparse.from_scipy(matrix).matrix
   np.testing.assert_allclose(
     sparse._csr_kernel(jax.tree.map(jnp.asarray, a), jnp.asarray(h)),
-    sparse._segment_sum(jax.tree.map(jnp.asarray, a), jnp.asarray(h)), atol=1e-6)
+    sparse._segment_sum(jax.tree.map(jnp.asarray, a), jnp.asarray(h)),
+    atol=1e-6,
+  )
 
 
 def test_gradient_equals_dense(case):
@@ -53,7 +55,8 @@ def test_batched_equals_one_by_one(case):
   np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(loss)))(many), want, atol=1e-5)
   np.testing.assert_allclose(jax.grad(lambda m: jax.vmap(loss)(m).sum())(many), want, atol=1e-5)
   np.testing.assert_allclose(
-    jax.vmap(jax.vmap(lambda h: sparse.matmul(a, h)))(many[None])[0], dense @ many, atol=1e-5)
+    jax.vmap(jax.vmap(lambda h: sparse.matmul(a, h)))(many[None])[0], dense @ many, atol=1e-5
+  )
 
 
 def test_batched_matrix_is_block_diagonal(case):
@@ -80,8 +83,11 @@ def test_one_batch_is_one_product():
 def test_runs_in_a_while_loop(case):
   matrix, h = case
   a, dense = sparse.from_scipy(matrix), matrix.toarray()
-  out = jax.jit(lambda h: jax.lax.fori_loop(
-    0, 3, lambda _, h: h - 0.1 * jax.grad(lambda h: jnp.sum(sparse.matmul(a, h) ** 2))(h), h))(h)
+  out = jax.jit(
+    lambda h: jax.lax.fori_loop(
+      0, 3, lambda _, h: h - 0.1 * jax.grad(lambda h: jnp.sum(sparse.matmul(a, h) ** 2))(h), h
+    )
+  )(h)
   want = h
   for _ in range(3):
     want = want - 0.2 * dense.T @ (dense @ want)
@@ -95,8 +101,7 @@ def test_padding_rows_and_types():
   h = jnp.ones((17, 3), jnp.bfloat16)
   y = sparse.matmul(a, h)
   assert y.dtype == jnp.bfloat16 and not np.asarray(y[30:], np.float32).any()
-  np.testing.assert_allclose(
-    np.asarray(y[:30], np.float32), matrix.toarray() @ np.ones((17, 3)), rtol=1e-2)
+  np.testing.assert_allclose(np.asarray(y[:30], np.float32), matrix.toarray() @ np.ones((17, 3)), rtol=1e-2)
   with pytest.raises(ValueError, match="n_rows=8"):
     sparse.from_scipy(matrix, n_rows=8)
 

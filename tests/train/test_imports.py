@@ -8,19 +8,31 @@ from pathlib import Path
 import pytest
 from launch.commands import ROOT, environment
 
-HEAVY = ("tensorflow", "torch", "transformers", "sklearn", "matplotlib", "pymetis", "grain", "tokenizers",
-         "safetensors")
+HEAVY = (
+  "tensorflow",
+  "torch",
+  "transformers",
+  "sklearn",
+  "matplotlib",
+  "pymetis",
+  "grain",
+  "tokenizers",
+  "safetensors",
+)
 PACKAGE = ROOT / "vita_jax"
 SHARED = ("train", "data", "nn", "optim", "losses", "compress", "render")
 
 
-@pytest.mark.parametrize(("modules", "absent"), [
-  ("vita_jax", (*HEAVY, "orbax", "absl.flags", "scipy")),
-  ("vita_jax.train, vita_jax.data", HEAVY),
-  ("vita_jax.papers.ss_gcn", HEAVY),
-  ("vita_jax.papers.pcal", HEAVY),
-  ("vita_jax.papers.bert_tickets, vita_jax.nn.bert, vita_jax.compress", HEAVY),
-])
+@pytest.mark.parametrize(
+  ("modules", "absent"),
+  [
+    ("vita_jax", (*HEAVY, "orbax", "absl.flags", "scipy")),
+    ("vita_jax.train, vita_jax.data", HEAVY),
+    ("vita_jax.papers.ss_gcn", HEAVY),
+    ("vita_jax.papers.pcal", HEAVY),
+    ("vita_jax.papers.bert_tickets, vita_jax.nn.bert, vita_jax.compress", HEAVY),
+  ],
+)
 def test_an_import_brings_nothing_heavy_along(modules, absent):
   # What jax and flax themselves import is not ours to judge.
   new = "set(sys.modules) - old"

@@ -71,15 +71,18 @@ def test_the_hash_leaves_out_what_does_not_change_the_numbers():
   assert config_difference(one, other) == ["seeds", "ss.gcn.weight"]
 
 
-@pytest.mark.parametrize(("name", "value", "words"), [
-  ("dtype", "float16", "Choose one of float32, bfloat16"),
-  ("replicate", "pmap", "Choose one of vmap, map"),
-  ("on_nonfinite", "ignore", "Choose one of stop, skip"),
-  ("seeds", 0, "at least 1"),
-  ("seed", -1, "at least 0"),
-  ("keep_checkpoints", 0, "at least 1"),
-  ("seed", 2**32, "below 2\\*\\*32"),
-])
+@pytest.mark.parametrize(
+  ("name", "value", "words"),
+  [
+    ("dtype", "float16", "Choose one of float32, bfloat16"),
+    ("replicate", "pmap", "Choose one of vmap, map"),
+    ("on_nonfinite", "ignore", "Choose one of stop, skip"),
+    ("seeds", 0, "at least 1"),
+    ("seed", -1, "at least 0"),
+    ("keep_checkpoints", 0, "at least 1"),
+    ("seed", 2**32, "below 2\\*\\*32"),
+  ],
+)
 def test_a_value_that_a_shared_field_cannot_have_is_refused(name, value, words):
   config = base_config()
   check_config(config)

@@ -26,12 +26,15 @@ def test_the_mesh_has_auto_axes_and_covers_all_devices():
   assert mesh.axis_types == (AxisType.Auto,) * 3  # Explicit, jax's default, breaks gathers
 
 
-@pytest.mark.parametrize("layout", [
-  {"seed": 64, "data": -1, "model": 1},
-  {"seed": -1, "data": -1, "model": 1},
-  {"seed": 64, "data": 1, "model": 1},
-  {"seed": 0, "data": -1, "model": 1},
-])
+@pytest.mark.parametrize(
+  "layout",
+  [
+    {"seed": 64, "data": -1, "model": 1},
+    {"seed": -1, "data": -1, "model": 1},
+    {"seed": 64, "data": 1, "model": 1},
+    {"seed": 0, "data": -1, "model": 1},
+  ],
+)
 def test_a_layout_that_does_not_fit_the_devices_is_refused_in_one_line(layout):
   with pytest.raises(ValueError, match=r"config.mesh seed=.*device\(s\).*--cpu_devices") as error:
     make_mesh(layout)

@@ -46,6 +46,11 @@ def experiment(rows=None, *, steps=12, poison=None, done=train.never):
     init=init,
     stages=(train.Stage("fit", steps, step, rows, done=done),),
     params=lambda state: state["params"],
-    evals={"all": train.Eval(Resident({"x": ROWS}, 3), lambda state, batch: {
-      "error": metrics.mean(state["params"]["w"] - batch["x"], batch["mask"])}, every=6)},
+    evals={
+      "all": train.Eval(
+        Resident({"x": ROWS}, 3),
+        lambda state, batch: {"error": metrics.mean(state["params"]["w"] - batch["x"], batch["mask"])},
+        every=6,
+      )
+    },
   )

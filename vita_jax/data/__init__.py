@@ -7,5 +7,18 @@ from vita_jax.data.resident import Resident, check, n_batches, n_rows
 from vita_jax.data.sources import load
 from vita_jax.data.stream import Stream
 
-__all__ = ["Graph", "Images", "Resident", "Stream", "check", "file_sha256", "load", "load_graph",
-           "load_graph_npz", "load_images", "n_batches", "n_rows", "read_npz"]
+__all__ = [
+  "Graph",
+  "Images",
+  "Resident",
+  "Stream",
+  "check",
+  "file_sha256",
+  "load",
+  "load_graph",
+  "load_graph_npz",
+  "load_images",
+  "n_batches",
+  "n_rows",
+  "read_npz",
+]

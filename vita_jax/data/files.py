@@ -55,10 +55,13 @@ def _member(npz, name, path):
     member = npz[name]
   except ValueError as e:
     if "Object arrays" in str(e) or "pickle" in str(e):
-      raise ValueError(f"{path}: array {name!r} holds Python objects, which are never read "
-                       "(pickle can run code); save it with a numeric dtype") from e
+      raise ValueError(
+        f"{path}: array {name!r} holds Python objects, which are never read "
+        "(pickle can run code); save it with a numeric dtype"
+      ) from e
     raise ValueError(f"{path}: array {name!r} is damaged ({e}); fetch or write it again") from e
   if not isinstance(member, np.ndarray):  # numpy hands out other zip members as raw bytes
-    raise ValueError(f"{path}: member {name!r} is not a numpy array; write the file with "
-                     "numpy.savez_compressed")
+    raise ValueError(
+      f"{path}: member {name!r} is not a numpy array; write the file with numpy.savez_compressed"
+    )
   return member

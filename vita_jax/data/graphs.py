@@ -25,6 +25,7 @@ class Graph(NamedTuple):
     sha256: of the file the graph came from: identifies it in caches.
     name: short name.
   """
+
   edges: np.ndarray
   self_loops: np.ndarray
   features: sp.csr_matrix
@@ -98,9 +99,18 @@ def load_unlabelled_npz(path: str | os.PathLike, *, n_features: int) -> Graph:
   except ValueError as e:
     raise ValueError(f"{os.fspath(path)}: {e}") from e
   none = np.zeros(features.shape[0], bool)
-  return Graph(edges=edges, self_loops=self_loops, features=features, labels=none.astype(np.int32) - 1,
-               train_mask=none, val_mask=none, test_mask=none, n_classes=0, sha256=file_sha256(path),
-               name=os.path.splitext(os.path.basename(os.fspath(path)))[0])
+  return Graph(
+    edges=edges,
+    self_loops=self_loops,
+    features=features,
+    labels=none.astype(np.int32) - 1,
+    train_mask=none,
+    val_mask=none,
+    test_mask=none,
+    n_classes=0,
+    sha256=file_sha256(path),
+    name=os.path.splitext(os.path.basename(os.fspath(path)))[0],
+  )
 
 
 def row_normalize(features: sp.csr_matrix) -> sp.csr_matrix:
@@ -109,8 +119,7 @@ def row_normalize(features: sp.csr_matrix) -> sp.csr_matrix:
   sums = np.asarray(features.sum(axis=1, dtype=np.float64)).ravel()
   scale = np.divide(1.0, sums, out=np.zeros_like(sums), where=sums != 0)
   values = features.data * np.repeat(scale, np.diff(features.indptr))
-  return sp.csr_matrix((values.astype(np.float32), features.indices, features.indptr),
-                       shape=features.shape)
+  return sp.csr_matrix((values.astype(np.float32), features.indices, features.indptr), shape=features.shape)
 
 
 def graph_from_arrays(arrays: dict[str, np.ndarray], *, name: str, sha256: str) -> Graph:
@@ -123,26 +132,38 @@ def graph_from_arrays(arrays: dict[str, np.ndarray], *, name: str, sha256: str) 
   n_nodes = features.shape[0]
   labels = _integers(arrays, "labels", (None,))
   if len(labels) != n_nodes:
-    raise ValueError(f"labels and features disagree on the number of nodes: {len(labels)} labels, "
-                     f"{n_nodes} rows of features")
+    raise ValueError(
+      f"labels and features disagree on the number of nodes: {len(labels)} labels, {n_nodes} rows of features"
+    )
   edges, self_loops = _edges(arrays, n_nodes)
   lowest, highest = labels.min(initial=0), labels.max(initial=-1)
   n_classes = int(_integers(arrays, "num_classes", ())) if "num_classes" in arrays else highest + 1
   if lowest < -1 or highest >= n_classes:
-    raise ValueError(f"labels must be in -1 .. {n_classes - 1} (num_classes {n_classes}), found "
-                     f"{lowest} .. {highest}")
+    raise ValueError(
+      f"labels must be in -1 .. {n_classes - 1} (num_classes {n_classes}), found {lowest} .. {highest}"
+    )
   if n_classes > _MOST_CLASSES:
-    raise ValueError(f"labels up to {n_classes - 1} would make {n_classes} classes, more than "
-                     f"{_MOST_CLASSES}; number the classes 0, 1, ...")
+    raise ValueError(
+      f"labels up to {n_classes - 1} would make {n_classes} classes, more than "
+      f"{_MOST_CLASSES}; number the classes 0, 1, ..."
+    )
   masks = {key: _mask(arrays, key, labels) for key in ("train_mask", "val_mask", "test_mask")}
   if not masks["train_mask"].any():
     raise ValueError("train_mask selects no node; at least one is needed")
   if overlap := np.flatnonzero(sum(m.astype(np.int8) for m in masks.values()) > 1).tolist():
-    raise ValueError(f"train_mask, val_mask and test_mask overlap at nodes {overlap[:5]}; a node "
-                     "may be in one of them only")
-  return Graph(edges=edges, self_loops=self_loops, features=features,
-               labels=labels.astype(np.int32), **masks, n_classes=int(n_classes), sha256=sha256,
-               name=name)
+    raise ValueError(
+      f"train_mask, val_mask and test_mask overlap at nodes {overlap[:5]}; a node may be in one of them only"
+    )
+  return Graph(
+    edges=edges,
+    self_loops=self_loops,
+    features=features,
+    labels=labels.astype(np.int32),
+    **masks,
+    n_classes=int(n_classes),
+    sha256=sha256,
+    name=name,
+  )
 
 
 def _features(arrays):
@@ -156,18 +177,26 @@ def _features(arrays):
     indices = _integers(arrays, "feat_indices", (None,))
     values = arrays["feat_data"]
     if values.shape != indices.shape or values.dtype.kind not in "buif":
-      raise ValueError(f"feat_data must be numbers {list(indices.shape)} like feat_indices, got "
-                       f"{values.dtype} {list(values.shape)}")
+      raise ValueError(
+        f"feat_data must be numbers {list(indices.shape)} like feat_indices, got "
+        f"{values.dtype} {list(values.shape)}"
+      )
     ends = indptr[[0, -1]].tolist() if len(indptr) else None
     if ends != [0, len(indices)] or (np.diff(indptr) < 0).any():
       raise ValueError("feat_indptr must rise from 0 to the length of feat_indices")
-    n_features = (int(_integers(arrays, "num_features", ())) if "num_features" in arrays
-                  else int(indices.max(initial=-1)) + 1)
+    n_features = (
+      int(_integers(arrays, "num_features", ()))
+      if "num_features" in arrays
+      else int(indices.max(initial=-1)) + 1
+    )
     if len(indices) and not (0 <= indices.min() and indices.max() < n_features):
-      raise ValueError(f"feat_indices must be in 0 .. {n_features - 1}, found {indices.min()} .. "
-                       f"{indices.max()}")
-    features = sp.csr_matrix((_finite(values), indices.astype(np.int32), indptr.astype(np.int32)),
-                             shape=(len(indptr) - 1, n_features))
+      raise ValueError(
+        f"feat_indices must be in 0 .. {n_features - 1}, found {indices.min()} .. {indices.max()}"
+      )
+    features = sp.csr_matrix(
+      (_finite(values), indices.astype(np.int32), indptr.astype(np.int32)),
+      shape=(len(indptr) - 1, n_features),
+    )
     features.sum_duplicates()  # sorts the column indices, too
   if 0 in features.shape:
     raise ValueError(f"features must have at least one row and column, got {features.shape}")
@@ -188,12 +217,12 @@ def _edges(arrays, n_nodes):
   hint = "; transpose it" if pairs.ndim == 2 and pairs.shape[0] == 2 != pairs.shape[1] else ""
   if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
     raise ValueError(f"edges must be integers [E, 2], got {pairs.dtype} {list(pairs.shape)}{hint}")
-  loops = (_integers(arrays, "self_loop_nodes", (None,)) if "self_loop_nodes" in arrays
-           else np.zeros(0, np.int64))
+  loops = (
+    _integers(arrays, "self_loop_nodes", (None,)) if "self_loop_nodes" in arrays else np.zeros(0, np.int64)
+  )
   for key, nodes in (("edges", pairs), ("self_loop_nodes", loops)):
     if nodes.size and not (0 <= nodes.min() and nodes.max() < n_nodes):
-      raise ValueError(f"{key} must name nodes 0 .. {n_nodes - 1}, found {nodes.min()} .. "
-                       f"{nodes.max()}")
+      raise ValueError(f"{key} must name nodes 0 .. {n_nodes - 1}, found {nodes.min()} .. {nodes.max()}")
   pairs = np.sort(pairs.astype(np.int64), axis=1)
   is_loop = pairs[:, 0] == pairs[:, 1]
   code = np.unique(pairs[~is_loop, 0] * n_nodes + pairs[~is_loop, 1])
@@ -209,15 +238,15 @@ def _mask(arrays, key, labels):
     mask = given
   elif given.dtype.kind in "iu" and given.ndim == 1:
     if given.size and not (0 <= given.min() and given.max() < n_nodes):
-      raise ValueError(f"{key} must name nodes 0 .. {n_nodes - 1}, found {given.min()} .. "
-                       f"{given.max()}")
+      raise ValueError(f"{key} must name nodes 0 .. {n_nodes - 1}, found {given.min()} .. {given.max()}")
     mask = np.zeros(n_nodes, bool)
     mask[given] = True
     if mask.sum() != len(given):
       raise ValueError(f"{key} names nodes twice; if it is a 0/1 mask, save it as bool")
   else:
-    raise ValueError(f"{key} must be bool [{n_nodes}] or int node numbers, got {given.dtype} "
-                     f"{list(given.shape)}")
+    raise ValueError(
+      f"{key} must be bool [{n_nodes}] or int node numbers, got {given.dtype} {list(given.shape)}"
+    )
   if bare := np.flatnonzero(mask & (labels < 0)).tolist():
     raise ValueError(f"{key} holds nodes without label: {bare[:5]}; label them or take them out")
   return mask

@@ -30,8 +30,10 @@ def batches_per_epoch(n_rows: int, batch_size: int, remainder: str = "pad") -> i
     return -(-n_rows // batch_size)
   if remainder == "drop":
     if batch_size > n_rows:
-      raise ValueError(f"batch_size {batch_size} > n_rows {n_rows}: remainder='drop' drops every "
-                       "row; use a smaller batch_size or remainder='pad'")
+      raise ValueError(
+        f"batch_size {batch_size} > n_rows {n_rows}: remainder='drop' drops every "
+        "row; use a smaller batch_size or remainder='pad'"
+      )
     return n_rows // batch_size
   raise ValueError(f"remainder must be 'pad' or 'drop', got {remainder!r}")
 
@@ -147,8 +149,8 @@ def _network(seed, epoch, bits, rounds):
   def feistel(x):
     high, low = x >> low_bits, x & low_mask
     for i in range(0, rounds, 2):
-      high = high ^ (_mix(low ^ keys[i:i + 1]) & high_mask)
-      low = low ^ (_mix(high ^ keys[i + 1:i + 2]) & low_mask)
+      high = high ^ (_mix(low ^ keys[i : i + 1]) & high_mask)
+      low = low ^ (_mix(high ^ keys[i + 1 : i + 2]) & low_mask)
     return (high << low_bits) | low
 
   return feistel
@@ -156,9 +158,8 @@ def _network(seed, epoch, bits, rounds):
 
 def _walk_on_device(feistel, x, n_rows):
   return lax.while_loop(
-      lambda x: jnp.any(x >= n_rows),
-      lambda x: jnp.where(x >= n_rows, feistel(x), x),
-      feistel(x))
+    lambda x: jnp.any(x >= n_rows), lambda x: jnp.where(x >= n_rows, feistel(x), x), feistel(x)
+  )
 
 
 def _walk_on_host(feistel, x, n_rows):

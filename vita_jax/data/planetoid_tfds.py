@@ -30,10 +30,11 @@ def builder(name: str, *, data_dir: str | os.PathLike):
     ImportError: tensorflow-datasets or array-record is missing.
   """
   if local_file(name) is None:
-    raise FileNotFoundError(f"no file to convert: put {SOURCES[name].file} under $VITA_DATA_DIR "
-                            f"({os.environ.get('VITA_DATA_DIR', 'unset')})")
-  return _builder_class()(config=name.split("/")[1], data_dir=os.fspath(data_dir),
-                          file_format="array_record")
+    raise FileNotFoundError(
+      f"no file to convert: put {SOURCES[name].file} under $VITA_DATA_DIR "
+      f"({os.environ.get('VITA_DATA_DIR', 'unset')})"
+    )
+  return _builder_class()(config=name.split("/")[1], data_dir=os.fspath(data_dir), file_format="array_record")
 
 
 def read_prepared(directory: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -52,34 +53,35 @@ def read_prepared(directory: str | os.PathLike) -> dict[str, np.ndarray]:
     raise
   except Exception as e:  # array_record and TFDS raise many types on damaged files
     cause = (str(e).splitlines() or [type(e).__name__])[0]
-    raise ValueError(f"{directory} is damaged or incomplete ({cause}); delete it and run launch/"
-                     "prepare_data.py again") from e
+    raise ValueError(
+      f"{directory} is damaged or incomplete ({cause}); delete it and run launch/prepare_data.py again"
+    ) from e
 
 
-def rebuild(rows: Iterable[Mapping[str, Any]],
-            metadata: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def rebuild(rows: Iterable[Mapping[str, Any]], metadata: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """The arrays of the npz file from the rows (in any order) and the metadata of the data set."""
   rows = sorted(rows, key=lambda row: row["node"])
   if [row["node"] for row in rows] != list(range(metadata["num_nodes"])):
     raise ValueError(f"rows are not the nodes 0 .. {metadata['num_nodes'] - 1}, once each")
   neighbours = [row["neighbours"] for row in rows]
-  pairs = np.stack([np.repeat(np.arange(len(rows)), [len(x) for x in neighbours]),
-                    np.concatenate(neighbours)], axis=1).astype(np.int32)
+  pairs = np.stack(
+    [np.repeat(np.arange(len(rows)), [len(x) for x in neighbours]), np.concatenate(neighbours)], axis=1
+  ).astype(np.int32)
   split = np.array([row["split"] for row in rows])
   rank = np.array([row["test_rank"] for row in rows])
   counts = [len(row["feature_indices"]) for row in rows]
   return {
-      **{key: np.int64(metadata[key]) for key in ("num_nodes", "num_features", "num_classes")},
-      "feat_indptr": np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-      "feat_indices": np.concatenate([row["feature_indices"] for row in rows]).astype(np.int16),
-      "feat_data": np.concatenate([row["feature_values"] for row in rows]).astype(
-          metadata["feature_dtype"]),
-      "edges": pairs[pairs[:, 0] < pairs[:, 1]],
-      "self_loop_nodes": pairs[pairs[:, 0] == pairs[:, 1], 0],
-      "labels": np.array([row["label"] for row in rows], np.int8),
-      **{f"{mask}_mask": split == i for i, mask in enumerate(("train", "val", "test"))},
-      "test_index_order": np.argsort(np.where(rank < 0, len(rows), rank),
-                                     kind="stable")[:np.sum(rank >= 0)].astype(np.int32),
+    **{key: np.int64(metadata[key]) for key in ("num_nodes", "num_features", "num_classes")},
+    "feat_indptr": np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+    "feat_indices": np.concatenate([row["feature_indices"] for row in rows]).astype(np.int16),
+    "feat_data": np.concatenate([row["feature_values"] for row in rows]).astype(metadata["feature_dtype"]),
+    "edges": pairs[pairs[:, 0] < pairs[:, 1]],
+    "self_loop_nodes": pairs[pairs[:, 0] == pairs[:, 1], 0],
+    "labels": np.array([row["label"] for row in rows], np.int8),
+    **{f"{mask}_mask": split == i for i, mask in enumerate(("train", "val", "test"))},
+    "test_index_order": np.argsort(np.where(rank < 0, len(rows), rank), kind="stable")[
+      : np.sum(rank >= 0)
+    ].astype(np.int32),
   }
 
 
@@ -95,15 +97,15 @@ def node_rows(arrays: Mapping[str, np.ndarray]) -> Iterable[dict[str, Any]]:
   masks = [arrays["train_mask"], arrays["val_mask"], arrays["test_mask"]]
   split = np.select(masks, [0, 1, 2], default=3)
   for node in range(n_nodes):
-    features = slice(*arrays["feat_indptr"][node:node + 2])
+    features = slice(*arrays["feat_indptr"][node : node + 2])
     yield {
-        "node": node,
-        "label": int(arrays["labels"][node]),
-        "split": int(split[node]),
-        "test_rank": rank[node],
-        "feature_indices": arrays["feat_indices"][features].astype(np.int32),
-        "feature_values": arrays["feat_data"][features].astype(np.float32),
-        "neighbours": neighbours[node].astype(np.int32),
+      "node": node,
+      "label": int(arrays["labels"][node]),
+      "split": int(split[node]),
+      "test_rank": rank[node],
+      "feature_indices": arrays["feat_indices"][features].astype(np.int32),
+      "feature_values": arrays["feat_data"][features].astype(np.float32),
+      "neighbours": neighbours[node].astype(np.int32),
     }
 
 
@@ -112,8 +114,10 @@ def _tfds():
     import array_record  # noqa: F401  TFDS would fail later, and less clearly
     import tensorflow_datasets as tfds
   except ImportError as e:
-    raise ImportError("prepared data sets need tensorflow-datasets and array-record: pip install "
-                      "tensorflow-datasets array-record") from e
+    raise ImportError(
+      "prepared data sets need tensorflow-datasets and array-record: pip install "
+      "tensorflow-datasets array-record"
+    ) from e
   return tfds
 
 
@@ -123,12 +127,16 @@ def _builder_class():
 
   class Planetoid(tfds.core.GeneratorBasedBuilder):
     """Planetoid citation graphs with the public split, one row per node."""
+
     # TFDS looks beside the code for checksums of downloads: there are none, and looking needs the
     # package importlib_resources, which TFDS does not install.
     code_path = None
     VERSION = tfds.core.Version(_VERSION)
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name.split("/")[1], description=name)
-                       for name in sorted(SOURCES) if name.startswith("planetoid/")]
+    BUILDER_CONFIGS = [
+      tfds.core.BuilderConfig(name=name.split("/")[1], description=name)
+      for name in sorted(SOURCES)
+      if name.startswith("planetoid/")
+    ]
 
     def _arrays(self):
       return read_npz(local_file(f"planetoid/{self.builder_config.name}"))
@@ -139,20 +147,22 @@ def _builder_class():
       ints = tfds.features.Tensor(shape=(None,), dtype=np.int32)
       # No `dataset_info_from_configs`: it wants a package folder per data set.
       return tfds.core.DatasetInfo(
-          builder=self,
-          description=self.__doc__,
-          features=tfds.features.FeaturesDict({
-              "node": np.int32,
-              "label": tfds.features.ClassLabel(num_classes=sizes["num_classes"]),  # -1: none
-              "split": tfds.features.ClassLabel(names=_SPLITS),
-              "test_rank": np.int32,  # place in the published list of test nodes, or -1
-              "feature_indices": ints,
-              "feature_values": tfds.features.Tensor(shape=(None,), dtype=np.float32),
-              "neighbours": ints,  # includes the node itself where it has a self loop
-          }),
-          disable_shuffling=True,  # row i is node i
-          metadata=tfds.core.MetadataDict(
-              **sizes, feature_dtype=arrays["feat_data"].dtype.name))
+        builder=self,
+        description=self.__doc__,
+        features=tfds.features.FeaturesDict(
+          {
+            "node": np.int32,
+            "label": tfds.features.ClassLabel(num_classes=sizes["num_classes"]),  # -1: none
+            "split": tfds.features.ClassLabel(names=_SPLITS),
+            "test_rank": np.int32,  # place in the published list of test nodes, or -1
+            "feature_indices": ints,
+            "feature_values": tfds.features.Tensor(shape=(None,), dtype=np.float32),
+            "neighbours": ints,  # includes the node itself where it has a self loop
+          }
+        ),
+        disable_shuffling=True,  # row i is node i
+        metadata=tfds.core.MetadataDict(**sizes, feature_dtype=arrays["feat_data"].dtype.name),
+      )
 
     def _split_generators(self, dl_manager):
       return {SPLIT: self._generate_examples()}

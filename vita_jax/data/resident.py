@@ -26,6 +26,7 @@ class Resident(NamedTuple):
       understates the variance over seeds. "rows": as stored (evaluation).
     remainder: what happens to the last, partial batch of an epoch: "pad" or "drop".
   """
+
   arrays: Mapping[str, Any]
   batch_size: int | None = None
   order: str = "shuffled"
@@ -48,8 +49,7 @@ def batch_at(data: Resident, arrays: Mapping[str, Any], seed, t) -> dict[str, An
   """
   if data.batch_size is None:
     return dict(arrays)
-  sizes = dict(n_rows=n_rows(data), batch_size=data.batch_size,
-               remainder=data.remainder)
+  sizes = dict(n_rows=n_rows(data), batch_size=data.batch_size, remainder=data.remainder)
   if data.order == "rows":
     rows, mask = row_order(t, **sizes)
   else:
@@ -75,13 +75,16 @@ def n_rows(data: Resident | Stream) -> int:
   """Number of rows; ValueError for Resident arrays without one common leading axis."""
   if isinstance(data, Stream):
     return len(data.source)
-  lengths = {jax.tree_util.keystr(path, simple=True, separator="/"):
-             x.shape[0] if getattr(x, "ndim", 0) else None
-             for path, x in jax.tree_util.tree_leaves_with_path(dict(data.arrays))}
+  lengths = {
+    jax.tree_util.keystr(path, simple=True, separator="/"): x.shape[0] if getattr(x, "ndim", 0) else None
+    for path, x in jax.tree_util.tree_leaves_with_path(dict(data.arrays))
+  }
   if len(set(lengths.values())) != 1 or None in lengths.values():
     found = ", ".join(f"{k}: {v}" for k, v in lengths.items()) or "no arrays"
-    raise ValueError(f"arrays need one common leading axis, found {found}; fix the arrays, or "
-                     "use batch_size=None to pass them whole")
+    raise ValueError(
+      f"arrays need one common leading axis, found {found}; fix the arrays, or "
+      "use batch_size=None to pass them whole"
+    )
   return next(iter(lengths.values()))
 
 
@@ -113,16 +116,18 @@ def check(data: Resident | Stream) -> None:
   if data.batch_size is None:
     return
   if taken := sorted({"index", "mask"} & set(columns)):
-    raise ValueError(f"keys {taken} are reserved: batches carry row ids under 'index' and padding "
-                     "weights under 'mask'; rename yours")
+    raise ValueError(
+      f"keys {taken} are reserved: batches carry row ids under 'index' and padding "
+      "weights under 'mask'; rename yours"
+    )
   n_batches(data)
   if data.batch_size > n_rows(data):
-    raise ValueError(f"batch_size {data.batch_size} > {n_rows(data)} rows; use a batch_size of at "
-                     "most the number of rows")
+    raise ValueError(
+      f"batch_size {data.batch_size} > {n_rows(data)} rows; use a batch_size of at most the number of rows"
+    )
 
 
 def _gather(arrays, rows):
   # Rows come from `index`, so they are in bounds: no clamping needed.
-  gathered = jax.tree.map(
-      lambda x: jnp.asarray(x).at[rows].get(mode="promise_in_bounds"), dict(arrays))
+  gathered = jax.tree.map(lambda x: jnp.asarray(x).at[rows].get(mode="promise_in_bounds"), dict(arrays))
   return gathered | {"index": rows}

@@ -30,6 +30,7 @@ class Stream(NamedTuple):
     prefetch: batches read ahead (per worker); 0 reads when asked.
     buckets: None, or how shuffled batches are grouped by length and all batches cut to static lengths.
   """
+
   source: Any
   batch_size: int
   order: str = "shuffled"
@@ -40,8 +41,9 @@ class Stream(NamedTuple):
   buckets: Buckets | None = None
 
 
-def read_batch(data: Stream, seed: int | Sequence[int], t: int, *,
-               part: tuple[slice, ...] = ()) -> dict[str, Any]:
+def read_batch(
+  data: Stream, seed: int | Sequence[int], t: int, *, part: tuple[slice, ...] = ()
+) -> dict[str, Any]:
   """Batch number t as numpy arrays: rows, keys and mask as in `resident.batch_at`.
 
   With a sequence of seeds (a replicated run) and order "shuffled" every array gets a leading
@@ -70,8 +72,9 @@ def read_sweep_batch(data: Stream, i: int, *, part: tuple[slice, ...] = ()) -> d
   return _cut(data, _read(data, rows[part]), rows) | {"mask": mask[part]}
 
 
-def batches(data: Stream, seeds: int | Sequence[int], start: int = 0, *,
-            part: tuple[slice, ...] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
+def batches(
+  data: Stream, seeds: int | Sequence[int], start: int = 0, *, part: tuple[slice, ...] = ()
+) -> Iterator[tuple[int, dict[str, Any]]]:
   """Yields (t, read_batch(data, seeds, t, part=part)) for t = start, start+1, ... without end.
 
   Reading runs ahead in `data.prefetch` threads, or in `data.workers` processes. To resume,
@@ -87,16 +90,19 @@ def batches(data: Stream, seeds: int | Sequence[int], start: int = 0, *,
   ahead = grain.ReadOptions(num_threads=data.prefetch, prefetch_buffer_size=data.prefetch)
   dataset = numbers.to_iter_dataset(ahead)
   if data.workers:
-    dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(
-        num_workers=data.workers, per_worker_buffer_size=max(data.prefetch, 1)))
+    dataset = dataset.mp_prefetch(
+      grain.MultiprocessingOptions(num_workers=data.workers, per_worker_buffer_size=max(data.prefetch, 1))
+    )
   iterator = iter(dataset)
   try:
     yield from iterator
   except Exception as e:
     if type(e).__name__ != "UnparsedFlagAccessError":
       raise
-    raise ValueError("worker processes of grain need parsed absl flags: run under absl.app.run, "
-                     "call absl.flags.FLAGS.mark_as_parsed() first, or set workers=0") from e
+    raise ValueError(
+      "worker processes of grain need parsed absl flags: run under absl.app.run, "
+      "call absl.flags.FLAGS.mark_as_parsed() first, or set workers=0"
+    ) from e
   finally:
     iterator.close()
 
@@ -118,6 +124,7 @@ def _cut(data, batch, rows):
 
 class _Read(NamedTuple):
   """t -> (t, batch): a tuple, not a closure, so that worker processes can receive it."""
+
   data: Stream
   seeds: int | tuple[int, ...]
   part: tuple[slice, ...]
@@ -136,8 +143,10 @@ def _examples(data, ids):
     examples = [data.transform(x) for x in examples]
   for x in examples:
     if not isinstance(x, Mapping):
-      raise ValueError(f"rows of a Stream must be dicts, got {type(x).__name__}; return a dict "
-                       "from the source or from `transform`")
+      raise ValueError(
+        f"rows of a Stream must be dicts, got {type(x).__name__}; return a dict "
+        "from the source or from `transform`"
+      )
   return [dict(x) for x in examples]
 
 
@@ -151,7 +160,9 @@ def _read(data, rows):
     stacked = jax.tree.map(lambda *xs: np.stack(xs), *picked)
   except ValueError as e:
     found = {str(jax.tree.map(np.shape, x)) for x in examples}
-    raise ValueError(f"rows cannot be stacked, their keys and shapes differ: {sorted(found)[:2]}; "
-                     "pad or crop them to one shape in `transform`") from e
+    raise ValueError(
+      f"rows cannot be stacked, their keys and shapes differ: {sorted(found)[:2]}; "
+      "pad or crop them to one shape in `transform`"
+    ) from e
   batch = jax.tree.map(lambda x: x.reshape(rows.shape + x.shape[1:]), stacked)
   return batch | {"index": rows}

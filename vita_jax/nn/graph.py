@@ -11,8 +11,9 @@ import scipy.sparse
 from vita_jax.nn import sparse
 
 
-def undirected_graph(edges, self_loops, nodes: Mapping[str, np.ndarray], *,
-                     pad_multiple: int = 1) -> jraph.GraphsTuple:
+def undirected_graph(
+  edges, self_loops, nodes: Mapping[str, np.ndarray], *, pad_multiple: int = 1
+) -> jraph.GraphsTuple:
   """Builds the graph of N nodes with both directions of each edge and one self edge per node.
 
   Args:
@@ -68,11 +69,13 @@ def undirected_graph(edges, self_loops, nodes: Mapping[str, np.ndarray], *,
   }
   graph = jraph.GraphsTuple(
     nodes={**nodes, "first_edge": np.searchsorted(receivers, every).astype(np.int32)},
-    edges={k: v.astype(np.float32) for k, v in weights.items()}
-    | {"reverse": reverse.astype(np.int32)},
-    senders=senders.astype(np.int32), receivers=receivers.astype(np.int32),
+    edges={k: v.astype(np.float32) for k, v in weights.items()} | {"reverse": reverse.astype(np.int32)},
+    senders=senders.astype(np.int32),
+    receivers=receivers.astype(np.int32),
     globals=None,
-    n_node=np.array([n_nodes], np.int32), n_edge=np.array([len(senders)], np.int32))
+    n_node=np.array([n_nodes], np.int32),
+    n_edge=np.array([len(senders)], np.int32),
+  )
   return graph if pad_multiple == 1 else _pad(graph, pad_multiple)
 
 
@@ -83,8 +86,7 @@ def _pad(graph, multiple):
   padded = jraph.pad_with_graphs(graph, total_node, total_edge)
   # Two index arrays of ours that zero padding would make wrong.
   padded.edges["reverse"][n_edge:] = np.arange(n_edge, total_edge)
-  padded.nodes["first_edge"][n_node:] = np.where(
-    np.arange(n_node, total_node) == n_node, n_edge, total_edge)
+  padded.nodes["first_edge"][n_node:] = np.where(np.arange(n_node, total_node) == n_node, n_edge, total_edge)
   return padded
 
 
@@ -104,8 +106,10 @@ def _check_edges(edges, loops, n_nodes):
     raise ValueError("self_loops must be a list of distinct node numbers")
   for name, ids in (("edges", edges), ("self_loops", loops)):
     if ids.size and (ids.min() < 0 or ids.max() >= n_nodes):
-      raise ValueError(f"{name} names node {ids.min() if ids.min() < 0 else ids.max()}, "
-                       f"but there are {n_nodes} nodes (numbered from 0)")
+      raise ValueError(
+        f"{name} names node {ids.min() if ids.min() < 0 else ids.max()}, "
+        f"but there are {n_nodes} nodes (numbered from 0)"
+      )
   if (edges[:, 0] >= edges[:, 1]).any():
     raise ValueError("edges must have u < v: sort each pair, list self-loops in self_loops")
   if len(np.unique(edges, axis=0)) != len(edges):
@@ -132,8 +136,7 @@ def propagate(graph: jraph.GraphsTuple, h: jax.Array, weight: jax.Array) -> jax.
     summed = jax.ops.segment_sum(messages, graph.receivers, h.shape[0], indices_are_sorted=True)
     return summed.astype(h.dtype)
   starts = jnp.append(graph.nodes["first_edge"], jnp.int32(graph.senders.shape[0]))
-  return _propagate(
-    graph.senders, graph.receivers, starts, graph.edges["reverse"], weight, h)
+  return _propagate(graph.senders, graph.receivers, starts, graph.edges["reverse"], weight, h)
 
 
 @jax.custom_vjp
@@ -157,8 +160,7 @@ def _propagate_backward(args, g):
 _propagate.defvjp(_propagate_forward, _propagate_backward)
 
 
-def edge_softmax(graph: jraph.GraphsTuple, logits: jax.Array, *,
-                 mask: jax.Array | None = None) -> jax.Array:
+def edge_softmax(graph: jraph.GraphsTuple, logits: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
   """Softmax of logits [E', H] over the incoming edges of each node.
 
   `mask` [E'] (0/1) leaves edges out; where none is left all coefficients are 0, never NaN.
@@ -167,8 +169,7 @@ def edge_softmax(graph: jraph.GraphsTuple, logits: jax.Array, *,
   keep = 1 if mask is None else mask[:, None].astype(logits.dtype)
   masked = logits if mask is None else jnp.where(keep > 0, logits, jnp.finfo(logits.dtype).min)
   # The shift changes no value, so it needs no gradient.
-  top = jax.ops.segment_max(
-    jax.lax.stop_gradient(masked), graph.receivers, count, indices_are_sorted=True)
+  top = jax.ops.segment_max(jax.lax.stop_gradient(masked), graph.receivers, count, indices_are_sorted=True)
   weight = jnp.exp(masked - top[graph.receivers]) * keep
   total = jax.ops.segment_sum(weight, graph.receivers, count, indices_are_sorted=True)
   return weight / jnp.maximum(total, jnp.finfo(logits.dtype).tiny)[graph.receivers]
@@ -182,7 +183,8 @@ def propagate_host(graph: jraph.GraphsTuple, matrix, name: str) -> np.ndarray:
   count = n_nodes(graph)
   starts = np.append(graph.nodes["first_edge"], len(graph.senders))
   weights = scipy.sparse.csr_matrix(
-    (np.asarray(graph.edges[name]), np.asarray(graph.senders), starts), shape=(count, count))
-  product = weights[:, :matrix.shape[0]] @ matrix
+    (np.asarray(graph.edges[name]), np.asarray(graph.senders), starts), shape=(count, count)
+  )
+  product = weights[:, : matrix.shape[0]] @ matrix
   dense = product.toarray() if scipy.sparse.issparse(product) else product
   return np.asarray(dense, np.float32)

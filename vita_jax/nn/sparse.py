@@ -45,8 +45,9 @@ def from_scipy(matrix, *, n_rows: int | None = None) -> Sparse:
 def _csr(matrix) -> Csr:
   matrix.sum_duplicates()  # also sorts the columns within each row
   rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
-  return Csr(matrix.data.astype(np.float32), rows, matrix.indices.astype(np.int32),
-             matrix.indptr.astype(np.int32))
+  return Csr(
+    matrix.data.astype(np.float32), rows, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
+  )
 
 
 def shape(a: Sparse) -> tuple[int, int]:
@@ -80,8 +81,8 @@ def csr_matmul(a: Csr, h: jax.Array) -> jax.Array:
   """a [R, F] @ h [F, d] -> [R, d]; no derivative of its own (see `matmul`, `graph.propagate`)."""
   dtype = jnp.promote_types(jnp.promote_types(a.values.dtype, h.dtype), jnp.float32)
   y = lax.platform_dependent(
-    a._replace(values=a.values.astype(dtype)), h.astype(dtype),
-    cpu=_csr_kernel, default=_segment_sum)
+    a._replace(values=a.values.astype(dtype)), h.astype(dtype), cpu=_csr_kernel, default=_segment_sum
+  )
   return y.astype(h.dtype)
 
 
@@ -95,7 +96,8 @@ def _csr_kernel(a, h):
 def _segment_sum(a, h):
   n_rows = a.row_starts.shape[0] - 1
   return jax.ops.segment_sum(
-    a.values[:, None] * h[a.columns], a.rows, num_segments=n_rows, indices_are_sorted=True)
+    a.values[:, None] * h[a.columns], a.rows, num_segments=n_rows, indices_are_sorted=True
+  )
 
 
 @csr_matmul.def_vmap
@@ -108,7 +110,8 @@ def _csr_matmul_batched(size, batched, a, h):
     return jnp.moveaxis(y.reshape(y.shape[0], size, h.shape[2]), 1, 0), True
   # Many matrices: one block-diagonal matrix over all of them.
   values, rows, columns, starts = (
-    x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in zip(a, a_batched, strict=True))
+    x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in zip(a, a_batched, strict=True)
+  )
   n_rows, n_values = starts.shape[1] - 1, values.shape[1]
   block = jnp.arange(size, dtype=jnp.int32)[:, None]
   if h_batched:

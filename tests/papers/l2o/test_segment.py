@@ -146,9 +146,7 @@ def _learned_rate(theta):
 def test_finite_differences_agree_when_second_derivatives_are_on(build, theta):
   x, keys = jnp.array([0.7, -0.4, 1.1]), jax.random.split(jax.random.key(2), 4)
   run = lambda second: jax.jit(  # noqa: E731
-    lambda theta: _unrolled(
-      build, theta, _loss, x, build(theta).init(x), keys, second_derivatives=second
-    )
+    lambda theta: _unrolled(build, theta, _loss, x, build(theta).init(x), keys, second_derivatives=second)
   )
   on, off = run(True)(theta).gradient, run(False)(theta).gradient
   size, h = optax.tree.norm(on), 3e-3

@@ -54,9 +54,14 @@ def dense(graph, name):
   return a
 
 
-@pytest.mark.parametrize("name, width, counts", (
-  ("gcn", 16, (23040, 59344, 8048)), ("gin", 16, (23154, 59442, 8098)),
-  ("gat", 128, (184590, 475020, 64646))))
+@pytest.mark.parametrize(
+  "name, width, counts",
+  (
+    ("gcn", 16, (23040, 59344, 8048)),
+    ("gin", 16, (23154, 59442, 8098)),
+    ("gat", 128, (184590, 475020, 64646)),
+  ),
+)
 def test_parameter_counts_of_the_paper(name, width, counts):
   graph = small()[-1]
   for (n_features, n_classes), count in zip(((1433, 7), (3703, 6), (500, 3)), counts, strict=True):
@@ -64,7 +69,8 @@ def test_parameter_counts_of_the_paper(name, width, counts):
       model = HOSTS[name](n_classes=n_classes, n_ss_outputs=n_ss)
       x = jax.ShapeDtypeStruct((N, n_features), jnp.float32)
       shapes = jax.eval_shape(
-        lambda key, x, model=model: model.init(key, x, graph, "full", None), jax.random.key(0), x)
+        lambda key, x, model=model: model.init(key, x, graph, "full", None), jax.random.key(0), x
+      )
       assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count + width * n_ss
 
 
@@ -136,8 +142,7 @@ def test_wide_ss_head_of_the_gcn():
   _, _, x, graph = small()
   params = init(model, jax.random.key(0), x.toarray(), graph)
   out = run(model, params, x.toarray(), graph)
-  np.testing.assert_allclose(
-    out["ss"], out["hidden"] @ params["params"]["ss"]["kernel"], atol=1e-6)
+  np.testing.assert_allclose(out["ss"], out["hidden"] @ params["params"]["ss"]["kernel"], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", HOST_NAMES)
@@ -147,15 +152,19 @@ def test_self_supervised_head_is_optional_and_changes_nothing_else(name):
   bare_params = init(bare, jax.random.key(1), x.toarray(), graph)["params"]
   assert "ss" not in bare_params
   if name != "gin":  # make() moved its epsilon
-    assert all(jax.tree.leaves(jax.tree.map(
-      lambda a, b: (a == b).all(), bare_params,
-      {k: v for k, v in params["params"].items() if k != "ss"})))
+    assert all(
+      jax.tree.leaves(
+        jax.tree.map(
+          lambda a, b: (a == b).all(), bare_params, {k: v for k, v in params["params"].items() if k != "ss"}
+        )
+      )
+    )
   key = jax.random.key(5)
-  out = run(bare, {"params": {k: v for k, v in params["params"].items() if k != "ss"}},
-            x.toarray(), graph, key=key)
+  out = run(
+    bare, {"params": {k: v for k, v in params["params"].items() if k != "ss"}}, x.toarray(), graph, key=key
+  )
   assert "ss" not in out
-  np.testing.assert_array_equal(
-    out["target"], run(model, params, x.toarray(), graph, key=key)["target"])
+  np.testing.assert_array_equal(out["target"], run(model, params, x.toarray(), graph, key=key)["target"])
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -195,18 +204,21 @@ def test_padding_changes_nothing(name):
   for view in VIEWS:
     z = run(model, params, padded_features, padded, view)["target"]
     assert np.isfinite(z).all()
-    np.testing.assert_allclose(
-      z[:N], run(model, params, features, graph, view)["target"], atol=1e-6)
+    np.testing.assert_allclose(z[:N], run(model, params, features, graph, view)["target"], atol=1e-6)
 
   def loss(params, features, graph):
     out = model.apply(params, features, graph, "no_self", None)
     return jnp.sum(out["target"][:N] ** 2) + jnp.sum(out["ss"][:N] ** 2)
 
   step = jax.jit(jax.grad(loss))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
-               step(params, features, graph), step(params, padded_features, padded))
-  np.testing.assert_allclose(graphs.propagate_host(padded, x, "gcn")[:N],
-                             graphs.propagate_host(graph, x, "gcn"))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+    step(params, features, graph),
+    step(params, padded_features, padded),
+  )
+  np.testing.assert_allclose(
+    graphs.propagate_host(padded, x, "gcn")[:N], graphs.propagate_host(graph, x, "gcn")
+  )
 
 
 @pytest.mark.parametrize("name", HOST_NAMES)
@@ -215,8 +227,7 @@ def test_permutation_equivariance(name):
   edges, loops, _, _ = small()
   order = np.random.default_rng(1).permutation(N)
   place = np.argsort(order)  # new number of each old node
-  shuffled = graphs.undirected_graph(
-    np.sort(place[edges], 1), place[loops], {"id": np.arange(N)})
+  shuffled = graphs.undirected_graph(np.sort(place[edges], 1), place[loops], {"id": np.arange(N)})
   want = run(model, params, x.toarray(), graph)["target"]
   got = run(model, params, x.toarray()[order], shuffled)["target"]
   np.testing.assert_allclose(got, want[order], atol=1e-6)
@@ -225,8 +236,10 @@ def test_permutation_equivariance(name):
 @pytest.mark.parametrize("name", HOST_NAMES)
 def test_dropout_needs_a_key_and_follows_it(name):
   model, params, x, graph = make(name)
-  outs = [run(model, params, x.toarray(), graph, key=key)["target"]
-          for key in (None, jax.random.key(1), jax.random.key(1), jax.random.key(2))]
+  outs = [
+    run(model, params, x.toarray(), graph, key=key)["target"]
+    for key in (None, jax.random.key(1), jax.random.key(1), jax.random.key(2))
+  ]
   np.testing.assert_array_equal(outs[1], outs[2])
   assert np.abs(outs[0] - outs[1]).max() > 1e-4 and np.abs(outs[1] - outs[3]).max() > 1e-4
 
@@ -239,8 +252,7 @@ def test_views_projected_together_equal_one_by_one(name):
     want = run(model, params, x.toarray(), graph, view, method="project")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), got, want)
     again = run(model, params, got, graph, view, method="heads")["target"]
-    np.testing.assert_allclose(
-      again, run(model, params, x.toarray(), graph, view)["target"], atol=1e-6)
+    np.testing.assert_allclose(again, run(model, params, x.toarray(), graph, view)["target"], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", HOST_NAMES)
@@ -257,8 +269,9 @@ def test_seeds_vmapped_equal_one_by_one(name):
   batched = jax.jit(jax.vmap(jax.grad(loss)))(many, keys)
   gradient = jax.jit(jax.grad(loss))
   single = [gradient(jax.tree.map(lambda a, i=i: a[i], many), keys[i]) for i in range(2)]
-  jax.tree.map(lambda b, *s: np.testing.assert_allclose(b, np.stack(s), rtol=1e-4, atol=1e-5),
-               batched, *single)
+  jax.tree.map(
+    lambda b, *s: np.testing.assert_allclose(b, np.stack(s), rtol=1e-4, atol=1e-5), batched, *single
+  )
 
 
 @pytest.mark.parametrize("name", HOST_NAMES)
@@ -309,8 +322,7 @@ def test_parity_with_torch_geometric():
   layers[0].lin.weight.data = tensor(p["input"]["kernel"].T)
   layers[1].lin.weight.data = tensor(p["target"]["kernel"].T)
   want = layers[1](torch.relu(layers[0](inputs, index)), index).detach().numpy()
-  np.testing.assert_allclose(
-    run(model, params, x.toarray(), plain)["target"], want, atol=1e-5)
+  np.testing.assert_allclose(run(model, params, x.toarray(), plain)["target"], want, atol=1e-5)
 
   model, params, _, _ = make("gin")
   p = params["params"]

@@ -112,9 +112,7 @@ def test_a_class_without_labels_is_given_to_no_cluster(blobs):
 
 def test_enlarge_adds_the_most_confident_agreeing_nodes(blobs):
   truth, hidden, logits, labels, label_mask = blobs
-  new_labels, new_mask = grow_jit(
-    labels, label_mask, logits, hidden, jax.random.key(0), ~label_mask
-  )
+  new_labels, new_mask = grow_jit(labels, label_mask, logits, hidden, jax.random.key(0), ~label_mask)
   assert new_labels.dtype == labels.dtype and new_mask.dtype == label_mask.dtype
   expected = np.asarray(label_mask).copy()
   for c in range(N_CLASSES):
@@ -130,9 +128,7 @@ def test_enlarge_refuses_a_confident_node_in_another_cluster(blobs):
   # Node 7 sits in blob 0; the network is sure that it is of class 2.
   wrong = logits.at[7].set(jnp.array([0.0, 0.0, 50.0]))
   picked = confident_candidates(wrong, ~label_mask, per_class=5)
-  new_labels, new_mask = grow_jit(
-    labels, label_mask, wrong, hidden, jax.random.key(0), ~label_mask
-  )
+  new_labels, new_mask = grow_jit(labels, label_mask, wrong, hidden, jax.random.key(0), ~label_mask)
   assert picked[7] and not new_mask[7] and new_labels[7] == -1
   assert int(new_mask.sum()) == 3 + 14
 
@@ -173,9 +169,7 @@ def test_padding_nodes_change_nothing_and_float_masks_stay_float(blobs):
   float_mask = label_mask.astype(jnp.float32)
   args = (pad(labels, -1), pad(float_mask, 0), pad(logits, 99), pad(hidden, 1e3))
   new_labels, new_mask = grow_jit(*args, jax.random.key(0), pad(1 - float_mask, 0))
-  plain_labels, plain_mask = grow_jit(
-    labels, label_mask, logits, hidden, jax.random.key(0), ~label_mask
-  )
+  plain_labels, plain_mask = grow_jit(labels, label_mask, logits, hidden, jax.random.key(0), ~label_mask)
   assert new_mask.dtype == jnp.float32 and not new_mask[60:].any()
   np.testing.assert_array_equal(new_mask[:60].astype(bool), plain_mask)
   np.testing.assert_array_equal(new_labels[:60], plain_labels)
@@ -190,9 +184,7 @@ def test_vmap_over_seeds_gives_the_single_runs(blobs):
   many = jax.jit(jax.vmap(grow, in_axes=(None, None, 0, 0, 0, None)))
   all_labels, all_mask = many(labels, label_mask, many_logits, many_hidden, keys, ~label_mask)
   for i in range(3):
-    one_labels, one_mask = grow_jit(
-      labels, label_mask, many_logits[i], many_hidden[i], keys[i], ~label_mask
-    )
+    one_labels, one_mask = grow_jit(labels, label_mask, many_logits[i], many_hidden[i], keys[i], ~label_mask)
     np.testing.assert_array_equal(all_mask[i], one_mask)
     np.testing.assert_array_equal(all_labels[i], one_labels)
 

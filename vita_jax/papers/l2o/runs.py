@@ -29,6 +29,7 @@ SECONDS = 1.0  # of one call: what an interrupt waits for
 MARGIN = 1.01  # a run diverged when it ends above this times its first loss; a dead network did not
 REPORT, TUNING = 100, 101  # streams of random numbers; those of meta-training are in `tasks`
 
+
 class Entrant(NamedTuple):
   """An optimizer to compare.
 

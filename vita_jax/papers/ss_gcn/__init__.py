@@ -86,9 +86,7 @@ def build(config: Any) -> Experiment:
     return state.get("kept", state["params"])
 
   data = Resident(batch)
-  evals = {
-    split: Eval(data, test_step(model, params_of, split), every=0) for split in ("validation", "test")
-  }
+  evals = {split: Eval(data, test_step(model, params_of, split), every=0) for split in ("validation", "test")}
 
   def report(state, evaluate):
     values = {name: evaluate(name, state) for name in evals}

@@ -28,7 +28,7 @@ def read_graph(config: Any) -> Graph:
 
 
 def features_form(config: Any, graph: Graph) -> str:
-  """"sparse" or "dense": as `config.features` says, or by the density of the feature matrix."""
+  """ "sparse" or "dense": as `config.features` says, or by the density of the feature matrix."""
   choose("config.features", config.features, ("auto", "sparse", "dense"))
   if config.features != "auto":
     return config.features

@@ -60,8 +60,7 @@ class GCN(nn.Module):
     if isinstance(features, Propagated):
       return tuple(jax.nn.relu(self.input(_propagated_view(features, view))) for view in views)
     xw = self.input(features)
-    return tuple(
-      jax.nn.relu(propagate(graph, xw, graph.edges[_gcn_weight(view)])) for view in views)
+    return tuple(jax.nn.relu(propagate(graph, xw, graph.edges[_gcn_weight(view)])) for view in views)
 
   def project(self, features, graph, view):
     return self.project_views(features, graph, (view,))[0]
@@ -142,15 +141,14 @@ class GAT(nn.Module):
     self.output = Linear(self.n_classes, self.dtype)
     self.ss = Linear(self.n_ss_outputs, self.dtype) if self.n_ss_outputs else None
     self.attention_1 = self.param(
-      "attention_1", uniform_fan_in(2 * self.hidden), (2, self.n_attention_heads, self.hidden))
-    self.attention_2 = self.param(
-      "attention_2", uniform_fan_in(2 * self.n_classes), (2, 1, self.n_classes))
+      "attention_1", uniform_fan_in(2 * self.hidden), (2, self.n_attention_heads, self.hidden)
+    )
+    self.attention_2 = self.param("attention_2", uniform_fan_in(2 * self.n_classes), (2, 1, self.n_classes))
 
   def project_views(self, features, graph, views):
     z = self.input(_not_propagated(features))
     z = z.reshape(-1, self.n_attention_heads, self.hidden)
-    return tuple({"z": z, "coefficients": _attend(graph, z, self.attention_1, view)}
-                 for view in views)
+    return tuple({"z": z, "coefficients": _attend(graph, z, self.attention_1, view)} for view in views)
 
   def project(self, features, graph, view):
     return self.project_views(features, graph, (view,))[0]

@@ -62,9 +62,7 @@ def aligned_cluster_class(
     int32 [N], values in [0, C).
   """
   if assignment is None:
-    centroids, assignment = kmeans(
-      key, hidden, n_clusters=n_clusters, n_iterations=N_ITERATIONS, mask=mask
-    )
+    centroids, assignment = kmeans(key, hidden, n_clusters=n_clusters, n_iterations=N_ITERATIONS, mask=mask)
   else:
     every = jnp.ones(hidden.shape[0]) if mask is None else mask
     centroids = jnp.nan_to_num(_means(hidden, assignment, every, n_clusters), posinf=0.0)
