@@ -9,12 +9,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import cli
 from absl import flags
 
-from vita_jax import train
+from vita_jax import cli, train
+from vita_jax.report.summary import summarize
 from vita_jax.train.finish import final_report, read_summary
-from vita_jax.train.summary import summarize
 
 WORKDIR = cli.define_workdir()
 TOLERANCE = flags.DEFINE_float("tolerance", 1e-6, "Relative difference that still counts as equal.")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cli
 from absl import flags
 
+from vita_jax import cli
+from vita_jax.base.files import write_json
 from vita_jax.train.finish import read_config
 from vita_jax.train.program_file import write_program
-from vita_jax.train.summary import write_json
 from vita_jax.train.weights import save_params
 
 WORKDIR = cli.define_workdir()

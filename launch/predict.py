@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cli
 import numpy as np
 from absl import flags
+
+from vita_jax import cli
 
 WORKDIR = cli.define_workdir()
 DATA = flags.DEFINE_string("data", None, "File to predict, see the paper's README.", required=True)

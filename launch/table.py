@@ -11,18 +11,18 @@ Markdown that it returns ends the table.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cli
 from absl import flags
 
-from vita_jax.train import suite
-from vita_jax.train.summary import join_summaries
+from vita_jax import cli
+from vita_jax.base.files import load_python_file
+from vita_jax.report import suite
+from vita_jax.report.summary import join_summaries
 
 SUITE = flags.DEFINE_string("suite", None, "Python file with get_suite() -> tuple of Row.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
@@ -32,7 +32,7 @@ ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this r
 
 
 def main() -> None:
-  module = load_file(SUITE.value)
+  module = load_python_file(SUITE.value)
   rows = chosen_rows(module.get_suite(), ROWS.value)
   workdir, summaries = Path(WORKDIR.value), {}
   for i, row in enumerate(rows):
@@ -42,20 +42,6 @@ def main() -> None:
     text = write_table(rows, summaries, workdir, module)
   print(text)
   print(f"written: {workdir}/table.md, table.csv, table.png; runs: {workdir}/<row>/")
-
-
-def load_file(path: str) -> Any:
-  """Imports a Python file by its path.
-
-  Raises:
-    FileNotFoundError: no such file.
-  """
-  if not Path(path).is_file():
-    raise FileNotFoundError(f"no file {path}: suites and configs are under configs/<paper>/")
-  spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
 
 
 def chosen_rows(rows: Sequence[suite.Row], pattern: str) -> list[suite.Row]:
@@ -83,7 +69,7 @@ def row_config(row: suite.Row, seeds: int | None) -> Any:
     ValueError: an override that the config does not have.
   """
   path, _, argument = row.config.partition(":")
-  get_config = load_file(path).get_config
+  get_config = load_python_file(path).get_config
   config = get_config(argument) if argument else get_config()
   try:
     config.update_from_flattened_dict(dict(row.overrides))

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import sys
 
-import cli
 from absl import flags
 
-from vita_jax import train
+from vita_jax import cli, train
 from vita_jax.train import cluster, dry_run
 from vita_jax.train.mesh import make_mesh
 

@@ -4,7 +4,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-PARTS = ("compress", "data", "nn", "optim", "papers", "train")
+PARTS = ("base", "compress", "data", "losses", "metrics", "nn", "optim", "papers", "report", "train")
 
 
 def __getattr__(name):

@@ -13,8 +13,8 @@ sparsities: they are shown where the sparsity is the same. Numbers: vita_jax/pap
 """
 
 from vita_jax.papers.bert_tickets.matching import last_matching
-from vita_jax.train.suite import Row
-from vita_jax.train.summary import paired_interval
+from vita_jax.report.suite import Row
+from vita_jax.report.summary import paired_interval
 
 HEADER = (
   "Reduced protocol, not the paper's: MiniLM-L3 (3 layers, hidden 384, pre-trained for sentence similarity,"

@@ -4,10 +4,10 @@
 
 Hardware and time: 2 CPU cores, an hour a row; --rows=REGEX picks rows. The metric is ln loss, mean over
 the last 100 of 10,000 steps on MLP-orig, over 5 optimizations; the paper's numbers are read off its figures.
-Unseen problems and classical optimizers are compared by launch/optimize.py.
+Unseen problems and classical optimizers are compared by launch/l2o/optimize.py.
 """
 
-from vita_jax.train.suite import Row
+from vita_jax.report.suite import Row
 
 # label -> (config, ln loss at 10,000 steps by the paper's figures)
 ROWS = {

@@ -20,9 +20,9 @@ In every group `raw` is the ceiling of utility, `score` what no encoder that kee
 import json
 from typing import NamedTuple
 
+from vita_jax.base.files import write_text
 from vita_jax.papers.pcal import front
-from vita_jax.train.suite import Row
-from vita_jax.train.summary import write_text
+from vita_jax.report.suite import Row
 
 CONFIG = "configs/pcal/taiwan.py"
 GAMMAS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)

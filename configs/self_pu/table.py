@@ -14,7 +14,7 @@ The table ends with the purity of the trusted sets; prior_curve.png has accuraci
 
 from vita_jax.papers.self_pu.config import RELEASED
 from vita_jax.papers.self_pu.report import prior_figure, purity_table
-from vita_jax.train.suite import Row
+from vita_jax.report.suite import Row
 
 # label -> method; each is paired with the one before, Self-PU with nnPU.
 LADDER = {

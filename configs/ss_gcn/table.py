@@ -8,7 +8,7 @@ Every row has the same early-stop protocol; rows named "best validation" show wh
 the released code (its graph completion) does to a row by itself. The paper's numbers are [memory].
 """
 
-from vita_jax.train.suite import Row
+from vita_jax.report.suite import Row
 
 TASKS = ("cluster", "partition", "completion")
 PAPER = {  # test accuracy in percent (mean, std): none, cluster, partition, completion

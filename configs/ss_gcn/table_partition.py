@@ -6,7 +6,7 @@ Hardware and time: 2 CPU cores, about 15 minutes. Nothing here was chosen by tes
 configs/ss_gcn/citeseer.py stay the released code's, whatever these rows show.
 """
 
-from vita_jax.train.suite import Row
+from vita_jax.report.suite import Row
 
 PLAIN, PARTITION = "configs/ss_gcn/citeseer.py:none", "configs/ss_gcn/citeseer.py:partition"
 WEIGHT, PARTS = "ss.gcn.weight", "ss.gcn.n_outputs"

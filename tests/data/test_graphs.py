@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
-from vita_jax.data.files import file_sha256
+from vita_jax.base.hashing import file_sha256
 from vita_jax.data.graphs import graph_from_arrays, load_graph, load_graph_npz, row_normalize
 
 COUNTS = {  # nodes, features, classes, edges, self loops, non-zeros, max degree, class counts

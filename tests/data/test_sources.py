@@ -8,8 +8,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from vita_jax.base.hashing import arrays_sha256, file_sha256
 from vita_jax.data import sources
-from vita_jax.data.files import arrays_sha256, file_sha256, read_npz
+from vita_jax.data.files import read_npz
 from vita_jax.data.sources import Source, load
 
 

@@ -169,7 +169,7 @@ def weights(draw) -> Case:
       tensors["more"] = np.ones(3, np.float32)
     content[name] = save(tensors)
   flags = ("--optimizer=mine=FOLDER/export", "--task=digits_mlp", "--steps=100", "--seeds=1")
-  return Case("weights", "optimize", flags, tuple((f"export/{k}", v) for k, v in content.items()))
+  return Case("weights", "l2o/optimize", flags, tuple((f"export/{k}", v) for k, v in content.items()))
 
 
 @st.composite

@@ -1,8 +1,9 @@
 """The resolved configs as text: `python tests/golden/update.py` rewrites them; a diff shows what changed."""
 
-import importlib.util
 import json
 from pathlib import Path
+
+from vita_jax.base.files import load_python_file
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -29,9 +30,7 @@ CONFIGS = {f"configs/ss_gcn/{data}.py": SS_GCN_TASKS for data in ("citeseer", "c
 
 def resolved(path, argument):
   """The text of a resolved config: JSON, sorted."""
-  spec = importlib.util.spec_from_file_location("config", ROOT / path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  module = load_python_file(ROOT / path)
   config = json.loads(module.get_config(argument).to_json_best_effort())
   return json.dumps(config, indent=1, sort_keys=True) + "\n"
 

@@ -54,7 +54,7 @@ def run(tmp_path_factory):
 
 def _encode(folder, source, target, *more):
   return launch(
-    "encode", f"--encoder={folder / 'run' / 'export'}", f"--in={source}", f"--out={target}", *more
+    "pcal/encode", f"--encoder={folder / 'run' / 'export'}", f"--in={source}", f"--out={target}", *more
   )
 
 
@@ -84,7 +84,7 @@ def test_a_representation_from_anywhere_is_audited(run, tmp_path):
   rows = folder / "rows.csv"
   succeeded(_encode(folder, rows, tmp_path / "Z.npz"))
   audit = lambda *flags: launch(  # noqa: E731
-    "audit_privacy", f"--representation={tmp_path / 'Z.npz'}", f"--workdir={tmp_path}", *flags
+    "pcal/audit", f"--representation={tmp_path / 'Z.npz'}", f"--workdir={tmp_path}", *flags
   )
   output = succeeded(audit(f"--private={rows}:s,{rows}:log(wage)", f"--target={rows}:bad"))
   assert "s: strongest attacker AUC" in output and "R²" in output
@@ -108,4 +108,6 @@ def test_commands_that_cannot_be(run, tmp_path):
   other = _write(tmp_path / "other.csv", {"U" if k == "u" else k: v for k, v in small.columns(50).items()})
   refused(_encode(folder, other, tmp_path / "no.npz"), "no column 'u'", "nearest: 'U'")
   assert not (tmp_path / "no.npz").exists()
-  refused(launch("encode", f"--encoder={tmp_path}", "--in=a.csv", f"--out={tmp_path}/z.npz"), "no encoder at")
+  refused(
+    launch("pcal/encode", f"--encoder={tmp_path}", "--in=a.csv", f"--out={tmp_path}/z.npz"), "no encoder at"
+  )

@@ -9,10 +9,10 @@ import pytest
 from scipy import stats
 
 from launch.commands import launch, refused, succeeded
-from vita_jax.train.suite import Row, make_lines
+from vita_jax.report.suite import Row, make_lines
 
 SUITE = """
-from vita_jax.train.suite import Row
+from vita_jax.report.suite import Row
 
 COMMON = {{"data.path": {graph!r}, "epochs": 25, "log_every": 10}}
 

@@ -1,4 +1,4 @@
-"""launch/transfer.py on two small tasks: tickets go where they should, runs are reused, faults are named."""
+"""launch/bert_tickets/transfer.py on two small tasks: where tickets go, reused runs, faults named."""
 
 import json
 import shutil
@@ -49,7 +49,7 @@ def test_every_ticket_is_trained_on_every_task(sources, tmp_path):
   _, runs = sources
   names = ",".join(f"{name}={folder}" for name, folder in runs.items())
   flags = (f"--runs={names}", "--sparsity=0.1", f"--workdir={tmp_path}", "--controls=random")
-  output = succeeded(launch("transfer", *flags))
+  output = succeeded(launch("bert_tickets/transfer", *flags))
   assert output.startswith("# Transfer of tickets") and (tmp_path / "transfer.png").exists()
   expected = {
     *(f"{a}_0.1_to_{b}_seed_{s}" for a, b in (("plain", "turned"), ("turned", "plain")) for s in (0, 1)),
@@ -61,15 +61,18 @@ def test_every_ticket_is_trained_on_every_task(sources, tmp_path):
   own = json.loads((runs["plain"] / "summary.json").read_text())["metrics"]["theta0_10_accuracy"]["values"]
   assert " ".join(map(repr, own)) in (tmp_path / "transfer.csv").read_text()
   before = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("summary.json")}
-  assert succeeded(launch("transfer", *flags)) == output
+  assert succeeded(launch("bert_tickets/transfer", *flags)) == output
   assert before == {p: p.stat().st_mtime_ns for p in before}
-  refused(launch("transfer", *flags[:1], "--sparsity=0.5", flags[2]), "no ticket of sparsity 0.5, but of 0.1")
+  refused(
+    launch("bert_tickets/transfer", *flags[:1], "--sparsity=0.5", flags[2]),
+    "no ticket of sparsity 0.5, but of 0.1",
+  )
 
 
 def test_runs_of_single_seeds_are_one_source(sources, tmp_path):
   _, runs = sources
   names = f"--runs=plain={runs['plain'] / 'parts'},turned={runs['turned']}"
-  succeeded(launch("transfer", names, "--sparsity=0.1", f"--workdir={tmp_path}", "--controls="))
+  succeeded(launch("bert_tickets/transfer", names, "--sparsity=0.1", f"--workdir={tmp_path}", "--controls="))
   own = json.loads((runs["plain"] / "summary.json").read_text())["metrics"]["theta0_10_accuracy"]["values"]
   assert " ".join(map(repr, own)) in (tmp_path / "transfer.csv").read_text()
   assert read_config(tmp_path / "runs" / "full_plain").seeds == 2
@@ -77,8 +80,10 @@ def test_runs_of_single_seeds_are_one_source(sources, tmp_path):
   text = (holes / "seed_1/config.json").read_text()
   (holes / "seed_1/config.json").write_text(text.replace('"seed": 1,', '"seed": 2,'))
   flags = (f"--runs={holes}", "--sparsity=0.1", f"--workdir={tmp_path / 'T'}")
-  refused(launch("transfer", *flags), "no run of seed 1")
+  refused(launch("bert_tickets/transfer", *flags), "no run of seed 1")
 
 
 def test_runs_that_cannot_give_tickets_are_named(sources, tmp_path):
-  refused(launch("transfer", f"--runs={tmp_path}", f"--workdir={tmp_path / 'T'}"), "holds no run")
+  refused(
+    launch("bert_tickets/transfer", f"--runs={tmp_path}", f"--workdir={tmp_path / 'T'}"), "holds no run"
+  )

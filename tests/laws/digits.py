@@ -7,9 +7,8 @@ import optax
 from flax import linen as nn
 from sklearn.datasets import load_digits
 
-from vita_jax import train
+from vita_jax import metrics, train
 from vita_jax.data import Resident, Stream
-from vita_jax.train import metrics
 
 
 def get_config():

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vita_jax.train import base_config, metrics
+from vita_jax import metrics
+from vita_jax.base.files import write_json
+from vita_jax.report.summary import format_metric, paired_interval, summarize
+from vita_jax.train import base_config
 from vita_jax.train.config import as_dict, check_config, config_difference, config_hash
-from vita_jax.train.summary import format_metric, paired_interval, summarize, write_json
 from vita_jax.train.writers import open_logs, read_rows, seed_mean
 
 

@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax import train
+from vita_jax import metrics, train
 from vita_jax.data import Resident, Stream
-from vita_jax.train import metrics
 
 ROWS = np.linspace(-1, 2, 10).astype(np.float32)
 DECAY = 0.1

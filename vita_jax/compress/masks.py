@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vita_jax.train.shardings import path_name
+from vita_jax.base.tree import path_name
 
 Masks = Mapping[str, jax.Array]  # '/'-joined path -> bool array of the leaf's shape
 KERNELS = r"(^|/)kernel$"

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.base.hashing import arrays_sha256
 from vita_jax.compress.masks import Masks, pack, path_name, sparsity
-from vita_jax.data.files import arrays_sha256
 
 
 class Ticket(NamedTuple):

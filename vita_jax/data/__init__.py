@@ -1,6 +1,7 @@
 """Data: what is held on the device, what is streamed, and where files come from."""
 
-from vita_jax.data.files import file_sha256, read_npz
+from vita_jax.base.hashing import file_sha256
+from vita_jax.data.files import read_npz
 from vita_jax.data.graphs import Graph, load_graph, load_graph_npz
 from vita_jax.data.images import Images, load_images
 from vita_jax.data.resident import Resident, check, n_batches, n_rows

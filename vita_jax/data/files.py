@@ -1,6 +1,5 @@
 """Reading npz files that may be missing, damaged or hostile; nothing here unpickles."""
 
-import hashlib
 import os
 import zipfile
 import zlib
@@ -28,26 +27,6 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
       return {name: _member(npz, name, path) for name in npz.files}
   except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, RuntimeError) as e:
     raise ValueError(f"{path} is truncated or damaged ({e}); fetch or write it again") from e
-
-
-def file_sha256(path: str | os.PathLike) -> str:
-  """The sha256 of a file, 64 hex digits; FileNotFoundError when there is none."""
-  path = os.fspath(path)
-  if not os.path.isfile(path):
-    raise FileNotFoundError(f"no file {path}; check the path")
-  with open(path, "rb") as f:
-    return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def arrays_sha256(arrays: dict[str, np.ndarray]) -> str:
-  """A digest of names, dtypes, shapes and values: equal arrays, equal digest, in any file."""
-  digest = hashlib.sha256()
-  for name in sorted(arrays):
-    x = np.asarray(arrays[name])
-    x = x.astype(x.dtype.newbyteorder("<"), order="C", copy=False)
-    digest.update(f"{name} {x.dtype.str} {x.shape}\n".encode())
-    digest.update(x.tobytes())
-  return digest.hexdigest()
 
 
 def _member(npz, name, path):

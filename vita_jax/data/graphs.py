@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from vita_jax.data.files import file_sha256, read_npz
+from vita_jax.base.hashing import file_sha256
+from vita_jax.data.files import read_npz
 from vita_jax.data.sources import SOURCES, load
 
 _MOST_CLASSES = 2**16  # a label beyond is a slip, and would ask for that many logits

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vita_jax.data.files import file_sha256, read_npz
+from vita_jax.base.hashing import file_sha256
+from vita_jax.data.files import read_npz
 from vita_jax.data.sources import tfds_dir
 
 # Files under $VITA_DATA_DIR/<name> and what they must be. Of CIFAR-10 it is a subset in lossless sheets of

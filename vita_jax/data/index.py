@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from vita_jax.base.hashing import mix
+
 _GOLDEN = np.uint32(0x9E3779B9)
 _MAX_ROWS = 2**31 - 1
 
@@ -143,14 +145,14 @@ def _network(seed, epoch, bits, rounds):
   one = np.uint32(1)
   low_bits = (bits + one) // np.uint32(2)
   low_mask, high_mask = (one << low_bits) - one, (one << (bits - low_bits)) - one
-  key = _mix(_mix(seed + _GOLDEN) + epoch)
-  keys = _mix(key + _GOLDEN * np.arange(1, rounds + 1, dtype=np.uint32))
+  key = mix(mix(seed + _GOLDEN) + epoch)
+  keys = mix(key + _GOLDEN * np.arange(1, rounds + 1, dtype=np.uint32))
 
   def feistel(x):
     high, low = x >> low_bits, x & low_mask
     for i in range(0, rounds, 2):
-      high = high ^ (_mix(low ^ keys[i : i + 1]) & high_mask)
-      low = low ^ (_mix(high ^ keys[i + 1 : i + 2]) & low_mask)
+      high = high ^ (mix(low ^ keys[i : i + 1]) & high_mask)
+      low = low ^ (mix(high ^ keys[i + 1 : i + 2]) & low_mask)
     return (high << low_bits) | low
 
   return feistel
@@ -167,13 +169,6 @@ def _walk_on_host(feistel, x, n_rows):
   while (outside := x >= n_rows).any():
     x[outside] = feistel(x[outside])
   return x
-
-
-def _mix(x):
-  """32-bit finaliser of MurmurHash3 (a bijection of uint32 with full avalanche)."""
-  x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-  x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-  return x ^ (x >> np.uint32(16))
 
 
 def _word(xp, value):

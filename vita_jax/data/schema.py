@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from vita_jax.data.tables import Table, nearest
+from vita_jax.base.choose import hint
+from vita_jax.data.tables import Table
 
 KEYS = (
   "numeric",
@@ -89,7 +90,7 @@ def parse_schema(content: Mapping[str, Any]) -> Schema:
   content = dict(content)
   for key in content:
     if key not in KEYS:
-      raise ValueError(f"the schema has an unknown key '{key}'{nearest(key, (*KEYS, 'unseen'))}")
+      raise ValueError(f"the schema has an unknown key '{key}'{hint(key, (*KEYS, 'unseen'))}")
   for key, options in RULES.items():
     if content.get(key, "error") not in options:
       raise ValueError(f"the schema's '{key}' is '{content[key]}': choose one of {', '.join(options)}")
@@ -148,7 +149,7 @@ def check_columns(schema: Schema, table: Table, *, labels: bool) -> None:
   """
   wanted = dict.fromkeys(schema.inputs + (tuple(x.column for x in schema.labels) if labels else ()))
   if absent := [c for c in wanted if c not in table.columns]:
-    each = ", ".join(f"'{c}'{nearest(c, table.columns)}" for c in absent[:5])
+    each = ", ".join(f"'{c}'{hint(c, table.columns)}" for c in absent[:5])
     more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
     raise ValueError(f"{table.source} has no column {each}{more}: rename it, or change the schema")
 

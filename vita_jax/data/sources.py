@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vita_jax.data.files import arrays_sha256, file_sha256, read_npz
+from vita_jax.base.hashing import arrays_sha256, file_sha256
+from vita_jax.data.files import read_npz
 
 _EMBEDDED = Path(__file__).parent / "embedded"
 

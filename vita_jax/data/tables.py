@@ -7,8 +7,7 @@ cell is said in one line with its row (counted from 1, without the header).
 from __future__ import annotations
 
 import csv
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,12 +121,6 @@ def number_of(table: Table, column: str, *, missing: str) -> np.ndarray:
     raise ValueError(f"{table.source} row {table.first + i}: column '{column}' is infinite; mend it")
   _check_missing(table, column, np.isnan(numbers), missing)
   return numbers
-
-
-def nearest(name: str, options: Iterable[str]) -> str:
-  spelled = {str(x).lower(): str(x) for x in options}
-  near = difflib.get_close_matches(str(name).lower(), spelled, n=1, cutoff=0.5)
-  return f" (nearest: '{spelled[near[0]]}')" if near else ""
 
 
 def _check_header(path: Path, header: list[str]) -> None:

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vita_jax.base.choose import hint
 from vita_jax.data.schema import Label, Schema, check_columns, parse_schema, schema_content
-from vita_jax.data.tables import Table, nearest, number_of, text_of
+from vita_jax.data.tables import Table, number_of, text_of
 
 MOST_CLASSES = 100
 OPERATORS = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
@@ -100,7 +101,7 @@ def raw_inputs(encoding: Encoding, table: Table) -> dict[str, np.ndarray]:
       i = int(np.argmax(codes[:, j] < 0))
       raise ValueError(
         f"{table.source} row {table.first + i}: column '{column}' has the category '{texts[i]}', which no"
-        f" training row had{nearest(texts[i], known)}: mend it, or set the schema's unseen to 'zeros'"
+        f" training row had{hint(texts[i], known)}: mend it, or set the schema's unseen to 'zeros'"
       )
   return {"numbers": _numbers(schema, table).astype(np.float32), "codes": codes}
 
@@ -141,10 +142,10 @@ def label_values(encoding: Encoding, table: Table, name: str) -> np.ndarray:
   """
   found = {label.name: label for label in encoding.schema.labels}
   if name not in found:
-    raise ValueError(f"the schema has no label '{name}'{nearest(name, found)}")
+    raise ValueError(f"the schema has no label '{name}'{hint(name, found)}")
   label, known = found[name], encoding.classes[name]
   if label.column not in table.columns:
-    raise ValueError(f"{table.source} has no column '{label.column}'{nearest(label.column, table.columns)}")
+    raise ValueError(f"{table.source} has no column '{label.column}'{hint(label.column, table.columns)}")
   if label.kind != "classes":
     return _value(label, table)
   texts = text_of(table, label.column, missing="error")

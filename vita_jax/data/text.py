@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vita_jax.data.files import file_sha256
+from vita_jax.base.hashing import file_sha256
 from vita_jax.data.sources import tfds_dir
 
 

@@ -1,1 +1,34 @@
 """Pure loss functions that several papers share."""
+
+from vita_jax.losses.pu import (
+  PURisk,
+  binary_cross_entropy,
+  binary_entropy,
+  check_prior,
+  logistic_loss,
+  naive_risk,
+  nnpu_gradient_objective,
+  nnpu_objective_of,
+  nnpu_risk,
+  pu_risk,
+  sigmoid_loss,
+  upu_risk,
+)
+from vita_jax.losses.xent import cross_entropy, weighted_mean
+
+__all__ = [
+  "PURisk",
+  "binary_cross_entropy",
+  "binary_entropy",
+  "check_prior",
+  "cross_entropy",
+  "logistic_loss",
+  "naive_risk",
+  "nnpu_gradient_objective",
+  "nnpu_objective_of",
+  "nnpu_risk",
+  "pu_risk",
+  "sigmoid_loss",
+  "upu_risk",
+  "weighted_mean",
+]

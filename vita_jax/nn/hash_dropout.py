@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.base.hashing import mix
+
 
 def hash_dropout(
   key: jax.Array | None, x: jax.Array, rate: float, *, strides: Sequence[int] | None = None
@@ -44,10 +46,4 @@ def hash_bits(key: jax.Array, shape: Sequence[int], *, strides: Sequence[int] | 
   x = first
   for axis, stride in enumerate(strides):
     x = x + jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * np.uint32(stride % 2**32)
-  return _mix(_mix(x) ^ second)
-
-
-def _mix(x):
-  x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-  x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-  return x ^ (x >> np.uint32(16))
+  return mix(mix(x) ^ second)

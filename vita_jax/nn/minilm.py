@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vita_jax.data.files import file_sha256
+from vita_jax.base.hashing import file_sha256
 from vita_jax.nn.bert_config import BertConfig
 from vita_jax.nn.bert_files import from_tensors, save_bert
 

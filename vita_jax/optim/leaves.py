@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.base.tree import named_leaves
+
 Tree = Any
 Theta = Mapping[str, Any]
 
@@ -60,8 +62,7 @@ def check_theta(theta: Theta, shapes: Theta, *, kind: str) -> Theta:
 
 
 def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:
-  leaves = jax.tree_util.tree_leaves_with_path(tree)
-  return {jax.tree_util.keystr(path, simple=True, separator="/"): np.shape(x) for path, x in leaves}
+  return {name: np.shape(leaf) for name, leaf in named_leaves(tree).items()}
 
 
 def _listed(shapes: dict[str, tuple[int, ...]]) -> str:

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from vita_jax.base.tree import named_leaves, path_name
 from vita_jax.train.cluster import all_agree, on_main
 from vita_jax.train.digest import digests
 from vita_jax.train.errors import RunError
-from vita_jax.train.shardings import path_name
 
 
 class Progress(NamedTuple):
@@ -44,8 +44,7 @@ def open_manager(workdir: Path, *, keep: int) -> ocp.CheckpointManager:
 
 def flatten(tree: Any) -> dict[str, Any]:
   """'/'-joined path -> leaf. Zero-size leaves are left out: orbax refuses them, and shapes recall them."""
-  leaves = jax.tree_util.tree_leaves_with_path(tree)
-  return {path_name(path): leaf for path, leaf in leaves if np.prod(leaf.shape) > 0}
+  return {name: leaf for name, leaf in named_leaves(tree).items() if np.prod(leaf.shape) > 0}
 
 
 def _checksum(facts: dict[str, Any]) -> int:

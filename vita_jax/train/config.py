@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.metadata
 import json
@@ -13,75 +12,44 @@ from typing import Any
 
 import ml_collections
 
+from vita_jax.base.keys import Key, anything, at_least, check, defaults, one_of
+
 # Where and how often a run computes, logs and saves does not change what it computes.
 NOT_HASHED = ("mesh", "steps_per_call", "save_seconds", "keep_checkpoints", "cache_dir")
-CHOICES = {
-  "replicate": ("vmap", "map"),
-  "dtype": ("float32", "bfloat16"),
-  "on_nonfinite": ("stop", "skip"),
-}
-AT_LEAST = {
-  "seed": 0,
-  "seeds": 1,
-  "log_every": 0,
-  "steps_per_call": 0,
-  "save_seconds": 0,
-  "keep_checkpoints": 1,
-}
+KEYS = (
+  Key("paper", "", anything, "Name of the paper; its config file sets it."),
+  Key("seed", 0, at_least(0), "The first seed."),
+  Key("seeds", 1, at_least(1), "How many seeds: `seed` to `seed + seeds - 1`."),
+  Key("replicate", "vmap", one_of("vmap", "map"), "Several seeds side by side, or one after the other."),
+  Key("dtype", "float32", one_of("float32", "bfloat16"), "Of the computation; parameters stay float32."),
+  Key("mesh.seed", 1, anything, "Devices along which seeds are spread; -1 takes those that are left."),
+  Key("mesh.data", -1, anything, "Devices along which the rows of a batch are spread; -1: those left."),
+  Key("mesh.model", 1, anything, "Devices along which weights are spread; -1 takes those that are left."),
+  Key("on_nonfinite", "stop", one_of("stop", "skip"), "Stop at a step that is not finite, or leave it out."),
+  Key("init_from", "", anything, "Workdir of a finished run whose weights are the start; empty: none."),
+  Key("log_every", 100, at_least(0), "Steps between training rows in the logs; 0: only at a stage's end."),
+  Key("steps_per_call", 0, at_least(0), "Steps in one compiled call; 0 chooses by the measured speed."),
+  Key("save_seconds", 60.0, at_least(0), "Seconds between checkpoints."),
+  Key("keep_checkpoints", 3, at_least(1), "How many of the last checkpoints stay."),
+)
 PACKAGES = ("vita_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def base_config() -> ml_collections.ConfigDict:
-  """The fields that mean the same in every experiment.
-
-  seed, seeds: runs the seeds `seed ... seed + seeds - 1`. replicate: "vmap" side by side | "map" one
-  after the other. dtype: of the computation, "float32" | "bfloat16"; parameters stay float32. mesh:
-  devices along `seed`, `data`, `model`; -1 fills what is left. on_nonfinite: "stop" the run | "skip"
-  the step. init_from: a workdir whose final weights are the start, "" for none. log_every: steps
-  between training rows in the logs. steps_per_call: steps in one compiled call, 0 chooses. save_seconds:
-  time between checkpoints. keep_checkpoints: how many of the last ones stay.
-  """
-  return ml_collections.ConfigDict(
-    {
-      "paper": "",
-      "seed": 0,
-      "seeds": 1,
-      "replicate": "vmap",
-      "dtype": "float32",
-      "mesh": {"seed": 1, "data": -1, "model": 1},
-      "on_nonfinite": "stop",
-      "init_from": "",
-      "log_every": 100,
-      "steps_per_call": 0,
-      "save_seconds": 60.0,
-      "keep_checkpoints": 3,
-    }
-  )
-
-
-def choose(name: str, value: str, options: tuple[str, ...]) -> str:
-  """The value, if it is one of the options.
-
-  Raises:
-    ValueError: it is not; names the nearest that is.
-  """
-  if value in options:
-    return value
-  near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.0)[0]
-  raise ValueError(f"unknown {name} '{value}': did you mean '{near}'? Choose one of {', '.join(options)}")
+  """Returns the fields that mean the same in every experiment (see `KEYS`) with their defaults."""
+  return defaults(KEYS)
 
 
 def check_config(config: ml_collections.ConfigDict) -> None:
-  """Checks the fields of `base_config`.
+  """Checks the fields of `base_config`; a paper's `build` checks its own.
 
   Raises:
     ValueError: a value that a field cannot have.
   """
-  for name, options in CHOICES.items():
-    choose(f"config.{name}", config[name], options)
-  check_at_least(config, AT_LEAST)
+  shared = {key.name.partition(".")[0] for key in KEYS}
+  check({name: config[name] for name in config if name in shared}, KEYS)
   if config.seed + config.seeds > 2**32:
-    raise ValueError(f"config.seed is {config.seed}: seeds have to be below 2**32")
+    raise ValueError(f"config.seed is {config.seed}: seeds must be below 2**32")
 
 
 def check_at_least(config: ml_collections.ConfigDict, limits: Mapping[str, float]) -> None:
@@ -95,7 +63,7 @@ def check_at_least(config: ml_collections.ConfigDict, limits: Mapping[str, float
     for part in name.split("."):
       value = value[part]
     if not value >= least:
-      raise ValueError(f"config.{name} is {value}: it has to be at least {least}")
+      raise ValueError(f"config.{name} is {value}: it must be at least {least}")
 
 
 def as_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -11,16 +11,17 @@ import jax
 import ml_collections
 import numpy as np
 
+from vita_jax.base.files import write_json, write_text
+from vita_jax.report.curves import write_figures
+from vita_jax.report.summary import summarize
 from vita_jax.train import checkpoint
 from vita_jax.train.cluster import on_main
 from vita_jax.train.config import base_config, config_hash, versions
 from vita_jax.train.errors import RunError
 from vita_jax.train.experiment import Experiment, Report, State
-from vita_jax.train.figures import write_figures
 from vita_jax.train.mesh import make_mesh
 from vita_jax.train.programs import Programs, make_programs
 from vita_jax.train.replicate import STEPS
-from vita_jax.train.summary import summarize, write_json, write_text
 from vita_jax.train.transfer import on_host, without_axis
 from vita_jax.train.weights import save_params
 

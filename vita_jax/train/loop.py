@@ -15,8 +15,10 @@ import jax
 import ml_collections
 import numpy as np
 
+from vita_jax import metrics
+from vita_jax.base.files import write_json
 from vita_jax.data.resident import check
-from vita_jax.train import checkpoint, cluster, metrics, writers
+from vita_jax.train import checkpoint, cluster, writers
 from vita_jax.train.batches import stage_data
 from vita_jax.train.checkpoint import Progress
 from vita_jax.train.config import as_dict, check_config, config_difference, config_hash, versions
@@ -26,7 +28,6 @@ from vita_jax.train.finish import read_config, read_summary, write_results
 from vita_jax.train.mesh import check_layout, make_mesh
 from vita_jax.train.pace import Pace, agree, streamed_batches
 from vita_jax.train.programs import Programs, make_programs
-from vita_jax.train.summary import write_json
 from vita_jax.train.weights import start_from
 
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
+from vita_jax.base.tree import path_name
 from vita_jax.train.experiment import Exported
-from vita_jax.train.shardings import path_name
 
 
 def write_program(path: Path, exported: Exported, *, platforms: Sequence[str]) -> int:

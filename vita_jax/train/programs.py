@@ -11,9 +11,9 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from vita_jax import metrics as metrics_lib
 from vita_jax.data.resident import Resident, n_rows, n_sweep_batches, sweep_batch_at
 from vita_jax.data.stream import Stream, read_batch, read_sweep_batch
-from vita_jax.train import metrics as metrics_lib
 from vita_jax.train.batches import resident_sweep, row_layout, spec, stage_data, train_batch
 from vita_jax.train.experiment import Eval, Experiment, Stage, State, keep, never
 from vita_jax.train.shardings import state_shardings

@@ -9,10 +9,7 @@ import jax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-
-def path_name(path: tuple[Any, ...]) -> str:
-  """The '/'-joined name of a leaf: dict keys, field names and indices."""
-  return jax.tree_util.keystr(path, simple=True, separator="/")
+from vita_jax.base.tree import path_name
 
 
 class Spread(NamedTuple):

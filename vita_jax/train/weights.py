@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from vita_jax.base.files import write_bytes
+from vita_jax.base.tree import named_leaves, path_name
 from vita_jax.train.errors import RunError
-from vita_jax.train.shardings import path_name
 from vita_jax.train.transfer import put
 
 
@@ -20,9 +21,8 @@ def save_params(path: Path, params: Any, *, metadata: dict[str, str] | None = No
   """
   from safetensors.numpy import save
 
-  leaves = jax.tree_util.tree_leaves_with_path(params)
-  tensors = {path_name(p): np.asarray(jax.device_get(leaf), order="C") for p, leaf in leaves}
-  Path(path).write_bytes(save(tensors, metadata))  # unlike save_file, a full disk is an OSError here
+  tensors = {n: np.asarray(jax.device_get(leaf), order="C") for n, leaf in named_leaves(params).items()}
+  write_bytes(path, save(tensors, metadata))  # unlike save_file, whole or not at all
 
 
 def load_params(path: Path) -> dict[str, np.ndarray]:

@@ -174,7 +174,7 @@ def test_a_run_goes_on_in_another_workdir_from_a_small_file(tmp_path):
     l2o.build(_config("plain", kind="rnnprop", resume_from=str(tmp_path / "state.safetensors"))).init(
       jax.random.key(0)
     )
-  with pytest.raises(FileNotFoundError, match="l2o_state"):
+  with pytest.raises(FileNotFoundError, match="l2o/state"):
     l2o.build(_config(resume_from=str(tmp_path / "none"))).init(jax.random.key(0))
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax import compress
+from vita_jax.base.choose import choose
 from vita_jax.data.index import batches_per_epoch
 from vita_jax.data.resident import Resident, n_sweep_batches, sweep_batch_at
 from vita_jax.nn.bert import PRUNABLE
@@ -25,7 +26,7 @@ from vita_jax.papers.bert_tickets.inputs import read_start
 from vita_jax.papers.bert_tickets.steps import make_step, optimizer
 from vita_jax.papers.bert_tickets.tasks import make_task
 from vita_jax.papers.bert_tickets.trainings import Beginning, blank, count, make_enter, plan, theta0
-from vita_jax.train.config import check_at_least, choose
+from vita_jax.train.config import check_at_least
 from vita_jax.train.experiment import Eval, Experiment, Report, Stage
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ml_collections
 
-from vita_jax.train.config import base_config, choose
+from vita_jax.base.choose import choose
+from vita_jax.train.config import base_config
 
 STARTS = ("theta0", "shuffled", "shuffled_entries", "random_reinit", "trained")
 # method -> (where the mask comes from, what the tickets start from)

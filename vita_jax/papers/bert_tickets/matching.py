@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vita_jax.train.config import choose
+from vita_jax.base.choose import choose
 
 RULES = ("own_std", "full_std", "mean")
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax import metrics
 from vita_jax.data import text, text_squad, text_tokens
 from vita_jax.data.buckets import make_buckets
 from vita_jax.data.resident import Resident
@@ -18,7 +19,6 @@ from vita_jax.data.text_tokens import Rows
 from vita_jax.nn.bert import BertClassifier, BertMaskedLM, BertSpans
 from vita_jax.papers.bert_tickets import inputs, losses, scores
 from vita_jax.papers.bert_tickets.inputs import Start
-from vita_jax.train import metrics
 
 BEST_SPANS = 20  # starts and ends that are combined to answers
 

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax import compress
+from vita_jax.base.choose import choose
 from vita_jax.compress.masks import chosen
 from vita_jax.papers.bert_tickets.config import MEANING, STARTS
-from vita_jax.train.config import choose
 from vita_jax.train.experiment import State
 
 # Streams of a seed's key.

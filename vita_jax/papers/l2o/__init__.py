@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from vita_jax.base.choose import choose
 from vita_jax.data.images import load_images
 from vita_jax.data.resident import Resident
 from vita_jax.optim import KINDS
@@ -23,7 +24,6 @@ from vita_jax.papers.l2o.export import exported
 from vita_jax.papers.l2o.final import late_log_loss, optimize
 from vita_jax.papers.l2o.optimizees import optimizee
 from vita_jax.papers.l2o.recipe import most_steps, recipe_of
-from vita_jax.train.config import choose
 from vita_jax.train.experiment import Eval, Experiment, Report, Stage
 
 

@@ -18,7 +18,7 @@ def card(
     name: under which it ships; its rows in `results` have this label.
     config: of the meta-training run.
     state: of its newest checkpoint.
-    results: rows of the table.csv that launch/optimize.py writes; may be empty.
+    results: rows of the table.csv that launch/l2o/optimize.py writes; may be empty.
     command: that trains it again.
   """
   own = [row for row in results if row["optimizer"] == name]
@@ -51,7 +51,7 @@ def card(
     "evaluation": [_evaluation(row) for row in own],
     "limits": [*_limits(own), _horizon(config)],
     "command": command,
-    "evaluated by": "python launch/optimize.py, see vita_jax/papers/l2o/README.md" if own else "nothing yet",
+    "evaluated by": "launch/l2o/optimize.py, see vita_jax/papers/l2o/README.md" if own else "nothing yet",
     "licence": "Apache-2.0",
   }
 

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from vita_jax.base.choose import choose
 from vita_jax.optim import KINDS, learned_names
 from vita_jax.optim.library import SHIPPED, read_learned
 from vita_jax.papers.l2o.optimizees import OPTIMIZEES
 from vita_jax.papers.l2o.programs import CLASSICAL, images_of
 from vita_jax.papers.l2o.runs import REPORT, TUNING, WINDOW, Entrant, Job, Protocol, Run, run_all
-from vita_jax.train.config import choose
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 TUNING_SEEDS = 3

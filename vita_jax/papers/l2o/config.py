@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ml_collections
 
-from vita_jax.train.config import base_config, choose
+from vita_jax.base.choose import choose
+from vita_jax.train.config import base_config
 
 STAGES = (100, 200, 500, 1000, 1500, 2000, 2500, 3000)
 # variant -> (lengths of an optimization, share of imitation epochs per stage)
@@ -57,7 +58,7 @@ def default_config(kind: str, variant: str, *, variants: tuple[str, ...]) -> ml_
       # "map": one after the other, which a CPU's caches like | "vmap": side by side, over the mesh axis data
       "tasks": "map",
       "save_every": 1,  # states kept for the pass back: every such step; more saves memory for time
-      "resume_from": "",  # a file of `launch/l2o_state.py`: goes on from where another workdir was
+      "resume_from": "",  # a file of `launch/l2o/state.py`: goes on from where another workdir was
       # after training: `runs` optimizations of that many steps with the best weights
       "final": {"steps": 1000, "runs": 5},
     }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vita_jax.train.config import choose
+from vita_jax.base.choose import choose
 
 TRAIN, VALIDATE, REBASE = 0, 1, 2  # what comes next
 LEAST = 3  # evaluations of a stage before it may end

@@ -13,7 +13,7 @@ import numpy as np
 from vita_jax.optim import KINDS
 from vita_jax.papers.l2o.comparison import TUNING_SEEDS, Result
 from vita_jax.papers.l2o.runs import LEVELS, WINDOW, Entrant
-from vita_jax.train.summary import paired_interval, summarize
+from vita_jax.report.summary import paired_interval, summarize
 
 # Of Okabe and Ito, apart for colour-blind readers; without the yellow, which white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vita_jax.base.choose import choose
 from vita_jax.nn import conv
-from vita_jax.train.config import choose
 
 Tree = Any
 CLASSES = 10

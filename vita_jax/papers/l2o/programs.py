@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vita_jax.data.files import arrays_sha256
+from vita_jax.base.hashing import arrays_sha256
 from vita_jax.data.images import load_images
 from vita_jax.optim import KINDS
 from vita_jax.papers.l2o import tasks

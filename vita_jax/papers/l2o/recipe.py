@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import optax
 
+from vita_jax.base.choose import choose
 from vita_jax.optim import KINDS
 from vita_jax.papers.l2o import curriculum
 from vita_jax.papers.l2o.tasks import Problem
 from vita_jax.papers.l2o.teachers import teacher
-from vita_jax.train.config import choose
 
 
 class Recipe(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vita_jax.base.tree import path_name
 from vita_jax.optim.library import read_safetensors
-from vita_jax.train.shardings import path_name
 
 # Everything but the optimization in progress: the epoch, or the validation, is begun again.
 PARTS = (
@@ -40,7 +40,7 @@ def resumed(state: dict[str, Any], path: str) -> dict[str, Any]:
     ValueError: an array is missing or of another shape: the file is of another config.
   """
   if not Path(path).is_file():
-    raise FileNotFoundError(f"config.resume_from: no file {path}; launch/l2o_state.py writes one")
+    raise FileNotFoundError(f"config.resume_from: no file {path}; launch/l2o/state.py writes one")
   saved = read_safetensors(path)
 
   def replace(key_path, leaf):

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.data.files import arrays_sha256, read_npz
+from vita_jax.base.hashing import arrays_sha256
+from vita_jax.data.files import read_npz
 from vita_jax.optim import KINDS
 from vita_jax.papers.l2o import tasks
 from vita_jax.papers.l2o.final import FLOOR

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vita_jax.train.config import choose
+from vita_jax.base.choose import choose
 
 
 def teacher(name: str, learning_rate: float) -> optax.GradientTransformation:

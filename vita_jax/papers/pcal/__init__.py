@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
+from vita_jax.base.choose import choose
 from vita_jax.data.resident import Resident
 from vita_jax.papers.pcal import game as games
 from vita_jax.papers.pcal import inputs, losses, split
@@ -24,7 +25,7 @@ from vita_jax.papers.pcal.export import exported, released
 from vita_jax.papers.pcal.model import MLP, make_ensemble
 from vita_jax.papers.pcal.report import make_report
 from vita_jax.papers.pcal.stages import initial, learn, stages, start
-from vita_jax.train.config import check_at_least, choose
+from vita_jax.train.config import check_at_least
 from vita_jax.train.experiment import Eval, Experiment, Stage
 
 METHODS = ("pcal", "autoencoder", *BASELINES, *REFERENCES)

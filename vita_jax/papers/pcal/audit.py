@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vita_jax.base.choose import choose
 from vita_jax.papers.pcal import scores
 from vita_jax.papers.pcal.attackers import KINDS, Rows, attackers, run_all
 from vita_jax.papers.pcal.inputs import check_label
-from vita_jax.train.config import choose
 
 SHARES = (0.01, 0.1)  # of the attackers' labels, for the strongest attacker with fewer
 LEAST_LABELS = 20

@@ -8,10 +8,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from vita_jax.base.choose import hint
 from vita_jax.data import tabular
 from vita_jax.data.files import read_npz
 from vita_jax.data.schema import Schema, parse_label
-from vita_jax.data.tables import Table, as_table, nearest, number_of, read_table
+from vita_jax.data.tables import Table, as_table, number_of, read_table
 from vita_jax.papers.pcal.inputs import combinations
 from vita_jax.papers.pcal.split import parts as part_sizes
 from vita_jax.papers.pcal.split import shuffle_rows
@@ -52,7 +53,7 @@ def labels(spec: str, default: str, *, n_rows: int) -> tuple[str, np.ndarray, tu
   table = _columns(file or default)
   label = parse_label(text, text)
   if label.column not in table.columns:
-    raise ValueError(f"{table.source} has no column '{label.column}'{nearest(label.column, table.columns)}")
+    raise ValueError(f"{table.source} has no column '{label.column}'{hint(label.column, table.columns)}")
   if table.n_rows != n_rows:
     raise ValueError(
       f"{table.source} has {table.n_rows} rows, the representation {n_rows}: they have to match"

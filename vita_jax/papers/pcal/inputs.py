@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vita_jax.base.choose import choose, hint
 from vita_jax.data import tabular
 from vita_jax.data.schema import Schema, check_columns, check_roles, parse_schema, without
 from vita_jax.data.sources import load
-from vita_jax.data.tables import Table, as_table, nearest, read_table
+from vita_jax.data.tables import Table, as_table, read_table
 from vita_jax.papers.pcal.credit import SCHEMAS
-from vita_jax.train.config import choose
 
 VARIANTS = ("include", "exclude", "exclude_all")
 FEWEST_ROWS = 10  # of a class
@@ -109,9 +109,7 @@ def make_task(table: Table, schema: Schema, *, attributes: tuple[str, ...], vari
   known = {label.name: label for label in schema.private}
   for name in attributes:
     if name not in known:
-      raise ValueError(
-        f"the schema has no private attribute '{name}'{nearest(name, known)}: {', '.join(known)}"
-      )
+      raise ValueError(f"the schema has no private attribute '{name}'{hint(name, known)}: {', '.join(known)}")
   chosen = [known[name] for name in attributes or known]
   if not chosen:
     raise ValueError("the schema names no private attribute: name at least one column under 'private'")

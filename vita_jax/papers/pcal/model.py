@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vita_jax.base.hashing import mix
 from vita_jax.nn.hash_dropout import hash_dropout
 
 EPSILON = 1e-5
@@ -129,14 +130,7 @@ def record_noise(seed: jax.Array, numbers: jax.Array, codes: jax.Array, n_output
   bits = jnp.where(magnitude > 0x7F800000, jnp.uint32(0x7FC00000), bits)  # and so are all NaNs
   digest = jnp.zeros(numbers.shape[0], jnp.uint32)
   for column in jnp.concatenate([bits, codes], axis=1).T:
-    digest = _mix(digest * jnp.uint32(0x9E3779B9) + column)
+    digest = mix(digest * jnp.uint32(0x9E3779B9) + column)
   key = jax.random.wrap_key_data(seed)
   keys = jax.vmap(lambda d: jax.random.fold_in(key, d))(digest)
   return jax.vmap(lambda k: jax.random.normal(k, (n_outputs,)))(keys)
-
-
-def _mix(x: jax.Array) -> jax.Array:
-  """32-bit finaliser of MurmurHash3."""
-  x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-  x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
-  return x ^ (x >> 16)

@@ -7,9 +7,10 @@ from typing import Any
 
 import ml_collections
 
+from vita_jax.base.choose import choose
 from vita_jax.papers.self_pu import choose as choosing
 from vita_jax.papers.self_pu import distil, split, steps
-from vita_jax.train.config import base_config, check_at_least, choose
+from vita_jax.train.config import base_config, check_at_least
 
 # Each rung adds one block to the one before; pn_oracle is the bound: the true labels of the unlabelled rows.
 ONE_STUDENT = {"self_paced.paces": (0.5,)}

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.base.choose import choose
 from vita_jax.data.files import read_npz
 from vita_jax.data.images import load_images
 from vita_jax.papers.self_pu import volumes
-from vita_jax.train.config import choose
 
 EVEN = (0, 2, 4, 6, 8)
 POSITIVE_CLASSES = {"digits": EVEN, "mnist": EVEN, "cifar10": (0, 1, 8, 9)}

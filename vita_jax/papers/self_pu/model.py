@@ -14,10 +14,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vita_jax.base.choose import choose
 from vita_jax.nn.conv import conv2d
 from vita_jax.nn.conv3d import conv3d, max_pool3d
 from vita_jax.nn.norm import BatchNorm
-from vita_jax.train.config import choose
 
 KINDS = ("mlp", "cnn", "volumes")
 kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax import metrics
 from vita_jax.papers.self_pu.choose import right
 from vita_jax.papers.self_pu.network import Network, in_chunks
 from vita_jax.papers.self_pu.pu_metrics import pu_metrics
-from vita_jax.train import metrics
 from vita_jax.train.experiment import Report, State
 
 

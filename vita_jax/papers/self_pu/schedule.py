@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.train.config import choose
+from vita_jax.base.choose import choose
 
 FORMS = ("released", "linear")
 

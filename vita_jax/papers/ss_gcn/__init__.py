@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vita_jax.base.choose import choose
+from vita_jax.base.tree import path_name
 from vita_jax.data.resident import Resident
 from vita_jax.papers.ss_gcn import protocol
 from vita_jax.papers.ss_gcn.config import AT_LEAST, HOSTS, MECHANISMS
@@ -24,9 +26,8 @@ from vita_jax.papers.ss_gcn.labels import self_supervision
 from vita_jax.papers.ss_gcn.mechanisms import stages
 from vita_jax.papers.ss_gcn.model import HOSTS as MODELS
 from vita_jax.papers.ss_gcn.steps import Objective, test_step
-from vita_jax.train.config import check_at_least, choose
+from vita_jax.train.config import check_at_least
 from vita_jax.train.experiment import Eval, Experiment, Report
-from vita_jax.train.shardings import path_name
 
 
 def build(config: Any) -> Experiment:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import ml_collections
 
-from vita_jax.train.config import base_config, choose
+from vita_jax.base.choose import choose
+from vita_jax.train.config import base_config
 
 TASKS = ("none", "cluster", "partition", "completion", "random_labels")
 MECHANISMS = ("multitask", "pretrain", "self_training")

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from vita_jax.base.choose import choose
 from vita_jax.data.graphs import Graph, load_graph, load_graph_npz, row_normalize
 from vita_jax.nn import sparse
 from vita_jax.nn.graph import undirected_graph
 from vita_jax.papers.ss_gcn.labels import SelfSupervision
 from vita_jax.papers.ss_gcn.model import propagated
-from vita_jax.train.config import choose
 
 DENSE_FROM = 0.05  # share of non-zeros above which a dense first layer is faster (papers/ss_gcn/README.md)
 

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vita_jax.base.choose import choose
 from vita_jax.data.graphs import Graph, row_normalize
 from vita_jax.papers.ss_gcn.cache import arrays_sha256, cached
 from vita_jax.papers.ss_gcn.cluster import Clusters, kmeans_clusters, target_from_clusters
 from vita_jax.papers.ss_gcn.completion import completion_targets
 from vita_jax.papers.ss_gcn.config import TASKS
 from vita_jax.papers.ss_gcn.partition import partition_labels
-from vita_jax.train.config import choose
 
 LIBRARY = {"cluster": "scikit-learn", "partition": "pymetis", "completion": "scipy"}
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vita_jax.train.config import choose
+from vita_jax.base.choose import choose
 from vita_jax.train.experiment import State, keep_best
 
 PROTOCOLS = ("early_stop", "best_validation")

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vita_jax import metrics
 from vita_jax.papers.ss_gcn import losses, protocol
-from vita_jax.train import metrics
 from vita_jax.train.experiment import State
 
 

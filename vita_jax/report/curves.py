@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vita_jax.train.writers import read_rows
+from vita_jax.report.rows import read_rows
 
 
 def curves(rows: list[dict[str, Any]]) -> Any:

@@ -1,4 +1,4 @@
-"""Writes what a meta-training run needs to go on elsewhere: python launch/l2o_state.py --workdir=W --out=F
+"""Writes what a meta-training run needs to go on elsewhere: python launch/l2o/state.py --workdir=W --out=F
 
 F (safetensors, some 150 kB) holds theta, its best, the meta-optimizers' moments and the place in the
 curriculum, of the newest good checkpoint. `launch/train.py ... --config.resume_from=F --workdir=NEW` goes on
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cli
 from absl import flags
 
+from vita_jax import cli
 from vita_jax.papers.l2o import resume
 from vita_jax.train.weights import save_params
 

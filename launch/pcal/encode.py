@@ -1,6 +1,6 @@
 """Encodes a CSV file of any size with an exported encoder, in chunks.
 
-  python launch/encode.py --encoder=DIR/export --in=IN.csv --out=OUT.npz
+  python launch/pcal/encode.py --encoder=DIR/export --in=IN.csv --out=OUT.npz
 
 DIR/export is what launch/export.py wrote of a PCAL run. OUT.npz holds `z` float32 [rows, width] and
 `probability` float32 [rows]. The columns that the encoder was trained on have to be there; others are left.
@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cli
 import numpy as np
 from absl import flags
+
+from vita_jax import cli
 
 ENCODER = flags.DEFINE_string("encoder", None, "Folder that launch/export.py wrote.", required=True)
 IN = flags.DEFINE_string("in", None, "CSV file to encode.", required=True)

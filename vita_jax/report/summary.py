@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,18 +54,6 @@ def paired_interval(
   half = student_t.ppf((1 + level) / 2, difference.size - 1)
   half *= difference.std(ddof=1) / math.sqrt(difference.size)
   return float(difference.mean()), float(difference.mean() - half), float(difference.mean() + half)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-  """Writes JSON as `write_text` does."""
-  write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-  """Writes a file so that a reader, a kill or a full disk never leaves half of it."""
-  partial = path.with_suffix(path.suffix + ".partial")
-  partial.write_text(text)
-  os.replace(partial, path)
 
 
 def format_metric(entry: Mapping[str, Any], *, percent: bool) -> str:

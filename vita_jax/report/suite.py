@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vita_jax.train.summary import format_metric, paired_interval
+from vita_jax.report.summary import format_metric, paired_interval
 
 
 class Row(NamedTuple):

@@ -1,9 +1,9 @@
 """Puts a meta-trained optimizer into the package, under vita_jax/optim/weights/NAME.
 
-  python launch/l2o_ship.py --workdir=runs/rnnprop_cl_il --name=rnnprop-cl-il --table=runs/compare/table.csv
+  python launch/l2o/ship.py --workdir=runs/rnnprop_cl_il --name=rnnprop-cl-il --table=runs/compare/table.csv
 
 Writes params.safetensors (the best theta of the newest good checkpoint), config.json and card.json. --table
-is what launch/optimize.py wrote for an optimizer of that label; without it the card has no evaluation.
+is what launch/l2o/optimize.py wrote for an optimizer of that label; without it the card has no evaluation.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-import cli
 from absl import flags
 
+from vita_jax import cli
+from vita_jax.base.files import write_json
 from vita_jax.optim.library import SHIPPED
 from vita_jax.papers.l2o.card import card
 from vita_jax.train.config import config_difference
-from vita_jax.train.summary import write_json
 from vita_jax.train.weights import save_params
 
 WORKDIR = cli.define_workdir()
 NAME = flags.DEFINE_string("name", None, "Under which it ships, e.g. rnnprop-cl-il.", required=True)
-TABLE = flags.DEFINE_string("table", None, "table.csv of launch/optimize.py.")
+TABLE = flags.DEFINE_string("table", None, "table.csv of launch/l2o/optimize.py.")
 OUT = flags.DEFINE_string("out", str(SHIPPED), "Folder of the shipped optimizers.")
 
 
@@ -69,7 +69,7 @@ def main() -> None:
       rows = list(csv.DictReader(file))
     if NAME.value not in [row["optimizer"] for row in rows]:
       raise ValueError(
-        f"{TABLE.value} has no optimizer '{NAME.value}': run launch/optimize.py with that label"
+        f"{TABLE.value} has no optimizer '{NAME.value}': run launch/l2o/optimize.py with that label"
       )
   with config.unlocked():
     config.resume_from = ""  # a path of whoever trained it

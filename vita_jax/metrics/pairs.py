@@ -17,6 +17,11 @@ def mean(values: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, j
   return jnp.sum(jnp.where(mask > 0, values * mask, 0.0)), jnp.sum(mask.astype(jnp.float32))
 
 
+def once(value: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns `(value, 1)`: a number that a step has computed already, averaged over steps."""
+  return value, jnp.asarray(1.0)
+
+
 def accuracy(
   logits: jax.Array, labels: jax.Array, mask: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:

@@ -13,11 +13,11 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from vita_jax import papers, train
+from vita_jax.report.summary import format_metric
 from vita_jax.train import cluster
 from vita_jax.train.config import as_dict, check_config, config_hash
 from vita_jax.train.finish import load_state, read_config, read_summary
 from vita_jax.train.mesh import use_cpu_devices
-from vita_jax.train.summary import format_metric
 
 CPU_DEVICES = flags.DEFINE_integer(
   "cpu_devices", None, "Split the CPU into this many devices (of each process)."

@@ -1,6 +1,6 @@
 """Compares learned and tuned classical optimizers on any optimizees, under equal budgets.
 
-  python launch/optimize.py --optimizer=rnnprop-cl-il,mine=runs/mine/export,adam,sgd:0.1,untrained-dm \\
+  python launch/l2o/optimize.py --optimizer=rnnprop-cl-il,mine=runs/mine/export,adam,sgd:0.1,untrained-dm \\
     --task=mnist_mlp,mnist_relu --steps=10000 --seeds=5 --workdir=runs/compare
 
 An optimizer is a shipped one, LABEL=FOLDER of an export, a classical one (its rate tuned on a grid, on other
@@ -14,8 +14,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import cli
 from absl import flags
+
+from vita_jax import cli
 
 OPTIMIZER = flags.DEFINE_list("optimizer", None, "Optimizers, see above.", required=True)
 TASK = flags.DEFINE_list("task", None, "Optimizees, e.g. digits_mlp,mnist_relu.", required=True)
@@ -30,9 +31,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table, the figure 
 
 
 def main() -> None:
+  from vita_jax.base.choose import choose
+  from vita_jax.base.files import write_text
   from vita_jax.papers.l2o import comparison, curves
-  from vita_jax.train.config import choose
-  from vita_jax.train.summary import write_text
 
   entrants = [comparison.entrant(text.strip()) for text in OPTIMIZER.value]
   labels = tuple(entrant.label for entrant in entrants)

@@ -1,6 +1,7 @@
-"""Trains the tickets of some tasks on all of them: python launch/transfer.py --runs=A,B --workdir=DIR
+"""Trains the tickets of some tasks on all of them.
 
-  python launch/transfer.py --runs=runs/sst2_imp,runs/cola_imp --sparsity=0.5,0.7 --workdir=runs/transfer
+  python launch/bert_tickets/transfer.py --runs=runs/sst2_imp,runs/cola_imp --sparsity=0.5,0.7 \\
+    --workdir=runs/transfer
 
 A and B are workdirs of finished runs of method imp (launch/train.py, or a row of launch/table.py, with its
 --split or without), whose tickets have these sparsities; each also says how its task is trained: data, model,
@@ -17,14 +18,13 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cli
 import ml_collections
 from absl import flags
 
-from vita_jax import train
+from vita_jax import cli, train
+from vita_jax.base.files import write_text
 from vita_jax.train.config import as_dict
 from vita_jax.train.finish import read_config, read_summary
-from vita_jax.train.summary import write_text
 
 RUNS = flags.DEFINE_list(
   "runs", None, "Workdirs of finished runs of method imp, or NAME=WORKDIR.", required=True

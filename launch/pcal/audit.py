@@ -1,6 +1,6 @@
 """Audits a representation from anywhere: what attackers find of private attributes, what use is left.
 
-  python launch/audit_privacy.py --representation=Z.npz --private=rows.csv:sex,rows.csv:age \\
+  python launch/pcal/audit.py --representation=Z.npz --private=rows.csv:sex,rows.csv:age \\
     --target=rows.csv:bad --workdir=runs/audit
 
 Z is an npz with one float matrix (or one named `z`), or a CSV of numbers. A label is FILE:NAME, a column of a
@@ -19,9 +19,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cli
 import numpy as np
 from absl import flags
+
+from vita_jax import cli
 
 REPRESENTATION = flags.DEFINE_string("representation", None, "npz or CSV file.", required=True)
 PRIVATE = flags.DEFINE_list("private", None, "Private attributes, [FILE:]NAME each.", required=True)
@@ -72,7 +73,7 @@ def main() -> None:
 
 def write(result: dict[str, Any], workdir: Path, *, title: str, text: Any) -> str:
   """Writes the three files; returns what to print."""
-  from vita_jax.train.summary import write_text
+  from vita_jax.base.files import write_text
 
   workdir.mkdir(parents=True, exist_ok=True)
   shown = text.markdown(result, title=title)

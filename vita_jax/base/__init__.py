@@ -1,0 +1,33 @@
+"""The ground floor: what every other part may use, and what imports nothing of ours."""
+
+from vita_jax.base.choose import choose, hint, nearest
+from vita_jax.base.files import load_python_file, read_json, write_bytes, write_json, write_text
+from vita_jax.base.hashing import arrays_sha256, file_sha256, mix
+from vita_jax.base.keys import Key, Rule, above, anything, at_least, between, check, defaults, explain, one_of
+from vita_jax.base.tree import named_leaves, path_name
+
+__all__ = [
+  "Key",
+  "Rule",
+  "above",
+  "anything",
+  "arrays_sha256",
+  "at_least",
+  "between",
+  "check",
+  "choose",
+  "defaults",
+  "explain",
+  "file_sha256",
+  "hint",
+  "load_python_file",
+  "mix",
+  "named_leaves",
+  "nearest",
+  "one_of",
+  "path_name",
+  "read_json",
+  "write_bytes",
+  "write_json",
+  "write_text",
+]

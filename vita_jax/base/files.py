@@ -1,0 +1,84 @@
+"""Files that are written whole or not at all, and small files that are read with one clear line of error."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+  """Writes a file so that a reader, a kill or a full disk never leaves half of it."""
+  path = Path(path)
+  # A name of its own: two processes that write the same file do not write into each other's.
+  handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+  try:
+    with os.fdopen(handle, "wb") as file:
+      file.write(content)
+      file.flush()
+      os.fsync(file.fileno())
+    os.chmod(partial, 0o666 & ~_umask())  # mkstemp's 0600 would hide the file from the user's group
+    os.replace(partial, path)
+  except BaseException:
+    Path(partial).unlink(missing_ok=True)
+    raise
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  """Writes UTF-8 text as `write_bytes` does."""
+  write_bytes(path, text.encode())
+
+
+def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
+  """Writes indented JSON as `write_bytes` does."""
+  write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: str | os.PathLike, *, what: str = "a JSON file") -> dict[str, Any]:
+  """Reads a JSON object (UTF-8, with or without BOM).
+
+  Args:
+    path: the file.
+    what: what it should be, for the messages, e.g. "a schema".
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: not UTF-8, not JSON, or not an object.
+  """
+  path = Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(f"no file {path}: give {what}")
+  try:
+    content = json.loads(path.read_bytes().decode("utf-8-sig"))
+  except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+    raise ValueError(f"{path} is not {what}: {error}") from error
+  if not isinstance(content, dict):
+    raise ValueError(f"{path} is not {what}: it holds a {type(content).__name__}, not an object")
+  return content
+
+
+def load_python_file(path: str | os.PathLike) -> ModuleType:
+  """Imports a Python file by its path, outside any package.
+
+  Raises:
+    FileNotFoundError: no such file.
+  """
+  path = Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(f"no file {path}: configs and suites are Python files, configs/<paper>/*.py")
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  assert spec is not None and spec.loader is not None  # a path that ends in .py has both
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def _umask() -> int:
+  mask = os.umask(0)
+  os.umask(mask)
+  return mask

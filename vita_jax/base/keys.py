@@ -1,0 +1,132 @@
+"""Tables of config keys: name, default, rule and meaning in one place.
+
+A table gives a config its defaults (`defaults`), is what a config is checked against (`check`), and is
+what `launch/train.py --explain` prints (`explain`):
+
+  KEYS = (
+    Key("epochs", 200, at_least(1), "Passes over the training rows."),
+    Key("model.kind", "mlp", one_of("mlp", "cnn"), "The network."),
+  )
+  config = defaults(KEYS)      # ConfigDict: config.epochs, config.model.kind
+  check(config, KEYS)          # ValueError: config.epochs is 0: it must be at least 1
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import ml_collections
+
+from vita_jax.base.choose import choose, nearest
+
+
+class Rule(NamedTuple):
+  """What a value must be: `text` completes "it must be ...", `holds(value)` tells whether it is.
+
+  `options` lists the values of a key that is a choice, so that a mistyped one is answered by the nearest.
+  """
+
+  text: str
+  holds: Callable[[Any], bool]
+  options: tuple[str, ...] = ()
+
+
+class Key(NamedTuple):
+  """One key of a config.
+
+  Attributes:
+    name: dotted.
+    default: its value unless a config file or the command line says otherwise.
+    rule: what it must be.
+    meaning: one sentence, with the unit.
+  """
+
+  name: str
+  default: Any
+  rule: Rule
+  meaning: str
+
+
+anything = Rule("any value", lambda value: True)
+
+
+def one_of(*options: str) -> Rule:
+  """One of these texts."""
+  return Rule(f"one of {', '.join(options)}", lambda value: value in options, options)
+
+
+def at_least(least: float) -> Rule:
+  """A finite number from `least` on."""
+  return Rule(f"at least {least:g}", lambda value: _is_number(value) and value >= least)
+
+
+def above(bound: float) -> Rule:
+  """A finite number greater than `bound`."""
+  return Rule(f"above {bound:g}", lambda value: _is_number(value) and value > bound)
+
+
+def between(least: float, most: float) -> Rule:
+  """A number from `least` to `most`, both included."""
+  return Rule(f"from {least:g} to {most:g}", lambda value: _is_number(value) and least <= value <= most)
+
+
+def _is_number(value: Any) -> bool:
+  return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def defaults(*tables: Iterable[Key]) -> ml_collections.ConfigDict:
+  """Returns a config with the defaults of all keys of the tables; a later table overrides an earlier one."""
+  nested: dict[str, Any] = {}
+  for key in (key for table in tables for key in table):
+    *groups, leaf = key.name.split(".")
+    place = nested
+    for group in groups:
+      place = place.setdefault(group, {})
+    place[leaf] = key.default
+  return ml_collections.ConfigDict(nested)
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Returns dotted name -> value of a nested config."""
+  found: dict[str, Any] = {}
+  for name, value in config.items():
+    nested = isinstance(value, Mapping | ml_collections.ConfigDict)
+    found |= flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+  return found
+
+
+def check(config: Mapping[str, Any], *tables: Iterable[Key]) -> None:
+  """Checks every key of a config against the tables.
+
+  Raises:
+    ValueError: a value that breaks its rule, a key that no table has (the nearest is named), or one that
+      is missing. The message names the key as the command line does: `config.<name>`.
+  """
+  keys = {key.name: key for table in tables for key in table}
+  values = flat(config)
+  for name in values.keys() - keys.keys():
+    near = nearest(name, keys)
+    raise ValueError(f"config has no key '{name}'" + (f": did you mean '{near}'?" if near else ""))
+  for name, key in keys.items():
+    if name not in values:
+      raise ValueError(f"config.{name} is missing: it must be {key.rule.text}")
+    if key.rule.options:
+      choose(f"config.{name}", values[name], key.rule.options)
+    if not key.rule.holds(values[name]):
+      raise ValueError(f"config.{name} is {values[name]}: it must be {key.rule.text}")
+
+
+def explain(config: Mapping[str, Any], *tables: Sequence[Key]) -> str:
+  """Returns a text table: each key with its value in this config, what it may be, and its meaning."""
+  values = flat(config)
+  rows = [
+    (key.name, repr(values.get(key.name, key.default)), key.rule.text, key.meaning)
+    for table in tables
+    for key in table
+  ]
+  rows.insert(0, ("key", "value", "allowed", "meaning"))
+  widths = [max(len(row[i]) for row in rows) for i in range(3)]
+  padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=False)] for row in rows)
+  return "\n".join("  ".join([*cells, row[3]]) for cells, row in zip(padded, rows, strict=True))

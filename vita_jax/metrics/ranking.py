@@ -1,0 +1,44 @@
+"""Scores that compare ranks: the area under the ROC curve, on the host and inside a compiled step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def auc(score: np.ndarray, positive: np.ndarray, weight: np.ndarray | None = None) -> Any:
+  """Computes the area under the ROC curve; ties count half.
+
+  Args:
+    score: float [n].
+    positive: bool [n].
+    weight: float [..., n], optional: each weighting of the rows gives an area of its own.
+
+  Returns:
+    A float, or with `weight` an array [...]; NaN where only one class has weight.
+  """
+  weight = np.ones(len(score)) if weight is None else weight
+  order = np.argsort(score, kind="stable")
+  starts = np.nonzero(np.diff(score[order], prepend=np.nan) != 0)[0]  # of each distinct score
+  ordered, positive = weight[..., order], positive[order]
+  w_positive = np.add.reduceat(ordered * positive, starts, axis=-1)
+  w_negative = np.add.reduceat(ordered * ~positive, starts, axis=-1)
+  below = np.cumsum(w_negative, axis=-1) - w_negative / 2
+  total = w_positive.sum(-1) * w_negative.sum(-1)
+  area = np.sum(w_positive * below, axis=-1) / np.where(total > 0, total, np.nan)
+  return area if area.ndim else float(area)
+
+
+def auc_in_step(score: jax.Array, label: jax.Array) -> jax.Array:
+  """Computes the same area in JAX: score [n], label [n] in {0, 1}; 0.5 where there is one class only."""
+  ordered = jnp.sort(score)
+  low, high = (jnp.searchsorted(ordered, score, side=side) for side in ("left", "right"))
+  rank = (low + high + 1) / 2
+  positive = jnp.sum(label)
+  negative = label.size - positive
+  area = jnp.sum(rank * label) - positive * (positive + 1) / 2
+  both = positive * negative
+  return jnp.where(both > 0, area / jnp.maximum(both, 1), 0.5)
