@@ -108,7 +108,7 @@ def _run(experiment: train.Experiment, config) -> Callable[[int, Path], Cost]:
   def run(n: int, folder: Path) -> Cost:
     spent = []
 
-    def report(state, evaluate):
+    def report(state, evaluate, sweep):
       del state, evaluate
       spent.append(since(start))
       return train.Report({})

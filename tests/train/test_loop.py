@@ -125,7 +125,7 @@ def test_a_workdir_is_one_run_at_a_time(tmp_path):
 def test_ctrl_c_ends_a_report_at_once_and_the_next_run_makes_it(tmp_path):
   reported = []
 
-  def report(state, evaluate):
+  def report(state, evaluate, sweep):
     reported.append(state)
     if len(reported) == 1:
       signal.raise_signal(signal.SIGINT)
@@ -140,6 +140,30 @@ def test_ctrl_c_ends_a_report_at_once_and_the_next_run_makes_it(tmp_path):
     signal.signal(signal.SIGINT, before)
   assert good_steps(tmp_path / "checkpoints") == [12] and not (tmp_path / "summary.json").exists()
   assert train.run(experiment, tiny.get_config(), tmp_path, quiet=True)["complete"] and len(reported) == 2
+
+
+@pytest.mark.parametrize("kind", ["resident", "stream"])
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_report_gets_the_rows_of_an_eval_in_order(kind, seeds, tmp_path):
+  seen = []
+
+  def errors(state, batch):
+    return batch["x"] - state["params"]["w"]
+
+  def report(state, evaluate, sweep):
+    rows = sweep(errors, state, over="all")
+    seen.append((rows, np.asarray(state["params"]["w"])))
+    return train.Report({"error": evaluate("all", state)["error"], "mean": -rows.mean()})
+
+  single = tiny.experiment()
+  evals = {"all": single.evals["all"]._replace(data=tiny.data(kind, 3))}  # 10 rows: the last batch is padded
+  single = single._replace(report=report, evals=evals)
+  config = tiny.get_config(seeds=seeds)
+  summary, *_ = _run(single if seeds == 1 else train.replicate(single, seeds), config, tmp_path)
+  for rows, weight in seen:
+    np.testing.assert_allclose(rows, tiny.ROWS - weight, rtol=1e-6)
+  means = [summary["metrics"][name]["values"] for name in ("error", "mean")]
+  np.testing.assert_allclose(*means, rtol=1e-5)
 
 
 def test_a_finished_run_is_returned_as_it_is_and_another_config_refused(tmp_path):

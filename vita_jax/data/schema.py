@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from vita_jax.base.choose import hint
+from vita_jax.base.files import read_json
 from vita_jax.data.tables import Table
 
 KEYS = (
@@ -121,6 +123,20 @@ def parse_schema(content: Mapping[str, Any]) -> Schema:
   if twice := sorted({"target", "labelled"} & {label.name for label in schema.private}):
     raise ValueError(f"the schema has a private attribute named '{twice[0]}': give it another name")
   return schema
+
+
+def load_schema(path: str | os.PathLike) -> Schema:
+  """Loads a schema from a JSON file; see `parse_schema` for what it holds.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: not a JSON object, or not a schema; the message names the file.
+  """
+  content = read_json(path, what="a schema (JSON)")
+  try:
+    return parse_schema(content)
+  except ValueError as error:
+    raise ValueError(f"{os.fspath(path)}: {error}") from error
 
 
 def schema_content(schema: Schema) -> dict[str, Any]:

@@ -23,7 +23,7 @@ State = dict[str, Any]  # a dict pytree that holds EVERYTHING that influences tr
 Batch = Mapping[str, Any]
 Metrics = Mapping[str, tuple[Array, Array]]  # name -> (sum, weight); the value is sum / weight
 Sweep = Callable[..., Tree]  # sweep(fn, state, over="data") -> outputs [n_rows, ...] in row order
-Evaluate = Callable[..., dict[str, Any]]  # evaluate(name, state) -> {metric: float or [n_replicas]}
+Evaluate = Callable[..., dict[str, Any]]  # evaluate(name of an eval, state) -> {metric: float}
 
 
 def keep(state: State, sweep: Sweep) -> State:
@@ -115,7 +115,9 @@ class Experiment(NamedTuple):
     evals: observations by name; they never change the state.
     shard: (regex, PartitionSpec or `shardings.spread(axis)`) pairs on the '/'-joined path of a state
       leaf; first match wins.
-    report: `(state, evaluate) -> Report`, host code, after the last stage; None reports every eval.
+    report: `(state, evaluate, sweep) -> Report` of one seed, host code, after the last stage; None reports
+      every eval. `evaluate(name, state)` gives the metrics of an eval, `sweep(fn, state, over=name)` the
+      rows of its data: `fn(state, batch)` for all batches, joined in row order, padding removed, as numpy.
     export: `state -> Exported`, or None when there is nothing beyond the weights.
     replicas: number of seeds in the state's leading axis; None for a single run (see `replicate`).
   """
@@ -125,7 +127,7 @@ class Experiment(NamedTuple):
   params: Callable[[State], Tree]
   evals: Mapping[str, Eval] = {}
   shard: tuple[tuple[str, P | Spread], ...] = ((".*", P()),)
-  report: Callable[[State, Evaluate], Report] | None = None
+  report: Callable[[State, Evaluate, Sweep], Report] | None = None
   export: Callable[[State], Exported] | None = None
   replicas: int | None = None
 

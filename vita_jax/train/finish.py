@@ -29,7 +29,7 @@ from vita_jax.train.weights import save_params
 def final_report(experiment: Experiment, programs: Programs, state: State) -> Report:
   """The experiment's own report, or every eval on the final state as `<eval>_<metric>`."""
   if experiment.report:
-    return experiment.report(state, programs.evaluate)
+    return experiment.report(state, programs.evaluate, programs.sweep)
   values = {name: programs.evaluate(name, state) for name in experiment.evals}
   return Report({f"{e}_{m}": v for e, metrics in values.items() for m, v in metrics.items()})
 

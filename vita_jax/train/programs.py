@@ -27,7 +27,8 @@ class Programs(NamedTuple):
   shardings` after that stage's `enter`. chunk: `(stage, state) -> run`, whose `run(state, seeds, at,
   until, bad) -> (state, at, metric sums, bad)` takes many steps of Resident data. single: the same for
   one step with the batches of Stream data, `run(state, seeds, at, bad, streamed)`. evaluate: `(Eval or
-  its name, state) -> {metric: value}`. place: puts arrays on the mesh, once. lower: `stage number ->
+  its name, state) -> {metric: value}`. sweep: `(fn, state, over) -> rows`, numpy, of `fn(state, batch)` over
+  the data of the eval named `over`. place: puts arrays on the mesh, once. lower: `stage number ->
   jax.stages.Lowered` of one step, from shapes alone.
   """
 
@@ -37,6 +38,7 @@ class Programs(NamedTuple):
   chunk: Callable
   single: Callable
   evaluate: Callable
+  sweep: Callable
   place: Callable
   lower: Callable
 
@@ -217,7 +219,12 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
       sums = cached(("eval", one.step, spec(data)), build)(state, place(data.arrays))
     return metrics_lib.divide(jax.device_get(sums))
 
-  return Programs(init, enter, abstract, chunk, single, evaluate, place, lower)
+  def sweep(fn, state: State, over: str):
+    data = experiment.evals[over].data
+    stage = Stage("report", 0, lambda state, batch, t: (state, {}), data)
+    return jax.device_get(_host_sweep(stage, place, sweep_batch, everywhere, cached)(fn, state))
+
+  return Programs(init, enter, abstract, chunk, single, evaluate, sweep, place, lower)
 
 
 def _evaluation(step, data: Resident):

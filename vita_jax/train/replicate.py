@@ -47,9 +47,11 @@ def replicate(experiment: Experiment, n: int, how: str = "vmap") -> Experiment:
     state = jax.vmap(experiment.init)(keys) if how == "vmap" else jax.lax.map(experiment.init, keys)
     return {**state, STEPS: jnp.zeros((n,), jnp.int32)}
 
-  def report(state: State, evaluate) -> Report:
-    single = lambda name, one: evaluate(experiment.evals[name], one)  # noqa: E731
-    reports = [experiment.report(replica(state, i), single) for i in range(n)]
+  def report(state: State, evaluate, sweep) -> Report:
+    def evaluate_one(name: str, one: State):
+      return evaluate(experiment.evals[name], one)  # its own, not the replicated one of that name
+
+    reports = [experiment.report(replica(state, i), evaluate_one, sweep) for i in range(n)]
     metrics = {name: [r.metrics[name] for r in reports] for name in reports[0].metrics}
     files = {_numbered(name, i): text for i, r in enumerate(reports) for name, text in r.files.items()}
     return Report(metrics, reports[0].figures, files)

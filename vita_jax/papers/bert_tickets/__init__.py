@@ -106,7 +106,7 @@ def build(config: Any) -> Experiment:
 
   all_rows = _all_rows(outputs, task.dev)
 
-  def report(state, evaluate):
+  def report(state, evaluate, sweep):
     del evaluate
     rows = {name: np.asarray(x) for name, x in state["outputs"].items()}
     rows[trainings[-1].result] = all_rows({"params": state["params"]})

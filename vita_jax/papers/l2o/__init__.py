@@ -68,7 +68,7 @@ def build(config: Any) -> Experiment:
     diverged = ~(jnp.isfinite(late) & (last <= first))
     return {"ln_loss": (jnp.sum(late), runs), "diverged": (jnp.sum(diverged, dtype=jnp.float32), runs)}
 
-  def report(state, evaluate):
+  def report(state, evaluate, sweep):
     numbers = {f"final_{name}": value for name, value in evaluate("final", state).items()}
     if numbers["final_diverged"] == 1.0:
       found = "the best of training" if jnp.isfinite(state["curriculum"].best) else "those it started with"

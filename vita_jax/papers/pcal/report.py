@@ -28,7 +28,7 @@ def make_report(task: Task, config: Any, game: Game | None) -> Callable:
   encoded = jax.jit(functools.partial(encode, game)) if game else None
   guess = jax.jit(lambda params, z: jax.nn.softmax(game.ensemble.apply(params, z))) if game else None
 
-  def report(state: State, evaluate) -> Report:
+  def report(state: State, evaluate, sweep) -> Report:
     del evaluate  # an audit needs whole columns of the data, not sums over batches
     parts = split.host_parts(state["rows"], task.groups, split.parts(task.n_rows))
     given, in_training = {}, {}

@@ -79,7 +79,7 @@ def make_report(config: Any, *, has_test: bool, distils: bool, estimated_prior: 
   `estimated_prior` is config.prior, where it was estimated.
   """
 
-  def report(state: State, evaluate) -> Report:
+  def report(state: State, evaluate, sweep) -> Report:
     numbers: dict[str, Any] = {}
     if has_test:
       found = evaluate("test", state)

@@ -89,7 +89,7 @@ def build(config: Any) -> Experiment:
   data = Resident(batch)
   evals = {split: Eval(data, test_step(model, params_of, split), every=0) for split in ("validation", "test")}
 
-  def report(state, evaluate):
+  def report(state, evaluate, sweep):
     values = {name: evaluate(name, state) for name in evals}
     numbers = {f"{name}_{metric}": v for name, found in values.items() for metric, v in found.items()}
     numbers["epochs"] = int(state["epochs"])
