@@ -23,12 +23,12 @@ def test_runs_that_share_programs_trace_a_step_once(tmp_path):
   experiment, traces = _counted(tiny.experiment())
   config = tiny.get_config()
   programs = Programs(experiment, make_mesh(config.mesh), on_nonfinite="stop")
-  summaries = []
-  for name in ("first", "second"):
-    summaries.append(train.run(experiment, config, tmp_path / name, quiet=True, programs=programs))
-    first = len(traces) if name == "first" else first
-  assert 0 < first == len(traces)
-  assert summaries[0]["metrics"] == summaries[1]["metrics"]
+
+  def run(name):
+    return train.run(experiment, config, tmp_path / name, quiet=True, programs=programs)["metrics"]
+
+  first, traced = run("first"), len(traces)
+  assert run("second") == first and len(traces) == traced > 0
 
 
 def test_a_chunk_and_single_steps_reach_the_same_state():
