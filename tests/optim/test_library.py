@@ -171,7 +171,7 @@ def test_a_file_that_is_no_safetensors_is_refused_and_never_unpickled(content, t
     load_learned(tmp_path)
   message = _says(error)
   assert (
-    f"{tmp_path}/params.safetensors: not a readable safetensors file" in message
+    f"{tmp_path}/params.safetensors is not a readable safetensors file" in message
     and "export it again" in message
   )
 

@@ -1,7 +1,7 @@
 """The ground floor: what every other part may use, and what imports nothing of ours."""
 
 from vita_jax.base.choose import choose, hint, nearest
-from vita_jax.base.files import load_python_file, read_json, write_bytes, write_json, write_text
+from vita_jax.base.files import load_python_file, parse_json, read_json, write_bytes, write_json, write_text
 from vita_jax.base.hashing import arrays_sha256, file_sha256, mix
 from vita_jax.base.keys import Key, Rule, above, anything, at_least, between, check, defaults, explain, one_of
 from vita_jax.base.tree import named_leaves, path_name
@@ -25,6 +25,7 @@ __all__ = [
   "named_leaves",
   "nearest",
   "one_of",
+  "parse_json",
   "path_name",
   "read_json",
   "write_bytes",

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+JSON_LIMIT = 256 << 20  # bytes of a file; what is parsed takes about ten times as many
+
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
   """Writes a file so that a reader, a kill or a full disk never leaves half of it."""
@@ -48,18 +50,37 @@ def read_json(path: str | os.PathLike, *, what: str = "a JSON file") -> dict[str
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: not UTF-8, not JSON, or not an object.
+    ValueError: longer than `JSON_LIMIT` bytes, or see `parse_json`.
   """
   path = Path(path)
   if not path.is_file():
     raise FileNotFoundError(f"no file {path}: give {what}")
+  if (size := path.stat().st_size) > JSON_LIMIT:
+    raise ValueError(f"{path} is not {what}: it has {size} bytes, more than {JSON_LIMIT}")
+  return parse_json(path.read_bytes(), str(path), what=what)
+
+
+def parse_json(content: bytes | str, name: str, *, what: str = "a JSON file") -> dict[str, Any]:
+  """Parses a JSON object.
+
+  Args:
+    content: UTF-8, with or without BOM, or text.
+    name: of where it comes from, for the messages.
+    what: what it should be, for the messages.
+
+  Raises:
+    ValueError: not UTF-8, not JSON, not an object, a key twice in one object, or nested too deeply.
+  """
   try:
-    content = json.loads(path.read_bytes().decode("utf-8-sig"))
+    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    parsed = json.loads(text, object_pairs_hook=_object)
   except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-    raise ValueError(f"{path} is not {what}: {error}") from error
-  if not isinstance(content, dict):
-    raise ValueError(f"{path} is not {what}: it holds a {type(content).__name__}, not an object")
-  return content
+    raise ValueError(f"{name} is not {what}: {error}") from error
+  except RecursionError as error:
+    raise ValueError(f"{name} is not {what}: it is nested too deeply") from error
+  if not isinstance(parsed, dict):
+    raise ValueError(f"{name} is not {what}: it holds a {type(parsed).__name__}, not an object")
+  return parsed
 
 
 def load_python_file(path: str | os.PathLike) -> ModuleType:
@@ -76,6 +97,15 @@ def load_python_file(path: str | os.PathLike) -> ModuleType:
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  found = dict(pairs)
+  if len(found) < len(pairs):  # json takes the last of them, and says nothing
+    names = [name for name, _ in pairs]
+    twice = next(name for i, name in enumerate(names) if name in names[:i])
+    raise ValueError(f"it has the key {twice[:40]!r} twice")
+  return found
 
 
 def _umask() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import json
 import os
 import re
 import string
@@ -12,7 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vita_jax.data.text import _text, read_text
+from vita_jax.base.files import parse_json
+from vita_jax.data.files_text import read_text
+from vita_jax.data.text import _text
 from vita_jax.data.tfds_files import open_rows, prepared_dir, tfds_dir
 
 
@@ -80,6 +81,7 @@ def read_squad(path: str | os.PathLike) -> list[Question]:
   Raises:
     FileNotFoundError: no such file. ValueError: it is no such JSON, or has a question without answer.
   """
+  content = parse_json(read_text(path), str(path), what="a SQuAD v1.1 file")
   try:
     found = [
       Question(
@@ -89,7 +91,7 @@ def read_squad(path: str | os.PathLike) -> list[Question]:
         tuple(a["text"] for a in qa["answers"]),
         int(qa["answers"][0]["answer_start"]),
       )
-      for article in json.loads(read_text(path))["data"]
+      for article in content["data"]
       for paragraph in article["paragraphs"]
       for qa in paragraph["qas"]
     ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from vita_jax.base.files import read_json
+from vita_jax.data.files_text import read_text
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -44,9 +46,8 @@ def load_tokenizer(folder: str | os.PathLike, *, vocab_size: int | None = None) 
   if not path.is_file():
     raise FileNotFoundError(f"no vocabulary at {path}: put the model's vocab.txt there, one token a line")
   settings = path.with_name("tokenizer_config.json")
-  lower = json.loads(settings.read_text()).get("do_lower_case", True) if settings.is_file() else True
-  lines = path.read_text(encoding="utf-8").split("\n")
-  vocab = {token.rstrip("\r"): i for i, token in enumerate(lines) if token}
+  lower = read_json(settings).get("do_lower_case", True) if settings.is_file() else True
+  vocab = {token: i for i, token in enumerate(read_text(path).split("\n")) if token}
   if missing := [token for token in SPECIAL if token not in vocab]:
     raise ValueError(f"{path} lacks {', '.join(missing)}: it is no vocabulary of a BERT")
   if vocab_size is not None and not 0 <= vocab_size - (max(vocab.values()) + 1) < 64:

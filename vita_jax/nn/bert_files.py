@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from vita_jax.data.files import read_safetensors
 from vita_jax.nn.bert_config import BertConfig
 from vita_jax.nn.bert_heads import BertClassifier, BertMaskedLM, BertSpans
 
@@ -218,13 +219,6 @@ def _some(names: list[str]) -> str:
 
 
 def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
-  from safetensors import SafetensorError, safe_open
-
-  def one(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    with safe_open(str(path), framework="flax") as file:  # numpy has no bfloat16
-      for name in file.keys():
-        yield name, np.asarray(file.get_tensor(name))
-
   files = sorted(folder.glob("model*.safetensors"))
   if not files:
     pickles = sorted(p.name for p in folder.glob("*.bin"))
@@ -235,7 +229,4 @@ def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
       f" python -c \"from transformers import AutoModelForMaskedLM as M; m = M.from_pretrained('{folder}');"
       f" m.save_pretrained('{folder}')\""
     )
-  try:
-    return {name: x for path in files for name, x in one(path)}
-  except SafetensorError as error:
-    raise ValueError(f"{files[0].name} is truncated or damaged ({error}); fetch it again") from error
+  return {name: x for path in files for name, x in read_safetensors(path).items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vita_jax.data.files import read_safetensors
 from vita_jax.data.sources import missing, source_files
 from vita_jax.nn.bert_config import BertConfig
 from vita_jax.nn.bert_files import from_tensors, save_bert
@@ -27,10 +28,8 @@ def write_minilm_l3(folder: Path) -> Path:
   files = source_files("minilm_l3")
   if files is None:
     raise FileNotFoundError(f"{missing('minilm_l3')}: put it there")
-  from safetensors.numpy import load_file
-
   tensors = {}
-  for name, x in load_file(files["minilm_l3/minilm_l3_fp16.safetensors"]).items():
+  for name, x in read_safetensors(files["minilm_l3/minilm_l3_fp16.safetensors"]).items():
     x = np.asarray(x, np.float32)
     # Its dense layers are stored [in, out] as `kernel`.
     tensors[name.replace(".kernel", ".weight")] = x.T if name.endswith(".kernel") else x
