@@ -99,7 +99,7 @@ def test_tables_are_read_and_bad_ones_are_named(tmp_path):
     "text\tlabel\na\t1\n": "needs a header",
     "sentence\tclass\na\t1\n": "needs a column 'label'",
     "sentence\tlabel\n": "holds no rows",
-    "sentence\tlabel\na\t1\nb\n": "row 2 has 1 columns, the header 2",
+    "sentence\tlabel\na\t1\nb\n": "row 2 has 1 cells, the header 2",
     "sentence\tlabel\na\tmaybe\n": "label 'maybe', which is none of no, yes",
   }
   for content, message in cases.items():
@@ -253,5 +253,5 @@ def test_squad_files_are_read(tmp_path):
   ]
   for content in ('{"data": []}', '{"data": [{}]}', "nonsense"):
     (tmp_path / "s.json").write_text(content)
-    with pytest.raises(ValueError, match="holds no question|no SQuAD"):
+    with pytest.raises(ValueError, match="holds no question|not a SQuAD"):
       text_squad.read_squad(tmp_path / "s.json")
