@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vita_jax.data import text, text_squad, text_tokens
-from vita_jax.data.sources import tfds_dir
 from vita_jax.data.text_tokens import Tokens
+from vita_jax.data.tfds_files import tfds_dir
 from vita_jax.nn.bert import BertConfig, read_bert
 
 # Names that launch/prepare_data.py turns into folders, and how to get others.
