@@ -8,7 +8,7 @@ Expect test accuracy 70.8 ± 0.7 % (none; 50 seeds, see vita_jax/papers/ss_gcn/R
 The graph ships with the package; hyper-parameters are the released code's, per host and task.
 """
 
-from vita_jax.papers.ss_gcn.config import default_config
+from vita_jax.papers.ss_gcn.recipe import default_config
 
 # host -> task -> (weight λ of the multi-task loss, number of parts or rank)
 HOSTS = {

@@ -8,7 +8,7 @@ Expect test accuracy 81.1 ± 0.6 % (none; 50 seeds, see vita_jax/papers/ss_gcn/R
 The graph does not ship with the package: set VITA_DATA_DIR (see vita_jax/data/README.md).
 """
 
-from vita_jax.papers.ss_gcn.config import default_config
+from vita_jax.papers.ss_gcn.recipe import default_config
 
 # host -> task -> (weight λ of the multi-task loss, number of parts or rank)
 HOSTS = {

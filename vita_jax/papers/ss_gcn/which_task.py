@@ -27,7 +27,7 @@ def label_report(graph: Graph, supervision: SelfSupervision) -> dict[str, float]
   """
   rows = np.flatnonzero(graph.train_mask)
   labels = graph.labels[rows]
-  if supervision.task == "cluster":
+  if supervision.clusters is not None:
     return {
       "left_out_accuracy": left_out_accuracy(graph, supervision.clusters),
       "majority_share": float(np.bincount(labels).max() / len(labels)),
