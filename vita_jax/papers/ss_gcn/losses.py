@@ -23,7 +23,7 @@ def self_supervised(task: str, outputs: jax.Array, targets: jax.Array, mask: jax
 def multitask(task: str, target_loss: jax.Array, ss_loss: jax.Array, weight: float) -> jax.Array:
   """Joins two losses: `λ CE + (1 - λ) L_ss`; for graph completion `CE + λ L_ss` (the released code).
 
-  Paper, section 3, equation of multi-task learning.
+  Source: paper, section 3, multi-task learning.
   """
   if task == "completion":
     return target_loss + weight * ss_loss
