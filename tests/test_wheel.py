@@ -12,7 +12,7 @@ CHECK = """
 import json, jax, jax.numpy as jnp, vita_jax
 from vita_jax import papers
 from vita_jax.data import load_graph
-from vita_jax.papers.ss_gcn.config import default_config
+from vita_jax.papers.ss_gcn.recipe import default_config
 graph = load_graph("citeseer")
 stage = papers.build(default_config("citeseer", "none", {})).stages[0]
 names = vita_jax.optim.learned_names()

@@ -10,7 +10,7 @@ from vita_jax import papers
 from vita_jax.papers.l2o.config import default_config as l2o_config
 from vita_jax.papers.pcal.config import default_config as pcal_config
 from vita_jax.papers.self_pu.config import default_config as self_pu_config
-from vita_jax.papers.ss_gcn.config import default_config
+from vita_jax.papers.ss_gcn.recipe import default_config
 
 
 class Row(NamedTuple):

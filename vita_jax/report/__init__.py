@@ -1,6 +1,7 @@
 """Results for people: tables, intervals, figures, suites. It reads runs and never trains."""
 
 from vita_jax.report.curves import curves, write_figures
+from vita_jax.report.embedding import embedding, principal_plane
 from vita_jax.report.suite import Line, Row, comma_separated, figure, make_lines, markdown
 from vita_jax.report.summary import format_metric, join_summaries, paired_interval, summarize
 
@@ -9,12 +10,14 @@ __all__ = [
   "Row",
   "comma_separated",
   "curves",
+  "embedding",
   "figure",
   "format_metric",
   "join_summaries",
   "make_lines",
   "markdown",
   "paired_interval",
+  "principal_plane",
   "summarize",
   "write_figures",
 ]

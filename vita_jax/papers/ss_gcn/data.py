@@ -6,42 +6,42 @@ from typing import Any
 
 import numpy as np
 
-from vita_jax.base.choose import choose
 from vita_jax.data.graphs import Graph, load_graph, load_graph_npz, row_normalize
 from vita_jax.nn import sparse
 from vita_jax.nn.graph import undirected_graph
 from vita_jax.papers.ss_gcn.labels import SelfSupervision
 from vita_jax.papers.ss_gcn.model import propagated
+from vita_jax.papers.ss_gcn.recipe import Recipe
 
 DENSE_FROM = 0.05  # share of non-zeros above which a dense first layer is faster (papers/ss_gcn/README.md)
 
 
-def read_graph(config: Any) -> Graph:
-  """The graph that a config names: a user's npz under `data.path`, or a known one by `data.name`.
+def read_graph(recipe: Recipe) -> Graph:
+  """Reads the graph that a recipe names: a user's npz, or a known one by its name.
 
   Raises:
-    ValueError: none is named, or see `load_graph_npz`. FileNotFoundError: it is not there.
+    ValueError, FileNotFoundError: see `load_graph_npz` and `load_graph`; or no validation nodes.
   """
-  if not (config.data.path or config.data.name):
-    raise ValueError("no graph is named: give yours as --config.data.path=my.npz")
-  return load_graph_npz(config.data.path) if config.data.path else load_graph(config.data.name)
+  graph = load_graph_npz(recipe.graph_path) if recipe.graph_path else load_graph(recipe.graph_name)
+  if not graph.val_mask.any():
+    raise ValueError(f"graph '{graph.name}' has an empty val_mask: the protocol needs validation nodes")
+  return graph
 
 
-def features_form(config: Any, graph: Graph) -> str:
-  """ "sparse" or "dense": as `config.features` says, or by the density of the feature matrix."""
-  choose("config.features", config.features, ("auto", "sparse", "dense"))
-  if config.features != "auto":
-    return config.features
+def features_form(recipe: Recipe, graph: Graph) -> str:
+  """Returns "sparse" or "dense": as `recipe.features` says, or by the density of the feature matrix."""
+  if recipe.features != "auto":
+    return recipe.features
   n_nodes, n_features = graph.features.shape
   return "dense" if graph.features.nnz > DENSE_FROM * n_nodes * n_features else "sparse"
 
 
-def full_batch(config: Any, graph: Graph, supervision: SelfSupervision | None) -> dict[str, Any]:
-  """The batch: host arrays, placed on the devices once.
+def full_batch(recipe: Recipe, graph: Graph, supervision: SelfSupervision | None) -> dict[str, Any]:
+  """Makes the batch: host arrays, placed on the devices once.
 
   Returns:
     `graph`: jraph.GraphsTuple whose `nodes` are `labels` int32 [N] and the masks `train`,
-    `validation`, `test`, `pool` (neither train nor validation) bool [N]; `features`: row-normalised X as
+    `validation`, `test`, `pool` (neither train nor validation) bool [N]; `features`: normalised X as
     `Sparse` or float32 [N, F], or `Propagated` for a GCN with dense features; with supervision
     `ss_target` and `ss_mask` [N].
   """
@@ -53,12 +53,12 @@ def full_batch(config: Any, graph: Graph, supervision: SelfSupervision | None) -
     "pool": ~(graph.train_mask | graph.val_mask),
   }
   graphs_tuple = undirected_graph(graph.edges, graph.self_loops, nodes)
-  by_row = choose("config.normalization", config.normalization, ("row", "none")) == "row"
-  normalized = row_normalize(graph.features) if by_row else graph.features
-  if features_form(config, graph) == "sparse":
+  normalized = row_normalize(graph.features) if recipe.normalization == "row" else graph.features
+  features: Any
+  if features_form(recipe, graph) == "sparse":
     features = sparse.from_scipy(normalized)
-  elif config.host == "gcn":
-    views = ("full", "no_self") if config.task == "completion" else ("full",)
+  elif recipe.host == "gcn":
+    views = ("full", "no_self") if recipe.task == "completion" else ("full",)
     features = propagated(graphs_tuple, normalized, views=views)
   else:
     features = np.asarray(normalized.todense(), np.float32)
