@@ -11,7 +11,7 @@ Hardware: a GPU or TPU. To try it on a CPU, whose form of convolution holds nine
 all 50,000 images.
 """
 
-from vita_jax.papers.self_pu.config import default_config
+from vita_jax.papers.self_pu.recipe import default_config
 
 
 def get_config(method: str = "self_pu"):

@@ -9,7 +9,7 @@ Hardware and time: CPU, a minute a seed of Self-PU.
 Expect 82.2 (nnPU) and 89.7 % (Self-PU) test accuracy in the mean of ten seeds.
 """
 
-from vita_jax.papers.self_pu.config import default_config
+from vita_jax.papers.self_pu.recipe import default_config
 
 
 def get_config(method: str = "self_pu"):

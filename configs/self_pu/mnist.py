@@ -9,7 +9,7 @@ Hardware and time: CPU; on one core 7 minutes a seed of nnPU, 28 of Self-PU.
 Expect 92.5 (nnPU) and 93.6 % (Self-PU) test accuracy; the paper has 93.4 and 94.2 [memory].
 """
 
-from vita_jax.papers.self_pu.config import default_config
+from vita_jax.papers.self_pu.recipe import default_config
 
 
 def get_config(method: str = "self_pu"):

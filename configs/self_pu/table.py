@@ -12,8 +12,9 @@ The paper's numbers are [memory], except Self-PU on MNIST, which its README's fo
 The table ends with the purity of the trusted sets; prior_curve.png has accuracies at wrong priors.
 """
 
-from vita_jax.papers.self_pu.config import RELEASED
-from vita_jax.papers.self_pu.report import prior_figure, purity_table
+from vita_jax.papers.self_pu.recipe import RELEASED
+from vita_jax.papers.self_pu.report import purity_table
+from vita_jax.report import band_figure
 from vita_jax.report.suite import Row
 
 # label -> method; each is paired with the one before, Self-PU with nnPU.
@@ -108,5 +109,6 @@ def finish(summaries, workdir):
     found = {DIGITS_PRIOR * f: metrics.get(f"Digits {label}") for f, label in sorted(labels.items())}
     curves[method] = {p: m["test_accuracy"]["values"] for p, m in found.items() if m}
   if all(len(curve) > 1 for curve in curves.values()):
-    prior_figure(curves, prior=DIGITS_PRIOR).savefig(workdir / "prior_curve.png", dpi=120)
+    labels = {"xlabel": "assumed prior", "ylabel": "test accuracy, %", "mark_label": "true prior"}
+    band_figure(curves, mark=DIGITS_PRIOR, **labels).savefig(workdir / "prior_curve.png", dpi=120)
   return purity_table(metrics)

@@ -15,7 +15,7 @@ labelled rows are part of the sample (--config.data.scenario=single_training_set
 collected separately (case_control).
 """
 
-from vita_jax.papers.self_pu.config import default_config
+from vita_jax.papers.self_pu.recipe import default_config
 
 
 def get_config(method: str = "nnpu"):
