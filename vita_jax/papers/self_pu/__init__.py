@@ -1,4 +1,4 @@
-"""Self-PU: Self Boosted and Calibrated Positive-Unlabeled Training (ICML 2020, arXiv 2006.11280)
+"""Self-PU: Self Boosted and Calibrated Positive-Unlabeled Training (ICML 2020, arXiv 2006.11280).
 
 Claim: on top of the non-negative PU risk a network can supervise itself. It trusts the unlabelled rows it is
 surest of and examines them again (self-paced), weighs nnPU against entropy row by row with a gradient on a
@@ -81,9 +81,8 @@ def build(config: Any) -> Experiment:
       **trusted(),
     }
 
-  evals = {
-    "validation": Eval(Resident(inputs.rows), partial(validation_step, network, recipe.batch_size), every=0)
-  }
+  judged = partial(validation_step, network, recipe.batch_size)
+  evals = {"validation": Eval(Resident(inputs.rows), judged, every=0)}
   if inputs.test is not None:
     chunk = min(recipe.batch_size, len(inputs.test["positive"]))
     evals["test"] = Eval(Resident(inputs.test, chunk, order="rows"), partial(test_step, network), every=0)

@@ -308,11 +308,8 @@ def _descend(setup: Setup, state: State, grads: Any, stats: Any, active: jax.Arr
   if setup.has_teachers:
     new["teachers"] = {**state["teachers"], "batch_stats": stats["teacher"]}
   old = {name: state[name] for name in new}
-  return {**state, **jax.tree.map(partial(_where_active, active), new, old)}
-
-
-def _where_active(active: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-  return jnp.where(active.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+  chosen = jax.vmap(lambda on, x, y: jax.tree.map(partial(jnp.where, on), x, y))(active, new, old)
+  return {**state, **chosen}
 
 
 def _average(state: State, due: jax.Array, *, decay: float) -> State:
