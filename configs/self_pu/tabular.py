@@ -5,7 +5,8 @@
   python launch/predict.py --workdir=runs/my --data=new.csv --out=P.npz
 
 Argument: the method, pn_oracle | pn_naive | upu | nnpu | self_paced | self_calibrated | self_pu. The
-schema says which columns are inputs and which one marks labelled positives (vita_jax/data/README.md has all its keys):
+schema says which columns are inputs and which one marks labelled positives (vita_jax/data/README.md has all
+its keys):
 
   {"numeric": ["age", "income"], "categorical": ["job"], "labelled": "fraud == yes", "target": "truth == yes"}
 
