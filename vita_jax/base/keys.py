@@ -50,7 +50,7 @@ class Key(NamedTuple):
 
 
 anything = Rule("any value", lambda value: True)
-true_or_false = Rule("True or False", lambda value: isinstance(value, bool))
+boolean = Rule("True or False", lambda value: isinstance(value, bool))
 
 
 def one_of(*options: str) -> Rule:

@@ -1,6 +1,23 @@
 """Metrics: `(sum, weight)` pairs for steps and evals, and scores of whole predictions."""
 
+from vita_jax.metrics.class_prior import PriorEstimate, best_bin_estimate, estimate_prior
 from vita_jax.metrics.pairs import accuracy, add, divide, finite, mean, once
+from vita_jax.metrics.pu import pu_counts, pu_metrics, pu_metrics_of_scores
 from vita_jax.metrics.ranking import auc, auc_in_step
 
-__all__ = ["accuracy", "add", "auc", "auc_in_step", "divide", "finite", "mean", "once"]
+__all__ = [
+  "PriorEstimate",
+  "accuracy",
+  "add",
+  "auc",
+  "auc_in_step",
+  "best_bin_estimate",
+  "divide",
+  "estimate_prior",
+  "finite",
+  "mean",
+  "once",
+  "pu_counts",
+  "pu_metrics",
+  "pu_metrics_of_scores",
+]

@@ -1,4 +1,4 @@
-"""Brain volumes for the 3-branch network: from one T1 volume to whole brain and hippocampi (section 4).
+"""Brain volumes: from one registered T1 volume to whole brain and both hippocampi (Self-PU, section 4).
 
 The paper's data (ADNI) cannot be shared; these functions take any volumes registered alike.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
+from vita_jax.data.files import read_npz
+from vita_jax.data.pu_table import check_labelled
 
 SHAPE = (121, 145, 121)  # of a registered volume
 CROP = (slice(8, 112), slice(10, 138), slice(0, 112))  # -> 104 x 128 x 112
@@ -20,7 +23,7 @@ SHAPES = {"brain": BRAIN, "left": (30, 30, 30), "right": (30, 30, 30)}
 
 
 def regions(volumes: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-  """{"brain" [n, 50, 50, 50], "left", "right" [n, 30, 30, 30]} float32 of volumes 121 x 145 x 121.
+  """Cuts volumes 121 x 145 x 121 into {"brain" [n, 50, 50, 50], "left", "right" [n, 30, 30, 30]}, float32.
 
   Each volume is divided by its maximum; the brain is the crop, resized by trilinear interpolation.
 
@@ -34,7 +37,7 @@ def regions(volumes: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
   for i, volume in enumerate(volumes):
     if np.shape(volume) != SHAPE:
       raise ValueError(
-        f"volume {i} has shape {np.shape(volume)}, all have to have {SHAPE}: register and resample it first"
+        f"volume {i} has shape {np.shape(volume)}, each must have {SHAPE}: register and resample it first"
       )
     if not np.max(volume) > 0:
       raise ValueError(f"volume {i} has no positive value: it cannot be scaled to a maximum of 1")
@@ -44,13 +47,13 @@ def regions(volumes: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def amyloid_labels(suvr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """(labelled, positive) bool [n] from SUVR: >= 1.18 a labelled positive, from 1.08 on a hidden one."""
+  """Returns (labelled, positive) bool [n]: SUVR from 1.18 on is labelled, from 1.08 on a hidden positive."""
   suvr = np.asarray(suvr)
   return suvr >= 1.18, suvr >= 1.08
 
 
 def check_regions(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
-  """The three regions of a file as float32.
+  """Returns the three regions of a file as float32.
 
   Raises:
     ValueError: one is missing, has another shape or another number of rows.
@@ -63,3 +66,22 @@ def check_regions(arrays: dict[str, np.ndarray], source: str) -> dict[str, np.nd
         f"{source}: '{name}' {what}, wanted [rows, {', '.join(map(str, shape))}]; see regions()"
       )
   return {name: np.asarray(arrays[name], np.float32) for name in SHAPES}
+
+
+def load_volumes(path: str) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+  """Loads an npz of regions (see `regions`) with PU labels.
+
+  Returns:
+    (regions, `labelled` bool [n], `positive` int8 [n]: the true class, -1 where the file has none).
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: a region or `labelled` is missing or has another shape; no labelled or no unlabelled rows.
+  """
+  arrays = read_npz(path)
+  found = check_regions(arrays, path)
+  if "labelled" not in arrays:
+    raise ValueError(f"{path}: 'labelled' is missing: bool [rows], True for a labelled positive")
+  labelled = arrays["labelled"].astype(bool)
+  check_labelled(labelled, path)
+  return found, labelled, arrays.get("positive", np.full(len(labelled), -1)).astype(np.int8)

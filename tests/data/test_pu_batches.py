@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.papers.self_pu import sampling, split
+from vita_jax.data import pu_batches, pu_split
 
 LABELLED = jnp.arange(100, 110, dtype=jnp.int32)
 UNLABELLED = jnp.arange(57, dtype=jnp.int32)
@@ -14,7 +14,7 @@ ORDER = jnp.concatenate([jnp.arange(50, 57), jnp.arange(50)]).astype(jnp.int32) 
 
 @jax.jit
 def _epoch(epoch, student, interleave, n_trusted, shuffled=True):
-  return sampling.draw_pu(
+  return pu_batches.draw_pu(
     jnp.arange(60), epoch=epoch, order=jnp.uint32(5), student=student, labelled_rows=LABELLED,
     unlabelled_rows=UNLABELLED, interleave=interleave, trusted_order=ORDER, n_trusted=n_trusted,
     shuffled=shuffled,
@@ -41,7 +41,7 @@ def test_trusted_rows_leave_the_unlabelled_ones_and_keep_to_themselves():
   unlabelled = np.asarray(draw.row)[~np.asarray(draw.labelled)]
   assert sorted(unlabelled) == list(range(50))
   trusted = jax.jit(
-    lambda n: sampling.draw_trusted(
+    lambda n: pu_batches.draw_trusted(
       jnp.arange(12), epoch=jnp.int32(0), order=jnp.uint32(5), student=jnp.int32(0),
       unlabelled_rows=UNLABELLED, trusted_order=ORDER, n_trusted=n,
     )
@@ -60,7 +60,7 @@ def test_unshuffled_as_released_is_in_order():
 def test_validation_rows_come_round_and_round():
   rows = jnp.arange(200, 210, dtype=jnp.int32)
   options = {"order": jnp.uint32(1), "student": jnp.int32(0), "rows": rows}
-  draw = jax.jit(lambda place, epoch=0: sampling.draw_validation(place, epoch=jnp.int32(epoch), **options))
+  draw = jax.jit(lambda place, epoch=0: pu_batches.draw_validation(place, epoch=jnp.int32(epoch), **options))
   found = np.asarray(draw(jnp.arange(30)))
   for i in range(3):
     assert sorted(found[10 * i : 10 * i + 10]) == list(range(200, 210))
@@ -74,23 +74,23 @@ POSITIVE = np.random.default_rng(0).random(300) < 0.4
 
 def _split(scenario, seed=0, candidates=POSITIVE):
   asked = {"n_labelled": 30, "validation_rows": 60, "validation_labelled": 10}
-  found = split.sizes(300, int(candidates.sum()), scenario=scenario, **asked)
-  drawn = split.draw_split(jax.random.key(seed), candidates, found, scenario=scenario)
+  found = pu_split.sizes(300, int(candidates.sum()), scenario=scenario, **asked)
+  drawn = pu_split.draw_split(jax.random.key(seed), candidates, found, scenario=scenario)
   return found, {name: np.asarray(x) for name, x in drawn.items()}
 
 
 def test_drawn_labels_leave_the_labelled_rows_among_the_unlabelled():
-  found, drawn = _split(split.DRAWN)
+  found, drawn = _split(pu_split.DRAWN)
   assert found == (30, 240, 60, 10)
   assert POSITIVE[drawn["labelled"]].all() and len(set(drawn["labelled"])) == 30
   np.testing.assert_array_equal(np.sort(np.r_[drawn["unlabelled"], drawn["validation"]]), np.arange(300))
   assert set(drawn["labelled"]) <= set(drawn["unlabelled"])  # the two-sample setting
   known = drawn["validation"][drawn["validation_labelled"]]
   assert len(known) == 10 and POSITIVE[known].all() and drawn["validation_unlabelled"].all()
-  assert set(_split(split.DRAWN, seed=1)[1]["labelled"]) != set(drawn["labelled"])
+  assert set(_split(pu_split.DRAWN, seed=1)[1]["labelled"]) != set(drawn["labelled"])
 
 
-@pytest.mark.parametrize("scenario", split.SCENARIOS)
+@pytest.mark.parametrize("scenario", pu_split.SCENARIOS)
 def test_given_labels_are_kept(scenario):
   labelled = POSITIVE & (np.arange(300) % 3 == 0)
   found, drawn = _split(scenario, candidates=labelled)
@@ -113,4 +113,4 @@ def test_given_labels_are_kept(scenario):
 def test_splits_that_cannot_be_are_refused(change, words):
   options = {"n_labelled": 30, "validation_rows": 60, "validation_labelled": 10}
   with pytest.raises(ValueError, match=words):
-    split.sizes(300, 120, scenario=split.DRAWN, **{**options, **change})
+    pu_split.sizes(300, 120, scenario=pu_split.DRAWN, **{**options, **change})

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vita_jax.papers.self_pu.class_prior import best_bin_estimate, estimate_prior
-from vita_jax.papers.self_pu.pu_metrics import pu_metrics, pu_metrics_of_scores
+from vita_jax.metrics.class_prior import best_bin_estimate, estimate_prior
+from vita_jax.metrics.pu import pu_metrics, pu_metrics_of_scores
 
 RANDOM = np.random.default_rng(0)
 

@@ -1,4 +1,4 @@
-"""Which rows a student sees in a batch: trusted ones, or labelled and unlabelled ones interleaved.
+"""Batches for positive-unlabelled learning: labelled and unlabelled rows interleaved, or trusted rows alone.
 
 Pure functions of (order seed, epoch, place in the epoch); nothing is drawn one after the other, so a run
 resumes from the step alone, and any batch has the same shape.
@@ -6,6 +6,7 @@ resumes from the step alone, and any batch has the same shape.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 
 from vita_jax.data.index import permuted
 
-# Streams of one order seed; each student has its own.
+# Streams of one order seed; each of several networks ("students") has its own.
 LABELLED, UNLABELLED, TRUSTED, VALIDATION = range(4)
 
 
@@ -32,12 +33,12 @@ class Draw(NamedTuple):
 
 
 def stream(order: jax.Array, student: jax.Array, kind: int) -> jax.Array:
-  """The seed (uint32) of one kind of rows for one student, from the order seed of a run."""
+  """Returns the seed (uint32) of one kind of rows for one student, from the order seed of a run."""
   return order + jnp.uint32(kind) + jnp.uint32(16) * student.astype(jnp.uint32)
 
 
 def interleaved(place: jax.Array, interleave: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Every `interleave`-th place of an epoch, the first one included, is a labelled positive's.
+  """Gives every `interleave`-th place of an epoch, the first one included, to a labelled positive.
 
   Returns:
     (labelled bool, number among the labelled, number among the unlabelled), each [n], for `place` int32 [n].
@@ -60,7 +61,7 @@ def draw_pu(
   n_trusted: jax.Array | int = 0,
   shuffled: jax.Array | bool = True,
 ) -> Draw:
-  """The rows at places [n] of an epoch over labelled and untrusted unlabelled rows.
+  """Draws the rows at places [n] of an epoch over labelled and untrusted unlabelled rows.
 
   Args:
     place: int32 [n], in 0 .. n_labelled * interleave - 1.
@@ -73,10 +74,10 @@ def draw_pu(
   n_labelled, n_unlabelled = labelled_rows.shape[0], unlabelled_rows.shape[0]
   is_labelled, first, second = interleaved(place, interleave)
   # Both orders in one call: a permutation is a few hundred instructions to compile.
-  order_of = lambda seed, place, n: permuted(seed, epoch, place, n, max_rows=n_unlabelled)  # noqa: E731
   seeds = jnp.stack([stream(order, student, kind) for kind in (LABELLED, UNLABELLED)])
   lengths = jnp.stack([jnp.int32(n_labelled), jnp.asarray(n_unlabelled - n_trusted, jnp.int32)])
-  chosen, item = jax.vmap(order_of)(seeds, jnp.stack([first, second]), lengths)
+  order_of = jax.vmap(partial(permuted, max_rows=n_unlabelled), in_axes=(0, None, 0, 0))
+  chosen, item = order_of(seeds, epoch, jnp.stack([first, second]), lengths)
   item = jnp.where(shuffled, item, second)
   if trusted_order is not None:
     item = trusted_order[n_trusted + item]
@@ -94,7 +95,7 @@ def draw_trusted(
   trusted_order: jax.Array,
   n_trusted: jax.Array,
 ) -> Draw:
-  """The rows at places [n] of an epoch over a trusted set; places from `n_trusted` on are padding."""
+  """Draws the rows at places [n] of an epoch over a trusted set; places from `n_trusted` on are padding."""
   n_unlabelled = unlabelled_rows.shape[0]
   n_rows = jnp.maximum(n_trusted, 1)  # a student without trusted rows draws padding only
   number = permuted(stream(order, student, TRUSTED), epoch, place, n_rows, max_rows=n_unlabelled)
@@ -106,11 +107,10 @@ def draw_trusted(
 def draw_validation(
   place: jax.Array, *, epoch: jax.Array, order: jax.Array, student: jax.Array, rows: jax.Array
 ) -> jax.Array:
-  """Rows int32 [n] of the validation set at places [n] of an epoch, which go round it again and again.
+  """Draws rows int32 [n] of the validation set at places [n] of an epoch, which go round it again and again.
 
   Every round of every epoch has an order of its own.
   """
   n = rows.shape[0]
   seed = stream(order, student, VALIDATION) + jnp.uint32(64) * epoch.astype(jnp.uint32)  # beyond all streams
-  one = lambda p: permuted(seed, p // n, p[None] % n, n, max_rows=n)[0]  # noqa: E731
-  return rows[jax.vmap(one)(place)]
+  return rows[jax.vmap(lambda p: permuted(seed, p // n, p[None] % n, n, max_rows=n)[0])(place)]

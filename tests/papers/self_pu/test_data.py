@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from vita_jax import papers, train
+from vita_jax.data import volumes
 from vita_jax.papers.self_pu import build
-from vita_jax.papers.self_pu.config import default_config
-from vita_jax.papers.self_pu.inputs import read_inputs
+from vita_jax.papers.self_pu.data import estimated_prior, read_inputs
+from vita_jax.papers.self_pu.recipe import default_config, recipe_of
 
 SCHEMA = {
   "numeric": ["a", "b"],
@@ -47,8 +48,12 @@ def _config(path, schema, method="nnpu", **changes):
   return config
 
 
+def _read(config):
+  return read_inputs(recipe_of(config))
+
+
 def test_even_digits_are_positive():
-  inputs = read_inputs(default_config("digits"))
+  inputs = _read(default_config("digits"))
   assert inputs.rows["x"].shape == (1297, 8, 8, 1) and inputs.labelled is None
   assert inputs.test["positive"].shape == (500,)
   assert inputs.rows["positive"].mean() == pytest.approx(0.496, abs=0.02)
@@ -59,9 +64,9 @@ def test_even_digits_are_positive():
 def test_mnist_and_cifar10_classes():
   if "VITA_DATA_DIR" not in os.environ:
     pytest.skip("VITA_DATA_DIR is not set: MNIST and CIFAR-10 are not shipped")
-  mnist = read_inputs(default_config("mnist"))
+  mnist = _read(default_config("mnist"))
   assert mnist.rows["positive"].sum() == 29_492  # even digits: the prior 0.49 fits
-  cifar = read_inputs(default_config("cifar10"))
+  cifar = _read(default_config("cifar10"))
   assert cifar.rows["positive"].mean() == pytest.approx(0.4, abs=0.02)
   x = cifar.prepare(jnp.asarray(cifar.rows["x"][:1]))
   np.testing.assert_allclose(x[0, 0, 0, 0], (cifar.rows["x"][0, 0, 0, 0] / 255 - 0.485) / 0.229, rtol=1e-5)
@@ -93,16 +98,14 @@ def test_a_table_of_ones_own_trains_and_scores_new_rows(tmp_path):
 
 def test_a_prior_is_estimated_from_the_rows(tmp_path):
   path, schema = _write(tmp_path, n=1500)
-  from vita_jax.papers.self_pu import with_estimated_prior
-
   for scenario, expected in (("single_training_set", 0.5), ("case_control", 0.4)):
     config = _config(path, schema, prior=0.0, **{"data.scenario": scenario})
-    found = with_estimated_prior(config, read_inputs(config)).prior
+    found = estimated_prior(_read(config), scenario)
     assert expected - 0.08 < found < expected + 0.15
   experiment = build(config)
   np.testing.assert_allclose(experiment.stages[0].also["phase"].arrays["prior"], found, rtol=1e-6)
   counts = {"recall": 0.5, "called": 0.5, "auc": 0.5}
-  report = experiment.report(experiment.init(jax.random.key(0)), lambda *_: counts)
+  report = experiment.report(experiment.init(jax.random.key(0)), lambda *_: counts, None)
   assert report.metrics["estimated_prior"] == found
 
 
@@ -118,17 +121,17 @@ def test_a_prior_below_the_labelled_share_warns_with_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("change,words", [
-  ({"prior": 1.0}, "config.prior is 1.0"),
+  ({"prior": 1.0}, "config.prior is 1.0: it must be at least 0 and below 1"),
   ({"prior": -0.1}, "config.prior is -0.1"),
   ({"batch_size": 2}, "smaller than the interleave"),
   ({"risk.kind": "nnpuu"}, "did you mean 'nnpu'"),
-  ({"self_paced.paces": (0.1, 0.2, 0.3)}, "one or two students"),
+  ({"self_paced.paces": (0.1, 0.2, 0.3)}, "paces is .*one or two shares"),
   ({"validation.rows": 400}, "config.validation asks for 400 of 400"),
   ({"data.path": ""}, "no data is named"),
   ({"data.schema": ""}, "no schema is named"),
   ({"distillation.enabled": True, "distillation.start": 12}, "not before config.epochs 12"),
   ({"batch_size": 512}, "batch_size 512 is larger than an epoch"),
-  ({"self_paced.rho": 1.5}, "rho is 1.5: it has to be at most 1"),
+  ({"self_paced.rho": 1.5}, "rho is 1.5: it must be from 0 to 1"),
   ({"calibration.enabled": True, "risk.kind": "naive"}, "wanted upu or nnpu"),
 ])  # fmt: skip
 def test_settings_that_cannot_be_are_refused(change, words, tmp_path):
@@ -161,7 +164,7 @@ def test_true_classes_are_asked_for_only_where_they_are_read(tmp_path):
 
 
 def test_an_unseen_category_in_new_rows_is_named(tmp_path):
-  inputs = read_inputs(_config(*_write(tmp_path)))
+  inputs = _read(_config(*_write(tmp_path)))
   new = tmp_path / "new.csv"
   new.write_text("a,b,kind\n1,2,w\n")
   with pytest.raises(ValueError, match="row 1: column 'kind' has the category 'w'"):
@@ -169,15 +172,13 @@ def test_an_unseen_category_in_new_rows_is_named(tmp_path):
 
 
 def test_volumes_of_ones_own(tmp_path):
-  from vita_jax.papers.self_pu import volumes
-
   regions = {name: np.zeros((3, *shape), np.float32) for name, shape in volumes.SHAPES.items()}
   np.savez(tmp_path / "v.npz", **regions, labelled=np.array([True, False, False]))
   config = default_config("volumes", "nnpu", prior=0.4, model__kind="volumes")
   config.data.path = str(tmp_path / "v.npz")
-  inputs = read_inputs(config)
+  inputs = _read(config)
   assert inputs.rows["x"]["brain"].shape == (3, 50, 50, 50) and (inputs.rows["positive"] == -1).all()
   np.savez(tmp_path / "w.npz", **regions)
   config.data.path = str(tmp_path / "w.npz")
   with pytest.raises(ValueError, match="'labelled' is missing"):
-    read_inputs(config)
+    _read(config)

@@ -6,15 +6,53 @@ q = P(called positive | unlabelled), the case-control setting gives unbiased rec
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.losses.pu import check_prior
+from vita_jax.metrics.pairs import mean
+
+
+def check_prior(prior: Any) -> None:
+  """Checks a class prior; arrays, which may be traced, pass.
+
+  Raises:
+    ValueError: a number outside (0, 1).
+  """
+  if isinstance(prior, int | float) and not 0 < prior < 1:
+    raise ValueError(f"prior is {prior}: it must be above 0 and below 1")
+
+
+def pu_counts(
+  logits: jax.Array, labelled: jax.Array, unlabelled: jax.Array
+) -> dict[str, tuple[jax.Array, jax.Array]]:
+  """Counts, inside a compiled step, what `pu_metrics` is computed from: `(sum, weight)` pairs.
+
+  Args:
+    logits: float [n]; above 0 is called positive.
+    labelled, unlabelled: bool [n]; a row may be both.
+
+  Returns:
+    `recall` (r), `called` (q) and `auc`: the share of pairs of a labelled and an unlabelled row in which the
+    labelled one scores higher; ties count half.
+  """
+  labelled, unlabelled = labelled.astype(jnp.float32), unlabelled.astype(jnp.float32)
+  called, wins = (logits > 0).astype(jnp.float32), logits[:, None] > logits
+  ties = (logits[:, None] == logits) * 0.5
+  pairs = labelled[:, None] * unlabelled
+  return {
+    "recall": mean(called, labelled),
+    "called": mean(called, unlabelled),
+    "auc": (jnp.sum(pairs * (wins + ties)), jnp.sum(pairs)),
+  }
 
 
 def pu_metrics(
   recall: float | None, called: float | None, *, prior: float, pu_auc: float | None = None
 ) -> dict[str, float | None]:
-  """Estimates by name from recall r and called q (host numbers; None or NaN gives None).
+  """Estimates metrics by name from recall r and called q (host numbers; None or NaN gives None).
 
   recall: r. accuracy: π r + (1 - π)(1 - f) with f = (q - π r) / (1 - π), i.e. 2 π r + 1 - q - π.
   precision: π r / q. f1: of these. lee_liu: r^2 / q (Lee & Liu, ICML 2003), which ranks classifiers
@@ -42,7 +80,7 @@ def pu_metrics(
 def pu_metrics_of_scores(
   labelled_scores: np.ndarray, unlabelled_scores: np.ndarray, *, prior: float, threshold: float = 0.0
 ) -> dict[str, float | None]:
-  """`pu_metrics` from scores [n], [m] (logits): a score above the threshold is called positive.
+  """Computes `pu_metrics` from scores [n], [m] (logits): a score above the threshold is called positive.
 
   Raises:
     ValueError: no scores on a side, NaN, a prior outside (0, 1).

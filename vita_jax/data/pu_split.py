@@ -1,4 +1,4 @@
-"""Which rows are labelled, unlabelled and held out: the two-sample setting, drawn from a key.
+"""Splits rows for positive-unlabelled learning: which are labelled, unlabelled and held out, from a key.
 
 Validation rows leave the training rows first. Unlabelled are all other rows, the labelled ones included: a
 labelled positive is a row of the sample, too, and taking it out would lower the prior of the rest. Only
@@ -35,7 +35,7 @@ def sizes(
   validation_labelled: int,
   scenario: str,
 ) -> Sizes:
-  """The sizes of a split.
+  """Computes the sizes of a split.
 
   DRAWN labels of `n_positive` true positives: as asked for. A user's labels, `n_positive` of them: validation
   takes its share.
@@ -49,7 +49,7 @@ def sizes(
   if not 0 < validation_labelled < validation_rows < n_rows:
     raise ValueError(
       f"config.validation asks for {validation_rows} of {n_rows} rows, {validation_labelled} of them"
-      " labelled: there have to be labelled and other ones, and rows to train on"
+      " labelled: labelled and other ones are needed, and rows to train on"
     )
   if not 0 < n_labelled <= n_positive - validation_labelled:
     raise ValueError(
@@ -65,7 +65,7 @@ def sizes(
 def draw_split(
   key: jax.Array, candidates: np.ndarray, found: Sizes, *, scenario: str
 ) -> dict[str, jax.Array]:
-  """The split of a key.
+  """Draws a split.
 
   Args:
     key: PRNG key.
