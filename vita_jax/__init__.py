@@ -4,7 +4,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-PARTS = ("base", "compress", "data", "losses", "metrics", "nn", "optim", "papers", "report", "train")
+PARTS = ("audit", "base", "compress", "data", "losses", "metrics", "nn", "optim", "papers", "report", "train")
 
 
 def __getattr__(name):

@@ -15,7 +15,7 @@ need a role. All attributes under `private` are hidden at once unless --config.a
 columns are taken out of the inputs (--config.variant=include leaves them in).
 """
 
-from vita_jax.papers.pcal.config import default_config
+from vita_jax.papers.pcal.recipe import default_config
 
 
 def get_config(attribute: str = ""):

@@ -7,7 +7,7 @@ Hardware and time: two CPU cores, a minute with its audit.
 With 200 test rows an AUC has a standard error of about 0.04: expect nothing of the numbers.
 """
 
-from vita_jax.papers.pcal.config import default_config
+from vita_jax.papers.pcal.recipe import default_config
 
 
 def get_config(attribute: str = "age"):

@@ -8,7 +8,7 @@ Hardware and time: two CPU cores, 42 to 50 s of training a seed (launch/benchmar
 Numbers: vita_jax/papers/pcal/README.md.
 """
 
-from vita_jax.papers.pcal.config import default_config
+from vita_jax.papers.pcal.recipe import default_config
 
 
 def get_config(attribute: str = "limit_high"):
