@@ -2,8 +2,8 @@
 
   python launch/train.py --config=configs/pcal/german.py --workdir=runs/german
 
-The argument is the private attribute to hide: age (over 25) | sex (miscoded in this file: illustrative only) |
-foreign.
+The argument is the private attribute to hide: age (over 25) | sex (miscoded in this file, illustrative
+only) | foreign.
 Hardware and time: two CPU cores, one minute with its audit, 1 GB.
 With 200 test rows an AUC has a standard error of about 0.04: the numbers rank nothing.
 """

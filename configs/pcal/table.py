@@ -2,8 +2,8 @@
 
   python launch/table.py --suite=configs/pcal/table.py --workdir=runs/pcal_table
 
-Hardware and time: two CPU cores, about three hours, 2 GB; half of it for "limit_high exclude,": there a row that
-trains takes about three minutes with its five full audits, another one to two.
+Hardware and time: two CPU cores, about three hours, 2 GB; half of the time for "limit_high exclude,": there
+a row that trains takes about three minutes with its five full audits, another one to two.
 --rows=REGEX picks rows, e.g. "^limit_high exclude,"; --seeds=N shortens; the same command
 goes on where it was stopped. Beside the strongest new attacker's AUC: utility AUC, boosting as attacker, the
 adversaries of training (always too good), what the utility score alone gives away. tradeoff_*.png, .csv and

@@ -81,7 +81,7 @@ class Schema(NamedTuple):
 
 
 def parse_schema(content: Mapping[str, Any]) -> Schema:
-  """Parses a schema from plain data, e.g. `{"numeric": ["age"], "target": "risk == 2", "private": ["sex"], ...}`.
+  """Parses a schema from plain data, e.g. `{"numeric": ["age"], "target": "risk == 2", "private": ["sex"]}`.
 
   A label is written `column` (its values are classes), `column > 25` (also >=, <, <=, ==, !=),
   `number(column)` or `log(column)`; `private` is a list of columns, or {name: label}.

@@ -84,7 +84,7 @@ def fit(schema: Schema, table: Table, rows: np.ndarray | None = None) -> Encodin
 
 
 def raw_inputs(encoding: Encoding, table: Table) -> dict[str, np.ndarray]:
-  """Reads the inputs as numbers: `numbers` float32 [n, numbers] (NaN: missing), `codes` int32 [n, categorical].
+  """Reads the inputs as numbers: `numbers` float32 [n, numbers] (NaN: missing), `codes` int32 [n, columns].
 
   A code is the position of the category among the known ones, -1 for an unseen one.
 
