@@ -1,9 +1,11 @@
 """Metrics: `(sum, weight)` pairs for steps and evals, and scores of whole predictions."""
 
+from vita_jax.metrics.bootstrap import bootstrap_interval
 from vita_jax.metrics.class_prior import PriorEstimate, best_bin_estimate, estimate_prior
 from vita_jax.metrics.pairs import accuracy, add, divide, finite, mean, once
+from vita_jax.metrics.predictions import cross_entropies, information, r_squared
 from vita_jax.metrics.pu import pu_counts, pu_metrics, pu_metrics_of_scores
-from vita_jax.metrics.ranking import auc, auc_in_step
+from vita_jax.metrics.ranking import auc, auc_in_step, mean_auc, one_vs_rest_auc
 
 __all__ = [
   "PriorEstimate",
@@ -12,12 +14,18 @@ __all__ = [
   "auc",
   "auc_in_step",
   "best_bin_estimate",
+  "bootstrap_interval",
+  "cross_entropies",
   "divide",
   "estimate_prior",
   "finite",
+  "information",
   "mean",
+  "mean_auc",
   "once",
+  "one_vs_rest_auc",
   "pu_counts",
   "pu_metrics",
   "pu_metrics_of_scores",
+  "r_squared",
 ]

@@ -32,7 +32,7 @@ class Point(NamedTuple):
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:
-  """The points that no other one beats on both axes by validation numbers, by falling leak."""
+  """Returns the points that no other one beats on both axes by validation numbers, by rising leak."""
   kept = [
     p
     for p in points
@@ -46,7 +46,7 @@ def pareto(points: Sequence[Point]) -> list[Point]:
 
 
 def utility_at(points: Sequence[Point], attack: float) -> float | None:
-  """Test utility of a method's front at a test leak, linear between points; None where it does not reach it.
+  """Reads the test utility off a method's front at a test leak, linear between points; None: not reached.
 
   A front whose least leak is above `attack` does not reach it; one whose largest is below gives its best.
   """
@@ -59,7 +59,7 @@ def utility_at(points: Sequence[Point], attack: float) -> float | None:
 
 
 def leak_at(points: Sequence[Point], utility: float) -> float | None:
-  """Test leak of a method's front at a test utility: `utility_at` read the other way round.
+  """Reads the test leak off a method's front at a test utility: `utility_at` the other way round.
 
   None where the front has no such utility; one whose least utility is above `utility` gives its least leak.
   """
@@ -71,38 +71,38 @@ def leak_at(points: Sequence[Point], utility: float) -> float | None:
 
 
 def area(points: Sequence[Point], *, low: float = 0.5, high: float) -> float:
-  """Mean utility above 0.5 over leaks from `low` to `high`; 0 where the front does not reach."""
+  """Computes the mean utility above 0.5 over leaks from `low` to `high`; 0 where the front does not reach."""
   grid = np.linspace(low, high, 201)
   values = [utility_at(points, leak) for leak in grid]
   return float(np.mean([0.0 if v is None else v - 0.5 for v in values]))
 
 
 def points_of(entries: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[Point]:
-  """Points from `{(method, setting): metrics of summary.json}`; runs without a leak in AUC are left out."""
+  """Makes points of `{(method, setting): metrics of summary.json}`; runs without an AUC are skipped."""
   found = []
   for (method, setting), metrics in entries.items():
-    value = lambda name, key="mean", m=metrics: m.get(name, {}).get(key)  # noqa: E731
-    if value("attack_auc") is None or value("utility_auc") is None:
+    mean = {name: entry["mean"] for name, entry in metrics.items() if entry.get("mean") is not None}
+    if not {"attack_auc", "utility_auc"} <= mean.keys():
       continue
-    rest = {"boosting": value("attack_auc_boosting"), "in_training": value("in_training_auc")}
     found.append(
       Point(
         method=method,
         setting=setting,
-        attack=value("attack_auc"),
-        utility=value("utility_auc"),
-        validation_attack=value("validation_attack_auc"),
-        validation_utility=value("validation_utility_auc"),
-        attack_std=value("attack_auc", "std"),
-        utility_std=value("utility_auc", "std"),
-        **{name: float("nan") if x is None else x for name, x in rest.items()},
+        attack=mean["attack_auc"],
+        utility=mean["utility_auc"],
+        validation_attack=mean["validation_attack_auc"],
+        validation_utility=mean["validation_utility_auc"],
+        attack_std=metrics["attack_auc"]["std"],
+        utility_std=metrics["utility_auc"]["std"],
+        boosting=mean.get("attack_auc_boosting", float("nan")),
+        in_training=mean.get("in_training_auc", float("nan")),
       )
     )
   return found
 
 
 def by_method(points: Sequence[Point]) -> dict[str, list[Point]]:
-  """Points grouped by method, in their order."""
+  """Groups points by method, in their order."""
   found: dict[str, list[Point]] = {}
   for point in points:
     found.setdefault(point.method, []).append(point)
@@ -110,7 +110,7 @@ def by_method(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def comma_separated(points: Sequence[Point]) -> str:
-  """The points as CSV, with whether each lies on its method's front."""
+  """Writes the points as CSV, with whether each lies on its method's front."""
   out = io.StringIO()
   writer = csv.writer(out, lineterminator="\n")
   writer.writerow([*Point._fields, "on_front"])
@@ -120,7 +120,7 @@ def comma_separated(points: Sequence[Point]) -> str:
 
 
 def markdown(points: Sequence[Point], *, at: float) -> str:
-  """Utility of every method at one leak, and the area under its front; whether it gets there at all."""
+  """Writes the utility of every method at one leak and the area under its front, as Markdown."""
   high = max(p.attack for p in points)
   lines = [
     f"## Utility at a strongest-attacker AUC of {at:g}",
@@ -137,12 +137,12 @@ def markdown(points: Sequence[Point], *, at: float) -> str:
 
 
 def plain(point: Point) -> dict[str, Any]:
-  """A point for JSON, which has no NaN."""
+  """Returns a point as plain data for JSON, which has no NaN."""
   return {name: None if x != x else x for name, x in point._asdict().items()}
 
 
 def bar(points: Sequence[Point], ours: str, *, at: float, boosted: Sequence[str]) -> str:
-  """How much more utility `ours` keeps than each other method at one leak, as Markdown.
+  """Writes how much more utility `ours` keeps than each other method at one leak, as Markdown.
 
   For the methods in `boosted`, also what boosting finds in ours at the utility of each of their points.
   """
@@ -168,19 +168,22 @@ def bar(points: Sequence[Point], ours: str, *, at: float, boosted: Sequence[str]
 
 
 def gains(trials: Sequence[Point], base: Sequence[Point]) -> str:
-  """By how much each trial lies above the front of `base`, on VALIDATION rows (to choose by), as Markdown."""
-  on_validation = lambda p: p._replace(attack=p.validation_attack, utility=p.validation_utility)  # noqa: E731
-  front = [on_validation(p) for p in base]
+  """Writes by how much each trial lies above the front of `base` on VALIDATION rows, as Markdown."""
+  front = [_on_validation(p) for p in base]
   lines = [
     "## Trials, on validation rows",
     "",
     "| trial | leak | utility | above the front |",
     "|---|---|---|---|",
   ]
-  for p in map(on_validation, trials):
+  for p in map(_on_validation, trials):
     above = _difference(p.utility, utility_at(front, p.attack))
     lines.append(f"| {p.method} {p.setting} | {p.attack:.3f} | {p.utility:.3f} | {above or 'beyond it'} |")
   return "\n".join(lines) + "\n"
+
+
+def _on_validation(point: Point) -> Point:
+  return point._replace(attack=point.validation_attack, utility=point.validation_utility)
 
 
 def _difference(one: float | None, other: float | None) -> str:
@@ -188,7 +191,7 @@ def _difference(one: float | None, other: float | None) -> str:
 
 
 def figure(points: Sequence[Point], *, title: str) -> Any:
-  """A matplotlib Figure: leak against utility, each method a colour, fronts as lines, stds as bars."""
+  """Draws leak against utility, each method a colour, fronts as lines, stds as bars: a matplotlib Figure."""
   from matplotlib import colormaps
   from matplotlib.figure import Figure
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vita_jax.papers.pcal import foreign
+from vita_jax.audit import read_labels, read_matrix, read_split
 
 N = 50
 Z = np.random.default_rng(0).normal(size=(N, 3))
@@ -20,41 +20,33 @@ def files(tmp_path):
 
 
 def test_a_matrix_leaves_the_labels_of_its_own_file_out(files):
-  np.testing.assert_allclose(foreign.matrix(str(files / "z.npz")), Z, rtol=1e-6)
-  found = foreign.matrix(str(files / "z.csv"), without=["s == 1", "other.csv:a"])
+  np.testing.assert_allclose(read_matrix(str(files / "z.npz")), Z, rtol=1e-6)
+  found = read_matrix(str(files / "z.csv"), without=["s == 1", "other.csv:a"])
   np.testing.assert_allclose(found, Z[:, :2], rtol=1e-6)
 
 
 def test_labels_are_written_as_in_a_schema(files):
   path = str(files / "z.csv")
-  name, values, classes = foreign.labels(f"{path}:a > 0", "", n_rows=N)
+  name, values, classes = read_labels(f"{path}:a > 0", "", n_rows=N)
   np.testing.assert_array_equal(values, Z[:, 0] > 0)
   assert name == "a > 0" and classes == ("0", "1")
-  _, values, classes = foreign.labels("number(b)", path, n_rows=N)
+  _, values, classes = read_labels("number(b)", path, n_rows=N)
   np.testing.assert_allclose(values, Z[:, 1], rtol=1e-6)
   assert classes == ()
-  parts = foreign.named_split("split", str(files / "z.npz"), n_rows=N)
+  parts = read_split("split", str(files / "z.npz"), n_rows=N)
   np.testing.assert_array_equal(parts["test"], np.arange(2, N, 3))
-
-
-def test_a_drawn_split_is_stratified():
-  label = np.arange(1000) % 10 == 0
-  parts = foreign.draw_split([label.astype(int)], n_rows=1000, seed=0)
-  assert [len(p) for p in parts.values()] == [600, 200, 200]
-  assert [int(label[p].sum()) for p in parts.values()] == [60, 20, 20]
-  assert len(np.unique(np.concatenate(list(parts.values())))) == 1000
 
 
 def test_faults_have_one_clear_line(files):
   path = str(files / "z.csv")
   with pytest.raises(ValueError, match="no column 'sex'"):
-    foreign.labels("sex", path, n_rows=N)
+    read_labels("sex", path, n_rows=N)
   with pytest.raises(ValueError, match="50 rows, the representation 49"):
-    foreign.labels("s", path, n_rows=49)
-  with pytest.raises(ValueError, match="holds 0, 1: it has to hold train"):
-    foreign.named_split("s", path, n_rows=N)
+    read_labels("s", path, n_rows=49)
+  with pytest.raises(ValueError, match="holds 0, 1: it must hold train"):
+    read_split("s", path, n_rows=N)
   with pytest.raises(ValueError, match="all labels"):
-    foreign.matrix(path, without=["a", "b", "s"])
+    read_matrix(path, without=["a", "b", "s"])
   np.savez(files / "two.npz", a=Z, b=Z)
   with pytest.raises(ValueError, match="name the representation 'z'"):
-    foreign.matrix(str(files / "two.npz"))
+    read_matrix(str(files / "two.npz"))

@@ -1,4 +1,4 @@
-"""What one would do without PCAL, behind one interface: `fit(rows, settings) -> transform(x)`.
+"""What one would do without learning an encoder, behind one interface: `fit(rows, settings) -> transform(x)`.
 
 All learn from training rows only, on standardised features. A baseline that draws noise draws once per row.
 """
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vita_jax.papers.pcal import scores
-from vita_jax.papers.pcal.erasure import inlp, leace
+from vita_jax.audit.erasure import inlp, leace
+from vita_jax.metrics import auc
 
 Transform = Callable[[np.ndarray], np.ndarray]
 CLIP = 3.0  # standard deviations, before local privacy
@@ -50,7 +50,7 @@ def _of_classes(rows: Training) -> list[tuple[np.ndarray, int]]:
 
 
 def identity(rows: Training, settings: Settings) -> Transform:
-  """The features themselves: "raw" with the private columns, "drop" without them."""
+  """Keeps the features themselves: "raw" with the private columns, "drop" without them."""
   return lambda x: x
 
 
@@ -58,7 +58,7 @@ def drop_proxies(rows: Training, settings: Settings) -> Transform:
   """Leaves out columns that alone tell a class attribute with AUC over `strength` (0.6 if 0)."""
   threshold = settings.strength or 0.6
   classes = [values == c for values, n in _of_classes(rows) for c in range(n)]
-  areas = np.array([[scores.auc(column, one) for one in classes] for column in rows.x.T])
+  areas = np.array([[auc(column, one) for one in classes] for column in rows.x.T])
   kept = np.abs(areas - 0.5).max(1) <= threshold - 0.5
   if not kept.any():
     raise ValueError(f"every column tells the attribute with AUC over {threshold}: raise --config.strength")
@@ -66,27 +66,31 @@ def drop_proxies(rows: Training, settings: Settings) -> Transform:
 
 
 def pca(rows: Training, settings: Settings) -> Transform:
-  """The first `latent` principal components."""
+  """Keeps the first `latent` principal components."""
   mean = rows.x.mean(0)
   axes = np.linalg.svd(rows.x - mean, full_matrices=False)[2][: settings.latent].T
   return lambda x: (x - mean) @ axes
 
 
 def random_projection(rows: Training, settings: Settings) -> Transform:
-  """x @ G / sqrt(latent), G standard normal [p, latent]."""
+  """Projects: x @ G / sqrt(latent), G standard normal [p, latent]."""
   generator = np.random.default_rng(settings.seed)
   matrix = generator.normal(size=(rows.x.shape[1], settings.latent)) / np.sqrt(settings.latent)
   return lambda x: (x @ matrix).astype(np.float32)
 
 
 def gaussian_noise(rows: Training, settings: Settings) -> Transform:
-  """x + `strength` * standard normal noise."""
-  noise = lambda x: np.random.default_rng(settings.seed).normal(size=x.shape)  # noqa: E731
-  return lambda x: (x + settings.strength * noise(x)).astype(np.float32)
+  """Adds `strength` * standard normal noise."""
+
+  def transform(x):
+    noise = np.random.default_rng(settings.seed).normal(size=x.shape)
+    return (x + settings.strength * noise).astype(np.float32)
+
+  return transform
 
 
 def local_dp(rows: Training, settings: Settings) -> Transform:
-  """Local differential privacy of the whole record with epsilon = `strength`, shared by its columns.
+  """Gives the whole record local differential privacy with epsilon = `strength`, shared by its columns.
 
   Numbers: clipped to [-3, 3], so of sensitivity 6; Laplace noise of scale 6 / (epsilon / columns).
   Categories: randomised response, kept with probability e / (e + C - 1), e = exp(epsilon / columns).
@@ -111,20 +115,23 @@ def local_dp(rows: Training, settings: Settings) -> Transform:
 
 
 def randomized_response(codes: np.ndarray, n: int, epsilon: float, generator) -> np.ndarray:
-  """int [rows]: each code kept with probability e^epsilon / (e^epsilon + n - 1), else another, all alike."""
+  """Keeps each code with probability e^epsilon / (e^epsilon + n - 1), else draws another; int [rows]."""
   keep = generator.random(len(codes)) < 1 / (1 + (n - 1) * np.exp(-epsilon))
   others = (codes + generator.integers(1, n, len(codes))) % n
   return np.where(keep, codes, others)
 
 
 def binning(rows: Training, settings: Settings) -> Transform:
-  """Every number replaced by the mean of its quantile bin, `strength` bins (2 to 4) a column."""
+  """Replaces every number by the mean of its quantile bin, `strength` bins (2 to 4) a column."""
   first = min((start for start, _, _ in rows.columns), default=rows.x.shape[1])
   bins = int(settings.strength)
   if bins < 2:
     raise ValueError(f"binning takes 2 bins or more: --config.strength is {settings.strength}")
   edges = [np.unique(np.quantile(c, np.arange(1, bins) / bins)) for c in rows.x[:, :first].T]
-  place = lambda x, j: np.searchsorted(edges[j], x[:, j], side="right")  # noqa: E731
+
+  def place(x, j):
+    return np.searchsorted(edges[j], x[:, j], side="right")
+
   means = []
   for j in range(first):
     inside = place(rows.x, j)
@@ -139,7 +146,7 @@ def binning(rows: Training, settings: Settings) -> Transform:
 
 
 def null_space(rows: Training, settings: Settings) -> Transform:
-  """INLP, `strength` rounds (8 if 0) for each class attribute in turn."""
+  """Applies INLP, `strength` rounds (8 if 0) for each class attribute in turn."""
   transforms, x = [], rows.x
   for values, _ in _of_classes(rows):
     transforms.append(inlp(x, values, rounds=int(settings.strength) or 8))
@@ -154,7 +161,7 @@ def null_space(rows: Training, settings: Settings) -> Transform:
 
 
 def erase(rows: Training, settings: Settings) -> Transform:
-  """LEACE of all attributes at once: classes one-hot, continuous ones as their values."""
+  """Applies LEACE to all attributes at once: classes one-hot, continuous ones as their values."""
   columns = [
     values[:, None] == np.arange(n) if n else values[:, None]
     for values, n in zip(rows.private.T, rows.n_classes, strict=True)
@@ -177,7 +184,7 @@ BASELINES = {
 
 
 def utility_score(x: np.ndarray, target: np.ndarray, train: np.ndarray) -> np.ndarray:
-  """float32 [n, 1]: log odds of the target, by gradient boosting on x [n, p].
+  """Predicts the log odds of the target by gradient boosting on x [n, p]; float32 [n, 1].
 
   Training rows are scored by models that have not seen them (five folds), or they would look unlike others.
   """
@@ -194,7 +201,7 @@ def utility_score(x: np.ndarray, target: np.ndarray, train: np.ndarray) -> np.nd
 
 
 def equalised(score: np.ndarray, groups: np.ndarray, draw: int) -> np.ndarray:
-  """float32 [n, 1]: uniform numbers in (0, 1), ordered within each group [n] as the score [n, 1] is.
+  """Replaces a score [n, 1] by uniform numbers in (0, 1), ordered within each group [n] as it is.
 
   Groups are private classes, apart in each part of the split (scores of rows that the score has learned from
   are spread otherwise than of others): independent of the class exactly. Ranks over group sizes are not:

@@ -12,10 +12,10 @@ CAVEAT = (
 
 
 def markdown(audit: Mapping[str, Any], *, title: str, in_training: Mapping[str, float] | None = None) -> str:
-  """The audit as Markdown.
+  """Writes an audit as Markdown.
 
   Args:
-    audit: from `audit.audit`.
+    audit: from `audit`.
     in_training: attribute -> AUC that the adversaries of training reach on test rows: always too good.
   """
   lines = [f"# {title}", "", CAVEAT, ""]
@@ -92,7 +92,7 @@ def _private(name: str, found: Mapping[str, Any], in_training: float | None) -> 
 
 
 def figure(audit: Mapping[str, Any], *, in_training: Mapping[str, float] | None = None) -> Any:
-  """A matplotlib Figure: every attacker's test score per attribute; the strongest with its interval."""
+  """Draws every attacker's test score per attribute, the strongest with its interval: a matplotlib Figure."""
   from matplotlib.figure import Figure
 
   panels = audit["private"]

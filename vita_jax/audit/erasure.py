@@ -20,13 +20,14 @@ class Affine(NamedTuple):
 
 
 def leace(x: np.ndarray, concept: np.ndarray) -> Affine:
-  """Least-squares concept erasure: the smallest change of x after which cov(x, concept) is zero.
+  """Erases a concept by the smallest change of x (least squares) after which cov(x, concept) is zero.
 
   r(x) = x - W^+ P W (x - mean) with W = Sigma_xx^(-1/2) and P the orthogonal projector on the column space of
   W Sigma_xz (Belrose et al. 2023, arXiv 2306.03819).
 
   Args:
-    x: float [n, p], training rows. concept: float [n, c], one-hot classes or values.
+    x: float [n, p], training rows.
+    concept: float [n, c], one-hot classes or values.
   """
   x, concept = np.asarray(x, np.float64), np.asarray(concept, np.float64)
   mean = x.mean(0)
@@ -43,13 +44,14 @@ def leace(x: np.ndarray, concept: np.ndarray) -> Affine:
 
 
 def inlp(x: np.ndarray, labels: np.ndarray, *, rounds: int) -> Affine:
-  """Iterated null-space projection (Ravfogel et al. 2020, arXiv 2004.07667).
+  """Projects an attribute's directions out one after the other: INLP (Ravfogel et al., arXiv 2004.07667).
 
   Each round trains a logistic regression on what is left and projects its directions out; it ends early when
   that is no better than the largest class.
 
   Args:
-    x: float [n, p], training rows. labels: int [n].
+    x: float [n, p], training rows.
+    labels: int [n].
   """
   from sklearn.linear_model import LogisticRegression
 

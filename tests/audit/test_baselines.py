@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from vita_jax.papers.pcal import attackers, baselines, scores
-from vita_jax.papers.pcal.baselines import Settings, Training
-from vita_jax.papers.pcal.erasure import inlp, leace
+from vita_jax.audit import Rows, Settings, Training, attackers, baselines, inlp, leace, run_one
+from vita_jax.metrics import auc, cross_entropies
 
 RNG = np.random.default_rng(0)
 N = 1500
@@ -34,10 +33,10 @@ def test_leace_is_the_closed_form_and_leaves_nothing_linear():
   model = LogisticRegression(C=100.0, max_iter=1000).fit(exact, LABEL)
   prior = np.bincount(LABEL) / N
   entropy = -np.sum(prior * np.log(prior))
-  loss = scores.cross_entropies(model.predict_proba(exact), LABEL).mean()
+  loss = cross_entropies(model.predict_proba(exact), LABEL).mean()
   assert entropy - loss < 1e-6  # no linear model beats the prior on the training rows
   before = LogisticRegression(max_iter=1000).fit(X, LABEL)
-  assert entropy - scores.cross_entropies(before.predict_proba(X), LABEL).mean() > 0.1
+  assert entropy - cross_entropies(before.predict_proba(X), LABEL).mean() > 0.1
 
 
 def test_leace_survives_constant_and_copied_columns():
@@ -54,9 +53,10 @@ def test_inlp_projects_the_directions_it_finds_out():
   np.testing.assert_allclose(erased.matrix @ erased.matrix, erased.matrix, atol=1e-8)  # a projection
   first = LogisticRegression(max_iter=1000).fit(X - X.mean(0), label).coef_[0]
   assert np.abs(first @ erased.matrix).max() < 1e-6 * np.abs(first).max()
-  area = lambda x: scores.auc(  # noqa: E731
-    LogisticRegression(max_iter=1000).fit(x, label).decision_function(x), label == 1
-  )
+
+  def area(x):
+    return auc(LogisticRegression(max_iter=1000).fit(x, label).decision_function(x), label == 1)
+
   assert area(X) > 0.75 and area(erased(X)) < 0.6
 
 
@@ -77,8 +77,8 @@ def test_local_privacy_has_the_mechanisms_distributions():
   noise = out[:, :2] - np.clip(rows.x[:, :2], -3, 3)
   assert np.abs(noise).mean() == pytest.approx(scale, rel=0.05)
   for start, width, n in rows.columns:
-    hot = lambda x, a=start, b=start + width: x[:, a:b]  # noqa: E731
-    kept = (hot(out) == hot(rows.x)).all(1).mean()
+    place = slice(start, start + width)
+    kept = (out[:, place] == rows.x[:, place]).all(1).mean()
     assert kept == pytest.approx(np.exp(each) / (np.exp(each) + n - 1), abs=0.02)
   np.testing.assert_array_equal(out[:, 3:].sum(1), 1)
 
@@ -139,13 +139,13 @@ def test_an_equalised_score_tells_no_class_and_keeps_each_class_in_order():
   private = (rng.random(4000) < 0.4).astype(int)
   score = rng.normal(size=(4000, 1)) + private[:, None]
   out = baselines.equalised(score, private, 0)
-  assert scores.auc(score[:, 0], private == 1) > 0.7
-  assert scores.auc(out[:, 0], private == 1) == pytest.approx(0.5, abs=0.05)
+  assert auc(score[:, 0], private == 1) > 0.7
+  assert auc(out[:, 0], private == 1) == pytest.approx(0.5, abs=0.05)
   for c in (0, 1):
     chosen = private == c
     assert (np.argsort(out[chosen, 0]) == np.argsort(score[chosen, 0])).all()
   # Ranks over class sizes would lie on two lattices, which neighbours tell apart.
-  rows = attackers.Rows(out[:3000], private[:3000], out[3000:], private[3000:], out[3000:])
-  neighbours = {a.name: a for a in attackers.attackers("all", n_classes=2, width=1, n_rows=3000)}["kNN, 5"]
-  _, guesses = attackers.run_one(neighbours, rows, 2)
-  assert scores.auc(guesses[:, 1], private[3000:] == 1) == pytest.approx(0.5, abs=0.05)
+  rows = Rows(out[:3000], private[:3000], out[3000:], private[3000:], out[3000:])
+  neighbours = {a.name: a for a in attackers("all", n_classes=2, width=1, n_rows=3000)}["kNN, 5"]
+  _, guesses = run_one(neighbours, rows, 2)
+  assert auc(guesses[:, 1], private[3000:] == 1) == pytest.approx(0.5, abs=0.05)

@@ -1,11 +1,10 @@
-"""Representations and labels from files that others made, for an audit."""
+"""Reads representations, labels and splits from files that others made."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from vita_jax.base.choose import hint
@@ -13,15 +12,17 @@ from vita_jax.data import tabular
 from vita_jax.data.files import read_npz
 from vita_jax.data.schema import Schema, parse_label
 from vita_jax.data.tables import Table, as_table, number_of, read_table
-from vita_jax.papers.pcal.inputs import combinations
-from vita_jax.papers.pcal.split import parts as part_sizes
-from vita_jax.papers.pcal.split import shuffle_rows
 
 
-def matrix(path: str, *, without: Sequence[str] = ()) -> np.ndarray:
-  """float32 [n, m] from an npz (its array `z`, or its only matrix) or a CSV of numbers.
+def read_matrix(path: str, *, without: Sequence[str] = ()) -> np.ndarray:
+  """Reads a representation from an npz (its array `z`, or its only matrix) or a CSV of numbers.
 
-  `without`: label specifications; the columns of a CSV that they name without a file are left out.
+  Args:
+    path: the file.
+    without: label specifications; the columns of a CSV that they name without a file are left out.
+
+  Returns:
+    float32 [n, m].
 
   Raises:
     ValueError: several matrices and none named `z`, cells that are no numbers. FileNotFoundError.
@@ -40,8 +41,8 @@ def matrix(path: str, *, without: Sequence[str] = ()) -> np.ndarray:
   return np.stack([number_of(table, name, missing="error") for name in kept], axis=1).astype(np.float32)
 
 
-def labels(spec: str, default: str, *, n_rows: int) -> tuple[str, np.ndarray, tuple[str, ...]]:
-  """(name, values [n], classes) of a label `[FILE:]NAME`, where NAME is written as in a schema.
+def read_labels(spec: str, default: str, *, n_rows: int) -> tuple[str, np.ndarray, tuple[str, ...]]:
+  """Reads (name, values [n], classes) of a label `[FILE:]NAME`, where NAME is written as in a schema.
 
   Values are int32 class numbers, or float32 with classes () for `number(NAME)` and `log(NAME)`.
 
@@ -55,32 +56,22 @@ def labels(spec: str, default: str, *, n_rows: int) -> tuple[str, np.ndarray, tu
   if label.column not in table.columns:
     raise ValueError(f"{table.source} has no column '{label.column}'{hint(label.column, table.columns)}")
   if table.n_rows != n_rows:
-    raise ValueError(
-      f"{table.source} has {table.n_rows} rows, the representation {n_rows}: they have to match"
-    )
+    raise ValueError(f"{table.source} has {table.n_rows} rows, the representation {n_rows}: they must match")
   encoding = tabular.fit(Schema(private=(label,)), table)
   return text, tabular.label_values(encoding, table, text), encoding.classes[text]
 
 
-def named_split(spec: str, default: str, *, n_rows: int) -> dict[str, np.ndarray]:
-  """Row numbers of "train", "validation" and "test" from a column that holds these words.
+def read_split(spec: str, default: str, *, n_rows: int) -> dict[str, np.ndarray]:
+  """Reads the row numbers of "train", "validation" and "test" from a column that holds these words.
 
   Raises:
     ValueError: other words.
   """
-  _, values, classes = labels(spec, default, n_rows=n_rows)
+  _, values, classes = read_labels(spec, default, n_rows=n_rows)
   names = ("train", "validation", "test")
   if set(classes) != set(names):
-    raise ValueError(f"--split={spec} holds {', '.join(classes)}: it has to hold train, validation and test")
+    raise ValueError(f"--split={spec} holds {', '.join(classes)}: it must hold train, validation and test")
   return {name: np.nonzero(values == classes.index(name))[0] for name in names}
-
-
-def draw_split(strata: Sequence[np.ndarray], *, n_rows: int, seed: int) -> dict[str, np.ndarray]:
-  """60 / 20 / 20 percent at random, stratified on all combinations of the labels [n] in `strata`."""
-  combined = combinations([np.zeros(n_rows), *strata])
-  order = np.asarray(shuffle_rows(jax.random.key(seed), np.arange(n_rows), combined))
-  cuts = np.cumsum(part_sizes(n_rows))[:-1]
-  return dict(zip(("train", "validation", "test"), np.split(order, cuts), strict=True))
 
 
 def _file_of(spec: str) -> str:

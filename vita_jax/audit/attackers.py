@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,14 @@ MOST_QUADRATIC = 40  # inputs of the quadratic attacker; wider representations a
 
 
 class Attacker(NamedTuple):
-  """`model` is an unfitted scikit-learn estimator; `cost` orders the work, the dearest first.
-  `neighbours` is what a neighbour attacker asks for."""
+  """A model to train.
+
+  Attributes:
+    name, family: shown; of a family there may be several.
+    model: an unfitted scikit-learn estimator.
+    cost: orders the work, the most costly first.
+    neighbours: how many rows a neighbour attacker asks for.
+  """
 
   name: str
   family: str
@@ -36,15 +43,16 @@ class Rows(NamedTuple):
 
 
 def attackers(kind: str, *, n_classes: int, width: int, n_rows: int) -> tuple[Attacker, ...]:
-  """The attackers of a class attribute, or (n_classes 0) of a continuous one.
+  """Makes the attackers of a class attribute, or (n_classes 0) of a continuous one.
 
   Args:
     kind: "all": linear (three penalties), quadratic, nearest neighbours (three sizes), extra trees, boosting
       (three sizes), kernel machines (Nystroem), three MLPs from three starts each, all on standardised
       inputs, and a linear and a neighbour one on inputs as they are. "fast": one linear, one neighbour, one
       boosting, one MLP.
-    width: of the representation. n_rows: to train on; neighbour attackers that ask for more than half of
-      them are left out.
+    n_classes: of the attribute; 0 for a continuous one.
+    width: of the representation.
+    n_rows: to train on; neighbour attackers that ask for more than half of them are left out.
   """
   found = (_classifiers if n_classes else _regressors)(kind, width, n_rows)
   return tuple(a for a in found if a.neighbours <= n_rows // 2)
@@ -57,75 +65,81 @@ def _scaled(*steps: Any) -> Any:
   return make_pipeline(StandardScaler(), *steps)
 
 
-def _classifiers(kind: str, width: int, n_rows: int):
+def _quadratic(width: int, n_rows: int, model: Any) -> Any:
   from sklearn.decomposition import PCA
-  from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+  from sklearn.preprocessing import PolynomialFeatures
+
+  return _scaled(PCA(min(width, MOST_QUADRATIC, n_rows)), PolynomialFeatures(2), *_scaled(model))
+
+
+def _kernel(gamma: float, model: Any) -> Any:
   from sklearn.kernel_approximation import Nystroem
+
+  return _scaled(Nystroem(gamma=gamma, n_components=300, random_state=0), model)
+
+
+def _classifiers(kind: str, width: int, n_rows: int) -> Iterator[Attacker]:
+  from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
   from sklearn.linear_model import LogisticRegression
   from sklearn.neighbors import KNeighborsClassifier
   from sklearn.neural_network import MLPClassifier
-  from sklearn.preprocessing import PolynomialFeatures
 
-  linear = lambda c: LogisticRegression(C=c, max_iter=1000)  # noqa: E731
-  mlp = lambda widths, seed: MLPClassifier(hidden_layer_sizes=widths, **_mlp(seed))  # noqa: E731
-  boosting = lambda rate, leaves: HistGradientBoostingClassifier(**_boosting(rate, leaves))  # noqa: E731
+  linear = functools.partial(LogisticRegression, max_iter=1000)
   if kind == "fast":
-    yield Attacker("logistic, C 1", "logistic", _scaled(linear(1.0)))
+    yield Attacker("logistic, C 1", "logistic", _scaled(linear(C=1.0)))
     yield Attacker("kNN, 25", "kNN", _scaled(KNeighborsClassifier(25)), 2, 25)
-    yield Attacker("boosting, rate 0.1", "boosting", boosting(0.1, 31), 5)
-    yield Attacker("MLP 128-128", "MLP", _scaled(mlp((128, 128), 0)), 6)
+    boosting = HistGradientBoostingClassifier(**_boosting(0.1, 31))
+    yield Attacker("boosting, rate 0.1", "boosting", boosting, 5)
+    yield Attacker("MLP 128-128", "MLP", _scaled(MLPClassifier(hidden_layer_sizes=(128, 128), **_mlp(0))), 6)
     return
   for c in (0.01, 1.0, 100.0):
-    yield Attacker(f"logistic, C {c:g}", "logistic", _scaled(linear(c)))
-  yield Attacker("logistic, raw inputs", "logistic", linear(1.0))
+    yield Attacker(f"logistic, C {c:g}", "logistic", _scaled(linear(C=c)))
+  yield Attacker("logistic, raw inputs", "logistic", linear(C=1.0))
   for c in (0.01, 1.0):
-    quadratic = _scaled(PCA(min(width, MOST_QUADRATIC, n_rows)), PolynomialFeatures(2), *_scaled(linear(c)))
-    yield Attacker(f"quadratic, C {c:g}", "quadratic", quadratic, 4)
+    yield Attacker(f"quadratic, C {c:g}", "quadratic", _quadratic(width, n_rows, linear(C=c)), 4)
   for k in (5, 25, 100):
     yield Attacker(f"kNN, {k}", "kNN", _scaled(KNeighborsClassifier(k)), 2, k)
   yield Attacker("kNN, 25, raw inputs", "kNN", KNeighborsClassifier(25), 2, 25)
   forest = ExtraTreesClassifier(N_TREES, min_samples_leaf=5, random_state=0)
   yield Attacker("extra trees", "forest", forest, 6)
   for rate, leaves in ((0.1, 31), (0.05, 15), (0.05, 63)):
-    yield Attacker(f"boosting, rate {rate:g}, leaves {leaves}", "boosting", boosting(rate, leaves), 5)
+    boosting = HistGradientBoostingClassifier(**_boosting(rate, leaves))
+    yield Attacker(f"boosting, rate {rate:g}, leaves {leaves}", "boosting", boosting, 5)
   for scale in (0.3, 1.0, 3.0):
-    kernel = Nystroem(gamma=scale / width, n_components=300, random_state=0)
-    yield Attacker(f"kernel, gamma {scale:g}/width", "kernel", _scaled(kernel, linear(10.0)), 4)
+    kernel = _kernel(scale / width, linear(C=10.0))
+    yield Attacker(f"kernel, gamma {scale:g}/width", "kernel", kernel, 4)
   for widths in ((64,), (128, 128), (256, 256, 256)):
     for seed in range(3):
       name = f"MLP {'-'.join(map(str, widths))}, start {seed}"
-      yield Attacker(name, "MLP", _scaled(mlp(widths, seed)), 6 + 2 * len(widths))
+      yield Attacker(
+        name, "MLP", _scaled(MLPClassifier(hidden_layer_sizes=widths, **_mlp(seed))), 6 + 2 * len(widths)
+      )
 
 
-def _regressors(kind: str, width: int, n_rows: int):
+def _regressors(kind: str, width: int, n_rows: int) -> Iterator[Attacker]:
   from sklearn.compose import TransformedTargetRegressor
-  from sklearn.decomposition import PCA
   from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
-  from sklearn.kernel_approximation import Nystroem
   from sklearn.linear_model import Ridge
   from sklearn.neighbors import KNeighborsRegressor
   from sklearn.neural_network import MLPRegressor
-  from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+  from sklearn.preprocessing import StandardScaler
 
-  def mlp(widths):  # it learns values of unit size only
+  def mlp(widths: tuple[int, ...]) -> Any:  # it learns values of unit size only
     model = MLPRegressor(hidden_layer_sizes=widths, **_mlp(0))
     return _scaled(TransformedTargetRegressor(model, transformer=StandardScaler()))
 
-  boosting = lambda rate, leaves: HistGradientBoostingRegressor(**_boosting(rate, leaves))  # noqa: E731
   yield Attacker("ridge", "linear", _scaled(Ridge(1.0)))
   yield Attacker("kNN, 25", "kNN", _scaled(KNeighborsRegressor(25)), 2, 25)
-  yield Attacker("boosting, rate 0.1", "boosting", boosting(0.1, 31), 5)
+  yield Attacker("boosting, rate 0.1", "boosting", HistGradientBoostingRegressor(**_boosting(0.1, 31)), 5)
   yield Attacker("MLP 128-128", "MLP", mlp((128, 128)), 6)
   if kind == "fast":
     return
-  quadratic = _scaled(PCA(min(width, MOST_QUADRATIC, n_rows)), PolynomialFeatures(2), *_scaled(Ridge(10.0)))
-  yield Attacker("quadratic", "quadratic", quadratic, 4)
+  yield Attacker("quadratic", "quadratic", _quadratic(width, n_rows, Ridge(10.0)), 4)
   yield Attacker("kNN, 100", "kNN", _scaled(KNeighborsRegressor(100)), 2, 100)
   forest = ExtraTreesRegressor(N_TREES, min_samples_leaf=5, random_state=0)
   yield Attacker("extra trees", "forest", forest, 6)
-  yield Attacker("boosting, rate 0.05", "boosting", boosting(0.05, 15), 5)
-  kernel = Nystroem(gamma=1.0 / width, n_components=300, random_state=0)
-  yield Attacker("kernel", "kernel", _scaled(kernel, Ridge(1.0)), 4)
+  yield Attacker("boosting, rate 0.05", "boosting", HistGradientBoostingRegressor(**_boosting(0.05, 15)), 5)
+  yield Attacker("kernel", "kernel", _kernel(1.0 / width, Ridge(1.0)), 4)
   yield Attacker("MLP 256-256-256", "MLP", mlp((256, 256, 256)), 12)
 
 
@@ -141,7 +155,7 @@ def _boosting(rate: float, leaves: int) -> dict[str, Any]:
 
 
 def run_one(attacker: Attacker, rows: Rows, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-  """Trains an attacker; its predictions for validation and test rows.
+  """Trains an attacker and returns its predictions for validation and test rows.
 
   Returns:
     Probabilities float32 [n, n_classes], columns by class number, or values float32 [n] of a regression.
@@ -167,7 +181,7 @@ def run_one(attacker: Attacker, rows: Rows, n_classes: int) -> tuple[np.ndarray,
 def run_all(
   jobs: Sequence[tuple[Attacker, Rows, int]], *, n_jobs: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-  """`run_one` for each job, in order, by `n_jobs` processes (0: as many as cores; 1: this one)."""
+  """Calls `run_one` for each job, in order, by `n_jobs` processes (0: as many as cores; 1: this one)."""
   cores = os.cpu_count() or 1
   n_jobs = min(n_jobs or cores, len(jobs))
   if n_jobs <= 1:
