@@ -10,7 +10,7 @@ numbers. config.model.path is a Hugging Face folder of a BERT; "" trains from ra
 vocab.txt in config.model.vocab. Number to expect, hardware and time: as your data are.
 """
 
-from vita_jax.papers.bert_tickets.config import default_config
+from vita_jax.papers.bert_tickets.recipe import default_config
 
 
 def get_config(method: str = "imp"):

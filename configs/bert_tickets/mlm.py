@@ -11,7 +11,7 @@ config.data.dev is given. From random weights: --config.model.path= --config.mod
 GPU or TPU.
 """
 
-from vita_jax.papers.bert_tickets.config import default_config
+from vita_jax.papers.bert_tickets.recipe import default_config
 
 
 def get_config(method: str = "imp"):

@@ -9,7 +9,7 @@ configs/bert_tickets/table.py has what was. The data are downloaded by launch/pr
 --dataset=glue/sst2. Hardware: a GPU or TPU.
 """
 
-from vita_jax.papers.bert_tickets.config import default_config
+from vita_jax.papers.bert_tickets.recipe import default_config
 
 
 def get_config(method: str = "imp"):
