@@ -23,10 +23,12 @@ from vita_jax.papers.bert_tickets.losses import span_loss, squared_error
 from vita_jax.papers.bert_tickets.model import Start
 from vita_jax.papers.bert_tickets.recipe import Recipe
 
+Metric = Callable[[np.ndarray, np.ndarray], float]
+
 BEST_SPANS = 20  # starts and ends that are combined to answers
-CORRELATIONS = {"pearson": metrics.pearson, "spearman": metrics.spearman}
-WITH_F1 = {"accuracy": metrics.share_equal, "f1": metrics.f1}
-METRICS = {  # task -> name of each metric -> function of (predicted, labels); the first is the paper's
+CORRELATIONS: dict[str, Metric] = {"pearson": metrics.pearson, "spearman": metrics.spearman}
+WITH_F1: dict[str, Metric] = {"accuracy": metrics.share_equal, "f1": metrics.f1}
+METRICS: dict[str, dict[str, Metric]] = {  # task -> name of each metric -> function of (predicted, labels); the first is the paper's
   "cola": {"matthews": metrics.matthews, "accuracy": metrics.share_equal},
   "mrpc": WITH_F1,
   "qqp": WITH_F1,
@@ -68,7 +70,7 @@ def make_task(recipe: Recipe, start: Start) -> Task:
   return {"squad": _spans, "mlm": _masked_words}.get(recipe.task, _labels)(recipe, start)
 
 
-def metrics_of(task: str, *, regression: bool) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
+def metrics_of(task: str, *, regression: bool) -> Mapping[str, Metric]:
   """Returns a task's metrics by name; accuracy, or correlations, for one that `METRICS` does not have."""
   return METRICS.get(task, CORRELATIONS if regression else {"accuracy": metrics.share_equal})
 
@@ -130,10 +132,11 @@ def _logits(model: Any, params: Any, batch: Batch) -> jax.Array:
 
 
 def _label_score(
-  splits: Sequence[tuple[str, np.ndarray]], named: Mapping[str, Callable], outputs: np.ndarray
+  splits: Sequence[tuple[str, np.ndarray]], named: Mapping[str, Metric], outputs: np.ndarray
 ) -> dict[str, float]:
   """Scores each development split; those after the first carry their name in front."""
-  found, row = {}, 0
+  found: dict[str, float] = {}
+  row = 0
   for number, (name, labels) in enumerate(splits):
     rows = outputs[row : row + len(labels)]
     predicted = rows[:, 0] if labels.dtype == np.float32 else rows.argmax(-1)

@@ -56,7 +56,7 @@ def comma_separated(cells: Sequence[Cell]) -> str:
   writer.writerow("source target sparsity metric mean std difference matching values full".split())
   for cell in cells:
     numbers = [np.mean(cell.values), np.std(cell.values), cell.difference()]
-    lists = [" ".join(map(repr, map(float, values))) for values in (cell.values, cell.full)]
+    lists = [" ".join(repr(float(v)) for v in values) for values in (cell.values, cell.full)]
     writer.writerow([*cell[:4], *map(float, numbers), cell.matching(), *lists])
   return out.getvalue()
 
