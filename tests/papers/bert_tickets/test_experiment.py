@@ -268,7 +268,7 @@ def test_what_a_run_exports_is_its_model_and_its_tickets(finished, folder, tmp_p
   # The ticket starts another run, without a search.
   given = small_config(folder, "imp", ticket=str(tmp_path / "ticket_20.safetensors"))
   assert [s.name for s in papers.build(given).stages] == ["ticket_20_theta0"]
-  with pytest.raises(ValueError, match="has sparsity 0.1999: set config.sparsity to it"):
+  with pytest.raises(ValueError, match="has sparsity 0.2001: set config.sparsity to it"):
     papers.build(small_config(folder, "imp", ticket=given.ticket, sparsity=0.5))
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from vita_jax.papers.bert_tickets.export import exported
 from vita_jax.papers.bert_tickets.model import read_start
 from vita_jax.papers.bert_tickets.recipe import recipe_of
-from vita_jax.papers.bert_tickets.report import report
+from vita_jax.papers.bert_tickets.report import make_report
 from vita_jax.papers.bert_tickets.stages import make_stages
 from vita_jax.papers.bert_tickets.tasks import Task, make_task
 from vita_jax.train.experiment import Batch, Eval, Experiment, Metrics, State
@@ -45,7 +45,7 @@ def build(config: Any) -> Experiment:
     stages=make_stages(recipe, start, task, fresh=fresh, outputs=outputs),
     params=_params,
     evals={"dev": Eval(task.dev, functools.partial(_evaluate, task), recipe.eval_every)},
-    report=functools.partial(report, recipe, task, outputs),
+    report=functools.partial(make_report, recipe, task, outputs),
     export=functools.partial(exported, recipe, start, task, fresh),
   )
 

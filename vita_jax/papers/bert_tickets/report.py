@@ -15,7 +15,7 @@ from vita_jax.report.charts import bars, lines
 from vita_jax.train.experiment import Evaluate, Report, State, Sweep
 
 
-def report(
+def make_report(
   recipe: Recipe, task: Task, outputs: Callable, state: State, evaluate: Evaluate, sweep: Sweep
 ) -> Report:
   """Scores the development rows of every result of one seed; the main one goes under plain names, too.

@@ -28,7 +28,9 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 BEST_SPANS = 20  # starts and ends that are combined to answers
 CORRELATIONS: dict[str, Metric] = {"pearson": metrics.pearson, "spearman": metrics.spearman}
 WITH_F1: dict[str, Metric] = {"accuracy": metrics.share_equal, "f1": metrics.f1}
-METRICS: dict[str, dict[str, Metric]] = {  # task -> name of each metric -> function of (predicted, labels); the first is the paper's
+METRICS: dict[
+  str, dict[str, Metric]
+] = {  # task -> name of each metric -> function of (predicted, labels); the first is the paper's
   "cola": {"matthews": metrics.matthews, "accuracy": metrics.share_equal},
   "mrpc": WITH_F1,
   "qqp": WITH_F1,
