@@ -327,6 +327,7 @@ def test_masked_words_regression_and_spans_train(folder, tmp_path):
     ({"rewind": -0.5}, r"in \[0, 1\)"),
     ({"pruning.rate": 0.0}, r"config.pruning.rate is 0.0"),
     ({"method": "shuffled", "starts": ("theta0",)}, "as the config's argument, :shuffled"),
+    ({"method": "shuffled"}, "this model has one: use shuffled_entries"),
     ({"method": "oneshot", "ticket": "t"}, "not for method 'oneshot'"),
     ({"method": "random", "random_masks": "layerwise"}, "config.ticket together"),
   ],

@@ -91,6 +91,10 @@ KEYS = (
 )
 
 
+# Fields of a Recipe that are keys of the same name and value.
+UNCHANGED = "task method dtype batch_size epochs steps learning_rate clip_norm eval_every ticket".split()
+
+
 class ModelKeys(NamedTuple):
   """The keys `model.*`."""
 
@@ -231,19 +235,10 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
   check(config)
   source, _ = MEANING[config.method]
   return Recipe(
-    task=config.task,
-    method=config.method,
+    **{name: config[name] for name in UNCHANGED},
     model=ModelKeys(**config.model.to_dict()),
     data=DataKeys(**config.data.to_dict()),
-    dtype=config.dtype,
-    batch_size=config.batch_size,
-    epochs=config.epochs,
-    steps=config.steps,
-    learning_rate=config.learning_rate,
-    clip_norm=config.clip_norm,
-    eval_every=config.eval_every,
     masks_from="ticket" if source == "search" and config.ticket else source,
-    ticket=config.ticket,
     sparsities=tuple(sorted({*config.tickets, config.sparsity})),
     starts=tuple(config.starts),
     schedule=config.pruning.schedule,

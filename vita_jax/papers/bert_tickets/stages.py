@@ -80,6 +80,8 @@ def make_stages(
   early = round(recipe.rewind * steps)
   if recipe.rewind and not 0 < early < steps:
     raise ValueError(f"config.rewind {recipe.rewind:g} of {steps} steps is no step within a training")
+  if "shuffled" in recipe.starts and start.config.num_hidden_layers < 2:
+    raise ValueError("config.starts 'shuffled' moves layers, and this model has one: use shuffled_entries")
   tree = jax.eval_shape(lambda: theta0(fresh, jax.random.key(0), start.pretrained))
   size = count(tree, start.select)
   trainings = plan(recipe, size)
@@ -243,14 +245,11 @@ def blank(
   bits = {n: (*x.shape[:-1], -(-x.shape[-1] // 8)) for n, x in chosen(tree, select).items()}
   tickets = dict.fromkeys([n for t in trainings for n in (*dict(t.cut), t.ticket) if n])
   results = [t.result for t in trainings[:-1] if t.result]
-  return {
-    "tickets": {name: {n: _zeros(shape, np.uint8) for n, shape in bits.items()} for name in tickets},
-    "outputs": {name: _zeros((n_rows, *row.shape[1:]), row.dtype) for name in results},
+  zeros = {
+    "tickets": {name: {n: np.zeros(shape, np.uint8) for n, shape in bits.items()} for name in tickets},
+    "outputs": {name: np.zeros((n_rows, *row.shape[1:]), row.dtype) for name in results},
   }
-
-
-def _zeros(shape: tuple[int, ...], dtype: Any) -> jax.Array:
-  return jnp.array(np.zeros(shape, dtype))
+  return jax.tree.map(jnp.array, zeros)
 
 
 def count(tree: Any, select: str) -> int:

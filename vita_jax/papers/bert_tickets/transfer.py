@@ -57,7 +57,7 @@ def comma_separated(cells: Sequence[Cell]) -> str:
   for cell in cells:
     numbers = [np.mean(cell.values), np.std(cell.values), cell.difference()]
     lists = [" ".join(repr(float(v)) for v in values) for values in (cell.values, cell.full)]
-    writer.writerow([*cell[:4], *map(float, numbers), cell.matching(), *lists])
+    writer.writerow([*cell[:4], *(float(n) for n in numbers), cell.matching(), *lists])
   return out.getvalue()
 
 
