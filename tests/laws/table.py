@@ -115,7 +115,7 @@ def _bert_tickets(method, **overrides):
 
 
 ROWS = {
-  "bert_tickets_imp": _bert_tickets("imp", sparsity=0.1, **{"model.num_hidden_layers": 1}),
+  "bert_tickets_imp": _bert_tickets("imp", sparsity=0.1),
   "digits_resident": _digits(),
   "digits_stream": _digits(kind="stream"),
   "digits_bfloat16": _digits(dtype="bfloat16")._replace(tolerance=2e-2),

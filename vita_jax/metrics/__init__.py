@@ -2,6 +2,8 @@
 
 from vita_jax.metrics.bootstrap import bootstrap_interval
 from vita_jax.metrics.class_prior import PriorEstimate, best_bin_estimate, estimate_prior
+from vita_jax.metrics.classification import f1, matthews, share_equal
+from vita_jax.metrics.correlation import pearson, spearman
 from vita_jax.metrics.pairs import accuracy, add, divide, finite, mean, once
 from vita_jax.metrics.predictions import cross_entropies, information, r_squared
 from vita_jax.metrics.pu import pu_counts, pu_metrics, pu_metrics_of_scores
@@ -18,14 +20,19 @@ __all__ = [
   "cross_entropies",
   "divide",
   "estimate_prior",
+  "f1",
   "finite",
   "information",
+  "matthews",
   "mean",
   "mean_auc",
   "once",
   "one_vs_rest_auc",
+  "pearson",
   "pu_counts",
   "pu_metrics",
   "pu_metrics_of_scores",
   "r_squared",
+  "share_equal",
+  "spearman",
 ]

@@ -11,7 +11,7 @@ import ml_collections
 import optax
 
 from vita_jax import base
-from vita_jax.base.keys import Key, Rule, anything, at_least, between, one_of, boolean
+from vita_jax.base.keys import Key, Rule, anything, at_least, between, boolean, one_of
 from vita_jax.base.tree import path_name
 from vita_jax.papers.ss_gcn.protocol import PROTOCOLS
 from vita_jax.train.config import KEYS as SHARED

@@ -1,8 +1,9 @@
-"""When a subnetwork counts as matching: the paper's rule, with the standard deviation it needs spelled out.
+"""When a subnetwork counts as matching the full model, and whose standard deviation that needs.
 
-The paper's table takes a subnetwork "within one standard deviation of the unpruned BERT model" and does not
-say whose. With the full model's (`full_std`) four of its own eleven entries fail, with the subnetwork's
-(`own_std`) all pass, so that is the default; `mean` is the stricter rule of its appendix.
+The table of Chen et al. (NeurIPS 2020, arXiv 2007.12223) takes a subnetwork "within one standard deviation of
+the unpruned BERT model" and does not say whose. With the full model's (`full_std`) four of its own eleven
+entries fail, with the subnetwork's (`own_std`) all pass, so that is the default; `mean` is the stricter rule
+of its appendix.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ RULES = ("own_std", "full_std", "mean")
 
 
 def matches(ticket: Sequence[float], full: Sequence[float], *, rule: str = "own_std") -> bool:
-  """Whether the values of a ticket over seeds match those of the full model, higher being better.
+  """Tells whether the values of a ticket over seeds match those of the full model, higher being better.
 
   `own_std`: mean + std of the ticket >= mean of the full; `full_std`: mean of the ticket >= mean - std of the
   full; `mean`: mean >= mean. Population std.
@@ -38,5 +39,5 @@ def matches(ticket: Sequence[float], full: Sequence[float], *, rule: str = "own_
 def last_matching(
   tickets: Mapping[float, Sequence[float]], full: Sequence[float], *, rule: str = "own_std"
 ) -> float | None:
-  """The highest sparsity whose ticket matches; None where none does."""
+  """Finds the highest sparsity whose ticket matches; None where none does."""
   return max((s for s, values in tickets.items() if matches(values, full, rule=rule)), default=None)
