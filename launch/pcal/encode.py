@@ -30,7 +30,7 @@ def main() -> None:
   from vita_jax.train.weights import load_params
 
   if not OUT.value.endswith(".npz") or not Path(OUT.value).resolve().parent.is_dir():
-    raise ValueError(f"--out={OUT.value} has to be a .npz file in a folder that exists")
+    raise ValueError(f"--out={OUT.value} must be a .npz file in a folder that exists")
   folder = Path(ENCODER.value)
   encoding, params = read_encoding(folder / "params.safetensors"), load_params(folder / "params.safetensors")
   if not (folder / "program.jax").exists():

@@ -1,5 +1,6 @@
 """Data: what is held on the device, what is streamed, and where files come from."""
 
+from vita_jax._lazy import submodules
 from vita_jax.base.hashing import file_sha256
 from vita_jax.data.files import read_npz
 from vita_jax.data.graphs import Graph, load_graph, load_graph_npz
@@ -23,3 +24,5 @@ __all__ = [
   "n_rows",
   "read_npz",
 ]
+
+__getattr__, __dir__ = submodules(__name__)

@@ -1,5 +1,6 @@
 """Results for people: tables, intervals, figures, suites. It reads runs and never trains."""
 
+from vita_jax._lazy import submodules
 from vita_jax.report.curves import curves, write_figures
 from vita_jax.report.suite import Line, Row, comma_separated, figure, make_lines, markdown
 from vita_jax.report.summary import format_metric, join_summaries, paired_interval, summarize
@@ -18,3 +19,5 @@ __all__ = [
   "summarize",
   "write_figures",
 ]
+
+__getattr__, __dir__ = submodules(__name__)
