@@ -52,65 +52,65 @@ def main(argv: list[str]) -> None:
 
 # Imported when chosen: a process started by `scale` inherits the peak memory of this one.
 def _ss_gcn():
-  from benchmarks import compare
+  from benchmarks.ss_gcn import compare
 
   compare.main(graph=GRAPH.value, seeds=SEEDS.value, repeats=REPEATS.value, seconds=_seconds(5))
 
 
 def _l2o():
-  from benchmarks import optimizers
+  from benchmarks.l2o import compare
 
   sizes = _sizes(1_000_000, 20_000_000)
-  optimizers.main(sizes=sizes, repeats=REPEATS.value, seconds=_seconds(5))
+  compare.main(sizes=sizes, repeats=REPEATS.value, seconds=_seconds(5))
 
 
 def _self_pu():
-  from benchmarks import self_pu
+  from benchmarks.self_pu import compare
 
-  self_pu.main(images=IMAGES.value, repeats=REPEATS.value, seconds=_seconds(5))
+  compare.main(images=IMAGES.value, repeats=REPEATS.value, seconds=_seconds(5))
 
 
 def _pcal():
-  from benchmarks import pcal
+  from benchmarks.pcal import compare
 
   seeds = SEEDS.value if flags.FLAGS["seeds"].present else 5
-  pcal.main(seeds=seeds, steps=STEPS.value, repeats=REPEATS.value, seconds=_seconds(5))
+  compare.main(seeds=seeds, steps=STEPS.value, repeats=REPEATS.value, seconds=_seconds(5))
 
 
 def _bert():
-  from benchmarks import bert
+  from benchmarks.bert_tickets import compare
 
-  if unknown := sorted(set(MODELS.value) - set(bert.MODELS)):
-    raise ValueError(f"--models={unknown[0]} is none of {', '.join(bert.MODELS)}")
-  bert.main(models=MODELS.value, repeats=REPEATS.value, seconds=_seconds(5), weights=WEIGHTS.value)
+  if unknown := sorted(set(MODELS.value) - set(compare.MODELS)):
+    raise ValueError(f"--models={unknown[0]} is none of {', '.join(compare.MODELS)}")
+  compare.main(models=MODELS.value, repeats=REPEATS.value, seconds=_seconds(5), weights=WEIGHTS.value)
 
 
 def _loop():
-  from benchmarks import loop
+  from benchmarks.engine import loop
 
   loop.main(seconds=_seconds(10), repeats=REPEATS.value if flags.FLAGS["repeats"].present else 6)
 
 
 def _scale():
-  from benchmarks import scale
+  from benchmarks.ss_gcn import scale
 
   scale.main(sizes=_sizes(10_000, 100_000, 1_000_000), epochs=EPOCHS.value)
 
 
 def _shards():
-  from benchmarks import shards
+  from benchmarks.engine import shards
 
   shards.main(sizes=_sizes(100_000, 400_000, 1_000_000, 4_000_000), devices=(1, 2, 4), repeats=REPEATS.value)
 
 
 def _stream():
-  from benchmarks import stream
+  from benchmarks.engine import stream
 
   stream.main(gigabytes=GIGABYTES.value, limit_gigabytes=2.0, folder=FOLDER.value)
 
 
 def _import():
-  from benchmarks import start
+  from benchmarks.engine import start
 
   start.main(repeats=REPEATS.value)
 

@@ -57,6 +57,9 @@ def main() -> None:
 
     sys.exit(f"error: no script '{name}'{hint(name, found)}: choose one of {', '.join(found)}")
   sys.argv = [str(found[name]), *rest]
+  sys.path.insert(
+    0, str(found[name].parent)
+  )  # as `python FILE` does: a script may import what lies beside it
   runpy.run_path(str(found[name]), run_name="__main__")
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.bert import BATCH, LENGTH, MODELS
+from benchmarks.bert_tickets.compare import BATCH, LENGTH, MODELS
 from benchmarks.measure import serve
 from vita_jax import compress
 from vita_jax.nn.bert import PRUNABLE, BertClassifier, BertConfig
