@@ -9,6 +9,7 @@
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py shards                  propagation with the edges spread over 1, 2 and 4 devices
   launch/benchmark.py stream [--gigabytes=4]  a data set larger than the process's memory, streamed
+  launch/benchmark.py gpu                     checks and a step of each paper on a GPU or TPU (make gpu)
   launch/benchmark.py import                  imports beyond jax, and the time to the first finished step
 
 What is compared takes turns in one process tree, so that a busy machine slows both sides; medians over
@@ -21,7 +22,7 @@ import sys
 
 from absl import app, flags, logging
 
-PARTS = ["ss_gcn", "l2o", "self_pu", "pcal", "bert", "loop", "scale", "shards", "stream", "import"]
+PARTS = ["ss_gcn", "l2o", "self_pu", "pcal", "bert", "loop", "scale", "shards", "stream", "gpu", "import"]
 WHAT = flags.DEFINE_enum("what", None, PARTS, "Or first argument.")
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
 IMAGES = flags.DEFINE_enum("images", "mnist", ["mnist", "digits"], "Images of self_pu.")
@@ -36,6 +37,7 @@ GIGABYTES = flags.DEFINE_float("gigabytes", 4.0, "Size of the files of stream, a
 FOLDER = flags.DEFINE_string(
   "folder", "/tmp/vita_jax_stream", "Where stream writes them, and finds them again."
 )
+ON_CPU = flags.DEFINE_bool("on_cpu", False, "Let gpu run a small part on a CPU, to try the command.")
 EPOCHS = flags.DEFINE_integer("epochs", 5, "Timed epochs of each size in scale.", lower_bound=1)
 
 
@@ -109,6 +111,12 @@ def _stream():
   stream.main(gigabytes=GIGABYTES.value, limit_gigabytes=2.0, folder=FOLDER.value)
 
 
+def _gpu():
+  from benchmarks import gpu
+
+  gpu.main(on_cpu=ON_CPU.value, seconds=_seconds(5))
+
+
 def _import():
   from benchmarks.engine import start
 
@@ -133,6 +141,7 @@ MEASUREMENTS = {
   "scale": _scale,
   "shards": _shards,
   "stream": _stream,
+  "gpu": _gpu,
   "import": _import,
 }
 
