@@ -148,7 +148,7 @@ def forms() -> list[Form]:
   volume = (normal(2, 9, 8, 7, 4), normal(3, 3, 3, 4, 6))
   found.append(Form("conv3d", conv3d.conv3d, conv3d.patches_conv3d, volume, 1e-5))
   factors = (normal(64, 256) / 16, normal(256, 64))
-  found.append(Form("bfloat16 product", _bfloat16_product, jnp.matmul, factors, 0.1))
+  found.append(Form("bfloat16 product", _bfloat16_product, jnp.matmul, factors, 1e-2))
   return found + _graph_forms(normal(400, 16))
 
 
