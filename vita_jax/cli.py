@@ -37,7 +37,7 @@ def define_workdir(*, required: bool = True) -> flags.FlagHolder:
 
 
 def define_config() -> Any:
-  """The flag --config=FILE[:ARGUMENT] and its overrides --config.NAME=VALUE."""
+  """Defines the flag --config=FILE[:ARGUMENT] and its overrides --config.NAME=VALUE."""
   text = "FILE[:ARGUMENT], e.g. configs/ss_gcn/citeseer.py:partition; --explain tells what its keys mean."
   holder = config_flags.DEFINE_config_file("config", None, text)
   # A file that cannot be read raises at its first use: let that be while the flags are parsed.
@@ -68,7 +68,7 @@ def find_config(path: str) -> Path:
 
 
 def define_cluster() -> Callable[[], None]:
-  """The flags of a run over several processes; returns the function that joins this one to the others."""
+  """Defines the flags of a run over several processes; returns what joins this one to the others."""
   kind = flags.DEFINE_enum(
     "cluster", "auto", cluster.KINDS, "What starts the processes; auto: see the environment."
   )
@@ -135,14 +135,14 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
 
 
 def finished(config: Any, folder: Path) -> dict[str, Any] | None:
-  """The summary in a folder, if it is of a complete run of this config; reads no data."""
+  """Returns the summary in a folder, if it is of a complete run of this config; reads no data."""
   found = read_summary(folder)
   same = found and found["complete"] and found["config_hash"] == config_hash(as_dict(config))
   return found if same else None
 
 
 def trained(config: Any, folder: Path) -> dict[str, Any]:
-  """The summary of a config, trained in a folder, resumed there, or read where it is finished."""
+  """Returns the summary of a config: trained in a folder, resumed there, or read where it is finished."""
   return finished(config, folder) or train.run(build(config), config, folder)
 
 
@@ -219,7 +219,7 @@ def _start_jax() -> None:
 
 
 def build(config: Any) -> train.Experiment:
-  """The experiment of a config, replicated when `config.seeds` asks for several."""
+  """Builds the experiment of a config, replicated when `config.seeds` asks for several."""
   check_config(config)
   experiment = papers.build(config)
   return train.replicate(experiment, config.seeds, config.replicate) if config.seeds > 1 else experiment
@@ -231,7 +231,7 @@ def explain(config: Any) -> str:
 
 
 def finished_run(workdir: str) -> tuple[train.Experiment, Any, Any, Any]:
-  """(experiment, config, state, programs) of the run in a workdir, from its newest good checkpoint."""
+  """Loads (experiment, config, state, programs) of the run in a workdir, from its newest good checkpoint."""
   config = read_config(Path(workdir))
   experiment = build(config)
   warn = functools.partial(print, file=sys.stderr)
@@ -240,7 +240,7 @@ def finished_run(workdir: str) -> tuple[train.Experiment, Any, Any, Any]:
 
 
 def exported(workdir: str, seed: int | None) -> tuple[train.Exported, int]:
-  """What the run in a workdir exports for one seed (default: its first), and that seed.
+  """Returns what the run in a workdir exports for one seed (default: its first), and that seed.
 
   Raises:
     ValueError: the run does not have that seed, or its experiment exports only weights.
@@ -258,7 +258,7 @@ def exported(workdir: str, seed: int | None) -> tuple[train.Exported, int]:
 
 
 def print_summary(summary: dict[str, Any], workdir: str) -> None:
-  """The final numbers as a small table, and where they were written; by the main process only."""
+  """Prints the final numbers as a small table, and where they were written; the main process only."""
   if not cluster.is_main():
     return
   seeds, seconds = len(summary["seeds"]), summary["seconds"]
