@@ -1,5 +1,6 @@
 """Metrics: `(sum, weight)` pairs for steps and evals, and scores of whole predictions."""
 
+from vita_jax._lazy import submodules
 from vita_jax.metrics.bootstrap import bootstrap_interval
 from vita_jax.metrics.class_prior import PriorEstimate, best_bin_estimate, estimate_prior
 from vita_jax.metrics.classification import f1, matthews, share_equal
@@ -36,3 +37,4 @@ __all__ = [
   "share_equal",
   "spearman",
 ]
+__getattr__, __dir__ = submodules(__name__)

@@ -1,5 +1,6 @@
 """Results for people: tables, intervals, figures, suites. It reads runs and never trains."""
 
+from vita_jax._lazy import submodules
 from vita_jax.report.bands import band_figure
 from vita_jax.report.curves import curves, write_figures
 from vita_jax.report.embedding import embedding, principal_plane
@@ -23,3 +24,4 @@ __all__ = [
   "summarize",
   "write_figures",
 ]
+__getattr__, __dir__ = submodules(__name__)

@@ -10,10 +10,10 @@ from benchmarks.measure import interleaved, print_table, worker
 def main(*, graph: str, seeds: int, repeats: int, seconds: float) -> None:
   many = f"vita_jax, {seeds} seeds at once"
   commands = {
-    "PyG, its default form": ("pyg", graph, "default"),
-    "PyG, its fastest form": ("pyg", graph, "fastest"),
-    "vita_jax, 1 seed": ("vita", graph, 1),
-    many: ("vita", graph, seeds),
+    "PyG, its default form": ("ss_gcn.pyg", graph, "default"),
+    "PyG, its fastest form": ("ss_gcn.pyg", graph, "fastest"),
+    "vita_jax, 1 seed": ("ss_gcn.steps", graph, 1),
+    many: ("ss_gcn.steps", graph, seeds),
   }
   with contextlib.ExitStack() as stack:
     workers = {name: stack.enter_context(worker(*command)) for name, command in commands.items()}

@@ -16,11 +16,11 @@ KINDS = {  # of `self_pu_steps`, in the order of the table
 def main(*, images: str, repeats: int, seconds: float) -> None:
   with contextlib.ExitStack() as stack:
     start = lambda *arguments: stack.enter_context(worker(*arguments))  # noqa: E731
-    workers = {kind: start("self_pu_steps", kind, images) for kind in KINDS}
-    workers["matmul"] = start("self_pu_steps", "matmul", images)
+    workers = {kind: start("self_pu.steps", kind, images) for kind in KINDS}
+    workers["matmul"] = start("self_pu.steps", "matmul", images)
     torch = None
     try:
-      torch = workers["torch"] = start("self_pu_torch", images)
+      torch = workers["torch"] = start("self_pu.torch_steps", images)
     except RuntimeError as error:
       print(f"without the comparison to torch: {error}")
     found = interleaved(workers, repeats=repeats, seconds=seconds)
@@ -46,7 +46,7 @@ def main(*, images: str, repeats: int, seconds: float) -> None:
       f"Self-PU, {images}: medians of {repeats} turns; a matrix product runs at {rate / 1e9:.0f} GFLOP/s"
     )
     print_table(title, rows)
-  with worker("self_pu_steps", "epoch", images) as whole:
+  with worker("self_pu.steps", "epoch", images) as whole:
     cost = ask(whole, max(1, repeats // 2))
     examples, flops = whole.facts["examples"], whole.facts["flops"]
     speed = flops / cost.wall

@@ -39,7 +39,7 @@ def main(*, gigabytes: float, limit_gigabytes: float, folder: Path) -> None:
     ]
   ]
   for workers in (0, 2):
-    found = answer("stream", folder, f"--limit={limit_gigabytes}", f"--workers={workers}")
+    found = answer("engine.stream", folder, f"--limit={limit_gigabytes}", f"--workers={workers}")
     slower = min(found["reading"], found["step"])
     numbers = [f"{found[name]:,.0f}" for name in ("reading", "step", "training")]
     rows.append(

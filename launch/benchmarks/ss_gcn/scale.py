@@ -20,8 +20,8 @@ def main(*, sizes: Sequence[int], epochs: int) -> None:
   with tempfile.TemporaryDirectory() as folder:
     for n in sizes:
       path = Path(folder) / "graph.npz"
-      answer("scale", "generate", n, path)
-      found[n] = one = answer("scale", "measure", path, epochs)
+      answer("ss_gcn.scale", "generate", n, path)
+      found[n] = one = answer("ss_gcn.scale", "measure", path, epochs)
       edges, more = one["edges"], one["peak"] - one["baseline"]
       times = [f"{one['build']:.2f}", f"{one['epoch'] * 1e3:.1f}", f"{one['epoch'] / edges * 1e6:.4f}"]
       rows.append([f"{n:,}", f"{edges:,}", *times, f"{one['peak'] / 2**30:.2f}", f"{more / edges:.0f}"])
@@ -49,7 +49,7 @@ def measure(path: Path, epochs: int) -> dict:
   """Builds the experiment of the file and trains `epochs` epochs: seconds and bytes."""
   from statistics import median
 
-  from benchmarks.vita import endless, make_advance
+  from benchmarks.ss_gcn.steps import endless, make_advance
   from vita_jax.papers import ss_gcn
   from vita_jax.papers.ss_gcn.recipe import default_config
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from benchmarks.meta_gradient import BATCH, STEPS, images, serve_segment, useful_flops
+from benchmarks.l2o.meta_gradient import BATCH, STEPS, images, serve_segment, useful_flops
 from vita_jax.papers.l2o.optimizees import optimizee
 
 PRODUCTS = 19 * 32 + 32 * 32 + 32 * 2

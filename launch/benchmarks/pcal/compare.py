@@ -17,10 +17,13 @@ GAMMAS = 7
 def main(*, seeds: int, steps: int, repeats: int, seconds: float) -> None:
   _whole_run(steps)
   many = f"{seeds} seeds at once"
-  commands = {"1 seed": ("pcal_steps", "suite", 1), many: ("pcal_steps", "suite", seeds)}
+  commands = {"1 seed": ("pcal.steps", "suite", 1), many: ("pcal.steps", "suite", seeds)}
   peers = importlib.util.find_spec("fairlearn") and importlib.util.find_spec("torch")
   if peers:
-    commands |= {"as fairlearn trains": ("pcal_steps", "peer", 1), "fairlearn (torch)": ("fairlearn_steps",)}
+    commands |= {
+      "as fairlearn trains": ("pcal.steps", "peer", 1),
+      "fairlearn (torch)": ("pcal.fairlearn_steps",),
+    }
   with contextlib.ExitStack() as stack:
     workers = {name: stack.enter_context(worker(*command)) for name, command in commands.items()}
     costs = interleaved(workers, repeats=repeats, seconds=seconds)

@@ -34,7 +34,7 @@ def main(*, sizes: Sequence[int], devices: Sequence[int], repeats: int) -> None:
   ]
   for size in sizes:
     for n in devices:
-      found = answer("shards", n, size, repeats)
+      found = answer("engine.shards", n, size, repeats)
       times = [f"{found[name] * 1e3:.2f}" for name in ("forward", "gradient")]
       megabytes = [f"{found[name] / 1e6:.2f}" for name in ("gathered", "edges", "features")]
       rows.append([f"{found['count']:,}", str(n), *times, f"{found['padding']:.1%}", *megabytes])

@@ -19,9 +19,11 @@ def main(*, sizes: Sequence[int], repeats: int, seconds: float) -> None:
 
 
 def _meta_gradients(repeats, seconds):
-  commands = {"matmul": ("meta_gradient", "matmul")} | {kind: ("meta_gradient", kind) for kind in KINDS}
+  commands = {"matmul": ("l2o.meta_gradient", "matmul")} | {
+    kind: ("l2o.meta_gradient", kind) for kind in KINDS
+  }
   if importlib.util.find_spec("learned_optimization"):
-    commands["google/learned_optimization, MLP"] = ("google_mlp",)
+    commands["google/learned_optimization, MLP"] = ("l2o.google_mlp",)
   with contextlib.ExitStack() as stack:
     workers = {name: stack.enter_context(worker(*command)) for name, command in commands.items()}
     costs = interleaved(workers, repeats=repeats, seconds=seconds)
@@ -42,7 +44,7 @@ def _meta_gradients(repeats, seconds):
 def _memory():
   rows = [["segment of 20 steps of l2o_dm, MB", "all states kept", "every 5th", "every 10th"]]
   for size in (15_910, 1_500_000):
-    found = [answer("meta_gradient", "memory", "l2o_dm", size, every) for every in (1, 5, 10)]
+    found = [answer("l2o.meta_gradient", "memory", "l2o_dm", size, every) for every in (1, 5, 10)]
     rows.append([f"{size:,} parameters", *(f"{n / 1e6:,.0f}" for n in found)])
   print_table("memory beside the arguments, as compiled (config.save_every)", rows)
 
@@ -53,7 +55,7 @@ def _updates(size, repeats, seconds):
   for kind, dtype in [(k, "float32") for k in KINDS] + [("l2o_dm", "bfloat16"), ("rnnprop", "bfloat16")]:
     with contextlib.ExitStack() as stack:  # two at once: a state takes gigabytes
       commands = {"adam": ("adam", size, "float32"), kind: (kind, size, dtype)}
-      workers = {n: stack.enter_context(worker("apply", *c)) for n, c in commands.items()}
+      workers = {n: stack.enter_context(worker("l2o.apply", *c)) for n, c in commands.items()}
       costs = interleaved(workers, repeats=repeats, seconds=seconds)
       of_state = {n: w.facts["bytes_per_coordinate"] for n, w in workers.items()}
     for name in ("adam", kind) if not rows else (kind,):

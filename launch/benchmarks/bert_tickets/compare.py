@@ -18,7 +18,7 @@ MODELS = {
 
 
 def main(*, models: Sequence[str], repeats: int, seconds: float, weights: int) -> None:
-  rate = answer("bert_matmul")
+  rate = answer("bert_tickets.matmul")
   for model in models:
     _steps(model, rate, repeats=repeats, seconds=seconds)
   _pruning(weights)
@@ -34,11 +34,11 @@ def flops(model: str) -> float:
 
 def _steps(model: str, rate: float, *, repeats: int, seconds: float) -> None:
   commands = {
-    "transformers, 1 thread": ("bert_torch", model, 1),
-    "transformers, 2 threads": ("bert_torch", model, 2),
-    "vita_jax": ("bert_vita", model, 0, 1),
-    "vita_jax, 90 % pruned": ("bert_vita", model, 0.9, 1),
-    "vita_jax, four steps in a loop": ("bert_vita", model, 0, 4),
+    "transformers, 1 thread": ("bert_tickets.torch_steps", model, 1),
+    "transformers, 2 threads": ("bert_tickets.torch_steps", model, 2),
+    "vita_jax": ("bert_tickets.steps", model, 0, 1),
+    "vita_jax, 90 % pruned": ("bert_tickets.steps", model, 0.9, 1),
+    "vita_jax, four steps in a loop": ("bert_tickets.steps", model, 0, 4),
   }
   with contextlib.ExitStack() as stack:
     workers = {name: stack.enter_context(worker(*command)) for name, command in commands.items()}
@@ -67,7 +67,7 @@ def _steps(model: str, rate: float, *, repeats: int, seconds: float) -> None:
 def _pruning(weights: int) -> None:
   rows = [["global magnitude pruning to 70 %", "million weights", "seconds", "further memory / weights"]]
   for how in ("host", "jit"):
-    found = answer("bert_prune", how, weights)
+    found = answer("bert_tickets.prune", how, weights)
     numbers = [f"{found['weights'] / 1e6:.1f}", f"{found['seconds']:.2f}", f"{found['memory']:.2f}"]
     rows.append([f"magnitude_masks, {how}", *numbers])
   print_table("the matrices of BERT-base, cut to --weights; peak resident memory beyond the weights", rows)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from benchmarks.measure import now, serve, since
-from benchmarks.self_pu_steps import get_config
+from benchmarks.self_pu.steps import get_config
 from vita_jax.papers.self_pu.data import read_inputs
 from vita_jax.papers.self_pu.recipe import recipe_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.bert import BATCH, LENGTH, MODELS
+from benchmarks.bert_tickets.compare import BATCH, LENGTH, MODELS
 from benchmarks.measure import serve
 
 try:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.bert import BATCH, LENGTH, MODELS
+from benchmarks.bert_tickets.compare import BATCH, LENGTH, MODELS
 from benchmarks.measure import serve
 from vita_jax import compress
 from vita_jax.losses.xent import cross_entropy
@@ -16,21 +16,22 @@ from vita_jax.nn.bert import PRUNABLE, BertClassifier, BertConfig
 from vita_jax.papers.bert_tickets.steps import make_step, optimizer
 
 
-def main(model: str, sparsity: float, in_loop: int) -> None:
+def prepare(model: str, sparsity: float, *, batch: int = BATCH, length: int = LENGTH):
+  """Returns `step`, its first state, and a batch of random ids, for a BERT of the given name."""
   layers, hidden, heads, feed_forward, vocabulary = MODELS[model]
   sizes = BertConfig(vocabulary, hidden, layers, heads, feed_forward)
   net, tx, rng = BertClassifier(sizes, 2), optimizer(clip_norm=1.0), np.random.default_rng(0)
-  batch = {
-    "ids": jnp.asarray(rng.integers(1, vocabulary, (BATCH, LENGTH)), jnp.int32),
-    "label": jnp.asarray(rng.integers(0, 2, BATCH), jnp.int32),
+  rows = {
+    "ids": jnp.asarray(rng.integers(1, vocabulary, (batch, length)), jnp.int32),
+    "label": jnp.asarray(rng.integers(0, 2, batch), jnp.int32),
   }
 
   def loss(params, batch, key):
     logits = net.apply({"params": params}, batch["ids"], None, None, key)
-    value = cross_entropy(logits, batch["label"], jnp.ones(BATCH))
+    value = cross_entropy(logits, batch["label"], jnp.ones(len(batch["label"])))
     return value, {"loss": (value, jnp.ones(()))}
 
-  params = jax.jit(net.init)(jax.random.key(0), batch["ids"][:1])["params"]
+  params = jax.jit(net.init)(jax.random.key(0), rows["ids"][:1])["params"]
   masks = compress.magnitude_masks(params, sparsity, select=PRUNABLE) if sparsity else {}
   params = compress.apply_masks(params, masks)
   state = {
@@ -40,7 +41,11 @@ def main(model: str, sparsity: float, in_loop: int) -> None:
     "training": jnp.int32(0),
     "masks": compress.pack(masks),
   }
-  step = make_step(loss, tx, learning_rate=2e-5, decay_steps=1_000_000)
+  return make_step(loss, tx, learning_rate=2e-5, decay_steps=1_000_000), state, rows
+
+
+def main(model: str, sparsity: float, in_loop: int) -> None:
+  step, state, batch = prepare(model, sparsity)
 
   def several(state, batch, t):
     if in_loop == 1:

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 
 from benchmarks.measure import serve
-from benchmarks.pcal_steps import make_config
+from benchmarks.pcal.steps import make_config
 
 try:
   import torch  # noqa: F401
