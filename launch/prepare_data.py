@@ -46,7 +46,7 @@ def main(argv):
 def write(name, data_dir):
   """Prepares `name` under `data_dir` and prints where it is and how to use it."""
   if name in MODELS:
-    from vita_jax.nn.minilm import write_minilm_l3
+    from vita_jax.data.minilm import write_minilm_l3
 
     folder = write_minilm_l3(data_dir / name)
   elif name in DOWNLOADS:

@@ -1,5 +1,6 @@
 """Data: what is held on the device, what is streamed, and where files come from."""
 
+from vita_jax._lazy import submodules
 from vita_jax.base.hashing import file_sha256
 from vita_jax.data.files import read_npz
 from vita_jax.data.files_image import read_image
@@ -28,3 +29,5 @@ __all__ = [
   "read_image",
   "read_npz",
 ]
+
+__getattr__, __dir__ = submodules(__name__)

@@ -198,6 +198,15 @@ def overlap_f1(answer: str, accepted: Iterable[str]) -> float:
   return max((f1(one) for one in accepted), default=0.0)
 
 
+def scores(answers: Sequence[str], questions: Sequence[Question]) -> dict[str, float]:
+  """Computes the means of `overlap_f1` ("f1") and `exact_match` over questions: the official scores."""
+  pairs = list(zip(answers, questions, strict=True))
+  return {
+    "f1": float(np.mean([overlap_f1(a, q.answers) for a, q in pairs])),
+    "exact_match": float(np.mean([exact_match(a, q.answers) for a, q in pairs])),
+  }
+
+
 def _answer_tokens(offsets, q):
   """(first, last) token of the answer in the context; (-1, -1), which no window holds, if there is none."""
   begin, end = q.start, q.start + len(q.answers[0]) if q.answers else q.start
