@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from vita_jax.base.choose import hint
+from vita_jax.data.files import cause
 
 VERSION = "1.0.0"
 
@@ -141,8 +142,7 @@ def _version(text: str) -> list[int]:
 
 
 def _damaged(folder: str | os.PathLike, error: Exception) -> str:
-  cause = (str(error).splitlines() or [type(error).__name__])[0]
-  return f"{folder} is damaged or incomplete ({cause}); delete it and run launch/prepare_data.py again"
+  return f"{folder} is damaged or incomplete ({cause(error)}); delete it and run launch/prepare_data.py again"
 
 
 def _tfds() -> Any:
