@@ -6,7 +6,7 @@ The argument is the variant: plain | aug | cl | il | cl_il. Lengths up to 1,000 
 the same start and budget for all: 100,000 inner steps. Hardware and time: 2 CPU cores, about 40 minutes.
 """
 
-from vita_jax.papers.l2o.config import default_config
+from vita_jax.papers.l2o.recipe import default_config
 
 VARIANTS = ("plain", "aug", "cl", "il", "cl_il")
 

@@ -7,7 +7,7 @@ both: 100,000 inner steps. The meta-gradient is clipped to norm 1 (not the paper
 later work). Hardware and time: 2 CPU cores, about 20 minutes.
 """
 
-from vita_jax.papers.l2o.config import default_config
+from vita_jax.papers.l2o.recipe import default_config
 
 VARIANTS = ("plain", "cl_il")
 

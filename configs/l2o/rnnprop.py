@@ -7,7 +7,7 @@ E = 10, R = 4; 320,000 inner steps, what the rule takes at least; a stage withou
 it, see the paper folder's README). Hardware and time: 2 CPU cores; plain 3 minutes, cl_il 2 to 3 hours.
 """
 
-from vita_jax.papers.l2o.config import default_config
+from vita_jax.papers.l2o.recipe import default_config
 
 VARIANTS = ("plain", "cl_il")
 

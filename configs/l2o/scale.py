@@ -6,7 +6,7 @@ The argument is the variant: plain (100 epochs of 100 steps, as released) | cl_i
 E = 1, R = 5, a tenth imitation). Hardware and time: 2 CPU cores; plain minutes, cl_il hours.
 """
 
-from vita_jax.papers.l2o.config import STAGES, default_config
+from vita_jax.papers.l2o.recipe import STAGES, default_config
 
 VARIANTS = ("plain", "cl_il")
 

@@ -20,7 +20,7 @@ from absl import flags
 from vita_jax import cli
 from vita_jax.base.files import write_json
 from vita_jax.optim.library import SHIPPED
-from vita_jax.papers.l2o.card import card
+from vita_jax.papers.l2o.export import card
 from vita_jax.train.config import config_difference
 from vita_jax.train.weights import save_params
 
@@ -30,7 +30,7 @@ TABLE = flags.DEFINE_string("table", None, "table.csv of launch/l2o/optimize.py.
 OUT = flags.DEFINE_string("out", str(SHIPPED), "Folder of the shipped optimizers.")
 
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "l2o"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "l2o"
 SCRIPTS = {"l2o_dm": "dm", "rnnprop": "rnnprop", "l2o_scale": "scale", "l2o_mlp": "mlp"}
 
 
@@ -67,7 +67,7 @@ def main() -> None:
   if TABLE.value:
     with open(TABLE.value, newline="") as file:
       rows = list(csv.DictReader(file))
-    if NAME.value not in [row["optimizer"] for row in rows]:
+    if NAME.value not in [row["label"].partition(" ")[2] for row in rows]:
       raise ValueError(
         f"{TABLE.value} has no optimizer '{NAME.value}': run launch/l2o/optimize.py with that label"
       )

@@ -10,11 +10,14 @@ Updates are to be added (`optax.apply_updates`). Theta never sits in the optimiz
 from vita_jax.optim.dm import l2o_dm
 from vita_jax.optim.library import KINDS, learned, learned_card, learned_names, load_learned
 from vita_jax.optim.mlp import l2o_mlp
+from vita_jax.optim.optimizees import OPTIMIZEES, Optimizee, optimize, optimizee
 from vita_jax.optim.rnn_prop import rnnprop
 from vita_jax.optim.scale import l2o_scale
 
 __all__ = [
   "KINDS",
+  "OPTIMIZEES",
+  "Optimizee",
   "l2o_dm",
   "l2o_mlp",
   "l2o_scale",
@@ -22,5 +25,7 @@ __all__ = [
   "learned_card",
   "learned_names",
   "load_learned",
+  "optimize",
+  "optimizee",
   "rnnprop",
 ]

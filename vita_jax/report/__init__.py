@@ -1,19 +1,23 @@
 """Results for people: tables, intervals, figures, suites. It reads runs and never trains."""
 
 from vita_jax.report.curves import curves, write_figures
+from vita_jax.report.overlay import Curve, curve, overlay
 from vita_jax.report.suite import Line, Row, comma_separated, figure, make_lines, markdown
 from vita_jax.report.summary import format_metric, join_summaries, paired_interval, summarize
 
 __all__ = [
+  "Curve",
   "Line",
   "Row",
   "comma_separated",
+  "curve",
   "curves",
   "figure",
   "format_metric",
   "join_summaries",
   "make_lines",
   "markdown",
+  "overlay",
   "paired_interval",
   "summarize",
   "write_figures",

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from vita_jax import train
-from vita_jax.optim import KINDS, load_learned
+from vita_jax.base import named_leaves
+from vita_jax.optim import KINDS, OPTIMIZEES, load_learned, optimize, optimizee
+from vita_jax.optim.optimizees import late_log_loss
 from vita_jax.papers import l2o
 from vita_jax.papers.l2o import resume, tasks
-from vita_jax.papers.l2o.config import default_config
 from vita_jax.papers.l2o.curriculum import REBASE, TRAIN, VALIDATE
-from vita_jax.papers.l2o.optimizees import OPTIMIZEES
+from vita_jax.papers.l2o.recipe import default_config
 from vita_jax.train.weights import load_params, save_params
 
 PLAIN = ("plain", "cl_il")
@@ -83,7 +84,7 @@ def test_an_optimization_is_carried_over_segments_and_starts_anew_with_its_epoch
   states, _ = _play("plain", 3)
   first, second, anew = (s["task"].x for s in states[1:])
   assert float(jnp.abs(states[1]["task"].tx.h2).sum()) > 0 and (first != second).any()
-  problem = tasks.problem(l2o.optimizee("quadratic"), batch_size=128, kind="l2o_dm")
+  problem = tasks.problem(optimizee("quadratic"), batch_size=128, kind="l2o_dm")
   of_epoch = lambda n: jax.random.split(tasks.stream(jax.random.key(0), tasks.INIT, n), 1)[0]  # noqa: E731
   starts = [problem.init(of_epoch(n)) for n in (0, 1)]
   # Both segments of an epoch stay near its x_0, the next epoch's near another: updates are of 0.01.
@@ -199,8 +200,8 @@ def test_a_run_whose_every_optimization_diverges_says_so_and_keeps_finite_weight
   assert summary["metrics"]["skipped"]["values"] == [8.0]  # 4 epochs of 2 segments
   kept = load_params(tmp_path / "export" / "params.safetensors")
   start = KINDS["l2o_dm"].init_theta(jax.random.fold_in(jax.random.key(0), tasks.INIT))
-  for path, leaf in jax.tree_util.tree_leaves_with_path(start):
-    np.testing.assert_allclose(kept[jax.tree_util.keystr(path, simple=True, separator="/")], leaf, rtol=1e-6)
+  for name, leaf in named_leaves(start).items():
+    np.testing.assert_allclose(kept[name], leaf, rtol=1e-6)
 
 
 def test_a_loss_that_is_no_scalar_is_refused(monkeypatch):
@@ -211,20 +212,20 @@ def test_a_loss_that_is_no_scalar_is_refused(monkeypatch):
 
 
 def _ln_loss(tx):
-  problem = l2o.optimizee("quadratic")
+  problem = optimizee("quadratic")
   loss = lambda x, key: problem.loss(x, problem.sample({}, key, 1))  # noqa: E731
-  run = jax.jit(lambda x: l2o.optimize(tx, loss, x, jax.random.key(1), steps=100)[1])
-  return float(l2o.late_log_loss(run(problem.init(jax.random.key(5)))))
+  run = jax.jit(lambda x: optimize(tx, loss, x, jax.random.key(1), steps=100)[1])
+  return float(late_log_loss(run(problem.init(jax.random.key(5)))))
 
 
 @pytest.mark.parametrize(
   "overrides, said",
   [
     ({"stages": (12,)}, "multiples of config.unroll_length 5"),
-    ({"stages": ()}, "multiples"),
-    ({"imitation.ratio": (1.5,)}, "between 0 and 1"),
+    ({"stages": ()}, "step counts"),
+    ({"imitation.ratio": (1.5,)}, "shares between 0 and 1"),
     ({"meta_batch": 0}, "at least 1"),
-    ({"save_every": 2}, "divide"),
+    ({"save_every": 2}, "must divide"),
     ({"patience": "stopp"}, "did you mean 'stop'"),
     ({"tasks": "pmap"}, "Choose one of map, vmap"),
     ({"meta_loss": "mean"}, "Choose one of sum, log_ratio"),
@@ -232,6 +233,7 @@ def _ln_loss(tx):
     ({"meta.optimizer": "sgd"}, "Choose one of adam, rmsprop"),
     ({"optimizer.kind": "dm"}, "did you mean"),
     ({"optimizee.name": "mnist_mpl"}, "did you mean 'mnist_mlp'"),
+    ({"run.steps": 500}, "'meta_train' does not read it"),
   ],
 )
 def test_options_that_cannot_be_are_refused_by_name(overrides, said):
