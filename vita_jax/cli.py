@@ -112,9 +112,9 @@ def finished(config: Any, folder: Path) -> dict[str, Any] | None:
   return found if same else None
 
 
-def trained(config: Any, folder: Path) -> dict[str, Any]:
+def trained(config: Any, folder: Path, *, quiet: bool = False) -> dict[str, Any]:
   """The summary of a config, trained in a folder, resumed there, or read where it is finished."""
-  return finished(config, folder) or train.run(build(config), config, folder)
+  return finished(config, folder) or train.run(build(config), config, folder, quiet=quiet)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -236,7 +236,9 @@ def row_config(row: suite.Row, seeds: int | None) -> Any:
   return config
 
 
-def run_row(row: suite.Row, workdir: Path, *, seeds: int | None = None, split: int = 0) -> dict[str, Any]:
+def run_row(
+  row: suite.Row, workdir: Path, *, seeds: int | None = None, split: int = 0, quiet: bool = False
+) -> dict[str, Any]:
   """Runs a row in its folder, resumes it, or returns what an earlier call or row has computed there.
 
   With `split`, in runs of so many seeds each, in `<row>/seed_<first>`; the summary is that of all of them.
@@ -245,10 +247,10 @@ def run_row(row: suite.Row, workdir: Path, *, seeds: int | None = None, split: i
   folder = workdir / row.folder
   done = finished(config, folder)
   if done or not 0 < split < config.seeds:
-    return done or trained(config, folder)
+    return done or trained(config, folder, quiet=quiet)
   parts, end = [], config.seed + config.seeds
   for first in range(config.seed, end, split):
     part = config.copy_and_resolve_references()
     part.update(seed=first, seeds=min(split, end - first))
-    parts.append(trained(part, folder / f"seed_{first}"))
+    parts.append(trained(part, folder / f"seed_{first}", quiet=quiet))
   return join_summaries(parts)

@@ -61,7 +61,7 @@ def main() -> None:
   if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", NAME.value):
     raise ValueError(f"--name={NAME.value}: small letters, digits and single hyphens, e.g. rnnprop-cl-il")
   experiment, config, state, _ = cli.finished_run(WORKDIR.value)
-  if config.paper != "l2o" or experiment.replicas:
+  if config.paper != "l2o" or config.experiment != "meta_train" or experiment.replicas:
     raise ValueError(f"{WORKDIR.value} is not a meta-training run of one seed (config.paper=l2o, seeds=1)")
   rows = []
   if TABLE.value:

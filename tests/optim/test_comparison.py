@@ -28,7 +28,7 @@ def export(tmp_path_factory):
 
 
 class Runs:
-  """Stands for `cli.run_row`: the loss of a row is the distance of its rate from 0.1, in seeds of their own."""
+  """Stands for `cli.run_row`: the loss of a row is the distance of its rate from 0.1, and its seed's part."""
 
   def __init__(self):
     self.rows = []
@@ -36,7 +36,7 @@ class Runs:
   def __call__(self, row):
     self.rows.append(row)
     seeds = range(row.overrides["seed"], row.overrides["seed"] + row.overrides["seeds"])
-    rate = row.overrides["run.learning_rate"]
+    rate = row.overrides["run.learning_rate"] or 0.1
     loss = [abs(np.log(rate / 0.1)) + 0.01 * seed + 0.1 if rate < 1 else None for seed in seeds]
     ln_loss = [np.log(x) if x else None for x in loss]
     metrics = {"loss": loss, "ln_loss": ln_loss, "accuracy": [0.9] * len(seeds), "microseconds": [5.0]}

@@ -221,7 +221,7 @@ def _ln_loss(tx):
 @pytest.mark.parametrize(
   "overrides, said",
   [
-    ({"stages": (12,)}, "multiples of config.unroll_length 5"),
+    ({"stages": (12,)}, "multiples of config.unroll_length, 5"),
     ({"stages": ()}, "step counts"),
     ({"imitation.ratio": (1.5,)}, "shares between 0 and 1"),
     ({"meta_batch": 0}, "at least 1"),

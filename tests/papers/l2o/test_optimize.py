@@ -139,7 +139,9 @@ def test_every_kind_of_learned_optimizer_runs(name):
   assert np.isfinite([first, *losses]).all() and not over
 
 
-@pytest.mark.parametrize("name", CLASSICAL)
+@pytest.mark.parametrize(
+  "name", ["adam", *(pytest.param(n, marks=pytest.mark.slow) for n in CLASSICAL if n != "adam")]
+)
 def test_a_seed_has_the_same_start_and_minibatches_for_all_optimizers(name):
   first, losses, _ = _losses(_config("digits_mlp", name, 1e-20), seed=2, steps=3)
   x, by_hand_first, expected = _by_hand("digits_mlp", Descent(0.0), 2, steps=3)
