@@ -1,8 +1,8 @@
 """Writes what a meta-training run needs to continue elsewhere: python launch/l2o/state.py --workdir=W --out=F
 
 F (safetensors, some 150 kB) holds theta, its best, the meta-optimizers' moments and the place in the
-curriculum, of the newest good checkpoint. `launch/train.py ... --config.resume_from=F --workdir=NEW` continues
-from it; the epoch that was in progress starts again.
+curriculum, of the newest good checkpoint. `launch/train.py ... --config.resume_from=F --workdir=NEW`
+continues from it; the epoch that was in progress starts again.
 """
 
 from __future__ import annotations

@@ -247,8 +247,8 @@ def notes(results: Sequence[Result]) -> str:
   text = (
     f"\nln_loss: mean of ln(loss + 1e-12) over the last {WINDOW} steps. Diverged: not finite, or more than"
     " 1 % above the first loss; such seeds are counted and left out of the means. accuracy: on the split that"
-    f" is not fitted. best_ln_loss: of the running {WINDOW}-step mean. microseconds: per step, timed after the"
-    " run; compilation does not count.\n"
+    f" is not fitted. best_ln_loss: of the running {WINDOW}-step mean. microseconds: per step, timed after"
+    " the run; compilation does not count.\n"
   )
   learned = any(r.entrant.name not in CLASSICAL for r in results)
   cost = "\nAn LSTM optimizer computes about 10 kFLOP per coordinate and step.\n" if learned else ""

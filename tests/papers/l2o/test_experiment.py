@@ -45,7 +45,9 @@ WILD = {
 @functools.cache
 def _compiled(variant, **overrides):
   experiment = l2o.build(_config(variant, **overrides))
-  return jax.jit(experiment.init), jax.jit(experiment.stages[0].step), experiment
+  # Compiled for some hundred short steps: half the time at this level.
+  jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+  return jit(experiment.init), jit(experiment.stages[0].step), experiment
 
 
 @functools.cache
@@ -190,13 +192,21 @@ def test_it_learns_to_optimize_and_exports_what_load_learned_reads(tmp_path):
   assert summary["metrics"]["inner_steps"]["values"] == [600.0]
 
 
-def test_a_run_whose_every_optimization_diverges_says_so_and_keeps_finite_weights(tmp_path, monkeypatch):
+def test_a_run_whose_every_optimization_diverges_says_so():
+  init, _, experiment = _compiled("plain")
+  state, diverged = init(jax.random.key(0)), {"ln_loss": float("nan"), "diverged": 1.0}
+  with pytest.warns(UserWarning, match="all 2 final optimizations diverged.* started with"):
+    found = experiment.report(state, lambda name, state: diverged, None)
+  assert found.metrics["final_diverged"] == 1.0 and found.metrics["skipped"] == 0
+
+
+@pytest.mark.slow
+def test_weights_stay_finite_where_every_loss_is_not(tmp_path, monkeypatch):
   nowhere = OPTIMIZEES["quadratic"]._replace(loss=lambda x, batch: jnp.nan * jnp.sum(x["x"]))
   monkeypatch.setitem(OPTIMIZEES, "nowhere", nowhere)
   config = _config(**{"optimizee.name": "nowhere"})
-  with pytest.warns(UserWarning, match="all 2 final optimizations diverged.* started with"):
+  with pytest.warns(UserWarning, match="all 2 final optimizations diverged"):
     summary = train.run(l2o.build(config), config, tmp_path, quiet=True)
-  assert summary["metrics"]["final_diverged"]["values"] == [1.0]
   assert summary["metrics"]["skipped"]["values"] == [8.0]  # 4 epochs of 2 segments
   kept = load_params(tmp_path / "export" / "params.safetensors")
   start = KINDS["l2o_dm"].init_theta(jax.random.fold_in(jax.random.key(0), tasks.INIT))
