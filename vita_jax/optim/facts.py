@@ -1,6 +1,6 @@
 """What a learned optimizer does whatever the problem: step bound, drift, cost; for its card and the README.
 
-  python -m vita_jax.optim.facts [NAME or FOLDER ...]     # default: all that ship; a minute
+python -m vita_jax.optim.facts [NAME or FOLDER ...]     # default: all that ship; a minute
 """
 
 from __future__ import annotations

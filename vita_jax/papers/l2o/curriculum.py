@@ -54,7 +54,7 @@ def judge(
   A cost below the best is kept. Otherwise, from the third evaluation of a stage on: if the stage improved
   once, its best weights are restored and the next stage begins (its bar is set by evaluating them again:
   `rebase`); if it never did, training ends. After the last stage training ends, too. With one stage
-  (no curriculum) training goes on to its budget, keeps the best weights and restores nothing.
+  (no curriculum) training continues to its budget, keeps the best weights and restores nothing.
 
   Args:
     curriculum: where it stands.

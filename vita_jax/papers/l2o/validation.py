@@ -66,7 +66,7 @@ def validate(recipe: Recipe, state: State, arrays: Any) -> tuple[State, dict]:
 
 
 def _decide(recipe: Recipe, state: State) -> State:
-  """After a validation: sets the bar of a stage, or judges and goes on as the rule says."""
+  """After a validation: sets the bar of a stage, or judges and does what the rule says."""
   cost = state["validation"]["cost"]
   judged, verdict = curriculum.judge(
     state["curriculum"], cost, stages=len(recipe.lengths), patience=recipe.patience
