@@ -19,10 +19,18 @@ from vita_jax.optim import KINDS
 from vita_jax.optim.optimizees import OPTIMIZEES
 from vita_jax.papers.l2o import optimize, report, resume, steps, tasks
 from vita_jax.papers.l2o.export import exported
-from vita_jax.papers.l2o.recipe import Recipe, check, most_steps, recipe_of
+from vita_jax.papers.l2o.recipe import (
+  KEYS,
+  Recipe,
+  check,
+  default_config,
+  most_steps,
+  optimize_config,
+  recipe_of,
+)
 from vita_jax.train.experiment import Eval, Experiment, Stage, State
 
-__all__ = ["build"]
+__all__ = ["KEYS", "build", "check", "default_config", "optimize_config"]
 
 
 def build(config: Any) -> Experiment:
