@@ -65,15 +65,9 @@ def main() -> None:
     raise ValueError(f"{WORKDIR.value} is not a meta-training run of one seed (config.paper=l2o, seeds=1)")
   rows = []
   if TABLE.value:
-<<<<<<< HEAD
     cells = open_cells(TABLE.value)
     rows = [dict(zip(cells.header, row, strict=True)) for _, row in cells.rows]
-    if NAME.value not in [row["optimizer"] for row in rows]:
-=======
-    with open(TABLE.value, newline="") as file:
-      rows = list(csv.DictReader(file))
     if NAME.value not in [row["label"].partition(" ")[2] for row in rows]:
->>>>>>> main
       raise ValueError(
         f"{TABLE.value} has no optimizer '{NAME.value}': run launch/l2o/optimize.py with that label"
       )

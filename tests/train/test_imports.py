@@ -28,13 +28,8 @@ FLOORS = {
   "losses": ("base", "metrics"),
   "data": ("base", "metrics"),
   "nn": ("base", "data", "losses", "metrics"),
-<<<<<<< HEAD
-  "optim": ("base", "data", "nn"),
-  "compress": ("base", "data", "nn", "metrics"),
-=======
   "optim": ("base", "data", "metrics", "nn", "report"),
-  "compress": ("base", "nn", "metrics"),
->>>>>>> main
+  "compress": ("base", "data", "nn", "metrics"),
   "report": ("base", "metrics"),
   "audit": ("base", "data", "metrics", "losses", "nn", "report"),
   "train": ("base", "data", "metrics", "report"),

@@ -255,36 +255,6 @@ def reflect(x: jax.Array, padding: Padding) -> jax.Array:
   return jnp.pad(x, ((0, 0), *pads, (0, 0)), mode="reflect")
 
 
-def conv2d(x: jax.Array, w: jax.Array, *, stride: int = 1, padding: Padding = "VALID") -> jax.Array:
-  """`convolve` of images, x [n, h, w, inputs] with w [k, k, inputs, outputs], in the form "loop"."""
-  return convolve(x, w, stride=stride, padding=padding)
-
-
-def max_pool(x: jax.Array, size: int) -> jax.Array:
-  """Maxima over windows [size, size] without overlap: [n, height, width, c]; what is left over is dropped."""
-  n, height, width, channels = x.shape
-  height, width = height // size, width // size
-  x = x[:, : height * size, : width * size]
-  return jnp.max(x.reshape(n, height, size, width, size, channels), axis=(2, 4))
-
-
-def average_pool_same(x: jax.Array, size: int) -> jax.Array:
-  """Means over windows [size, size], stride 1: [n, h, w, c] -> the same; padding is not counted."""
-  window, strides = (1, size, size, 1), (1, 1, 1, 1)
-
-  def total(x: jax.Array) -> jax.Array:
-    return jax.lax.reduce_window(x, 0.0, jax.lax.add, window, strides, "SAME")
-
-  return total(x) / total(jnp.ones((1, *x.shape[1:3], 1), x.dtype))
-
-
-def batch_norm(x: jax.Array, scale: jax.Array, offset: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
-  """Normalises every channel by the batch's own mean and variance: x [..., c], scale and offset [c]."""
-  axes = range(x.ndim - 1)
-  mean, variance = jnp.mean(x, axis=axes), jnp.var(x, axis=axes)
-  return (x - mean) * (scale * jax.lax.rsqrt(variance + epsilon)) + offset
-
-
 def _in_form(form, x, w, *, shifted, native, native_at_top):
   choose("form", form, FORMS)
   if form == "native" or (form == "top" and native_at_top):
