@@ -143,7 +143,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) 
         f"{where} declares {declared} bytes and holds {held}: it is damaged; fetch or write it again"
       )
     content = np.empty(declared, np.uint8)
-    view, at = memoryview(content), 0
+    view, at = memoryview(content.data), 0
     while piece := file.read(PIECE):  # past the end, so that the CRC is checked
       view[at : at + len(piece)] = piece
       at += len(piece)
@@ -175,7 +175,7 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
     )
   if any(type(n) is not int or n < 0 for n in shape) or len(shape) > 64:
     raise _Refused(f"{where} has a broken header (its shape is {shape}); fetch or write it again")
-  if dtype.kind not in "biufcSUmM" or (dtype.itemsize == 0 and math.prod(shape)):
+  if dtype.kind not in "biufcSUmM" or (int(dtype.itemsize) == 0 and 0 not in shape):
     raise _Refused(f"{where} is of dtype {dtype.str}, which is not read; save it as numbers or texts")
   return shape, by_columns, dtype, 8 + width + length
 

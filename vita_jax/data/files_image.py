@@ -42,10 +42,8 @@ def read_image(
 
   choose("mode", mode, MODES)
   _silence()
-  if isinstance(source, bytes):
-    name, file = "the image", io.BytesIO(source)
-  else:
-    name = file = existing(source)
+  file = io.BytesIO(source) if isinstance(source, bytes) else existing(source)
+  name = "the image" if isinstance(source, bytes) else str(file)
   try:
     with Image.open(file, formats=FORMATS) as image:
       width, height = image.size  # of the header: nothing is decoded yet

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import numpy as np
 
@@ -116,7 +116,7 @@ def _rows(path: Path, separator: str, quotes: bool) -> Iterator[tuple[int, list[
   try:
     with ExitStack() as stack:
       lines = _lines(stack.enter_context(_opened(path)), limit=LIMIT if path.suffix == ".gz" else None)
-      quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+      quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
       for row in csv.reader(lines, delimiter=separator, quoting=quoting, strict=True):
         if row:
           number += 1

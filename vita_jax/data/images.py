@@ -42,8 +42,11 @@ def load_images(name: str) -> Images:
   if files := sources.source_files(name):
     return {"mnist": _mnist, "cifar10": _cifar10}[name](files)
   if prepared := prepared_dir(name):
-    splits = (read_columns(prepared, split) for split in ("train", "test"))
-    return Images(*(_split(np.stack(x["image"]), np.array(x["label"])) for x in splits), f"TFDS {name}")
+    train, test = (
+      _split(np.stack(x["image"]), np.array(x["label"]))
+      for x in (read_columns(prepared, split) for split in ("train", "test"))
+    )
+    return Images(train, test, f"TFDS {name}")
   raise FileNotFoundError(
     f"no images '{name}': there is {sources.missing(name)}, and no TFDS data set {name} in array_record"
     f" format under $TFDS_DATA_DIR ({tfds_dir()}); nothing is downloaded. The digits of scikit-learn need"
@@ -74,8 +77,8 @@ def _digits() -> Images:
 def _mnist(files: dict[str, Path]) -> Images:
   (path,) = files.values()
   arrays = read_npz(path)
-  splits = (_split(arrays[f"x_{s}"][..., None], arrays[f"y_{s}"]) for s in ("train", "test"))
-  return Images(*splits, str(path.parent))
+  train, test = (_split(arrays[f"x_{s}"][..., None], arrays[f"y_{s}"]) for s in ("train", "test"))
+  return Images(train, test, str(path.parent))
 
 
 def _cifar10(files: dict[str, Path]) -> Images:
@@ -84,9 +87,8 @@ def _cifar10(files: dict[str, Path]) -> Images:
     return pixels.reshape(25, 32, 40, 32, 3).transpose(0, 2, 1, 3, 4).reshape(1000, 32, 32, 3)
 
   labels = read_npz(files["cifar10/labels.npz"])
-  images = {
-    s: np.concatenate([sheet(path) for path in files.values() if path.name.startswith(s)])
+  train, test = (
+    _split(np.concatenate([sheet(p) for p in files.values() if p.name.startswith(s)]), labels[f"y_{s}"])
     for s in ("train", "test")
-  }
-  folder = files["cifar10/labels.npz"].parent
-  return Images(*(_split(images[s], labels[f"y_{s}"]) for s in ("train", "test")), f"{folder} (a subset)")
+  )
+  return Images(train, test, f"{files['cifar10/labels.npz'].parent} (a subset)")

@@ -52,7 +52,7 @@ def open_rows(folder: str | os.PathLike, split: str) -> Sequence[Mapping[str, An
 
 def read_columns(folder: str | os.PathLike, split: str) -> dict[str, Any]:
   """All rows of a split at once: name -> list of its values, one for each row; raises as `open_rows` does."""
-  source = open_rows(folder, split)
+  source: Any = open_rows(folder, split)
   try:
     rows = source.__getitems__(list(range(len(source)))) if len(source) else []
   except Exception as error:
@@ -99,8 +99,9 @@ def _builder_class(name: str, splits: Mapping[str, Sequence], like: Mapping[str,
   }
 
   with tfds.core.registered.skip_registration():
+    base: Any = tfds.core.GeneratorBasedBuilder
 
-    class Rows(tfds.core.GeneratorBasedBuilder):
+    class Rows(base):
       """Rows written by vita_jax."""
 
       name = dataset
