@@ -3,13 +3,15 @@
 Values and gradients beside torch's are in test_layers_parity.py.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
 
-from vita_jax.nn.conv import FORMS, Conv, ConvTranspose, convolve, convolve_transposed, form_for, reflect
+from vita_jax.nn.conv import Conv, ConvTranspose, convolve, convolve_transposed, form_for, reflect
 
 X = np.random.default_rng(0).normal(size=(2, 11, 10, 3)).astype(np.float32)
 W = np.random.default_rng(1).normal(0, 0.2, (3, 3, 3, 4)).astype(np.float32)
@@ -22,7 +24,7 @@ def _loss(w, x, form):
   return jnp.sum(jnp.sin(depthwise))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ("loop", "top"))
 def test_forms_agree_at_the_top_in_a_scan_and_under_vmap(form):
   ws = jnp.stack([W, 2 * W])
   gradient = jax.grad(_loss)
@@ -30,7 +32,7 @@ def test_forms_agree_at_the_top_in_a_scan_and_under_vmap(form):
   def step(carry, w):
     return carry, gradient(w, X, form)
 
-  @jax.jit
+  @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
   def every(ws):
     single = jnp.stack([gradient(w, X, "native") for w in ws])
     one_by_one = jnp.stack([gradient(w, X, form) for w in ws])

@@ -6,12 +6,13 @@ import importlib.util
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-JSON_LIMIT = 256 << 20  # bytes of a file; what is parsed takes about ten times as many
+JSON_LIMIT = 256 << 20  # bytes of a file; what is parsed takes up to about twenty times as many
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
@@ -50,13 +51,13 @@ def read_json(path: str | os.PathLike, *, what: str = "a JSON file") -> dict[str
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: longer than `JSON_LIMIT` bytes, or see `parse_json`.
+    ValueError: see `parse_json`.
   """
   path = Path(path)
   if not path.is_file():
     raise FileNotFoundError(f"no file {path}: give {what}")
-  if (size := path.stat().st_size) > JSON_LIMIT:
-    raise ValueError(f"{path} is not {what}: it has {size} bytes, more than {JSON_LIMIT}")
+  if (size := path.stat().st_size) > JSON_LIMIT:  # before it is read
+    raise ValueError(_too_long(str(path), what, size))
   return parse_json(path.read_bytes(), str(path), what=what)
 
 
@@ -69,8 +70,11 @@ def parse_json(content: bytes | str, name: str, *, what: str = "a JSON file") ->
     what: what it should be, for the messages.
 
   Raises:
-    ValueError: not UTF-8, not JSON, not an object, a key twice in one object, or nested too deeply.
+    ValueError: not UTF-8, not JSON, not an object, a key twice in one object, nested too deeply, or longer
+      than `JSON_LIMIT` bytes.
   """
+  if len(content) > JSON_LIMIT:
+    raise ValueError(_too_long(name, what, len(content)))
   try:
     text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
     parsed = json.loads(text, object_pairs_hook=_object)
@@ -99,11 +103,14 @@ def load_python_file(path: str | os.PathLike) -> ModuleType:
   return module
 
 
+def _too_long(name: str, what: str, size: int) -> str:
+  return f"{name} is not {what}: it has {size} bytes, more than {JSON_LIMIT}"
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   found = dict(pairs)
   if len(found) < len(pairs):  # json takes the last of them, and says nothing
-    names = [name for name, _ in pairs]
-    twice = next(name for i, name in enumerate(names) if name in names[:i])
+    twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
     raise ValueError(f"it has the key {twice[:40]!r} twice")
   return found
 
