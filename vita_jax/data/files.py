@@ -86,7 +86,7 @@ def read_metadata(path: str | os.PathLike) -> dict[str, str]:
 
 
 def existing(path: str | os.PathLike) -> Path:
-  """The path, "~" expanded, of a file that is there.
+  """Returns the path, "~" expanded, of a file that is there.
 
   Raises:
     FileNotFoundError: it is not, or is no file.
@@ -98,7 +98,7 @@ def existing(path: str | os.PathLike) -> Path:
 
 
 def cause(error: BaseException) -> str:
-  """What an error says, in one line of at most 200 characters."""
+  """Returns what an error says, in one line of at most 200 characters."""
   text = " ".join(str(error).split()) or type(error).__name__
   return text if len(text) <= 200 else f"{text[:200]}..."
 

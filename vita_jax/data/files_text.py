@@ -87,7 +87,7 @@ def open_cells(path: str | os.PathLike, *, separator: str = ",", quotes: bool = 
 
 
 def texts(cells: Sequence[str], where: str) -> np.ndarray:
-  """Cells as an array of text, [n], in which all take as much memory as the longest.
+  """Returns cells as an array of text, [n], in which all take as much memory as the longest.
 
   Raises:
     ValueError: see `check_width`; the message begins with `where`.
