@@ -1,7 +1,7 @@
 """Checkpoints: orbax, plus a digest per leaf, because orbax restores a flipped bit without a word.
 
 One step directory holds the items `state` and `params` (flat dicts: '/'-joined path -> array) and
-`progress` (JSON: the three integers, seconds, the resolved config, its hash, the digests).
+`progress` (JSON: where the run is, its identity, the digests).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import json
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,12 +26,21 @@ from vita_jax.train.errors import RunError
 
 
 class Progress(NamedTuple):
-  """Where a run is: stage number, step within the stage, step over all; and seconds of training so far."""
+  """Where a run is.
+
+  Attributes:
+    stage: its number.
+    at: steps within the stage.
+    step: steps over all stages.
+    seconds: of training so far.
+    bad: of each seed, how many steps in a row were not finite up to now; empty: none.
+  """
 
   stage: int = 0
   at: int = 0
   step: int = 0
   seconds: float = 0.0
+  bad: tuple[int, ...] = ()
 
 
 def open_manager(workdir: Path, *, keep: int) -> ocp.CheckpointManager:
@@ -57,12 +66,11 @@ def save(
   state: Any,
   params: Any,
   *,
-  config: dict[str, Any],
-  config_hash: str,
+  run: Mapping[str, Any],
 ) -> None:
   """Saves asynchronously; an error of the disk surfaces here, at the next save or in `finish`.
 
-  In a run of several processes all must call it.
+  In a run of several processes all must call it. `run` is what is recorded of the run, see `identity.facts`.
 
   Raises:
     RunError: the disk is full or not writable, or orbax refused the step.
@@ -70,12 +78,7 @@ def save(
   if manager.latest_step() == progress.step:
     return
   flat = flatten(state)
-  facts = {
-    **progress._asdict(),
-    "config": config,
-    "config_hash": config_hash,
-    "digests": digests(flat),
-  }
+  facts = {**run, **progress._asdict(), "bad": list(progress.bad), "digests": digests(flat)}
   facts["checksum"] = _checksum(facts)
   items = ocp.args.Composite(
     state=ocp.args.StandardSave(flat),
@@ -117,19 +120,24 @@ def _cause(error: Exception) -> str:
 
 def good_steps(directory: Any) -> list[int]:
   """Steps whose directories were committed (a half-written one has another name)."""
-  return sorted(int(p.name) for p in Path(str(directory)).glob("*") if p.name.isdigit())
+  names = [path.name for path in Path(str(directory)).glob("*")]
+  return sorted(int(name) for name in names if name.isascii() and name.isdigit())  # "²" is a digit, too
 
 
-def saved_config(directory: Path) -> dict[str, Any] | None:
-  """The config that the newest checkpoint was saved with; None where there is none that can be read."""
+def saved_facts(directory: Path) -> dict[str, Any] | None:
+  """What the newest checkpoint records of its run; None where there is none that can be read."""
   for step in reversed(good_steps(directory)):
     with contextlib.suppress(Exception):  # whatever a damaged file makes orbax raise; `restore` names it
-      return ocp.JsonCheckpointHandler().restore(Path(directory).resolve() / str(step) / "progress")["config"]
+      return ocp.JsonCheckpointHandler().restore(Path(directory).resolve() / str(step) / "progress")
   return None
 
 
 def restore(
-  directory: Path, abstract: Callable[[int], Any], *, warn: Callable[[str], None]
+  directory: Path,
+  abstract: Callable[[int], Any],
+  *,
+  warn: Callable[[str], None],
+  check: Callable[[Mapping[str, Any]], None] = lambda facts: None,
 ) -> tuple[Any, Progress] | None:
   """The newest good checkpoint as `(state, progress)`; None where there is none at all.
 
@@ -140,6 +148,7 @@ def restore(
     directory: `workdir/checkpoints`.
     abstract: stage number -> shapes, dtypes and shardings of the state in that stage.
     warn: called with one line per damaged checkpoint.
+    check: called with what the checkpoint records of its run; raises a RunError for another one.
 
   Raises:
     RunError: there are checkpoints and none is good.
@@ -151,7 +160,8 @@ def restore(
       facts = ocp.JsonCheckpointHandler().restore(folder / "progress")
       if facts.pop("checksum", None) != _checksum(facts):
         raise ValueError("its progress.json does not match its checksum")
-      progress = Progress(**{name: facts[name] for name in Progress._fields})
+      check(facts)
+      progress = Progress(*(facts[name] for name in Progress._fields[:-1]), tuple(facts.get("bad", ())))
       target = abstract(progress.stage)
       found = _restore_leaves(folder, target, facts["digests"])
     except RunError:
