@@ -63,8 +63,9 @@ def finished(processes):
   return errors[0]
 
 
-def last_line(text):
-  return text.strip().splitlines()[-1]
+def has_line(text, start):
+  """Whether a line of a stderr starts like this; JAX may have the last word."""
+  return any(line.startswith(start) for line in text.splitlines())
 
 
 def _free_port():
