@@ -11,8 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from vita_jax import cli  # noqa: E402
 from absl import flags  # noqa: E402
+
+from vita_jax import cli  # noqa: E402
 
 ROW = flags.DEFINE_string("row", None, "Name in tests/laws/table.py, or wide.", required=True)
 OVERRIDES = flags.DEFINE_string("overrides", "{}", "JSON: config.NAME -> value.")
