@@ -51,7 +51,7 @@ def test_another_runs_checkpoints_in_a_fresh_workdir_are_refused(tmp_path):
 def test_changed_data_is_refused_at_resume_and_at_evaluation(kind, tmp_path):
   config = _interrupted(tmp_path, kind)
   changed = tiny.experiment(_changed(kind))
-  words = "holds the run of other data .what changed since: fit.: bring back the data"
+  words = "holds the run of other data .what changed since: fit.: bring back its data"
   with pytest.raises(train.RunError, match=words):
     train.run(changed, config, tmp_path, quiet=True)
   with pytest.raises(train.RunError, match=words):

@@ -17,6 +17,7 @@ from vita_jax.base.keys import (
   explain,
   one_of,
 )
+from vita_jax.base.processes import end_with
 from vita_jax.base.tree import named_leaves, path_name
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
   "check",
   "choose",
   "defaults",
+  "end_with",
   "explain",
   "file_sha256",
   "hint",

@@ -155,20 +155,22 @@ def restore(
   """
   steps = good_steps(directory)
   for step in reversed(steps):
-    folder, found, cause = Path(directory).resolve() / str(step), None, ""
+    folder, cause = Path(directory).resolve() / str(step), ""
+    found: dict[str, jax.Array] | None = None
     try:
       facts = ocp.JsonCheckpointHandler().restore(folder / "progress")
       if facts.pop("checksum", None) != _checksum(facts):
         raise ValueError("its progress.json does not match its checksum")
       check(facts)
-      progress = Progress(*(facts[name] for name in Progress._fields[:-1]), tuple(facts.get("bad", ())))
+      kept = {name: facts[name] for name in ("stage", "at", "step", "seconds")}
+      progress = Progress(**kept, bad=tuple(facts.get("bad", ())))
       target = abstract(progress.stage)
       found = _restore_leaves(folder, target, facts["digests"])
     except RunError:
       raise
     except Exception as error:  # whatever a damaged file makes orbax raise
       cause = _cause(error)
-    if all_agree(found is not None):  # else another process could not read its part
+    if all_agree(found is not None) and found is not None:  # else another process could not read its part
       actual = digests(found)
       wrong = [name for name in actual if actual[name] != facts["digests"][name]]
       if not wrong:

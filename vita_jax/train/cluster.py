@@ -65,7 +65,7 @@ def join(
   """
   by_hand = (coordinator, num_processes, process_id)
   if any(x is not None for x in by_hand):
-    if any(x is None for x in by_hand):
+    if coordinator is None or num_processes is None or process_id is None:
       raise ValueError("a process by hand needs all of --coordinator, --num_processes and --process_id")
     if not 0 <= process_id < num_processes:
       raise ValueError(f"--process_id={process_id} is not in 0 ... {num_processes - 1} (--num_processes)")
@@ -249,7 +249,8 @@ def _watch(patience: float) -> None:
   """
   client, me = _client(), jax.process_index()
   heard = {process: ("", time.monotonic()) for process in range(jax.process_count())}
-  steps, moved, number = {}, time.monotonic(), 0
+  steps: dict[int, int] = {}
+  moved, number = time.monotonic(), 0
   while not _leaving.wait(LOOK_SECONDS):
     number, now = number + 1, time.monotonic()
     try:

@@ -108,10 +108,10 @@ def check_same(found: Mapping[str, Any], identity: Identity, *, what: str) -> No
     raise RunError(f"{what} holds the run of another config (they differ in {names}): use another --workdir")
   data = found.get("data")
   if isinstance(data, dict) and data and data != identity.data:
-    names = [n for n in (data | identity.data) if data.get(n) != identity.data.get(n)]
+    changed = [n for n in (data | identity.data) if data.get(n) != identity.data.get(n)]
     raise RunError(
-      f"{what} holds the run of other data (what changed since: {', '.join(names[:4])}): bring back the data"
-      " that it was trained on, or use another --workdir"
+      f"{what} holds the run of other data (what changed since: {', '.join(changed[:4])}): bring back its data,"
+      " or use another --workdir"
     )
 
 

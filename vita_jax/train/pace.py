@@ -103,7 +103,7 @@ def streamed_batches(
     except BaseException as error:
       offer(error)
     for source in sources.values():
-      source.close()
+      source.close()  # type: ignore[attr-defined]  # they are generators
 
   def take() -> Iterator[dict]:
     while True:
@@ -114,5 +114,6 @@ def streamed_batches(
 
   thread = threading.Thread(target=read, daemon=True)
   thread.start()
-  stack.callback(lambda: (stop.set(), thread.join(timeout=5)))
+  stack.callback(thread.join, timeout=5)
+  stack.callback(stop.set)
   return take()

@@ -34,6 +34,6 @@ def write_program(path: Path, exported: Exported, *, platforms: Sequence[str]) -
     name: jax.ShapeDtypeStruct(export.symbolic_shape(shape, scope=scope), jnp.dtype(dtype))
     for name, (shape, dtype) in exported.inputs.items()
   }
-  data = export.export(jax.jit(program), platforms=tuple(platforms))(flat, inputs).serialize()
+  data = bytes(export.export(jax.jit(program), platforms=tuple(platforms))(flat, inputs).serialize())
   write_bytes(path, data)
   return len(data)

@@ -226,7 +226,7 @@ class Programs:
       self._compiled[key] = jax.jit(build(), donate_argnums=0, out_shardings=outputs)
     return self._compiled[key]
 
-  def _single(self, stage: Stage, state: State) -> Callable:
+  def _single(self, stage: Stage, state: State) -> Any:
     return self._stage_program("single", stage, state, functools.partial(self._build_single, stage))
 
   def _weights(self, state: State) -> dict[str, jax.Array]:
@@ -250,10 +250,11 @@ class Programs:
       checks = [jnp.isfinite(metrics[name][0]) for name in sorted(metrics)]
       if self.on_nonfinite == "skip":  # here `new` is read anyway; with "stop" once per call is enough
         checks += self._finite(new).values()
-      checks = jnp.stack([jnp.broadcast_to(x, cursor.bad.shape) for x in (*checks, True)])
-      fine, frozen = jnp.all(checks, axis=0), cursor.bad >= SKIPS
+      checks.append(jnp.asarray(True))  # a step may have no metrics
+      flags = jnp.stack([jnp.broadcast_to(x, cursor.bad.shape) for x in checks])
+      fine, frozen = jnp.all(flags, axis=0), cursor.bad >= SKIPS
       bad = jnp.where(fine, 0, cursor.bad + 1)
-      cause = jnp.where(fine, cursor.cause, jnp.argmin(checks, axis=0).astype(jnp.int32))
+      cause = jnp.where(fine, cursor.cause, jnp.argmin(flags, axis=0).astype(jnp.int32))
       if self.on_nonfinite == "stop":
         return _strong(new), _strong(metrics), Cursor(cursor.at + 1, bad, cause)
       kept = _select(fine & ~frozen, metrics, _zeros(metrics))
@@ -327,7 +328,7 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
   return Programs(experiment, mesh, on_nonfinite=on_nonfinite)
 
 
-def _evaluate(step: Callable, data: Resident, state: State, arrays: Any) -> Metrics:
+def _evaluate(step: Callable, data: Any, state: State, arrays: Any) -> Metrics:
   """The sums of `step` over all rows, in row order."""
   full = data._replace(arrays=arrays)
   if full.batch_size is None:
@@ -340,7 +341,7 @@ def _evaluate(step: Callable, data: Resident, state: State, arrays: Any) -> Metr
   return jax.lax.fori_loop(1, n_sweep_batches(full), add, first)
 
 
-def _sweep_resident(fn: Callable, data: Resident, state: State, arrays: Any) -> Any:
+def _sweep_resident(fn: Callable, data: Any, state: State, arrays: Any) -> Any:
   return resident_sweep({"data": data}, {"data": arrays})(fn, state)
 
 

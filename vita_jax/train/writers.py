@@ -169,7 +169,7 @@ def _shown(metrics: dict[str, Any]) -> str:
 
 
 def _plain(seconds_between: float) -> Display:
-  last = {"time": time.monotonic(), "stage": ""}
+  last: dict[str, Any] = {"time": time.monotonic(), "stage": ""}
 
   def update(stage, at, steps, metrics):
     now = time.monotonic()
