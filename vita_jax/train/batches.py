@@ -30,7 +30,7 @@ def stage_data(stage: Stage) -> dict[str, Data]:
 def spec(data: Data) -> Data:
   """The hashable, static part of some data: without its arrays or its source."""
   if isinstance(data, Resident):
-    return data._replace(arrays={})
+    return data._replace(arrays=None)  # type: ignore[arg-type]  # no dict: it must be hashable
   return data._replace(source=None, transform=None, buckets=None)
 
 

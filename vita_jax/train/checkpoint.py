@@ -10,7 +10,7 @@ import contextlib
 import json
 import shutil
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,12 +43,28 @@ class Progress(NamedTuple):
   bad: tuple[int, ...] = ()
 
 
-def open_manager(workdir: Path, *, keep: int) -> ocp.CheckpointManager:
-  """Opens `workdir/checkpoints`; what a kill left half-written there is removed."""
+@contextlib.contextmanager
+def open_manager(workdir: Path, *, keep: int) -> Iterator[ocp.CheckpointManager]:
+  """Opens `workdir/checkpoints`; what a kill left half-written there is removed.
+
+  Raises:
+    RunError: at the start or the end, where the disk is full or not writable.
+  """
   options = ocp.CheckpointManagerOptions(
     max_to_keep=keep, create=True, enable_async_checkpointing=True, cleanup_tmp_directories=True
   )
-  return ocp.CheckpointManager(Path(workdir).resolve() / "checkpoints", options=options)
+  folder = Path(workdir).resolve() / "checkpoints"
+  try:
+    manager = ocp.CheckpointManager(folder, options=options)
+  except OSError as error:
+    raise RunError(f"cannot write to {folder}: {_cause(error)}; free some space and try again") from error
+  try:
+    yield manager
+  except BaseException:
+    with contextlib.suppress(Exception):  # what it has to say of a full disk was said: the first error counts
+      manager.close()
+    raise
+  _writing(manager, manager.close)
 
 
 def flatten(tree: Any) -> dict[str, Any]:

@@ -109,9 +109,10 @@ def check_same(found: Mapping[str, Any], identity: Identity, *, what: str) -> No
   data = found.get("data")
   if isinstance(data, dict) and data and data != identity.data:
     changed = [n for n in (data | identity.data) if data.get(n) != identity.data.get(n)]
+    names = ", ".join(changed[:4])
     raise RunError(
-      f"{what} holds the run of other data (what changed since: {', '.join(changed[:4])}): bring back its data,"
-      " or use another --workdir"
+      f"{what} holds the run of other data (what changed since: {names}): bring back its data, or use another"
+      " --workdir"
     )
 
 
