@@ -25,14 +25,14 @@ def _running(row, workdir):
 def test_sigterm_to_any_process_stops_all_at_the_same_step(victim, tmp_path):
   processes = _running("digits_stream", tmp_path / "run")
   processes[victim].send_signal(signal.SIGTERM)
-  codes, errors = end(processes, timeout=60)
+  codes, errors = end(processes, timeout=20 * WATCHDOG)
   assert codes == [143, 143], errors
   step = good_steps(tmp_path / "run" / "checkpoints")[-1]
   assert has_line(errors[0], f"stopped at step {step}, saved in "), errors[0]
   assert "the same command resumes it" in errors[0]
   again = _running("digits_stream", tmp_path / "run")
   again[1 - victim].send_signal(signal.SIGTERM)
-  codes, errors = end(again, timeout=60)
+  codes, errors = end(again, timeout=20 * WATCHDOG)
   assert codes == [143, 143] and f"at step {step}" in errors[0]
 
 
@@ -46,7 +46,7 @@ def test_a_killed_process_ends_the_others_and_a_restart_resumes(victim, tmp_path
   step = good_steps(tmp_path / "run" / "checkpoints")[-1]
   again = _running("digits_resident", tmp_path / "run")
   again[0].send_signal(signal.SIGTERM)
-  codes, errors = end(again, timeout=60)
+  codes, errors = end(again, timeout=20 * WATCHDOG)
   assert codes == [143, 143] and f"resuming {tmp_path / 'run'} at step {step}" in errors[0]
 
 
@@ -72,7 +72,7 @@ def test_a_process_that_lives_and_makes_no_step_ends_all(tmp_path):
 @pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_error_of_one_process_ends_the_others_with_its_message(victim, tmp_path):
   processes = worker("digits_stream", tmp_path, each={victim: ["--fail_at=200"]}, **LONG)
-  codes, errors = end(processes, timeout=120)
+  codes, errors = end(processes, timeout=20 * WATCHDOG)
   assert codes == [1, 1], errors
   assert has_line(errors[victim], "error: the disk of this process is gone"), errors[victim]
   other = f"error: process {victim} ended: the disk of this process is gone"
@@ -85,9 +85,9 @@ def test_a_process_that_comes_late_is_waited_for(tmp_path):
 
 
 def test_processes_that_never_come_or_are_misnumbered_are_told_in_one_line(tmp_path):
-  wrong = {0: ["--num_processes=3", "--join_seconds=5"], 1: ["--num_processes=3", "--join_seconds=5"]}
+  wrong = {0: ["--num_processes=3", "--join_seconds=20"], 1: ["--num_processes=3", "--join_seconds=20"]}
   for process in worker("digits_resident", tmp_path / "run", each=wrong):
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=20 * WATCHDOG)
     assert process.returncode == 1 and has_line(error, "error: the processes of this run did not all join"), (
       error
     )
