@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import json
 import os
 import tempfile
@@ -11,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
@@ -42,6 +45,13 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
   """Writes indented JSON as `write_bytes` does."""
   write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
+  """Writes a compressed npz file as `write_bytes` does."""
+  content = io.BytesIO()
+  np.savez_compressed(content, **{name: np.asarray(x) for name, x in arrays.items()})
+  write_bytes(path, content.getvalue())
 
 
 def read_json(path: str | os.PathLike, *, what: str = "a JSON file") -> dict[str, Any]:
