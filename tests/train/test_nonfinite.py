@@ -8,6 +8,7 @@ import pytest
 
 from train import tiny
 from vita_jax import train
+from vita_jax.report import join_summaries
 from vita_jax.train.checkpoint import good_steps
 from vita_jax.train.finish import load_state
 from vita_jax.train.programs import SKIPS
@@ -77,6 +78,8 @@ def test_one_diverged_seed_is_frozen_counted_and_named_and_the_others_go_on(leng
   assert summaries[0]["frozen"] == [1] and summaries[1]["frozen"] == []
   assert ours["diverged"] == 1 and ours["values"][1] is None
   assert [ours["values"][i] for i in (0, 2)] == [clean["values"][i] for i in (0, 2)]
+  joined = join_summaries(summaries)
+  assert joined["frozen"] == [1] and joined["metrics"]["all_error"]["diverged"] == 1
 
 
 def test_a_frozen_seed_stays_frozen_over_a_resume(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def write_results(
     "steps": steps,
     "seconds": round(progress.seconds, 3),
     "versions": versions(),
-    "metrics": {name: summarize(_without(value, frozen)) for name, value in report.metrics.items()},
+    "metrics": final_metrics(report, frozen),
     "frozen": [config["seed"] + i for i in frozen],
   }
 
@@ -90,10 +90,15 @@ def write_results(
   return summary
 
 
-def _without(value: Any, frozen: list[int]) -> Any:
-  if not isinstance(value, list | tuple):
-    return value
-  return [None if i in frozen else one for i, one in enumerate(value)]
+def final_metrics(report: Report, frozen: Sequence[int] = ()) -> dict[str, Any]:
+  """The metrics of a report as summary.json has them; replicas that were `frozen` have none."""
+
+  def of_good(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+      return value
+    return [None if i in frozen else one for i, one in enumerate(value)]
+
+  return {name: summarize(of_good(value)) for name, value in report.metrics.items()}
 
 
 def _writing(workdir: Path, action: Callable[[], None]) -> None:

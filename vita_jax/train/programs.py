@@ -87,7 +87,7 @@ class Programs:
 
   def cause(self, number: int, metrics: Metrics, state: State) -> str:
     """The name of what `Cursor.cause` numbers with "skip": a metric, or a leaf of the weights."""
-    return [*sorted(metrics.keys() - {"skipped"}), *self._weights(state)][number]
+    return [*_checked_metrics(metrics), *self._weights(state)][number]
 
   def not_finite(self, state: State) -> dict[str, np.ndarray]:
     """Names of the weights that are not finite -> bool, of one seed or [replicas]."""
@@ -247,7 +247,7 @@ class Programs:
     def step(state: State, arrays, streamed, seeds, cursor):
       batch = train_batch(specs, arrays, streamed, seeds, cursor.at, self.mesh)
       new, metrics = stage.step(state, batch, cursor.at)
-      checks = [jnp.isfinite(metrics[name][0]) for name in sorted(metrics)]
+      checks = [jnp.isfinite(metrics[name][0]) for name in _checked_metrics(metrics)]
       if self.on_nonfinite == "skip":  # here `new` is read anyway; with "stop" once per call is enough
         checks += self._finite(new).values()
       checks.append(jnp.asarray(True))  # a step may have no metrics
@@ -326,6 +326,11 @@ class Programs:
 def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfinite: str) -> Programs:
   """Returns `Programs(...)`: the name that benchmarks and tests use."""
   return Programs(experiment, mesh, on_nonfinite=on_nonfinite)
+
+
+def _checked_metrics(metrics: Metrics) -> list[str]:
+  """Names in the order of `Cursor.cause`; "skipped" is what "skip" itself adds."""
+  return sorted(metrics.keys() - {"skipped"})
 
 
 def _evaluate(step: Callable, data: Any, state: State, arrays: Any) -> Metrics:
