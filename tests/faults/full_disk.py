@@ -4,7 +4,7 @@
 
 Mounts small tmpfs disks, so it needs root. metrics.jsonl, tensorboard and figures: the run completes with
 the weights of an undisturbed one. summary.json and checkpoints: exit 1 with one line that names a file, and
-the same command resumes to the same weights once there is room. What has not ended after 120 s hangs.
+the same command resumes to the same weights once there is room. What has not ended after 600 s hangs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from train.disks import fill, small_disk  # noqa: E402
 from faults.trials import command, run_trials, start, weights  # noqa: E402
 
 ROW = "digits_stream"
+PATIENCE = 600  # seconds: other jobs may take the cores
+SETTINGS = {"log_every": 2, "steps": 600}
 KINDS = ("metrics.jsonl", "tensorboard", "figures", "summary.json", "checkpoints")
 GO_ON = KINDS[:3]
 
@@ -44,7 +46,7 @@ def prepare(kind: str, disk: Path, workdir: Path, beside: Path) -> None:
 def end(process) -> tuple[int | None, str]:
   """(exit code, stderr); the code is None where it had to be killed."""
   try:
-    return process.wait(120), process.stderr.read()
+    return process.wait(PATIENCE), process.stderr.read()
   except subprocess.TimeoutExpired:
     process.kill()
     return None, process.stderr.read()
@@ -63,7 +65,7 @@ def strike(kind: str, whole: bytes, folder: Path, rng: random.Random) -> str:
   with small_disk(places.get(kind, workdir), kilobytes=2048) as disk:
     (folder / "beside").mkdir()
     prepare(kind, disk, workdir, folder / "beside")
-    process = start(command(ROW, workdir, log_every=2))
+    process = start(command(ROW, workdir, **SETTINGS))
     while process.poll() is None and not (workdir / "metrics.jsonl").exists():
       time.sleep(0.01)
     time.sleep(rng.uniform(0, 2))
@@ -78,7 +80,7 @@ def strike(kind: str, whole: bytes, folder: Path, rng: random.Random) -> str:
     if not one_line(error):
       return f"UNCLEAR: {error[-500:]}"
     (disk / "filler").unlink()
-    code, error = end(start(command(ROW, workdir, log_every=2)))
+    code, error = end(start(command(ROW, workdir, **SETTINGS)))
     if code or weights(workdir) != whole:
       return f"NOT RESUMED: {error[-300:]}"
     return "one line, resumed to identical weights"
@@ -91,7 +93,7 @@ def main() -> int:
   chosen = parser.parse_args()
   with tempfile.TemporaryDirectory() as name:
     root = Path(name)
-    first = start(command(ROW, root / "whole", log_every=2))
+    first = start(command(ROW, root / "whole", **SETTINGS))
     error = first.communicate()[1]
     assert first.returncode == 0, error[-2000:]
     whole = weights(root / "whole")

@@ -33,10 +33,11 @@ def curves(rows: list[dict[str, Any]]) -> Any:
   n_rows = max(1, -(-len(panels) // COLUMNS))
   n_columns = max(1, min(COLUMNS, len(panels)))
   figure = Figure(figsize=(4.4 * n_columns, 3.3 * n_rows), layout="constrained")
+  colours = {split: f"C{i}" for i, split in enumerate(SPLITS)}  # one split, one colour, in every panel
   for number, name in enumerate(panels):
     axes = figure.add_subplot(n_rows, n_columns, number + 1)
     for split, points in panels[name].items():
-      _draw(axes, split, points)
+      _draw(axes, split, points, colours.setdefault(split, f"C{len(colours)}"))
     axes.set(xlabel="step", ylabel=name.replace("_", " "))
     axes.legend(frameon=False)
   if not panels:
@@ -73,15 +74,15 @@ def _changes(lines: Mapping[str, Points]) -> bool:
   return any(len({float(np.nanmean(v)) for _, v in points}) > 1 for points in lines.values())
 
 
-def _draw(axes: Any, split: str, points: Points) -> None:
+def _draw(axes: Any, split: str, points: Points, colour: str) -> None:
   steps = np.array([step for step, _ in points])
   mean = np.array([np.nanmean(values) for _, values in points])
   std = np.array([np.nanstd(values) for _, values in points])
   seeds = max(len(values) for _, values in points)
   label = split if seeds == 1 else f"{split} (mean ± std, {seeds} seeds)"
   # An eval at a stage's end is a point, which no line shows.
-  (line,) = axes.plot(steps, mean, label=label, marker="o" if len(points) == 1 else None)
-  axes.fill_between(steps, mean - std, mean + std, color=line.get_color(), alpha=0.2, lw=0)
+  axes.plot(steps, mean, label=label, color=colour, marker="o" if len(points) == 1 else None)
+  axes.fill_between(steps, mean - std, mean + std, color=colour, alpha=0.2, lw=0)
 
 
 def write_figures(workdir: Path, figures: Mapping[str, Any], *, warn: Callable[[str], None] = print) -> None:
