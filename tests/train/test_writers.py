@@ -1,12 +1,16 @@
 """The logs: what TensorBoard reads, and files that cannot be written."""
 
+import json
 import struct
 
 import pytest
 from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import masked_crc32c
 
+from vita_jax.report.rows import read_rows
 from vita_jax.train.writers import LogFile, open_logs
+
+METRICS = {"loss": 1.0}, {"validation_loss": 2.0}
 
 
 def _events(folder):
@@ -33,6 +37,17 @@ def test_tensorboard_files_are_records_grouped_by_split(tmp_path):
   assert start.session_log.status == event_pb2.SessionLog.START and start.step == 5
   found = {(row.step, value.tag): value.simple_value for row in rows for value in row.summary.value}
   assert found == {(6, "train/loss"): 2.0, (6, "validation/loss"): 0.5, (6, "test/loss"): 4.0}
+
+
+def test_a_resumed_run_writes_each_row_once(tmp_path):
+  """The means up to step 4 were written at the save; what step 4 observed came later, and was lost or not."""
+  means, observed = ({"stage": "fit", "at": 4, "step": 4, "split": "train", "metrics": m} for m in METRICS)
+  for already in ([means], [means, observed]):
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in already))
+    logs = open_logs(tmp_path, step=4, warn=pytest.fail)
+    logs.write(observed)
+    logs.close()
+    assert read_rows(tmp_path / "metrics.jsonl") == [means, observed]
 
 
 def test_a_file_that_cannot_be_opened_is_told_once(tmp_path):

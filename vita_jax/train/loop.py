@@ -103,8 +103,7 @@ def run(
       check_same(facts, identity, what=str(workdir))
       changes = version_changes(facts, identity)
 
-    saved = workdir / "checkpoints"
-    found = checkpoint.restore(saved, programs.abstract, warn=display.line, check=check_facts)
+    found = checkpoint.restore(manager.directory, programs.abstract, warn=display.line, check=check_facts)
     if found:
       state, progress = found
       checkpoint.set_aside(manager, after=progress.step)  # only now: a good one is known to be there
@@ -127,6 +126,10 @@ def run(
         raise RunError(f"the weights are not finite ('{next(iter(wrong))}'): they were not saved")
       checkpoint.save(manager, progress, state, experiment.params(state), run=identity.facts())
 
+    def finish_saving() -> None:
+      with cluster.busy("save"):
+        checkpoint.finish(manager)
+
     with signals() as asked_to_stop, cluster.busy(""):  # from here on the watchdog expects steps
       this = Run(
         experiment=experiment,
@@ -137,13 +140,12 @@ def run(
         logs=logs,
         display=display,
         save=save,
-        finish_saving=lambda: checkpoint.finish(manager),
+        finish_saving=finish_saving,
         asked_to_stop=asked_to_stop,
         check_workdir=held.check,
       )
       state, progress = _run_stages(this, state, progress)
-      with cluster.busy("save"):
-        checkpoint.finish(manager)
+      finish_saving()
     held.check()
     # From here on all is saved: a signal ends the report at once.
     return write_results(experiment, programs, state, progress, resolved, workdir, warn=display.line)
@@ -169,14 +171,14 @@ def _run_stage(
   evals = {n: e for n, e in run.experiment.evals.items() if not e.stages or stage.name in e.stages}
   marks = [run.config["log_every"], *(e.every for e in evals.values())]
   pace = Pace(run.config["steps_per_call"])
-  cursor = run.programs.cursor(progress.at, np.array(progress.bad or 0))
+  bad = np.array(progress.bad or 0)
+  cursor = run.programs.cursor(progress.at, bad)
   calls = Calls(run.programs, stage, state, run.seeds, cursor, stack, single=pace.single)
   base, started, last_save = progress.step - progress.at, time.monotonic(), time.monotonic()
   seconds, planned, length = progress.seconds, progress.at, pace.length
   # Collectives of two programs at once can starve each other of the threads that a CPU process has.
   lag = 0 if jax.process_count() > 1 and jax.default_backend() == "cpu" else 1
   reader = LaggedReader(progress.at, stage.steps, lag=lag, failed=run.programs.failed)
-  bad = np.array(progress.bad or 0)
   compiling = stack.enter_context(contextlib.ExitStack())
   compiling.enter_context(cluster.busy("compile"))
 

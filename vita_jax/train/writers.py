@@ -99,8 +99,9 @@ def open_logs(workdir: Path, *, step: int, warn: Callable[[str], None]) -> Logs:
   return Logs(write, close)
 
 
-def _name(row: dict[str, Any]) -> tuple[str, int, str]:
-  return row["stage"], row["at"], row["split"]
+def _name(row: dict[str, Any]) -> tuple[Any, ...]:
+  """What tells rows apart: an observation at the start of a step has a row beside the means up to it."""
+  return row["stage"], row["at"], row["split"], *sorted(row["metrics"])
 
 
 def _line(row: dict[str, Any]) -> bytes:
