@@ -11,11 +11,13 @@ from vita_jax._lazy import submodules
 
 __version__ = "0.1.0"
 __all__ = [
+  "audit",
   "base",
   "compress",
   "data",
   "losses",
   "metrics",
+  "models",
   "nn",
   "optim",
   "papers",

@@ -50,6 +50,7 @@ class Key(NamedTuple):
 
 
 anything = Rule("any value", lambda value: True)
+boolean = Rule("True or False", lambda value: isinstance(value, bool))
 
 
 def one_of(*options: str) -> Rule:

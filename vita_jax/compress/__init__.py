@@ -23,6 +23,7 @@ from vita_jax.compress.masks import (
   sparsity,
   unpack,
 )
+from vita_jax.compress.matching import last_matching, matches
 from vita_jax.compress.statistics import layer_sparsity, overlap, sizes
 from vita_jax.compress.ticket import (
   Ticket,
@@ -38,11 +39,13 @@ __all__ = [
   "Ticket",
   "apply_masks",
   "full_masks",
+  "last_matching",
   "layer_sparsity",
   "load_sparse",
   "load_ticket",
   "magnitude_masks",
   "mask_gradients",
+  "matches",
   "overlap",
   "pack",
   "prune",

@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks.bert_tickets.compare import BATCH, LENGTH, MODELS
 from benchmarks.measure import serve
 from vita_jax import compress
+from vita_jax.losses.xent import cross_entropy
 from vita_jax.nn.bert import PRUNABLE, BertClassifier, BertConfig
-from vita_jax.papers.bert_tickets import losses
 from vita_jax.papers.bert_tickets.steps import make_step, optimizer
 
 
@@ -28,7 +28,7 @@ def prepare(model: str, sparsity: float, *, batch: int = BATCH, length: int = LE
 
   def loss(params, batch, key):
     logits = net.apply({"params": params}, batch["ids"], None, None, key)
-    value = losses.cross_entropy(logits, batch["label"], jnp.ones(len(batch["label"])))
+    value = cross_entropy(logits, batch["label"], jnp.ones(len(batch["label"])))
     return value, {"loss": (value, jnp.ones(()))}
 
   params = jax.jit(net.init)(jax.random.key(0), rows["ids"][:1])["params"]

@@ -25,7 +25,7 @@ from benchmarks.measure import LAUNCH, Cost, now, print_table, since
 from vita_jax import train
 from vita_jax.data.resident import batch_at
 from vita_jax.papers import ss_gcn
-from vita_jax.papers.ss_gcn.config import default_config
+from vita_jax.papers.ss_gcn.recipe import default_config
 
 SHORT = 400  # steps of the short run: the pace of the loop has settled by then
 

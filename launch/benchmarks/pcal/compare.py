@@ -64,7 +64,7 @@ def _whole_run(steps: int) -> None:
   """Wall seconds of launch/train.py from its start, compilation included, without the audit."""
   code = (
     "import sys, tempfile; from vita_jax import train; from vita_jax.papers import pcal;"
-    "from vita_jax.papers.pcal.config import default_config;"
+    "from vita_jax.papers.pcal.recipe import default_config;"
     "c = default_config('credit/taiwan', ('limit_high',)); c.steps = int(sys.argv[1]); c.pretrain_steps = 0;"
     "e = pcal.build(c)._replace(report=None); train.run(e, c, tempfile.mkdtemp(), quiet=True)"
   )

@@ -19,11 +19,11 @@ except ImportError as error:
 
 def main() -> None:
   from vita_jax.data import tabular
-  from vita_jax.papers.pcal import inputs
+  from vita_jax.papers import pcal
 
   config = make_config("peer")
-  table, schema = inputs.read(config)
-  task = inputs.make_task(table, schema, attributes=tuple(config.attributes), variant=config.variant)
+  table, schema = pcal.read(config)
+  task = pcal.make_task(table, schema, attributes=tuple(config.attributes), variant=config.variant)
   x = tabular.assemble(task.encoding, task.arrays["numbers"], task.arrays["codes"])[:18_000].astype(
     np.float32
   )

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.measure import serve
 from vita_jax import train
 from vita_jax.papers import pcal
-from vita_jax.papers.pcal.config import default_config
+from vita_jax.papers.pcal.recipe import default_config
 from vita_jax.train.mesh import make_mesh
 from vita_jax.train.programs import make_programs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,12 @@ import numpy as np
 from benchmarks.measure import LAUNCH, serve
 from vita_jax import papers
 from vita_jax.data.resident import batch_at
+from vita_jax.data.rows import gather
 from vita_jax.losses import pu
 from vita_jax.papers.self_pu.calibrate import calibration_weights
-from vita_jax.papers.self_pu.inputs import image_inputs
-from vita_jax.papers.self_pu.model import MLP
-from vita_jax.papers.self_pu.network import gather, make_network
+from vita_jax.papers.self_pu.data import prepare_image
+from vita_jax.papers.self_pu.model import MLP, make_network
+from vita_jax.papers.self_pu.recipe import recipe_of
 from vita_jax.train.mesh import make_mesh
 from vita_jax.train.programs import make_programs
 
@@ -65,8 +67,8 @@ def second_order(config):
   """`advance(n)`: the calibrated step with the virtual update differentiated as it is defined, and Adam."""
   from vita_jax.papers.self_pu.steps import optimizer
 
-  experiment, tx = papers.build(config), optimizer(config)
-  network = make_network(MLP(hidden=tuple(config.model.hidden)), image_inputs(config.data.name))
+  experiment, tx = papers.build(config), optimizer(recipe_of(config))
+  network = make_network(MLP(hidden=tuple(config.model.hidden)), partial(prepare_image, config.data.name))
   state = jax.jit(experiment.init)(jax.random.key(0))
   stage = experiment.stages[0]
   rows = jax.device_put(batch_at(stage.also["rows"], stage.also["rows"].arrays, 0, 0))

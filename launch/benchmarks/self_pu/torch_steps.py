@@ -8,7 +8,8 @@ import numpy as np
 
 from benchmarks.measure import now, serve, since
 from benchmarks.self_pu.steps import get_config
-from vita_jax.papers.self_pu.inputs import read_inputs
+from vita_jax.papers.self_pu.data import read_inputs
+from vita_jax.papers.self_pu.recipe import recipe_of
 
 try:
   import torch
@@ -18,7 +19,7 @@ except ImportError as error:
 
 def make_step(config):
   """`step()`: the next interleaved batch, forward, nnPU, backward, Adam with coupled decay."""
-  rows = read_inputs(config).rows
+  rows = read_inputs(recipe_of(config)).rows
   images = torch.from_numpy(rows["x"])
   positive = np.flatnonzero(rows["positive"] > 0)
   labelled = torch.from_numpy(np.random.default_rng(0).permutation(positive)[: config.data.n_labelled])

@@ -51,7 +51,7 @@ def measure(path: Path, epochs: int) -> dict:
 
   from benchmarks.ss_gcn.steps import endless, make_advance
   from vita_jax.papers import ss_gcn
-  from vita_jax.papers.ss_gcn.config import default_config
+  from vita_jax.papers.ss_gcn.recipe import default_config
 
   config = default_config("", "none", {})
   config.data.path, config.epochs = str(path), 2**31 - 2

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.measure import serve
 from vita_jax import train
 from vita_jax.papers import ss_gcn
-from vita_jax.papers.ss_gcn.config import default_config
+from vita_jax.papers.ss_gcn.recipe import default_config
 from vita_jax.train.mesh import make_mesh
 from vita_jax.train.programs import make_programs
 
