@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
+from vita_jax._lazy import submodules
 from vita_jax.base.choose import choose
 from vita_jax.data.images import load_images
 from vita_jax.data.resident import Resident
@@ -25,6 +26,10 @@ from vita_jax.papers.l2o.final import late_log_loss, optimize
 from vita_jax.papers.l2o.optimizees import optimizee
 from vita_jax.papers.l2o.recipe import most_steps, recipe_of
 from vita_jax.train.experiment import Eval, Experiment, Report, Stage
+
+__all__ = ["build"]
+
+__getattr__, __dir__ = submodules(__name__)
 
 
 def build(config: Any) -> Experiment:
