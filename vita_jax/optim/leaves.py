@@ -24,10 +24,15 @@ def zeros_like_params(params: Tree, *, features: int = 0, dtype: Any = jnp.float
 
 def map_leaves(fn: Callable[..., tuple], n_outputs: int, tree: Tree, *rest: Tree) -> tuple[Tree, ...]:
   """`fn(leaf, *rest leaves) -> n_outputs arrays` over the leaves of `tree`, as `n_outputs` trees."""
-  leaves, structure = jax.tree.flatten(tree)
+  leaves, structure = flat(tree)
   others = [structure.flatten_up_to(other) for other in rest]
   outputs = [fn(*args) for args in zip(leaves, *others, strict=True)]
   return tuple(structure.unflatten([o[i] for o in outputs]) for i in range(n_outputs))
+
+
+def flat(tree: Tree) -> tuple[list[Any], Any]:
+  """`jax.tree.flatten`, whose type of a structure is not declared in jax."""
+  return jax.tree.flatten(tree)
 
 
 def linear(w: jax.Array, x: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from vita_jax.optim.gru import gru, init_affine, init_gru
-from vita_jax.optim.leaves import Theta, Tree, check_theta, linear, map_leaves, per_row
+from vita_jax.optim.leaves import Theta, Tree, check_theta, flat, linear, map_leaves, per_row
 
 TIMESCALES = 4
 COORDINATE, TENSOR, PROBLEM = 10, 20, 20  # hidden sizes of the three GRUs
@@ -31,7 +31,7 @@ class L2OScaleState(NamedTuple):
     averages, squares: leaves [4, *shape]: gradients and their squares at four timescales.
   """
 
-  count: jax.Array
+  count: jax.Array  # type: ignore[assignment]  # a tuple's own `count`; optax names it so
   h_problem: jax.Array
   h_tensor: Tree
   h_coordinate: Tree
@@ -90,7 +90,7 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="l2o_scale")
 
   def init(params: Tree) -> L2OScaleState:
-    leaves, structure = jax.tree.flatten(params)
+    leaves, structure = flat(params)
     keys = jax.random.split(jax.random.key(0) if key is None else key, max(len(leaves), 1))
     shapes = [jnp.shape(x) for x in leaves]
     like = lambda make: structure.unflatten([make(s) for s in shapes])  # noqa: E731
@@ -152,7 +152,7 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
 
     steps, h_tensor, *rest = map_leaves(one, 8, updates, *state[2:])
     tensors = jax.tree.leaves(h_tensor)
-    mean = sum(tensors) / len(tensors) if tensors else jnp.zeros(TENSOR)
+    mean = jnp.asarray(sum(tensors) / len(tensors) if tensors else jnp.zeros(TENSOR))
     h_problem = gru(theta["gru_problem"], mean, state.h_problem, jnp.zeros(3 * PROBLEM))
     return steps, L2OScaleState(optax.safe_increment(state.count), h_problem, h_tensor, *rest)
 
@@ -164,8 +164,8 @@ def _accumulate(g, averages, squares, input_decay, scale_decay, first):
   decays = [input_decay]
   for _ in range(TIMESCALES - 1):
     decays.append(jnp.sqrt(decays[-1]))
-  decays = jnp.stack(decays)
-  averages = averages * decays + g * (1.0 - decays)
+  rates = jnp.stack(decays)
+  averages = averages * rates + g * (1.0 - rates)
   s = jnp.where(first, 0.0, scale_decay)
   return averages, (1.0 - s) * (averages * averages + 1e-12) + s * squares
 
