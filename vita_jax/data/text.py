@@ -80,12 +80,12 @@ def load_glue(name: str) -> dict[str, Texts]:
   if name not in GLUE:
     raise ValueError(f"unknown GLUE task '{name}'; known: {', '.join(GLUE)}")
   if name in FILES and (paths := source_files(f"glue/{name}")):
-    return {s: _from_files(name, [paths[f] for f in files]) for s, files in FILES[name].items()}
+    return {s: _from_files(name, [paths[f] for f in names]) for s, names in FILES[name].items()}
   if prepared := prepared_dir(f"glue/{name}"):
     return {split: _from_tfds(name, prepared, split) for split in ("train", *GLUE[name].dev)}
-  absent = f"{missing(f'glue/{name}')} and " if name in FILES else ""
+  files = f"{missing(f'glue/{name}')} and " if name in FILES else ""
   raise FileNotFoundError(
-    f"no data for glue/{name}: there is {absent}no prepared TFDS data set under $TFDS_DATA_DIR ({tfds_dir()});"
+    f"no data for glue/{name}: there is {files}no prepared TFDS data set under $TFDS_DATA_DIR ({tfds_dir()});"
     f" run python launch/prepare_data.py --dataset=glue/{name} where there is a network"
   )
 
