@@ -13,6 +13,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from vita_jax import help as script_help
 from vita_jax import papers, train
 from vita_jax.base import keys
 from vita_jax.base.choose import hint
@@ -97,6 +98,7 @@ def run(main: Callable[[], None]) -> None:
   """
 
   def parse(argv):
+    script_help.show_if_asked(argv)
     return guarded(lambda: _parse(argv), exit_code=2)
 
   def start(argv):
