@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
+import io
 import os
 import re
 import sys
@@ -25,6 +27,17 @@ from vita_jax.train.config import KEYS, as_dict, check_config, config_hash
 from vita_jax.train.finish import load_state, read_config, read_summary
 from vita_jax.train.mesh import use_cpu_devices
 
+SPELLED = {
+  "±": "+/-",
+  "×": "x",
+  "·": "*",
+  "µ": "u",
+  "…": "...",
+  "λ": "lambda",
+  "π": "pi",
+  "≥": ">=",
+  "²": "^2",
+}
 HERE = Path(__file__).parent  # `configs` and `launch` are here, in a checkout as links, in a wheel as folders
 CPU_DEVICES = flags.DEFINE_integer(
   "cpu_devices", None, "Split the CPU into this many devices (of each process)."
@@ -113,8 +126,23 @@ def run(main: Callable[[], None]) -> None:
 
     guarded(start_jax_and_main, exit_code=1)
 
+  spell_out()
   app.define_help_flags()
   app.run(start, flags_parser=parse)
+
+
+def spell_out() -> None:
+  """Lets a terminal that cannot show a character, e.g. "±" in an ASCII locale, get a spelling of it."""
+
+  def spelled(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+      raise error
+    return "".join(SPELLED.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+  codecs.register_error("vita_jax.spelled", spelled)
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors="vita_jax.spelled")
 
 
 def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:

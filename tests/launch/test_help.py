@@ -8,8 +8,12 @@ import pytest
 from launch.commands import ROOT, environment, launch, succeeded
 from vita_jax.__main__ import overview, scripts
 
+ALWAYS = ("train", "table", "benchmark", "l2o/optimize")
 
-@pytest.mark.parametrize("script", scripts())
+
+@pytest.mark.parametrize(
+  "script", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ALWAYS)) for name in scripts()]
+)
 def test_help_shows_the_flags_of_the_script_and_none_of_absls(script):
   text = succeeded(launch(script, "--help"))
   first = (ROOT / "launch" / f"{script}.py").read_text().partition("\n")[0].strip('"')
@@ -39,3 +43,17 @@ def test_explain_shows_value_rule_and_meaning_of_every_key():
   assert rows["key"].split() == ["key", "value", "allowed", "meaning"]
   assert " 7 " in rows["seeds"] and "at least 1" in rows["seeds"] and "How many seeds" in rows["seeds"]
   assert "one of gcn, gin, gat" in rows["host"] and "mesh.seed" in rows
+
+
+@pytest.mark.parametrize("settings", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_a_terminal_that_cannot_show_a_character_gets_a_spelling(settings):
+  code = (
+    "import sys; from vita_jax import cli; cli.spell_out();"
+    " print('0.70 ± 0.01'); print('2 × µ', file=sys.stderr)"
+  )
+  env = environment(PYTHONCOERCECLOCALE="0", **settings)
+  done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.decode() in ("0.70 +/- 0.01\n", "0.70 ± 0.01\n") and b"2 " in done.stderr
+  if settings.get("PYTHONIOENCODING"):
+    assert done.stdout == b"0.70 +/- 0.01\n" and done.stderr.endswith(b"2 x u\n")
