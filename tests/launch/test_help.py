@@ -49,7 +49,7 @@ def test_explain_shows_value_rule_and_meaning_of_every_key():
 def test_a_terminal_that_cannot_show_a_character_gets_a_spelling(settings):
   code = (
     "import sys; from vita_jax import cli; cli.spell_out();"
-    " print('0.70 ± 0.01'); print('2 × µ', file=sys.stderr)"
+    " print('0.70 \\xb1 0.01'); print('2 \\xd7 \\xb5', file=sys.stderr)"
   )
   env = environment(PYTHONCOERCECLOCALE="0", **settings)
   done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
