@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
 from vita_jax import cli
+from vita_jax.base.files import write_npz
 
 WORKDIR = cli.define_workdir()
 DATA = flags.DEFINE_string("data", None, "File to predict, see the paper's README.", required=True)
@@ -26,7 +26,7 @@ def main() -> None:
   exported, seed = cli.exported(WORKDIR.value, SEED.value)
   inputs = exported.read(DATA.value)
   outputs = jax.device_get(jax.jit(lambda p, x: exported.program(p, **x))(exported.params, inputs))
-  np.savez_compressed(OUT.value, **outputs)
+  write_npz(OUT.value, outputs)
   shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in outputs.items())
   print(f"{OUT.value}: {shapes} (weights of seed {seed})")
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.base.files import write_bytes
 from vita_jax.base.hashing import arrays_sha256
 from vita_jax.compress.masks import Masks, pack, path_name, sparsity
 
@@ -47,7 +48,7 @@ def save_ticket(path: str | os.PathLike, ticket: Ticket) -> None:
     "card": dict(ticket.card),
   }
   packed = {name: np.asarray(bits) for name, bits in pack(ticket.masks).items()}
-  Path(path).write_bytes(save(packed, metadata={"ticket": json.dumps(facts)}))
+  write_bytes(path, save(packed, metadata={"ticket": json.dumps(facts)}))
 
 
 def save_sparse(path: str | os.PathLike, params: Any, masks: Masks) -> None:
@@ -63,7 +64,7 @@ def save_sparse(path: str | os.PathLike, params: Any, masks: Masks) -> None:
       x = x[mask]
     tensors[name] = np.ascontiguousarray(x)
   shapes = {name: list(np.shape(m)) for name, m in masks.items()}
-  Path(path).write_bytes(save(tensors, metadata={"shapes": json.dumps(shapes)}))
+  write_bytes(path, save(tensors, metadata={"shapes": json.dumps(shapes)}))
 
 
 def load_sparse(path: str | os.PathLike) -> dict[str, np.ndarray]:

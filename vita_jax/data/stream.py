@@ -69,8 +69,12 @@ def read_batch(
   Raises:
     ValueError: rows that cannot be stacked (not dicts, unlike keys or shapes).
   """
-  sizes: dict[str, Any] = dict(n_rows=len(data.source), batch_size=data.batch_size, remainder=data.remainder)
-  index: Callable[..., tuple[np.ndarray, np.ndarray]] = host_index
+  sizes: dict[str, Any] = {
+    "n_rows": len(data.source),
+    "batch_size": data.batch_size,
+    "remainder": data.remainder,
+  }
+  index: Callable[..., Any] = host_index
   if data.buckets is not None and data.buckets.window > 1:
     index = functools.partial(grouped_index, data.buckets)
   seeds = np.asarray(seed if data.order == "shuffled" else 0, np.int64)
@@ -105,7 +109,7 @@ def batches(
 
   if start < 0:
     raise ValueError(f"start must be >= 0, got {start}")
-  read = _Read(data, tuple(int(s) for s in seeds) if isinstance(seeds, Sequence) else int(seeds), part)
+  read = _Read(data, tuple(int(s) for s in seeds) if isinstance(seeds, Sequence) else seeds, part)
   numbers = grain.MapDataset.range(start, 2**31 - 1).map(read)
   # With worker processes, the threads and the buffer are those of each worker.
   ahead = grain.ReadOptions(num_threads=data.prefetch, prefetch_buffer_size=data.prefetch)

@@ -5,12 +5,13 @@ from vita_jax.metrics.bootstrap import bootstrap_interval
 from vita_jax.metrics.class_prior import PriorEstimate, best_bin_estimate, estimate_prior
 from vita_jax.metrics.classification import f1, matthews, share_equal
 from vita_jax.metrics.correlation import pearson, spearman
-from vita_jax.metrics.pairs import accuracy, add, divide, finite, mean, once
+from vita_jax.metrics.pairs import Last, accuracy, add, divide, finite, last, mean, once
 from vita_jax.metrics.predictions import cross_entropies, information, r_squared
 from vita_jax.metrics.pu import pu_counts, pu_metrics, pu_metrics_of_scores
 from vita_jax.metrics.ranking import auc, auc_in_step, mean_auc, one_vs_rest_auc
 
 __all__ = [
+  "Last",
   "PriorEstimate",
   "accuracy",
   "add",
@@ -24,6 +25,7 @@ __all__ = [
   "f1",
   "finite",
   "information",
+  "last",
   "matthews",
   "mean",
   "mean_auc",

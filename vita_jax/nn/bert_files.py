@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from vita_jax.base.files import write_bytes, write_json
 from vita_jax.nn.bert_config import BertConfig
 from vita_jax.nn.bert_heads import BertClassifier, BertMaskedLM, BertSpans
 
@@ -162,8 +162,8 @@ def save_bert(
   folder = Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   architecture = HEADS[heads[0]] if heads else "BertModel"
-  (folder / "config.json").write_text(json.dumps(config.to_dict(architecture), indent=2) + "\n")
-  (folder / "model.safetensors").write_bytes(save(to_tensors(params), metadata={"format": "pt"}))
+  write_json(folder / "config.json", config.to_dict(architecture))
+  write_bytes(folder / "model.safetensors", save(to_tensors(params), metadata={"format": "pt"}))
   if vocab and Path(vocab).parent.resolve() != folder.resolve():
     shutil.copyfile(vocab, folder / "vocab.txt")
     settings = Path(vocab).with_name("tokenizer_config.json")  # says whether letters are lower-cased

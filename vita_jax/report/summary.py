@@ -35,7 +35,7 @@ def join_summaries(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
   return {
     **parts[0],
-    **{key: [x for part in parts for x in part[key]] for key in ("seeds", "steps")},
+    **{key: [x for part in parts for x in part.get(key, ())] for key in ("seeds", "steps", "frozen")},
     "seconds": sum(part["seconds"] for part in parts),
     "metrics": {name: summarize(values(name)) for name in names},
   }

@@ -30,7 +30,7 @@ def stage_data(stage: Stage) -> dict[str, Data]:
 def spec(data: Data) -> Data:
   """The hashable, static part of some data: without its arrays or its source."""
   if isinstance(data, Resident):
-    return data._replace(arrays=None)
+    return data._replace(arrays=None)  # type: ignore[arg-type]  # no dict: it must be hashable
   return data._replace(source=None, transform=None, buckets=None)
 
 
@@ -79,7 +79,10 @@ def resident_sweep(specs: Mapping[str, Data], arrays: Mapping[str, Any]) -> Swee
   """`sweep(fn, state, over="data")` as a map inside a compiled program (Resident data only)."""
 
   def sweep(fn, state, over: str = "data"):
-    data = specs[over]._replace(arrays=arrays[over])
+    data = specs[over]
+    if not isinstance(data, Resident):
+      raise TypeError(f"the data '{over}' is a Stream, which no compiled program can sweep")
+    data = data._replace(arrays=arrays[over])
     if data.batch_size is None:
       return fn(state, data.arrays)
     outputs = jax.lax.map(

@@ -61,7 +61,7 @@ def dry_run(experiment: Experiment, config: ml_collections.ConfigDict) -> list[N
         steps=stage.steps,
         state={name: sum(map(_bytes_of, jax.tree.leaves(part))) for name, part in state.items()},
         data=sum(np.asarray(x).nbytes for x in jax.tree.leaves(resident)),
-        temporaries=compiled.memory_analysis().temp_size_in_bytes,
+        temporaries=getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0),
         flops=(compiled.cost_analysis() or {}).get("flops", float("nan")),
         compile_seconds=time.monotonic() - began,
       )
@@ -92,7 +92,7 @@ def table(needs: list[Need], mesh: Any) -> str:
   return "\n".join(lines)
 
 
-def _shown(size: int) -> str:
+def _shown(size: float) -> str:
   for unit in ("B", "kB", "MB"):
     if size < 1000:
       return f"{size:>12.4g} {unit}"

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
+from vita_jax.base.files import write_bytes
 from vita_jax.base.tree import path_name
 from vita_jax.train.experiment import Exported
 
@@ -33,6 +34,6 @@ def write_program(path: Path, exported: Exported, *, platforms: Sequence[str]) -
     name: jax.ShapeDtypeStruct(export.symbolic_shape(shape, scope=scope), jnp.dtype(dtype))
     for name, (shape, dtype) in exported.inputs.items()
   }
-  data = export.export(jax.jit(program), platforms=tuple(platforms))(flat, inputs).serialize()
-  Path(path).write_bytes(data)
+  data = bytes(export.export(jax.jit(program), platforms=tuple(platforms))(flat, inputs).serialize())
+  write_bytes(path, data)
   return len(data)
