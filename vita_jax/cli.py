@@ -24,6 +24,7 @@ from vita_jax.report import suite
 from vita_jax.report.summary import format_metric, join_summaries, select_seeds
 from vita_jax.train import cluster
 from vita_jax.train.config import KEYS, as_dict, check_config, config_hash
+from vita_jax.train.display import waiting
 from vita_jax.train.finish import load_state, read_config, read_summary
 from vita_jax.train.mesh import use_cpu_devices
 
@@ -253,7 +254,8 @@ def _start_jax() -> None:
 def build(config: Any) -> train.Experiment:
   """Builds the experiment of a config, replicated when `config.seeds` asks for several."""
   check_config(config)
-  experiment = papers.build(config)
+  with waiting("preparing data and model", quiet=not cluster.is_main()):
+    experiment = papers.build(config)
   return train.replicate(experiment, config.seeds, config.replicate) if config.seeds > 1 else experiment
 
 

@@ -90,19 +90,20 @@ class Plain:
     self._between, self._silence = between, silence
     self._now, self._since, self._printed = "", time.monotonic(), time.monotonic()
     self._metrics: dict[str, Any] = {}
+    self._fresh = True  # no numbers of this stage were printed yet
     self._over = threading.Event()
     # A daemon: a run never waits for what only prints.
     threading.Thread(target=self._speak_up, name="vita_display", daemon=True).start()
 
   def begin(self, stage: str, at: int, steps: int) -> None:
     self._set(f"[{stage}] step {at}/{steps}: compiling", {})
-    if at == 0:
-      self.line(self._now)
+    self._fresh = True
+    self.line(self._now)
 
   def update(self, stage: str, at: int, steps: int, metrics: dict[str, Any]) -> None:
-    first = "compiling" in self._now
     self._set(f"[{stage}] step {at}/{steps}", metrics or self._metrics)
-    if metrics and (first or time.monotonic() - self._printed >= self._between):
+    if metrics and (self._fresh or time.monotonic() - self._printed >= self._between):
+      self._fresh = False
       self.line(f"{self._now}  {shown(metrics)}")
 
   def busy(self, what: str) -> None:

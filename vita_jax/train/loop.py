@@ -18,6 +18,7 @@ from vita_jax.train.batches import stage_data
 from vita_jax.train.calls import Calls
 from vita_jax.train.checkpoint import Progress
 from vita_jax.train.config import as_dict, check_config
+from vita_jax.train.display import Display, open_display
 from vita_jax.train.errors import Interrupted, RunError
 from vita_jax.train.experiment import Experiment, Stage, State
 from vita_jax.train.finish import read_summary, write_results
@@ -40,7 +41,7 @@ class Run(NamedTuple):
   workdir: Path
   seeds: jax.Array  # uint32: one seed, or [replicas]
   logs: writers.Logs
-  display: writers.Display
+  display: Display
   save: Callable[[Progress, State], None]
   finish_saving: Callable[[], None]
   asked_to_stop: Callable[[], int]  # 0, or the exit code that this process is asked to leave with
@@ -86,7 +87,7 @@ def run(
   identity = identity_of(experiment, resolved)
   check_processes(identity, workdir)  # first: unlike processes would wait for each other below
   with contextlib.ExitStack() as stack:
-    display = writers.open_display(quiet=quiet or not cluster.is_main())
+    display = open_display(quiet=quiet or not cluster.is_main())
     stack.callback(display.close)
     # Before anything is read: nobody else may write there.
     held = stack.enter_context(claim(workdir, identity, warn=display.line))
@@ -148,6 +149,7 @@ def run(
       finish_saving()
     held.check()
     # From here on all is saved: a signal ends the report at once.
+    display.busy("writing the report")
     return write_results(experiment, programs, state, progress, resolved, workdir, warn=display.line)
 
 
@@ -156,6 +158,7 @@ def _run_stages(run: Run, state: State, progress: Progress) -> tuple[State, Prog
   for number in range(progress.stage, len(stages)):
     if progress.stage != number:
       progress = progress._replace(stage=number, at=0)
+    run.display.begin(stages[number].name, progress.at, stages[number].steps)
     if progress.at == 0:  # "enter not applied yet": nothing is ever saved there
       with cluster.busy("enter"):
         state = run.programs.enter(stages[number], state)
@@ -214,6 +217,7 @@ def _run_stage(
       write_training(reader.read(everything=True))  # what follows looks at `state`, the newest
     if reader.landed > before:
       compiling.close()
+      run.display.update(stage.name, reader.landed, stage.steps, {})
     cluster.progress(base + reader.landed)
     run.check_workdir()
     if text := nonfinite.frozen(run.programs, state, reader, bad, seed=run.config["seed"]):
