@@ -50,7 +50,7 @@ def with_first_cells(notebook: dict[str, Any], name: str) -> dict[str, Any]:
   cells[0] = {**cells[0], "source": f"{badge(name)}\n\n{intro}\n\n{RUNTIME}"}
   place = next(i for i, cell in enumerate(cells) if cell["cell_type"] == "code")
   if "find_spec" in _text(cells[place]):
-    cells[place] = {**cells[place], "source": INSTALL, "outputs": [], "execution_count": None}
+    cells[place] = {**cells[place], "source": INSTALL}
   return {**notebook, "cells": cells}
 
 

@@ -116,9 +116,8 @@ def run(
       if config.init_from:
         state = start_from(state, config.init_from, replicas=experiment.replicas)
     # After the restore: rows beyond its step are dropped, since those steps are taken again.
-    logs = writers.NO_LOGS
-    if cluster.is_main():
-      logs = writers.open_logs(workdir, step=progress.step, warn=display.line)
+    main = cluster.is_main()
+    logs = writers.open_logs(workdir, step=progress.step, warn=display.line) if main else writers.NO_LOGS
     stack.callback(logs.close)
 
     def save(progress: Progress, state: State) -> None:
