@@ -171,13 +171,13 @@ def run_one(attacker: Attacker, rows: Rows, n_classes: int) -> tuple[np.ndarray,
       model.fit(rows.z, rows.y)
     parts = (rows.z_validation, rows.z_test)
     if not n_classes:
-      return tuple(model.predict(z).astype(np.float32) for z in parts)
+      return model.predict(parts[0]).astype(np.float32), model.predict(parts[1]).astype(np.float32)
     found = []
     for z in parts:
       probabilities = np.zeros((len(z), n_classes), np.float32)
       probabilities[:, model.classes_] = model.predict_proba(z)
       found.append(probabilities)
-    return tuple(found)
+    return found[0], found[1]
 
 
 def run_all(

@@ -73,7 +73,7 @@ def attribute(
 
 
 def utility(
-  models: list[tuple[str, Predictions]], target: Target, rows: Mapping[str, np.ndarray]
+  models: Sequence[tuple[str, Predictions]], target: Target, rows: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, Any], Predictions]:
   """Tells how well each model predicts the target; the best is chosen by its AUC on validation rows.
 

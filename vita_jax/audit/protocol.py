@@ -7,7 +7,7 @@ differential privacy, no guarantee against others, and says nothing of membershi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,7 +113,7 @@ def audit(
     "collapsed": bool(z[parts["train"]].std(0).max() < COLLAPSED),
     "options": options._asdict(),
   }
-  score = None
+  score: Sequence[np.ndarray] | None = None
   if goal:
     models = [(job.attacker.name, [p[:, 1] for p in out]) for job, out in outputs if job.finds is None]
     result["utility"], score = findings.utility(models, goal, parts)
@@ -123,7 +123,7 @@ def audit(
     each = [(job.attacker, out) for job, out in outputs if job.finds == name]
     result["private"][name] = findings.attribute(attribute, each, rows)
   _add_fewer_labels(result["private"], z, labels, rows, options)
-  if goal:
+  if goal and score is not None:
     for name, attribute in labels.items():
       result["private"][name] |= findings.of_score(score, attribute, goal, parts)
   return result
@@ -242,5 +242,5 @@ def _add_fewer_labels(
         jobs.append((same[0], _rows(z, attribute.values, {**rows, "train": chosen}), n_classes))
         places.append((name, f"{share:g}"))
   outputs = run_all(jobs, n_jobs=options.n_jobs) if jobs else []
-  for (name, share), (_, test) in zip(places, outputs, strict=True):
-    found[name]["few_labels"][share] = findings.score_of(labels[name], test, rows["test"])
+  for (name, shown), (_, test) in zip(places, outputs, strict=True):
+    found[name]["few_labels"][shown] = findings.score_of(labels[name], test, rows["test"])

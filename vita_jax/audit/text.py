@@ -107,7 +107,7 @@ def figure(audit: Mapping[str, Any], *, in_training: Mapping[str, float] | None 
     )
     if bounds := found["strongest"]["interval"]:
       axes.plot(bounds, [len(ordered) - 1] * 2, color="C0", lw=1)
-    if name in (in_training or {}):
+    if in_training and name in in_training:
       axes.axvline(in_training[name], color="C3", ls="--", label="adversaries of training")
     axes.axvline(0.5 if key == "auc" else 0.0, color="0.8", zorder=0)
     axes.set_yticks(range(len(ordered)), [a["name"] for a in ordered], fontsize=6)

@@ -82,8 +82,8 @@ def shuffle_layers(key: jax.Array, params: Any, *, select: str, layer: str = r"l
   order = jax.random.permutation(key, len(numbers))
   same = jnp.all(order == np.arange(len(numbers)))
   order = jnp.where(same, jnp.roll(order, 1), order)
-  moved = {}
-  for place in by_place.values():
-    stacked = jnp.stack([weights[place[number]] for number in numbers])
-    moved |= {place[number]: stacked[order[i]] for i, number in enumerate(numbers)}
+  moved: dict[str, jax.Array] = {}
+  for of_layer in by_place.values():
+    stacked = jnp.stack([weights[of_layer[number]] for number in numbers])
+    moved |= {of_layer[number]: stacked[order[i]] for i, number in enumerate(numbers)}
   return map_named(params, moved, lambda old, new: new)

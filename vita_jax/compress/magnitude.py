@@ -103,7 +103,7 @@ def smallest(
 
   def count(condition) -> jax.Array:
     """Over all leaves: int32, since float32 is exact only up to 16.7 million."""
-    return sum(jnp.sum(masks[k] & condition(k), dtype=jnp.int32) for k in names)
+    return sum((jnp.sum(masks[k] & condition(k), dtype=jnp.int32) for k in names), jnp.int32(0))
 
   def set_bit(i, found):
     bit = found | (np.uint32(1) << (np.uint32(31) - i.astype(jnp.uint32)))

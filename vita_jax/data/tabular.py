@@ -177,8 +177,8 @@ def to_json(encoding: Encoding) -> dict[str, Any]:
 
 def from_json(content: Mapping[str, Any]) -> Encoding:
   """Makes an encoding of plain data: the inverse of `to_json`."""
-  kept = {k: {n: tuple(v) for n, v in content[k].items()} for k in ("categories", "classes")}
-  arrays = {k: np.array(content[k], np.float32) for k in ("median", "mean", "std")}
+  kept: dict[str, Any] = {k: {n: tuple(v) for n, v in content[k].items()} for k in ("categories", "classes")}
+  arrays: dict[str, Any] = {k: np.array(content[k], np.float32) for k in ("median", "mean", "std")}
   return Encoding(schema=parse_schema(content["schema"]), **kept, **arrays)
 
 

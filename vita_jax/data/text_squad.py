@@ -134,9 +134,9 @@ def windows(
   n = len(rows)
   ids, types = np.zeros((2, n, max_length), np.int32)
   offsets = np.full((n, max_length, 2), -1, np.int32)
-  for j, (_, tokens, begin, places, _) in enumerate(rows):
-    ids[j, : len(tokens)], types[j, begin : len(tokens)] = tokens, 1
-    offsets[j, begin : begin + len(places)] = np.array(places, np.int32).reshape(-1, 2)
+  for j, (_, tokens, context, places, _) in enumerate(rows):
+    ids[j, : len(tokens)], types[j, context : len(tokens)] = tokens, 1
+    offsets[j, context : context + len(places)] = np.array(places, np.int32).reshape(-1, 2)
   as_int = lambda values: np.array(list(values), np.int32)  # noqa: E731
   return Windows(
     ids,

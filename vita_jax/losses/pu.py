@@ -87,7 +87,8 @@ def pu_risk(
 
 def upu_risk(logits: jax.Array, labelled: jax.Array, *, prior: float | jax.Array, **options) -> jax.Array:
   """Computes the unbiased PU risk R_pos + R_neg; it may be negative. `options` as in `pu_risk`."""
-  return sum(pu_risk(logits, labelled, prior=prior, **options))
+  risk = pu_risk(logits, labelled, prior=prior, **options)
+  return risk.positive + risk.negative
 
 
 def nnpu_risk(
@@ -133,11 +134,11 @@ def naive_risk(logits: jax.Array, labelled: jax.Array, *, mask: jax.Array | None
   """Computes the logistic loss mean_P l(g) + mean_U l(-g): unlabelled rows taken as negative, no prior."""
   every = jnp.ones_like(logits) if mask is None else mask
   positive = labelled.astype(logits.dtype)
-  means = [
-    jnp.sum(rows * logistic_loss(margin)) / jnp.maximum(jnp.sum(rows), 1.0)
-    for rows, margin in ((positive * every, logits), ((1.0 - positive) * every, -logits))
-  ]
-  return sum(means)
+
+  def mean(rows: jax.Array, margin: jax.Array) -> jax.Array:
+    return jnp.sum(rows * logistic_loss(margin)) / jnp.maximum(jnp.sum(rows), 1.0)
+
+  return mean(positive * every, logits) + mean((1.0 - positive) * every, -logits)
 
 
 def binary_entropy(logits: jax.Array) -> jax.Array:

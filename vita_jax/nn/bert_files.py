@@ -106,7 +106,7 @@ def from_tensors(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> Loade
   expected = shapes(config, heads)
   wanted = {hugging_face_name(path): path for path in expected}
   missing = sorted(set(wanted) - set(tensors))
-  absent = ()
+  absent: tuple[str, ...] = ()
   if missing == ["bert.pooler.dense.bias", "bert.pooler.dense.weight"]:
     absent, missing = ("pooler",), []
   unexpected = sorted(set(tensors) - ignored - set(wanted))
@@ -179,7 +179,7 @@ def shapes(config: BertConfig, heads: tuple[str, ...] = ()) -> Mapping[tuple[str
     "qa_outputs": lambda: BertSpans(config),
     "mlm": lambda: BertMaskedLM(config),
   }
-  found = {}
+  found: dict[tuple[str, ...], tuple[int, ...]] = {}
   for head in ("classifier", *heads):
     tree = jax.eval_shape(builders[head]().init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))["params"]
     found |= {p: x.shape for p, x in flatten_dict(tree).items() if p[0] == "bert" or p[0] in heads}

@@ -28,11 +28,11 @@ class EdgeShards(NamedTuple):
     reverse: [shards, edges], position of the edge in the other direction; 0 where padded.
   """
 
-  senders: jax.Array
-  receivers: jax.Array
-  row_starts: jax.Array
-  edge: jax.Array
-  reverse: jax.Array
+  senders: jax.Array | np.ndarray
+  receivers: jax.Array | np.ndarray
+  row_starts: jax.Array | np.ndarray
+  edge: jax.Array | np.ndarray
+  reverse: jax.Array | np.ndarray
 
 
 def edge_shards(graph: jraph.GraphsTuple, n_shards: int) -> EdgeShards:

@@ -16,10 +16,10 @@ from jax.experimental import sparse as jax_sparse
 class Csr(NamedTuple):
   """Non-zeros in row order: all int32 but `values` (float32 [nnz])."""
 
-  values: jax.Array
-  rows: jax.Array  # [nnz], non-decreasing
-  columns: jax.Array  # [nnz]
-  row_starts: jax.Array  # [n_rows + 1]; row i owns positions row_starts[i] .. row_starts[i + 1]
+  values: jax.Array | np.ndarray
+  rows: jax.Array | np.ndarray  # [nnz], non-decreasing
+  columns: jax.Array | np.ndarray  # [nnz]
+  row_starts: jax.Array | np.ndarray  # [n_rows + 1]; row i owns positions row_starts[i] .. row_starts[i + 1]
 
 
 class Sparse(NamedTuple):

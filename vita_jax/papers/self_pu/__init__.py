@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax._lazy import submodules
 from vita_jax.data.pu_split import DRAWN, Sizes, draw_split, sizes
 from vita_jax.data.resident import Resident
 from vita_jax.papers.self_pu import choose
@@ -40,6 +41,8 @@ __all__ = [
   "select_trusted",
   "trusted_fraction",
 ]
+
+__getattr__, __dir__ = submodules(__name__)
 
 
 def build(config: Any) -> Experiment:

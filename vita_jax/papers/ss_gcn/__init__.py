@@ -12,6 +12,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from vita_jax._lazy import submodules
 from vita_jax.data.resident import Resident
 from vita_jax.papers.ss_gcn import protocol
 from vita_jax.papers.ss_gcn.data import full_batch, read_graph
@@ -25,6 +26,8 @@ from vita_jax.papers.ss_gcn.steps import final_params, test_step
 from vita_jax.train.experiment import Eval, Experiment
 
 __all__ = ["KEYS", "build", "check", "default_config"]
+
+__getattr__, __dir__ = submodules(__name__)
 
 
 def build(config: Any) -> Experiment:
