@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from vita_jax.data.graphs import load_graph, row_normalize
+from vita_jax.data.graphs import load_graph, normalize_rows
 from vita_jax.papers.ss_gcn.completion import completion_targets
 
 # (graph, r of the paper's GCN)
@@ -37,7 +37,7 @@ def test_spans_the_top_left_singular_space(name):
   from scipy.sparse.linalg import svds
 
   rank = RANKS[name]
-  features = row_normalize(load_graph(name).features)
+  features = normalize_rows(load_graph(name).features, "row")
   found = completion_targets(features, rank=rank).astype(np.float64)
   np.testing.assert_allclose(found.T @ found, np.eye(rank), atol=1e-5)
   independent, _, _ = svds(features.astype(np.float64), k=rank, solver="propack", rng=1)

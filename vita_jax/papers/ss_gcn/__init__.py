@@ -48,7 +48,7 @@ def build(config: Any) -> Experiment:
   )
 
   def init_params(key):
-    return model.init(key, batch["features"], batch["graph"], "full", None)["params"]
+    return model.init(key, batch["features"], batch["adjacency"], "full", None)["params"]
 
   def init(key):
     params = init_params(key)

@@ -13,7 +13,7 @@ import numpy as np
 from vita_jax.base.choose import choose
 from vita_jax.base.hashing import arrays_sha256
 from vita_jax.data.cache import cache_folder, cached_arrays
-from vita_jax.data.graphs import Graph, row_normalize
+from vita_jax.data.graphs import Graph, normalize_rows
 from vita_jax.papers.ss_gcn.cluster import Clusters, kmeans_clusters, target_from_clusters
 from vita_jax.papers.ss_gcn.completion import completion_targets
 from vita_jax.papers.ss_gcn.partition import partition_labels
@@ -53,6 +53,7 @@ def supervision_of(recipe: Recipe, graph: Graph) -> SelfSupervision | None:
     n_parts=recipe.n_outputs,
     rank=recipe.n_outputs,
     seed=recipe.labels_seed,
+    normalization=recipe.normalization,
     cache_dir=recipe.cache_dir,
   )
 
@@ -66,11 +67,12 @@ def self_supervision(
   n_parts: int = 0,
   rank: int = 0,
   seed: int = 0,
+  normalization: str = "row",
   cache_dir: str | os.PathLike | None = None,
 ) -> SelfSupervision | None:
   """Returns the target of one self-supervised task, from the cache when it was made before.
 
-  "cluster": k-means on row-normalised features, named by class (`cluster.cluster_labels`).
+  "cluster": k-means on normalised features, named by class (`cluster.cluster_labels`).
   "partition": METIS parts (`partition.partition_labels`).
   "completion": left singular vectors (`completion.completion_targets`).
   "random_labels": the control; labels drawn uniformly from [0, n_parts), same mask as "partition".
@@ -88,6 +90,7 @@ def self_supervision(
     n_parts: for "partition" and "random_labels".
     rank: number of singular vectors, for "completion".
     seed: of k-means, METIS and the random labels; completion has none.
+    normalization: of the features that clusters and singular vectors are made of (`data.normalize_rows`).
     cache_dir: default $VITA_CACHE_DIR, else ~/.cache/vita_jax.
 
   Raises:
@@ -100,10 +103,10 @@ def self_supervision(
   if task == "random_labels":
     return _random_labels(graph, n_parts, seed)
   if task == "cluster":
-    return _cluster(graph, n_clusters, align, seed, cache_dir)
+    return _cluster(graph, n_clusters, align, seed, normalization, cache_dir)
   if task == "partition":
     return _partition(graph, n_parts, seed, cache_dir)
-  return _completion(graph, rank, cache_dir)
+  return _completion(graph, rank, normalization, cache_dir)
 
 
 def _random_labels(graph: Graph, n_parts: int, seed: int) -> SelfSupervision:
@@ -115,11 +118,15 @@ def _random_labels(graph: Graph, n_parts: int, seed: int) -> SelfSupervision:
   return SelfSupervision("random_labels", target, _everywhere(graph), n_parts, meta)
 
 
-def _cluster(graph: Graph, n_clusters: int, align: str, seed: int, cache_dir: Any) -> SelfSupervision:
+def _cluster(
+  graph: Graph, n_clusters: int, align: str, seed: int, normalization: str, cache_dir: Any
+) -> SelfSupervision:
   if align not in ALIGN:  # before minutes of k-means
     raise ValueError(f"align={align!r} must be 'classes' or 'none'")
-  features = row_normalize(graph.features)
-  inputs = _inputs(graph, "cluster", {"n_clusters": n_clusters, "seed": seed})
+  features = normalize_rows(graph.features, normalization)
+  inputs = _inputs(
+    graph, "cluster", {"n_clusters": n_clusters, "seed": seed, "normalization": normalization}
+  )
 
   def make():
     return kmeans_clusters(features, n_clusters=n_clusters, seed=seed)._asdict()
@@ -145,11 +152,11 @@ def _partition(graph: Graph, n_parts: int, seed: int, cache_dir: Any) -> SelfSup
   return SelfSupervision("partition", found["parts"], _everywhere(graph), n_parts, meta)
 
 
-def _completion(graph: Graph, rank: int, cache_dir: Any) -> SelfSupervision:
-  inputs = _inputs(graph, "completion", {"rank": rank})
+def _completion(graph: Graph, rank: int, normalization: str, cache_dir: Any) -> SelfSupervision:
+  inputs = _inputs(graph, "completion", {"rank": rank, "normalization": normalization})
 
   def make():
-    return {"vectors": completion_targets(row_normalize(graph.features), rank=rank)}
+    return {"vectors": completion_targets(normalize_rows(graph.features, normalization), rank=rank)}
 
   found = _cached(inputs, make, cache_dir)
   return SelfSupervision("completion", found["vectors"], _everywhere(graph), rank, inputs)
@@ -183,7 +190,6 @@ def _inputs(graph: Graph, task: str, parameters: dict[str, Any]) -> dict[str, An
     "graph_sha256": graph.sha256,
     "inputs_sha256": arrays_sha256({"edges": graph.edges} if task == "partition" else values),
     "shape": list(x.shape),
-    "row_normalized": task != "partition",
     "library": f"{library} {version}",
     **parameters,
   }

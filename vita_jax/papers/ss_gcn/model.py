@@ -12,11 +12,15 @@ All have the same methods, so the training step does not know which one it train
                                       key None = evaluation (no dropout)
   __call__(features, graph, view, key)    heads of project
 
-`graph` comes from `nn.graph.undirected_graph`.  `features` is X as `nn.sparse.Sparse` or an array
-[N, F]; the GCN also takes `Propagated`.  `view` is "full" or "no_self": in the latter (graph
-completion) no node aggregates itself, so row i of the first layer does not depend on X_i.  Both
-raise ValueError when they are something else.  Parameters are float32; `dtype` is the compute type.
+`graph` is any `jraph.GraphsTuple`: single, batched or padded (`nn.graph.adjacency_of` says what is read of
+it), or the `nn.graph.Adjacency` of one undirected graph, which is faster. `features` is X as
+`nn.sparse.Sparse` or an array [N, F]; the GCN also takes `Propagated`. `view` is "full" or "no_self": in the
+latter (graph completion) no node aggregates itself, so row i of the first layer does not depend on X_i. A
+graph with another number of nodes than X has rows, and another view, raise ValueError. Parameters are
+float32; `dtype` is the compute type. Edge weights multiply messages (GCN, GIN) or attention (GAT).
 """
+
+from __future__ import annotations
 
 from typing import Any, NamedTuple
 
@@ -25,7 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.nn.dropout import dropout
-from vita_jax.nn.graph import edge_softmax, propagate, propagate_host
+from vita_jax.nn.graph import Adjacency, adjacency_of, check_rows, edge_softmax, propagate, propagate_host
 from vita_jax.nn.linear import Linear, uniform_fan_in
 
 VIEWS = ("full", "no_self")
@@ -39,9 +43,9 @@ class Propagated(NamedTuple):
 
 
 def propagated(graph, features, *, views=VIEWS) -> Propagated:
-  """Propagates the scipy matrix `features` [N, F] over a host graph, for the views asked for."""
-  weights = {view: _gcn_weight(view) for view in views}
-  return Propagated(**{view: propagate_host(graph, features, w) for view, w in weights.items()})
+  """Propagates the scipy matrix `features` [N, F] over an `nn.graph.adjacency`, for the views asked for."""
+  found: dict[str, Any] = {view: propagate_host(graph, features, _gcn_weight(graph, view)) for view in views}
+  return Propagated(**found)
 
 
 class GCN(nn.Module):
@@ -60,13 +64,15 @@ class GCN(nn.Module):
     if isinstance(features, Propagated):
       return tuple(jax.nn.relu(self.input(_propagated_view(features, view))) for view in views)
     xw = self.input(features)
-    return tuple(jax.nn.relu(propagate(graph, xw, graph.edges[_gcn_weight(view)])) for view in views)
+    graph = _matrices(graph, xw.shape[0])
+    return tuple(jax.nn.relu(propagate(graph, xw, _gcn_weight(graph, view))) for view in views)
 
   def project(self, features, graph, view):
     return self.project_views(features, graph, (view,))[0]
 
   def heads(self, projected, graph, view, key):
-    weight = graph.edges[_gcn_weight(view)]
+    graph = _matrices(graph, projected.shape[0])
+    weight = _gcn_weight(graph, view)
     h = dropout(key, projected, self.dropout)
     hidden = propagate(graph, h, weight)
 
@@ -99,18 +105,20 @@ class GIN(nn.Module):
     self.epsilon = self.param("epsilon", nn.initializers.zeros, (2,))
 
   def _aggregate(self, graph, view, layer, h):
-    neighbours = propagate(graph, h, graph.edges["mean"])
+    neighbours = propagate(graph, h, graph.mean)
     own = (1 + self.epsilon[layer]).astype(h.dtype) * h
     return jax.nn.relu(neighbours if _is_no_self(view) else own + neighbours)
 
   def project_views(self, features, graph, views):
     xw = self.input(_not_propagated(features))
+    graph = _matrices(graph, xw.shape[0])
     return tuple(self._aggregate(graph, view, 0, xw) for view in views)
 
   def project(self, features, graph, view):
     return self.project_views(features, graph, (view,))[0]
 
   def heads(self, projected, graph, view, key):
+    graph = _matrices(graph, projected.shape[0])
     h1 = dropout(_fold(key, 0), projected, self.dropout)
     h2 = self._aggregate(graph, view, 1, self.output(h1))
     h2 = dropout(_fold(key, 1), h2, self.dropout)
@@ -148,6 +156,7 @@ class GAT(nn.Module):
   def project_views(self, features, graph, views):
     z = self.input(_not_propagated(features))
     z = z.reshape(-1, self.n_attention_heads, self.hidden)
+    graph = _matrices(graph, z.shape[0])
     return tuple({"z": z, "coefficients": _attend(graph, z, self.attention_1, view)} for view in views)
 
   def project(self, features, graph, view):
@@ -155,6 +164,7 @@ class GAT(nn.Module):
 
   def heads(self, projected, graph, view, key):
     z = projected["z"]
+    graph = _matrices(graph, z.shape[0])
     coefficients = dropout(_fold(key, 0), projected["coefficients"], self.dropout)
     hidden = jax.nn.elu(_mix(graph, z, coefficients).reshape(z.shape[0], -1))
     hidden = dropout(_fold(key, 1), hidden, self.dropout)
@@ -175,9 +185,10 @@ def _attend(graph, z, vectors, view):
   if _is_no_self(view):
     # z_i would come back in through the coefficients, so its term goes with the self edge.
     logits = jax.nn.leaky_relu(source)[graph.senders]
-    return edge_softmax(graph, logits, mask=1 - graph.edges["self"])
+    others = 1 - graph.own if graph.attention is None else graph.attention * (1 - graph.own)
+    return edge_softmax(graph, logits, n_nodes=z.shape[0], weight=others)
   logits = jax.nn.leaky_relu(source[graph.senders] + destination[graph.receivers])
-  return edge_softmax(graph, logits)
+  return edge_softmax(graph, logits, n_nodes=z.shape[0], weight=graph.attention)
 
 
 def _mix(graph, z, coefficients):
@@ -206,8 +217,15 @@ def _is_no_self(view):
   return view == "no_self"
 
 
-def _gcn_weight(view):
-  return "gcn_no_self" if _is_no_self(view) else "gcn"
+def _matrices(graph: Any, n_nodes: int) -> Adjacency:
+  if not isinstance(graph, Adjacency):
+    return adjacency_of(graph, n_nodes)
+  check_rows(graph, n_nodes)
+  return graph
+
+
+def _gcn_weight(graph: Adjacency, view: str) -> Any:
+  return graph.gcn_no_self if _is_no_self(view) else graph.gcn
 
 
 def _propagated_view(features, view):

@@ -13,6 +13,7 @@ import optax
 from vita_jax import base
 from vita_jax.base.keys import Key, Rule, anything, at_least, between, one_of, true_or_false
 from vita_jax.base.tree import path_name
+from vita_jax.data.graphs import NORMALIZATIONS
 from vita_jax.papers.ss_gcn.protocol import PROTOCOLS
 from vita_jax.train.config import KEYS as SHARED
 
@@ -50,7 +51,7 @@ KEYS = (
   Key("learning_rate", 0.01, at_least(0), "Adam's rate."),
   Key("weight_decay", 5e-4, at_least(0), "L2 coefficient, added to the gradient before Adam."),
   Key("weight_decay_on", ".*", Rule("a regular expression", _is_regex), "Names of the weights that decay."),
-  Key("normalization", "row", one_of("row", "none"), "Of the features: row divides each row by its sum."),
+  Key("normalization", "row", one_of(*NORMALIZATIONS), "Of the features: by a row's sum, magnitudes or length."),
   Key("features", "auto", one_of("auto", "sparse", "dense"), "Form of the features; auto: by their density."),
   Key("faithful_to_code", False, true_or_false, "GIN and GAT as released: no dropout after the first epoch."),
   Key(

@@ -90,7 +90,7 @@ def _loss(
 ) -> tuple[jax.Array, tuple[jax.Array, dict[str, jax.Array]]]:
   """Computes the objective; beside it the logits without dropout, and the values of its parts."""
   views = ("full",) if objective.ss_view == "full" else ("full", objective.ss_view)
-  graph, features = batch["graph"], batch["features"]
+  graph, features = batch["adjacency"], batch["features"]
   apply = functools.partial(model.apply, {"params": params})
   projected = apply(features, graph, views, method="project_views")
   judged = apply(projected[0], graph, "full", None, method="heads")["target"]
@@ -141,4 +141,4 @@ def _test(model: Any, split: str, state: State, batch: Batch) -> Metrics:
 def outputs_of(model: Any, state: State, batch: Batch) -> dict[str, jax.Array]:
   """Returns what the result's weights give on the whole graph, without dropout."""
   params = {"params": final_params(state)}
-  return model.apply(params, batch["features"], batch["graph"], "full", None)
+  return model.apply(params, batch["features"], batch["adjacency"], "full", None)
