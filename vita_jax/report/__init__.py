@@ -1,5 +1,7 @@
 """Results for people: tables, intervals, figures, suites. It reads runs and never trains."""
 
+from vita_jax._lazy import submodules
+from vita_jax.report.bands import band_figure
 from vita_jax.report.curves import curves, write_figures
 from vita_jax.report.embedding import embedding, principal_plane
 from vita_jax.report.suite import Line, Row, comma_separated, figure, make_lines, markdown
@@ -8,6 +10,7 @@ from vita_jax.report.summary import format_metric, join_summaries, paired_interv
 __all__ = [
   "Line",
   "Row",
+  "band_figure",
   "comma_separated",
   "curves",
   "embedding",
@@ -21,3 +24,4 @@ __all__ = [
   "summarize",
   "write_figures",
 ]
+__getattr__, __dir__ = submodules(__name__)

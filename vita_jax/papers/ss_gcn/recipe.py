@@ -11,7 +11,7 @@ import ml_collections
 import optax
 
 from vita_jax import base
-from vita_jax.base.keys import Key, Rule, anything, at_least, between, one_of, true_or_false
+from vita_jax.base.keys import Key, Rule, anything, at_least, between, boolean, one_of
 from vita_jax.base.tree import path_name
 from vita_jax.data.graphs import NORMALIZATIONS
 from vita_jax.papers.ss_gcn.protocol import PROTOCOLS
@@ -53,7 +53,7 @@ KEYS = (
   Key("weight_decay_on", ".*", Rule("a regular expression", _is_regex), "Names of the weights that decay."),
   Key("normalization", "row", one_of(*NORMALIZATIONS), "Of the features: by a row's sum, magnitudes or length."),
   Key("features", "auto", one_of("auto", "sparse", "dense"), "Form of the features; auto: by their density."),
-  Key("faithful_to_code", False, true_or_false, "GIN and GAT as released: no dropout after the first epoch."),
+  Key("faithful_to_code", False, boolean, "GIN and GAT as released: no dropout after the first epoch."),
   Key(
     "cache_dir",
     "",
