@@ -81,8 +81,9 @@ def load_graph_npz(path: str | os.PathLike) -> Graph:
   Raises:
     FileNotFoundError: no such file.
     ValueError: an unreadable file (see `read_npz`); missing keys; wrong shapes or dtypes; edges
-      or node numbers out of range; directed edges; weights that are no finite numbers above 0; NaN or infinite features; labels < -1 or >= num_classes; an
-      empty train mask; nodes in a mask without label; masks that overlap.
+      or node numbers out of range; directed edges; weights that are no finite numbers above 0; NaN or
+      infinite features; labels < -1 or >= num_classes; an empty train mask; nodes in a mask without
+      label; masks that overlap.
   """
   name = os.path.splitext(os.path.basename(os.fspath(path)))[0]
   arrays = read_npz(path)
@@ -315,7 +316,8 @@ def _edges(arrays: Mapping[str, np.ndarray], n_nodes: int) -> dict[str, Any]:
   differs[place[: len(weight)][np.abs(weight - mean[place[: len(weight)]]) > 1e-6 * weight]] = True
   if differs.any():
     warnings.warn(
-      f"{differs.sum()} edges are listed more than once with different weights: the mean is used", stacklevel=2
+      f"{differs.sum()} edges are listed more than once with different weights: the mean is used",
+      stacklevel=2,
     )
   return {**found, "edge_weight": mean[u < v], "loop_weight": mean[u == v]}
 
@@ -339,8 +341,8 @@ def _check_directions(arrays: Mapping[str, np.ndarray], pairs: np.ndarray, n_nod
   both = len(there) > len(single) + np.sum(pairs[:, 0] == pairs[:, 1])  # some edges are in both directions
   if falling.any() or (both and len(single)):
     warnings.warn(
-      f"{len(single)} of {len(there)} edges are listed in one direction only; each is used in both directions."
-      " Save directed=False in the npz if that is what you mean",
+      f"{len(single)} of {len(there)} edges are listed in one direction only; each is used in both: save"
+      " directed=False in the npz if that is what you mean",
       stacklevel=2,
     )
 
@@ -351,7 +353,7 @@ def _edge_weight(arrays: Mapping[str, np.ndarray], n_edges: int) -> np.ndarray |
   weight = arrays["edge_weight"]
   if weight.shape != (n_edges,) or weight.dtype.kind not in "buif":
     raise ValueError(
-      f"edge_weight must be numbers [{n_edges}], one for each of edges, got {weight.dtype} {list(weight.shape)}"
+      f"edge_weight must be numbers [{n_edges}], one for each edge, got {weight.dtype} {list(weight.shape)}"
     )
   weight = weight.astype(np.float64)
   least, most = _RANGE

@@ -13,7 +13,6 @@ import numpy as np
 from vita_jax.data.graphs import Graph, check_normalizable, load_unlabelled_npz, normalize_rows
 from vita_jax.train.experiment import Exported
 
-
 INSIDE = {
   "none": "taken as they are (normalization=none)",
   "row": "each row is divided by its sum inside (normalization=row)",
@@ -46,7 +45,7 @@ def exported(model: Any, params: Any, graph: Graph, *, normalization: str) -> Ex
         "features": f"raw node features, {INSIDE[normalization]}",
         "edges": "undirected edges u < v, each once, without self-loops",
         "edge_weight": "weight of each edge, above 0; 1 where a graph has none",
-        "self_loops": "weight of the raw adjacency's self-loop, 1 where a graph has no weights; 0 without one",
+        "self_loops": "weight of a raw self-loop, 1 where a graph has no weights; 0 without one",
       },
       "outputs": {"labels": "int32 [nodes]", "probabilities": f"float32 [nodes, {graph.n_classes}]"},
       "trained on": {

@@ -44,18 +44,26 @@ class SelfSupervision(NamedTuple):
 
 
 def supervision_of(recipe: Recipe, graph: Graph) -> SelfSupervision | None:
-  """Returns `self_supervision` as a recipe asks for it."""
-  return self_supervision(
-    graph,
-    recipe.task,
-    n_clusters=recipe.n_clusters,
-    align=recipe.align,
-    n_parts=recipe.n_outputs,
-    rank=recipe.n_outputs,
-    seed=recipe.labels_seed,
-    normalization=recipe.normalization,
-    cache_dir=recipe.cache_dir,
-  )
+  """Returns `self_supervision` as a recipe asks for it.
+
+  Raises:
+    ValueError, ImportError: as there; a number that does not fit the graph is named by its config key.
+  """
+  try:
+    return self_supervision(
+      graph,
+      recipe.task,
+      n_clusters=recipe.n_clusters,
+      align=recipe.align,
+      n_parts=recipe.n_outputs,
+      rank=recipe.n_outputs,
+      seed=recipe.labels_seed,
+      normalization=recipe.normalization,
+      cache_dir=recipe.cache_dir,
+    )
+  except ValueError as error:
+    key = "clustering.n_clusters" if recipe.task == "cluster" else f"ss.{recipe.host}.n_outputs"
+    raise ValueError(f"config.{key} does not fit this graph: {error} (0 goes by the graph's size)") from error
 
 
 def self_supervision(
@@ -88,7 +96,7 @@ def self_supervision(
     n_clusters: k of k-means, for "cluster".
     align: "classes" or "none", for "cluster".
     n_parts: for "partition" and "random_labels".
-    rank: number of singular vectors, for "completion".
+    rank: number of singular vectors, for "completion"; 0: 24, or as many as the features have.
     seed: of k-means, METIS and the random labels; completion has none.
     normalization: of the features that clusters and singular vectors are made of (`data.normalize_rows`).
     cache_dir: default $VITA_CACHE_DIR, else ~/.cache/vita_jax.
@@ -124,9 +132,7 @@ def _cluster(
   if align not in ALIGN:  # before minutes of k-means
     raise ValueError(f"align={align!r} must be 'classes' or 'none'")
   features = normalize_rows(graph.features, normalization)
-  inputs = _inputs(
-    graph, "cluster", {"n_clusters": n_clusters, "seed": seed, "normalization": normalization}
-  )
+  inputs = _inputs(graph, "cluster", {"n_clusters": n_clusters, "seed": seed, "normalization": normalization})
 
   def make():
     return kmeans_clusters(features, n_clusters=n_clusters, seed=seed)._asdict()
@@ -159,7 +165,8 @@ def _completion(graph: Graph, rank: int, normalization: str, cache_dir: Any) -> 
     return {"vectors": completion_targets(normalize_rows(graph.features, normalization), rank=rank)}
 
   found = _cached(inputs, make, cache_dir)
-  return SelfSupervision("completion", found["vectors"], _everywhere(graph), rank, inputs)
+  vectors = found["vectors"]
+  return SelfSupervision("completion", vectors, _everywhere(graph), vectors.shape[1], inputs)
 
 
 def _everywhere(graph: Graph) -> np.ndarray:

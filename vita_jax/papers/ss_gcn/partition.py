@@ -1,10 +1,14 @@
 """Graph partitioning: METIS cuts the graph into equal parts; a node's label is its part."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import scipy.sparse
 
 
-def import_pymetis():
+def import_pymetis() -> Any:
   """Returns the module `pymetis`, or raises an ImportError that says how to install it."""
   try:
     import pymetis
