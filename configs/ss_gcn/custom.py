@@ -1,6 +1,6 @@
 """SS-GCN on a graph of your own.
 
-  python launch/train.py --config=configs/ss_gcn/custom.py:partition --config.data.path=my.npz --workdir=runs/m
+  python launch/train.py --config=configs/ss_gcn/custom.py:cluster --config.data.path=my.npz --workdir=runs/my
 
 The argument is the self-supervised task:
   none           the graph network alone
