@@ -29,11 +29,11 @@ class EdgeShards(NamedTuple):
     reverse: [shards, edges], position of the edge in the other direction; 0 where padded.
   """
 
-  senders: jax.Array
-  receivers: jax.Array
-  row_starts: jax.Array
-  edge: jax.Array
-  reverse: jax.Array
+  senders: sparse.Array
+  receivers: sparse.Array
+  row_starts: sparse.Array
+  edge: sparse.Array
+  reverse: sparse.Array
 
 
 def edge_shards(graph: Adjacency, n_shards: int) -> EdgeShards:
@@ -81,8 +81,8 @@ def _is_padding(bounds: np.ndarray, longest: int) -> np.ndarray:
 class ShardedWeights(NamedTuple):
   """float [shards, edges]: the weights of the edges, and those of the edges in the other direction."""
 
-  weight: jax.Array
-  transposed: jax.Array
+  weight: sparse.Array
+  transposed: sparse.Array
 
 
 def sharded_weights(shards: EdgeShards, weight: jax.Array) -> ShardedWeights:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import jraph
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse
 
 from vita_jax.nn import sparse
@@ -38,24 +39,24 @@ class Adjacency(NamedTuple):
     reverse: int32 [E'], position of the edge in the other direction; None where edges are in no order.
   """
 
-  senders: Any
-  receivers: Any
-  gcn: Any
-  gcn_no_self: Any
-  mean: Any
-  own: Any
-  attention: Any = None
-  row_starts: Any = None
-  reverse: Any = None
+  senders: sparse.Array
+  receivers: sparse.Array
+  gcn: sparse.Array
+  gcn_no_self: sparse.Array
+  mean: sparse.Array
+  own: sparse.Array
+  attention: sparse.Array | None = None
+  row_starts: sparse.Array | None = None
+  reverse: sparse.Array | None = None
 
 
 def undirected_graph(
-  edges: np.ndarray,
-  self_loops: np.ndarray,
+  edges: npt.ArrayLike,
+  self_loops: npt.ArrayLike,
   nodes: Any = None,
   *,
-  edge_weight: np.ndarray | None = None,
-  loop_weight: np.ndarray | None = None,
+  edge_weight: npt.ArrayLike | None = None,
+  loop_weight: npt.ArrayLike | None = None,
 ) -> jraph.GraphsTuple:
   """Builds a plain jraph graph with both directions of each edge, and the raw self-loops.
 
@@ -76,29 +77,29 @@ def undirected_graph(
   lengths = {len(leaf) for leaf in jax.tree.leaves(nodes)}
   if len(lengths) > 1:
     raise ValueError(f"nodes needs arrays of one common length, got {sorted(lengths)}")
-  edges, loops = np.asarray(edges, np.int64), np.asarray(self_loops, np.int64)
-  largest = max(edges.max(initial=-1), loops.max(initial=-1))
+  pairs, loops = np.asarray(edges, np.int64), np.asarray(self_loops, np.int64)
+  largest = max(pairs.max(initial=-1), loops.max(initial=-1))
   n_nodes = lengths.pop() if lengths else int(largest) + 1
-  weight, loop = _checked(edges, loops, n_nodes, edge_weight, loop_weight)
+  weight, loop = _checked(pairs, loops, n_nodes, edge_weight, loop_weight)
   weighted = edge_weight is not None or loop_weight is not None
   return jraph.GraphsTuple(
     nodes=nodes,
     edges={"weight": np.concatenate([weight, weight, loop]).astype(np.float32)} if weighted else None,
-    senders=np.concatenate([edges[:, 0], edges[:, 1], loops]).astype(np.int32),
-    receivers=np.concatenate([edges[:, 1], edges[:, 0], loops]).astype(np.int32),
+    senders=np.concatenate([pairs[:, 0], pairs[:, 1], loops]).astype(np.int32),
+    receivers=np.concatenate([pairs[:, 1], pairs[:, 0], loops]).astype(np.int32),
     globals=None,
     n_node=np.array([n_nodes], np.int32),
-    n_edge=np.array([2 * len(edges) + len(loops)], np.int32),
+    n_edge=np.array([2 * len(pairs) + len(loops)], np.int32),
   )
 
 
 def adjacency(
-  edges: np.ndarray,
-  self_loops: np.ndarray,
+  edges: npt.ArrayLike,
+  self_loops: npt.ArrayLike,
   n_nodes: int,
   *,
-  edge_weight: np.ndarray | None = None,
-  loop_weight: np.ndarray | None = None,
+  edge_weight: npt.ArrayLike | None = None,
+  loop_weight: npt.ArrayLike | None = None,
   pad_multiple: int = 1,
 ) -> Adjacency:
   """Computes the matrices of an undirected graph on the host, in float64, sorted for the fast product.
@@ -115,12 +116,16 @@ def adjacency(
   Raises:
     ValueError: edges not [E, 2], not u < v, not unique or out of range; self_loops out of range or
       repeated; weights of another length, not finite or not above 0; pad_multiple < 1.
+
+  >>> path = adjacency([[0, 1], [1, 2]], [], 3)
+  >>> propagate(path, jnp.array([[1.0], [2.0], [4.0]]), path.mean)[:, 0].tolist()
+  [2.0, 2.5, 2.0]
   """
-  edges, loops = np.asarray(edges, np.int64), np.asarray(self_loops, np.int64)
-  weight, loop = _checked(edges, loops, n_nodes, edge_weight, loop_weight)
+  pairs, loops = np.asarray(edges, np.int64), np.asarray(self_loops, np.int64)
+  weight, loop = _checked(pairs, loops, n_nodes, edge_weight, loop_weight)
   if pad_multiple < 1:
     raise ValueError(f"pad_multiple={pad_multiple} must be at least 1 (1 = no padding)")
-  low, high = edges.T
+  low, high = pairs.T
   every = np.arange(n_nodes)
   diagonal = np.ones(n_nodes)
   diagonal[loops] += loop

@@ -15,13 +15,16 @@ from jax import lax
 from jax.experimental import sparse as jax_sparse
 
 
+Array = Any  # of numpy on the host, of JAX inside a program
+
+
 class Csr(NamedTuple):
   """Non-zeros in row order: all int32 but `values` (float32 [nnz])."""
 
-  values: jax.Array
-  rows: jax.Array  # [nnz], non-decreasing
-  columns: jax.Array  # [nnz]
-  row_starts: jax.Array  # [n_rows + 1]; row i owns positions row_starts[i] .. row_starts[i + 1]
+  values: Array
+  rows: Array  # [nnz], non-decreasing
+  columns: Array  # [nnz]
+  row_starts: Array  # [n_rows + 1]; row i owns positions row_starts[i] .. row_starts[i + 1]
 
 
 class Sparse(NamedTuple):

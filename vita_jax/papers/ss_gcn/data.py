@@ -54,7 +54,7 @@ def full_batch(recipe: Recipe, graph: Graph, supervision: SelfSupervision | None
     "test": graph.test_mask,
     "pool": ~(graph.train_mask | graph.val_mask),
   }
-  weights = {"edge_weight": graph.edge_weight, "loop_weight": graph.loop_weight}
+  weights: dict[str, Any] = {"edge_weight": graph.edge_weight, "loop_weight": graph.loop_weight}
   matrices = adjacency(graph.edges, graph.self_loops, len(graph.labels), **weights)
   normalized = normalize_rows(graph.features, recipe.normalization)
   features: Any

@@ -63,7 +63,7 @@ def supervision_of(recipe: Recipe, graph: Graph) -> SelfSupervision | None:
     )
   except ValueError as error:
     key = "clustering.n_clusters" if recipe.task == "cluster" else f"ss.{recipe.host}.n_outputs"
-    raise ValueError(f"config.{key} does not fit this graph: {error} (0 goes by the graph's size)") from error
+    raise ValueError(f"config.{key} does not fit: {error} (0 goes by the graph's size)") from error
 
 
 def self_supervision(
