@@ -342,9 +342,10 @@ def propagate_host(graph: Adjacency, matrix: Any, weight: np.ndarray) -> np.ndar
 
   Rows missing from `matrix` (R < N: padding nodes) count as zeros.
   """
-  count = len(graph.row_starts) - 1
+  starts = np.asarray(graph.row_starts)
+  count = len(starts) - 1
   weights = scipy.sparse.csr_matrix(
-    (np.asarray(weight), np.asarray(graph.senders), np.asarray(graph.row_starts)), shape=(count, count)
+    (np.asarray(weight), np.asarray(graph.senders), starts), shape=(count, count)
   )
   product = weights[:, : matrix.shape[0]] @ matrix
   dense = product.toarray() if scipy.sparse.issparse(product) else product

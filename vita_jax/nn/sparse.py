@@ -14,7 +14,6 @@ import numpy as np
 from jax import lax
 from jax.experimental import sparse as jax_sparse
 
-
 Array = Any  # of numpy on the host, of JAX inside a program
 
 

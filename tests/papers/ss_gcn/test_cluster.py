@@ -10,9 +10,14 @@ from vita_jax.data.graphs import load_graph, normalize_rows
 from vita_jax.papers.ss_gcn.cluster import (
   align_clusters,
   class_centroids,
-  cluster_labels,
   kmeans_clusters,
+  target_from_clusters,
 )
+
+
+def cluster_labels(features, labels, train_mask, *, n_classes, n_clusters, align="classes"):
+  clusters = kmeans_clusters(features, n_clusters=n_clusters)
+  return target_from_clusters(clusters, features, labels, train_mask, n_classes=n_classes, align=align)
 
 
 def two_blobs():

@@ -105,7 +105,27 @@ def target_from_clusters(
   n_classes: int,
   align: str,
 ) -> np.ndarray:
-  """Turns clusters into the int32 [N] target of the clustering task; see `cluster_labels`."""
+  """Makes the target of the clustering task.
+
+  "classes": each cluster takes the class whose labelled centroid (mean feature row of the
+  training nodes of that class) is nearest in L2 to the cluster's centroid; a node's label is the
+  class of its cluster, and training nodes keep their true label. "none": the cluster numbers.
+
+  Args:
+    clusters: of the features, float [N, F], dense or CSR.
+    labels: int [N]; only those of training nodes are read.
+    train_mask: bool [N].
+    n_classes: C.
+    align: "classes" or "none".
+
+  Returns:
+    int32 [N], in [0, C) for "classes" and [0, K) for "none".
+
+  Raises:
+    ValueError: unknown `align`, or a training node without a valid label.
+
+  Source: paper, section 3, node clustering; the released `clu.py`.
+  """
   if align == "none":
     return clusters.assignment
   if align != "classes":
@@ -113,43 +133,3 @@ def target_from_clusters(
   centroids = class_centroids(features, labels, train_mask, n_classes=n_classes)
   aligned = align_clusters(clusters.assignment, clusters.centroids, centroids)
   return np.where(train_mask, labels, aligned).astype(np.int32)
-
-
-def cluster_labels(
-  features_normalized: Any,
-  labels: np.ndarray,
-  train_mask: np.ndarray,
-  *,
-  n_classes: int,
-  n_clusters: int = 200,
-  align: str = "classes",
-  seed: int = 0,
-) -> np.ndarray:
-  """Makes the labels of the node clustering task.
-
-  "classes": each cluster takes the class whose labelled centroid (mean feature row of the
-  training nodes of that class) is nearest in L2 to the cluster's centroid; a node's label is the
-  class of its cluster, and training nodes keep their true label. "none": the cluster numbers.
-  Only labels[train_mask] is read.
-
-  Args:
-    features_normalized: float [N, F], dense or CSR, normalised.
-    labels: int [N], -1 = no label.
-    train_mask: bool [N].
-    n_classes: C.
-    n_clusters: K.
-    align: "classes" or "none".
-    seed: of k-means.
-
-  Returns:
-    int32 [N], in [0, C) for "classes" and [0, K) for "none".
-
-  Raises:
-    ValueError: unknown `align`, K not in [1, N], or a training node without a valid label.
-
-  Source: paper, section 3, node clustering; the released `clu.py`.
-  """
-  clusters = kmeans_clusters(features_normalized, n_clusters=n_clusters, seed=seed)
-  return target_from_clusters(
-    clusters, features_normalized, labels, train_mask, n_classes=n_classes, align=align
-  )

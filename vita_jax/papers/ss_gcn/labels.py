@@ -80,7 +80,7 @@ def self_supervision(
 ) -> SelfSupervision | None:
   """Returns the target of one self-supervised task, from the cache when it was made before.
 
-  "cluster": k-means on normalised features, named by class (`cluster.cluster_labels`).
+  "cluster": k-means on normalised features, named by class (`cluster.target_from_clusters`).
   "partition": METIS parts (`partition.partition_labels`).
   "completion": left singular vectors (`completion.completion_targets`).
   "random_labels": the control; labels drawn uniformly from [0, n_parts), same mask as "partition".

@@ -105,8 +105,7 @@ def _loss(
     outputs = apply(projected[-1], graph, objective.ss_view, ss_key, method="heads")["ss"]
     ss = losses.self_supervised(objective.task, outputs, batch["ss_target"], batch["ss_mask"])
     values["ss_loss"] = ss
-    both = objective.target
-    total = losses.multitask(objective.task, total, ss, objective.ss_weight) if both else ss
+    total = losses.multitask(objective.task, total, ss, objective.ss_weight) if objective.target else ss
   return total, (judged, values)
 
 
