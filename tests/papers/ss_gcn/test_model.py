@@ -1,4 +1,4 @@
-"""The three hosts: counts, numpy oracles, views, jraph's batches and padding, symmetry, torch_geometric."""
+"""The three hosts: counts, numpy oracles, views, jraph's batches and padding, symmetry."""
 
 import functools
 
@@ -370,42 +370,3 @@ def test_refuses_wrong_views_and_features():
     model, params, _, _ = make(name)
     with pytest.raises(ValueError, match="only the GCN"):
       model.apply(params, Propagated(x.toarray()), graph, "full", None)
-
-
-def test_parity_with_torch_geometric():
-  pytest.importorskip("torch_geometric", reason="the independent layers are torch_geometric's")
-  import torch
-  from torch_geometric.nn import GATConv, GCNConv, GINConv
-
-  _, loops, x, graph = small()
-  links = graph.senders != graph.receivers
-  index = torch.tensor(np.stack([graph.senders, graph.receivers])[:, links]).long()
-  inputs = torch.tensor(x.toarray())
-
-  def tensor(a):
-    return torch.tensor(np.asarray(a))
-
-  model, params, _, _ = make("gcn")
-  p = params["params"]
-  plain = graphs.adjacency(small()[0], [], N)  # GCNConv adds the loops
-  layers = [GCNConv(F, 16, bias=False), GCNConv(16, C, bias=False)]
-  layers[0].lin.weight.data = tensor(p["input"]["kernel"].T)
-  layers[1].lin.weight.data = tensor(p["target"]["kernel"].T)
-  want = layers[1](torch.relu(layers[0](inputs, index)), index).detach().numpy()
-  np.testing.assert_allclose(run(model, params, x.toarray(), plain)["target"], want, atol=1e-5)
-
-  model, params, _, _ = make("gin")
-  p = params["params"]
-  linear = torch.nn.Linear(F, 16, bias=False)
-  layer = GINConv(linear, eps=float(p["epsilon"][0]), aggr="mean")
-  linear.weight.data = tensor(p["input"]["kernel"].T)  # the layer's constructor draws it anew
-  want = torch.relu(layer(inputs, index)).detach().numpy()
-  np.testing.assert_allclose(run(model, params, x.toarray(), graph)["hidden"], want, atol=1e-5)
-
-  model, params, _, _ = make("gat")
-  p = params["params"]
-  layer = GATConv(F, 16, heads=8, bias=False, negative_slope=0.01)
-  layer.lin.weight.data = tensor(p["input"]["kernel"].T)
-  layer.att_src.data, layer.att_dst.data = (tensor(a)[None] for a in p["attention_1"])
-  want = torch.nn.functional.elu(layer(inputs, index)).detach().numpy()
-  np.testing.assert_allclose(run(model, params, x.toarray(), graph)["hidden"], want, atol=1e-5)
