@@ -16,7 +16,9 @@ from ml_collections import config_flags
 from vita_jax import papers, train
 from vita_jax.base import keys
 from vita_jax.base.choose import hint
-from vita_jax.report.summary import format_metric
+from vita_jax.base.files import load_python_file
+from vita_jax.report import suite
+from vita_jax.report.summary import format_metric, join_summaries
 from vita_jax.train import cluster
 from vita_jax.train.config import KEYS, as_dict, check_config, config_hash
 from vita_jax.train.finish import load_state, read_config, read_summary
@@ -141,9 +143,9 @@ def finished(config: Any, folder: Path) -> dict[str, Any] | None:
   return found if same else None
 
 
-def trained(config: Any, folder: Path) -> dict[str, Any]:
+def trained(config: Any, folder: Path, *, quiet: bool = False) -> dict[str, Any]:
   """Returns the summary of a config: trained in a folder, resumed there, or read where it is finished."""
-  return finished(config, folder) or train.run(build(config), config, folder)
+  return finished(config, folder) or train.run(build(config), config, folder, quiet=quiet)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -267,3 +269,41 @@ def print_summary(summary: dict[str, Any], workdir: str) -> None:
   for name, entry in summary["metrics"].items():
     print(f"  {name:<{width}}  {format_metric(entry, percent=name.endswith('accuracy'))}")
   print(f"written: {workdir}/summary.json, metrics.jsonl, figures/, export/, checkpoints/, tensorboard/")
+
+
+def row_config(row: suite.Row, seeds: int | None) -> Any:
+  """Returns the resolved config of a row.
+
+  Raises:
+    ValueError: an override that the config does not have.
+  """
+  path, _, argument = row.config.partition(":")
+  get_config = load_python_file(find_config(path)).get_config
+  config = get_config(argument) if argument else get_config()
+  try:
+    config.update_from_flattened_dict(dict(row.overrides))
+  except (KeyError, AttributeError) as error:
+    raise ValueError(f"row '{row.label}': {error}") from error
+  if seeds is not None:
+    config.seeds = seeds
+  return config
+
+
+def run_row(
+  row: suite.Row, workdir: Path, *, seeds: int | None = None, split: int = 0, quiet: bool = False
+) -> dict[str, Any]:
+  """Runs a row in its folder, resumes it, or returns what an earlier call or row has computed there.
+
+  With `split`, in runs of so many seeds each, in `<row>/seed_<first>`; the summary is that of all of them.
+  """
+  config = row_config(row, seeds)
+  folder = workdir / row.folder
+  done = finished(config, folder)
+  if done or not 0 < split < config.seeds:
+    return done or trained(config, folder, quiet=quiet)
+  parts, end = [], config.seed + config.seeds
+  for first in range(config.seed, end, split):
+    part = config.copy_and_resolve_references()
+    part.update(seed=first, seeds=min(split, end - first))
+    parts.append(trained(part, folder / f"seed_{first}", quiet=quiet))
+  return join_summaries(parts)

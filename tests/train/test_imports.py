@@ -28,7 +28,7 @@ FLOORS = {
   "losses": ("base", "metrics"),
   "data": ("base", "metrics"),
   "nn": ("base", "data", "losses", "metrics"),
-  "optim": ("base", "nn"),
+  "optim": ("base", "data", "metrics", "nn", "report"),
   "compress": ("base", "nn", "metrics"),
   "report": ("base", "metrics"),
   "audit": ("base", "data", "metrics", "losses", "nn", "report"),

@@ -117,6 +117,8 @@ def markdown(lines: Sequence[Line], *, title: str, header: str = "") -> str:
   """The table as Markdown, columns aligned, under a title and a text; std: population std over seeds."""
   further = list(dict.fromkeys(name for line in lines for name in line.row.beside))
   rows = [(*HEADER, *further), *((*_cells(line), *_beside(line, further)) for line in lines)]
+  if all(line.row.paper is None for line in lines):  # a comparison of the user's own
+    rows = [row[:4] + row[5:] for row in rows]
   widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
   padded = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
   rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"

@@ -60,10 +60,10 @@ def paired_interval(
 
 
 def format_metric(entry: Mapping[str, Any], *, percent: bool) -> str:
-  """`70.86 ± 0.67` (percent) or `0.1234 ± 0.0012`; a count of diverged seeds where there are any."""
+  """`70.86 ± 0.67` (percent), `0.1234 ± 0.0012` or `1234 ± 5`; ends with a count of diverged seeds if any."""
   if entry["mean"] is None:
     return "diverged"
-  scale, digits = (100.0, 2) if percent else (1.0, 4)
+  scale, digits = (100.0, 2) if percent else (1.0, 4 if abs(entry["mean"]) < 1000 else 0)
   text = f"{entry['mean'] * scale:.{digits}f}"
   if len(entry["values"]) > 1:
     text += f" ± {entry['std'] * scale:.{digits}f}"
