@@ -93,6 +93,9 @@ def test_a_representation_from_anywhere_is_audited(run, tmp_path):
   assert found.keys() == {"s", "log(wage)"}
   assert {a["family"] for a in found["s"]["attackers"]} >= {"quadratic", "forest", "kernel", "MLP"}
   assert (tmp_path / "audit.png").exists() and (tmp_path / "audit.md").exists()
+  output = succeeded(audit(f"--private={rows}:s", f"--groups={rows}:id", "--attackers=fast"))
+  assert "not differential privacy" in output
+  assert "one of the given groups" in (tmp_path / "audit.md").read_text()
   refused(audit(f"--private={rows}:t"), "no column 't'")
   refused(audit(f"--private={rows}:s", f"--target={rows}:s == 0"), "'s' equals the target")
   new = _write(tmp_path / "new.csv", small.columns(50))

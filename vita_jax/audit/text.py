@@ -10,13 +10,15 @@ CAVEAT = (
   " bound attackers that were not tried, and it says nothing of membership."
 )
 
+CLEAR = 0.005  # a difference that is told
+
 
 def markdown(audit: Mapping[str, Any], *, title: str, in_training: Mapping[str, float] | None = None) -> str:
   """Writes an audit as Markdown.
 
   Args:
     audit: from `audit`.
-    in_training: attribute -> AUC that the adversaries of training reach on test rows: always too good.
+    in_training: attribute -> AUC that the adversaries of training reach on test rows.
   """
   lines = [f"# {title}", "", CAVEAT, ""]
   if audit["collapsed"]:
@@ -25,12 +27,41 @@ def markdown(audit: Mapping[str, Any], *, title: str, in_training: Mapping[str, 
       "",
     ]
   rows = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in audit["rows"].items())
-  lines += [f"Representation of width {audit['width']}; rows: {rows}.", ""]
+  lines += [f"Representation of width {audit['width']}; rows: {rows}. Protocol {audit['version']}.", ""]
+  lines += [_same_records(audit["same_records"]), ""]
   if "utility" in audit:
     lines += _utility(audit["utility"])
   for name, found in audit["private"].items():
     lines += _private(name, found, (in_training or {}).get(name))
   return "\n".join(lines) + "\n"
+
+
+def headlines(audit: Mapping[str, Any]) -> list[str]:
+  """Returns the lines that matter most: what is left of use, and what is found of each attribute."""
+  shown = ["COLLAPSED: the representation no longer tells the target"] if audit["collapsed"] else []
+  if "utility" in audit:
+    shown.append(_utility(audit["utility"])[0][3:])
+  return shown + [_headline(name, found) for name, found in audit["private"].items()]
+
+
+def _same_records(same: Mapping[str, Any]) -> str:
+  """Says which rows counted as one record."""
+  left = f" {same['left_out']} rows were left out of the later part." if same["left_out"] else ""
+  if same["by"] == "groups":
+    return f"Rows of one of the given groups are on one side of the split: {same['groups']} groups.{left}"
+  if same["by"] == "nothing":
+    return (
+      "Every row counts as a record of its own, equal ones too: attackers may know the rows they are asked."
+    )
+  text = (
+    "Equal and nearly equal rows (standardised, closer than 1e-6) are on one side of the split:"
+    f" {same['rows']} rows in {same['groups']} groups.{left}"
+  )
+  if same["rows_apart"]:
+    text += (
+      f" {same['rows_apart']} rows are equal to so many others that they count as values, not as records."
+    )
+  return text
 
 
 def _bracket(entry: Mapping[str, Any], key: str) -> str:
@@ -56,22 +87,38 @@ def _utility(utility: Mapping[str, Any]) -> list[str]:
   return [*lines, *each, ""]
 
 
+def _headline(name: str, found: Mapping[str, Any]) -> str:
+  strongest, worst = found["strongest"], found.get("worst_class")
+  if found["metric"] == "auc":
+    line = f"{name}: strongest attacker AUC {_bracket(strongest, 'auc')}"
+    if len(found["classes"]) > 2:
+      line += f" (mean of {len(found['classes'])} classes); worst class '{worst['class']}'"
+      line += f" AUC {_bracket(worst, 'auc')}"
+    return f"{line}, {strongest['name']}"
+  line = f"{name}: strongest attacker R² {_bracket(strongest, 'r2')}"
+  if rank := found.get("rank"):
+    line += f", of its rank R² {_bracket(rank['strongest'], 'r2')}"
+  if bins := found.get("bins"):
+    worst = bins["worst_class"]
+    line += f"; in {len(bins['classes'])} bins AUC {_bracket(bins['strongest'], 'auc')}"
+    if len(bins["classes"]) > 2:
+      line += f", worst bin '{worst['class']}' AUC {_bracket(worst, 'auc')}"
+  return f"{line}, {strongest['name']}"
+
+
 def _private(name: str, found: Mapping[str, Any], in_training: float | None) -> list[str]:
   strongest, key = found["strongest"], found["metric"]
   shown = {"auc": "AUC", "r2": "R²"}[key]
   lines = [
-    f"## {name}: strongest attacker {shown} {_bracket(strongest, key)}, {strongest['name']}",
+    f"## {_headline(name, found)}",
     "",
     f"Chosen on validation rows; the largest {shown} of any attacker on test rows is"
     f" {found['largest_test']:.3f}.",
   ]
   if in_training is not None:
-    lines.append(
-      f"The adversaries of training reach {in_training:.3f}: a gap of {strongest[key] - in_training:+.3f}"
-      " that only new attackers show."
-    )
+    lines.append(_beside_training(strongest[key], in_training))
   if found.get("score_alone") is not None:
-    lines.append(f"The utility score alone gives {found['score_alone']:.3f} away.")
+    lines.append(f"The utility score alone, itself one of the attackers, reaches {found['score_alone']:.3f}.")
   if key == "auc":
     told = found["information"]
     bounds = f" [{told['interval'][0]:.3f}, {told['interval'][1]:.3f}]" if told["interval"] else ""
@@ -86,16 +133,32 @@ def _private(name: str, found: Mapping[str, Any], in_training: float | None) -> 
   if "fairness" in found:
     gaps = ", ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in found["fairness"].items())
     lines.append(f"At 70 % acceptance: {gaps}.")
+  for what, one in (("class", found), ("bin", found.get("bins") or {})):
+    if one.get("each_class"):
+      each = ", ".join(f"{c['class']} {c['auc']:.3f}" for c in one["each_class"] if c["auc"] is not None)
+      lines.append(f"Each {what} against the others, by the attacker chosen for it, AUC: {each}.")
   lines += ["", f"| attacker | {shown} on validation rows | {shown} on test rows |", "|---|---|---|"]
   ordered = sorted(found["attackers"], key=lambda a: -a["validation"])
   return [*lines, *(f"| {a['name']} | {a['validation']:.3f} | {a[key]:.3f} |" for a in ordered), ""]
+
+
+def _beside_training(strongest: float, in_training: float) -> str:
+  """Says how the adversaries of training compare; one that is stronger is an attacker like any other."""
+  difference = strongest - in_training
+  line = f"The adversaries of training reach {in_training:.3f}"
+  if difference >= CLEAR:
+    return f"{line}; new attackers find {difference:.3f} more."
+  if difference <= -CLEAR:
+    return f"{line}, more than the strongest new attacker: the leak is at least that."
+  return f"{line}, as much as new attackers."
 
 
 def figure(audit: Mapping[str, Any], *, in_training: Mapping[str, float] | None = None) -> Any:
   """Draws every attacker's test score per attribute, the strongest with its interval: a matplotlib Figure."""
   from matplotlib.figure import Figure
 
-  panels = audit["private"]
+  panels = dict(audit["private"])
+  panels |= {f"{name}, in bins": one["bins"] for name, one in audit["private"].items() if one.get("bins")}
   most = max(len(found["attackers"]) for found in panels.values())
   drawing = Figure(figsize=(5.2 * len(panels), 1.4 + 0.19 * most), layout="constrained")
   for i, (name, found) in enumerate(panels.items()):

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.audit import baselines, labels, protocol, text
+from vita_jax.audit.findings import score_of
+from vita_jax.audit.questions import Question
 from vita_jax.data import tabular
 from vita_jax.data.splits import cut_rows, part_sizes
-from vita_jax.metrics import mean_auc
 from vita_jax.papers.pcal.data import Task
 from vita_jax.papers.pcal.export import encode, released
 from vita_jax.papers.pcal.game import Game
@@ -40,7 +41,7 @@ def report(
     outputs = sweep(encoded, state, over=EVAL)
     z, given["head of the encoder"] = outputs["z"], outputs["probability"]
     if "guesses" in outputs:
-      in_training = _in_training(outputs["guesses"][parts["test"]], task, parts["test"])
+      in_training = _in_training(outputs["guesses"], task, parts)
   else:
     z = baseline(task, recipe, state, parts)
   found = protocol.audit(
@@ -78,14 +79,18 @@ def _values(task: Task, k: int) -> np.ndarray:
   return values.astype(np.int32) if task.attributes[k].classes else values
 
 
-def _in_training(guesses: np.ndarray, task: Task, test: np.ndarray) -> dict[str, float]:
-  """Mean AUC on test rows of the adversaries as training left them, by attribute; guesses [n, M, K, C]."""
+def _in_training(guesses: np.ndarray, task: Task, parts: Mapping[str, np.ndarray]) -> dict[str, float]:
+  """Mean AUC on test rows of the adversaries as training left them, by attribute; guesses [n, M, K, C].
+
+  Adversaries that are wrong more often than right on validation rows are read the other way round.
+  """
   found = {}
   for k, attribute in enumerate(task.attributes):
     if n := len(attribute.classes):
-      y = _values(task, k)[test]
-      each = [mean_auc(guesses[:, i, k, :n], y) for i in range(guesses.shape[1])]
-      found[attribute.name] = float(np.mean([max(a, 1 - a) if n == 2 else a for a in each]))
+      question = Question("classes", _values(task, k), attribute.classes)
+      each = (guesses[:, i, k, :n] for i in range(guesses.shape[1]))
+      areas = [score_of(question, (x[parts["validation"]], x[parts["test"]]), parts) for x in each]
+      found[attribute.name] = float(np.mean(areas))
   return found
 
 
@@ -150,16 +155,30 @@ def numbers(found: Mapping[str, Any], in_training: Mapping[str, float]) -> dict[
     values |= _of_attribute(name, one)
     if name in in_training:
       values[f"in_training_auc_{name}"] = in_training[name]
-  areas = {name: one for name, one in found["private"].items() if one["metric"] == "auc"}
+  areas = {name: told for name, one in found["private"].items() if (told := _as_classes(one))}
   if areas:
     worst = max(areas, key=lambda name: areas[name]["strongest"]["validation"])
-    values["attack_auc"] = areas[worst]["strongest"]["auc"]
-    values["validation_attack_auc"] = areas[worst]["strongest"]["validation"]
-    values["attack_auc_boosting"] = values[f"attack_auc_boosting_{worst}"]
+    told = areas[worst]
+    values["attack_auc"] = told["strongest"]["auc"]
+    values["validation_attack_auc"] = told["strongest"]["validation"]
+    classes = [one["worst_class"] for one in areas.values()]
+    values["attack_auc_worst_class"] = max(classes, key=lambda one: one["validation"])["auc"]
+    values["attack_auc_boosting"] = _of_family(told, "boosting", "auc")
     if worst in in_training:
       values["in_training_auc"] = in_training[worst]
   values["collapsed"] = float(found["collapsed"])
   return values
+
+
+def _as_classes(found: Mapping[str, Any]) -> Mapping[str, Any]:
+  """What was found of the classes of an attribute, or of the bins of a continuous one."""
+  return found if found["metric"] == "auc" else found.get("bins") or {}
+
+
+def _of_family(found: Mapping[str, Any], family: str, key: str) -> float:
+  """The test score of a family's attacker, the strongest on validation rows."""
+  members = [a for a in found["attackers"] if a["family"] == family]
+  return max(members, key=lambda a: a["validation"])[key]
 
 
 def _of_attribute(name: str, found: Mapping[str, Any]) -> dict[str, float]:
@@ -170,8 +189,7 @@ def _of_attribute(name: str, found: Mapping[str, Any]) -> dict[str, float]:
     f"largest_attack_{key}{end}": found["largest_test"],
   }
   for family in dict.fromkeys(a["family"] for a in found["attackers"]):
-    members = [a for a in found["attackers"] if a["family"] == family]
-    values[f"attack_{key}_{_plain(family)}{end}"] = max(members, key=lambda a: a["validation"])[key]
+    values[f"attack_{key}_{_plain(family)}{end}"] = _of_family(found, family, key)
   if found.get("score_alone") is not None:
     values[f"score_alone{end}"] = found["score_alone"]
   if key == "auc":
@@ -179,6 +197,12 @@ def _of_attribute(name: str, found: Mapping[str, Any]) -> dict[str, float]:
     values |= {f"attack_{k}{end}": strongest[k] for k in names}
     values[f"information_nats{end}"] = found["information"]["nats"]
     values |= {f"{k}{end}": v for k, v in found["fairness"].items()}
+  else:
+    values[f"attack_r2_rank{end}"] = found["rank"]["strongest"]["r2"]
+  if told := _as_classes(found):
+    values[f"attack_auc_worst_class{end}"] = told["worst_class"]["auc"]
+    if key != "auc":
+      values[f"attack_auc_bins{end}"] = told["strongest"]["auc"]
   return values
 
 
