@@ -23,7 +23,7 @@ KEYS = (
   "missing",
   "unseen",
 )
-RULES = {"missing": ("error", "fill"), "unseen": ("error", "zeros")}
+RULES = {"missing": ("error", "fill"), "unseen": ("error", "zeros", "any")}
 ORDERED = (">", ">=", "<", "<=")
 
 
@@ -52,7 +52,8 @@ class Schema(NamedTuple):
     drop: columns that are known and not used.
     merge: column -> {category: category it is counted as}.
     missing: "error", or "fill": numbers take the training median, a missing category counts as one.
-    unseen: a category that no training row has: "error", or "zeros" in all of its columns.
+    unseen: a category that no training row has: "error"; "zeros" in all of its columns, for up to 5 % of
+      the rows; "any": zeros, however many.
   """
 
   numeric: tuple[str, ...] = ()

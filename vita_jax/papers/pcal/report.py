@@ -46,7 +46,7 @@ def report(
     z = baseline(task, recipe, state, parts)
   found = protocol.audit(
     z,
-    private={x.name: labels.Private(_values(task, k), x.classes) for k, x in enumerate(task.attributes)},
+    private={x.name: labels.Private(task.labels[x.name], x.classes) for x in task.attributes},
     target=labels.Target(task.arrays["target"], given),
     parts=parts,
     options=recipe.audit,
@@ -74,11 +74,6 @@ def _title(recipe: Recipe) -> str:
   return f"Audit: {recipe.method}{gamma}, variant {recipe.variant}"
 
 
-def _values(task: Task, k: int) -> np.ndarray:
-  values = task.arrays["private"][:, k]
-  return values.astype(np.int32) if task.attributes[k].classes else values
-
-
 def _in_training(guesses: np.ndarray, task: Task, parts: Mapping[str, np.ndarray]) -> dict[str, float]:
   """Mean AUC on test rows of the adversaries as training left them, by attribute; guesses [n, M, K, C].
 
@@ -87,7 +82,7 @@ def _in_training(guesses: np.ndarray, task: Task, parts: Mapping[str, np.ndarray
   found = {}
   for k, attribute in enumerate(task.attributes):
     if n := len(attribute.classes):
-      question = Question("classes", _values(task, k), attribute.classes)
+      question = Question("classes", task.labels[attribute.name], attribute.classes)
       each = (guesses[:, i, k, :n] for i in range(guesses.shape[1]))
       areas = [score_of(question, (x[parts["validation"]], x[parts["test"]]), parts) for x in each]
       found[attribute.name] = float(np.mean(areas))
@@ -121,7 +116,7 @@ def baseline(task: Task, recipe: Recipe, state: State, parts: Mapping[str, np.nd
 def _equalised(score: np.ndarray, task: Task, parts: Mapping[str, np.ndarray], draw: int) -> np.ndarray:
   if len(task.attributes) > 1 or not task.attributes[0].classes:
     raise ValueError("method 'equalised_score' takes one private attribute of classes")
-  groups = len(parts) * _values(task, 0)
+  groups = len(parts) * task.labels[task.attributes[0].name]
   for number, rows in enumerate(parts.values()):
     groups[rows] += number
   return baselines.equalised(score, groups, draw)
