@@ -9,8 +9,8 @@ representation. `number(NAME)` and `log(NAME)` make a continuous attribute, `NAM
 --split=FILE:NAME says which rows train, validate and test (those words); without it they are drawn 60/20/20.
 If rows trained the encoder, give the split that it had: attackers are scored on rows it has not seen.
 --groups=FILE:NAME names a column whose equal values (e.g. a person's id) stay on one side of the split.
-Without it, rows that are equal or nearly so (standardised, closer than 1e-6) do; --duplicates=apart takes each
-as a record of its own.
+Without it, rows that are equal or nearly so (standardised, closer than 1e-6) do; --duplicates=apart takes
+each as a record of its own.
 
 Writes audit.json, audit.md and audit.png: an empirical bound over the attackers tried, no differential
 privacy.

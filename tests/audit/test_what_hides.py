@@ -116,6 +116,11 @@ def test_the_rank_of_a_value_is_found_as_such():
   assert found["rank"]["strongest"]["r2"] > 0.98 and found["bins"]["strongest"]["auc"] > 0.98
 
 
+def test_a_value_far_from_zero_is_found():
+  value = 1_600_000_000 + 20 * NOISE
+  assert _of(NOISE, value)["private"]["s"]["strongest"]["r2"] > 0.98
+
+
 def test_a_value_that_is_mostly_zero_has_fewer_bins():
   value = np.where(RNG.random(N) < 0.85, 0.0, np.exp(NOISE))
   bins = _of(value + 0.1 * NOISE, value)["private"]["s"]["bins"]

@@ -169,7 +169,7 @@ def run_one(attacker: Attacker, rows: Rows, n_classes: int) -> tuple[np.ndarray,
   """Trains an attacker and returns its predictions for validation and test rows.
 
   Returns:
-    Probabilities float32 [n, n_classes], columns by class number, or values float32 [n] of a regression.
+    Probabilities float32 [n, n_classes], columns by class number, or values float64 [n] of a regression.
   """
   model = attacker.model
   with warnings.catch_warnings():
@@ -178,15 +178,15 @@ def run_one(attacker: Attacker, rows: Rows, n_classes: int) -> tuple[np.ndarray,
       model.fit(rows.z, rows.y, X_val=rows.z_validation, y_val=rows.y_validation)
     else:
       model.fit(rows.z, rows.y)
-    parts = (rows.z_validation, rows.z_test)
-    if not n_classes:
-      return tuple(model.predict(z).astype(np.float32) for z in parts)
-    found = []
-    for z in parts:
-      probabilities = np.zeros((len(z), n_classes), np.float32)
-      probabilities[:, model.classes_] = model.predict_proba(z)
-      found.append(probabilities)
-    return tuple(found)
+    return _predicted(model, rows.z_validation, n_classes), _predicted(model, rows.z_test, n_classes)
+
+
+def _predicted(model: Any, z: np.ndarray, n_classes: int) -> np.ndarray:
+  if not n_classes:
+    return np.asarray(model.predict(z), np.float64)
+  probabilities = np.zeros((len(z), n_classes), np.float32)
+  probabilities[:, model.classes_] = model.predict_proba(z)
+  return probabilities
 
 
 def run_all(

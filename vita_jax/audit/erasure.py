@@ -18,7 +18,8 @@ class Affine(NamedTuple):
   matrix: np.ndarray
   mean: np.ndarray
 
-  def __call__(self, x: np.ndarray) -> np.ndarray:
+  def apply(self, x: np.ndarray) -> np.ndarray:
+    """Erases rows [n, p]; float32."""
     return (self.mean + (x - self.mean) @ self.matrix).astype(np.float32)
 
 

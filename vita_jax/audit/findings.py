@@ -132,7 +132,7 @@ def _one_by_one(
 
 
 def utility(
-  models: list[tuple[str, Predictions]], target: Target, rows: Mapping[str, np.ndarray]
+  models: Sequence[tuple[str, Predictions]], target: Target, rows: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, Any], np.ndarray]:
   """Tells how well each model predicts the target; the best is chosen by its AUC on validation rows.
 

@@ -7,7 +7,7 @@ differential privacy, no guarantee against others, and says nothing of membershi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -129,16 +129,18 @@ def audit(
     "collapsed": not inputs.exact[parts["train"]].any(),
     "options": options._asdict(),
   }
-  score = None
+  score: np.ndarray | None = None
   if goal:
-    models = [(job.attacker.name, [p[:, 1] for p in out]) for job, out in outputs if job.finds is None]
+    models: list[tuple[str, findings.Predictions]] = [
+      (job.attacker.name, [p[:, 1] for p in out]) for job, out in outputs if job.finds is None
+    ]
     result["utility"], score = findings.utility(models, goal, parts)
     result["collapsed"] |= result["utility"]["best"]["auc"] < USELESS
   result["private"] = {}
   for name, each in asked.items():
     main, *others = (_answer(name, question, outputs, score, rows) for question in each)
     result["private"][name] = main | {q.kind: told for q, told in zip(each[1:], others, strict=True)}
-    if goal and labels[name].classes:
+    if goal and score is not None and labels[name].classes:
       result["private"][name]["fairness"] = findings.fairness(score, labels[name], goal, parts)
   _add_fewer_labels(result["private"], inputs, asked, rows, options)
   return result
@@ -269,7 +271,7 @@ def _utility_jobs(goal: Target, inputs: Inputs, parts: Mapping[str, np.ndarray])
 def _answer(
   name: str,
   question: Question,
-  outputs: list[tuple[Job, findings.Predictions]],
+  outputs: Sequence[tuple[Job, findings.Predictions]],
   score: np.ndarray | None,
   rows: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
@@ -317,5 +319,5 @@ def _add_fewer_labels(
         jobs.append((same[0], few, n_classes))
         places.append((name, question, f"{share:g}"))
   outputs = run_all(jobs, n_jobs=options.n_jobs) if jobs else []
-  for (name, question, share), predictions in zip(places, outputs, strict=True):
-    found[name]["few_labels"][share] = findings.score_of(question, predictions, rows)
+  for (name, question, shown), predictions in zip(places, outputs, strict=True):
+    found[name]["few_labels"][shown] = findings.score_of(question, predictions, rows)

@@ -71,7 +71,7 @@ def same_rows(x: np.ndarray, *, distance: float = NEAR) -> np.ndarray:
   distinct = x[first]
   # Rows that are close are close along any direction: only neighbours along one are compared.
   direction = np.random.default_rng(0).normal(size=x.shape[1])
-  along = distinct @ (direction / max(np.linalg.norm(direction), 1e-300))
+  along = distinct @ (direction / np.linalg.norm(direction))
   order = np.argsort(along, kind="stable")
   near: dict[int, list[int]] = {}
   for step in range(1, len(order)):
@@ -84,12 +84,12 @@ def same_rows(x: np.ndarray, *, distance: float = NEAR) -> np.ndarray:
       near.setdefault(a, []).append(b)
       near.setdefault(b, []).append(a)
   group = np.full(len(distinct), -1)
-  for place in np.argsort(first):
+  for place in np.argsort(first).tolist():
     if group[place] < 0:
       group[place] = place
-      for other in near.get(int(place), ()):
-        if group[other] < 0:
-          group[other] = place
+      for neighbour in near.get(place, ()):
+        if group[neighbour] < 0:
+          group[neighbour] = place
   return np.unique(group[inverse], return_inverse=True)[1].astype(np.int32)
 
 

@@ -88,8 +88,9 @@ def _utility(utility: Mapping[str, Any]) -> list[str]:
 
 
 def _headline(name: str, found: Mapping[str, Any]) -> str:
-  strongest, worst = found["strongest"], found.get("worst_class")
+  strongest = found["strongest"]
   if found["metric"] == "auc":
+    worst = found["worst_class"]
     line = f"{name}: strongest attacker AUC {_bracket(strongest, 'auc')}"
     if len(found["classes"]) > 2:
       line += f" (mean of {len(found['classes'])} classes); worst class '{worst['class']}'"
@@ -157,6 +158,7 @@ def figure(audit: Mapping[str, Any], *, in_training: Mapping[str, float] | None 
   """Draws every attacker's test score per attribute, the strongest with its interval: a matplotlib Figure."""
   from matplotlib.figure import Figure
 
+  training = in_training or {}
   panels = dict(audit["private"])
   panels |= {f"{name}, in bins": one["bins"] for name, one in audit["private"].items() if one.get("bins")}
   most = max(len(found["attackers"]) for found in panels.values())
@@ -170,8 +172,8 @@ def figure(audit: Mapping[str, Any], *, in_training: Mapping[str, float] | None 
     )
     if bounds := found["strongest"]["interval"]:
       axes.plot(bounds, [len(ordered) - 1] * 2, color="C0", lw=1)
-    if name in (in_training or {}):
-      axes.axvline(in_training[name], color="C3", ls="--", label="adversaries of training")
+    if name in training:
+      axes.axvline(training[name], color="C3", ls="--", label="adversaries of training")
     axes.axvline(0.5 if key == "auc" else 0.0, color="0.8", zorder=0)
     axes.set_yticks(range(len(ordered)), [a["name"] for a in ordered], fontsize=6)
     axes.set(xlabel="AUC" if key == "auc" else "R²", title=name)

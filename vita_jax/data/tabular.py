@@ -130,6 +130,11 @@ def assemble(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> A
   return xp.concatenate([scaled, *hot], axis=1, dtype=np.float32)
 
 
+def scaled_by(encoding: Encoding, scaler: Mapping[str, Any]) -> Encoding:
+  """Puts other statistics into an encoding: `median`, `mean`, `std`, arrays [numbers], maybe traced."""
+  return encoding._replace(median=scaler["median"], mean=scaler["mean"], std=scaler["std"])
+
+
 def features(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> Any:
   """Computes the features of `raw_inputs`, float32 [n, len(encoding.names)]; traceable, as `assemble`."""
   return assemble(encoding, logged(encoding, numbers, xp=xp), codes, xp=xp)
@@ -179,8 +184,8 @@ def to_json(encoding: Encoding) -> dict[str, Any]:
 
 def from_json(content: Mapping[str, Any]) -> Encoding:
   """Makes an encoding of plain data: the inverse of `to_json`."""
-  kept = {k: {n: tuple(v) for n, v in content[k].items()} for k in ("categories", "classes")}
-  arrays = {k: np.array(content[k], np.float32) for k in ("median", "mean", "std")}
+  kept: dict[str, Any] = {k: {n: tuple(v) for n, v in content[k].items()} for k in ("categories", "classes")}
+  arrays: dict[str, Any] = {k: np.array(content[k], np.float32) for k in ("median", "mean", "std")}
   return Encoding(schema=parse_schema(content["schema"]), **kept, **arrays)
 
 

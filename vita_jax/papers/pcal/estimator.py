@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from vita_jax.data.schema import parse_schema
 from vita_jax.data.tables import Table, as_table
 from vita_jax.papers import pcal
 from vita_jax.papers.pcal.data import make_task
-from vita_jax.papers.pcal.export import encode
+from vita_jax.papers.pcal.export import encode, exported
 from vita_jax.papers.pcal.game import make_game
 from vita_jax.papers.pcal.recipe import check, default_config, recipe_of
 from vita_jax.train.finish import load_state
@@ -98,11 +99,12 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
     experiment = pcal.experiment(config, task)._replace(report=None)  # whoever fits, audits
     with tempfile.TemporaryDirectory() as folder:
       train.run(experiment, config, folder, quiet=True)
-      state, _ = load_state(experiment, config, folder)
-    taken = experiment.export(state)
+      state, _ = load_state(experiment, config, Path(folder))
+    game = make_game(recipe_of(config), task)
+    taken = exported(game, state)
     self.params_ = jax.device_get(taken.params)
     self.encoding_ = tabular.from_json(taken.card["encoding"])
-    self.game_ = make_game(recipe_of(config), task)._replace(tx={})  # optimizers cannot be pickled
+    self.game_ = game._replace(tx={})  # optimizers cannot be pickled
     self.n_features_in_ = len(table.columns)
     return self
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from vita_jax.data import tables, tabular
 from vita_jax.papers.pcal.game import Game
-from vita_jax.papers.pcal.model import Moments, normalize, record_noise
+from vita_jax.papers.pcal.model import Moments, normalize, record_noise, run
 from vita_jax.train.experiment import Exported, State
 
 
@@ -34,10 +34,9 @@ def represent(game: Game, params: Mapping[str, Any], numbers: jax.Array, codes: 
 
   Noise, where there is any, is a function of the record: asking again gives the same draw.
   """
-  encoding = game.encoding._replace(**params["scaler"])
+  encoding = tabular.scaled_by(game.encoding, params["scaler"])
   x = tabular.features(encoding, numbers, codes, xp=jnp)
-  h = game.encoder.apply({"params": params["encoder"]}, x)
-  z = normalize(h, Moments(**params["moments"]))
+  z = normalize(game.hidden(params["encoder"], x), Moments(**params["moments"]))
   if game.recipe.noise == 0:
     return z
   return z + game.recipe.noise * record_noise(params["noise_seed"], numbers, codes, game.recipe.latent)
@@ -48,13 +47,13 @@ def encode(
 ) -> dict[str, jax.Array]:
   """Computes `z` (see `represent`) and the head's `probability` float32 [n] of the target's class 1."""
   z = represent(game, params, numbers, codes)
-  return {"z": z, "probability": jax.nn.softmax(game.head.apply({"params": params["head"]}, z))[:, 1]}
+  return {"z": z, "probability": jax.nn.softmax(run(game.head, params["head"], z))[:, 1]}
 
 
 def exported(game: Game, state: State) -> Exported:
   """Returns what a user takes away: z and the probability of default from raw numbers and category codes."""
   encoding, schema = game.encoding, game.encoding.schema
-  learned = encoding._replace(**{k: np.asarray(v) for k, v in state["scaler"].items()})
+  learned = tabular.scaled_by(encoding, jax.device_get(state["scaler"]))
   learned = learned._replace(schema=schema._replace(target=None, private=()), classes={})
 
   def read(path: str) -> dict[str, np.ndarray]:

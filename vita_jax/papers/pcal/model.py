@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -100,8 +100,13 @@ class Ensemble(NamedTuple):
     return jnp.concatenate(each, axis=0)
 
 
+def run(module: MLP, params: Any, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+  """Applies a network, float32 [..., outputs]; `key`: of dropout, in training."""
+  return cast(jax.Array, module.apply({"params": params}, x, key))
+
+
 def _logits(module: MLP, z: jax.Array, params: Any) -> jax.Array:
-  return module.apply({"params": params}, z)
+  return run(module, params, z)
 
 
 def make_ensemble(widths: Sequence[Sequence[int]], *, n_attributes: int, n_classes: int) -> Ensemble:

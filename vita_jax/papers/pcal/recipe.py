@@ -180,8 +180,8 @@ def recipe_of(config: Any) -> Recipe:
     ValueError: see `check`.
   """
   check(config)
-  values = {name.replace(".", "_"): value for name, value in flat(config).items()}
-  resolved = {
+  values: dict[str, Any] = {name.replace(".", "_"): value for name, value in flat(config).items()}
+  resolved: dict[str, Any] = {
     "encoder_widths": tuple(config.encoder_widths),
     "head_widths": tuple(config.head_widths),
     "adversary_widths": tuple(tuple(one) for one in config.adversary.widths),
@@ -190,4 +190,5 @@ def recipe_of(config: Any) -> Recipe:
     "dtype": jnp.dtype(config.dtype),
     "audit": Options(**config.audit),
   }
-  return Recipe(**{name: resolved.get(name, values.get(name)) for name in Recipe._fields})
+  values |= resolved
+  return Recipe(**{name: values[name] for name in Recipe._fields})

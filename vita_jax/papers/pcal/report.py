@@ -95,8 +95,8 @@ def baseline(task: Task, recipe: Recipe, state: State, parts: Mapping[str, np.nd
   Raises:
     ValueError: a reference that needs one class attribute and was given others.
   """
-  scaler = {name: np.asarray(value) for name, value in state["scaler"].items()}
-  x = tabular.assemble(task.encoding._replace(**scaler), task.arrays["numbers"], task.arrays["codes"])
+  encoding = tabular.scaled_by(task.encoding, jax.device_get(state["scaler"]))
+  x = tabular.assemble(encoding, task.arrays["numbers"], task.arrays["codes"])
   draw = int(jax.random.randint(jax.random.fold_in(state["noise_key"], 1), (), 0, 2**31 - 1))
   if recipe.method in baselines.REFERENCES:
     found = baselines.utility_score(x, task.arrays["target"], parts["train"])
