@@ -42,7 +42,7 @@ def test_the_class_that_is_worst_off_is_in_the_headline():
   assert worst["class"] == "4" and worst["auc"] > 0.99
   assert [one["class"] for one in found["each_class"]] == list("01234")
   line = text.headlines({"collapsed": False, "private": {"s": found}})[0]
-  assert "(mean of 5 classes); worst class '4' AUC 1.000" in line
+  assert "in the mean of 5, " in line and "; worst class '4' AUC 1.000" in line
   assert "no interval: a class with" in line or "[" in line.split("worst")[1]
 
 
@@ -108,7 +108,7 @@ def test_the_size_of_a_value_gives_its_bins_away():
   assert found["strongest"]["r2"] < 0.3  # the sign is not told
   assert found["bins"]["strongest"]["auc"] > 0.8 and found["bins"]["worst_class"]["auc"] > 0.97
   line = text.headlines({"collapsed": False, "private": {"s": found}})[0]
-  assert "in 5 bins AUC 0.8" in line or "in 5 bins AUC 0.9" in line
+  assert "; of its bin AUC 0." in line and "in the mean of 5" in line and "; worst bin '" in line
 
 
 def test_the_rank_of_a_value_is_found_as_such():

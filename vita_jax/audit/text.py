@@ -88,23 +88,27 @@ def _utility(utility: Mapping[str, Any]) -> list[str]:
 
 
 def _headline(name: str, found: Mapping[str, Any]) -> str:
-  strongest = found["strongest"]
   if found["metric"] == "auc":
-    worst = found["worst_class"]
-    line = f"{name}: strongest attacker AUC {_bracket(strongest, 'auc')}"
-    if len(found["classes"]) > 2:
-      line += f" (mean of {len(found['classes'])} classes); worst class '{worst['class']}'"
-      line += f" AUC {_bracket(worst, 'auc')}"
-    return f"{line}, {strongest['name']}"
-  line = f"{name}: strongest attacker R² {_bracket(strongest, 'r2')}"
+    return f"{name}: strongest attacker {_of_classes(found, 'class')}"
+  strongest = found["strongest"]
+  line = f"{name}: strongest attacker R² {_bracket(strongest, 'r2')}, {strongest['name']}"
   if rank := found.get("rank"):
-    line += f", of its rank R² {_bracket(rank['strongest'], 'r2')}"
+    line += f"; of its rank R² {_bracket(rank['strongest'], 'r2')}, {rank['strongest']['name']}"
   if bins := found.get("bins"):
-    worst = bins["worst_class"]
-    line += f"; in {len(bins['classes'])} bins AUC {_bracket(bins['strongest'], 'auc')}"
-    if len(bins["classes"]) > 2:
-      line += f", worst bin '{worst['class']}' AUC {_bracket(worst, 'auc')}"
-  return f"{line}, {strongest['name']}"
+    line += f"; of its bin {_of_classes(bins, 'bin')}"
+  return line
+
+
+def _of_classes(found: Mapping[str, Any], what: str) -> str:
+  strongest = found["strongest"]
+  line = f"AUC {_bracket(strongest, 'auc')}"
+  if strongest["auc"] < 0.5:
+    line += " (below chance: what validation rows suggested is not there)"
+  if (n := len(found["classes"])) == 2:
+    return f"{line}, {strongest['name']}"
+  worst = found["worst_class"]
+  line += f" in the mean of {n}, {strongest['name']}"
+  return f"{line}; worst {what} '{worst['class']}' AUC {_bracket(worst, 'auc')}, {worst['name']}"
 
 
 def _private(name: str, found: Mapping[str, Any], in_training: float | None) -> list[str]:
@@ -121,12 +125,10 @@ def _private(name: str, found: Mapping[str, Any], in_training: float | None) -> 
   if found.get("score_alone") is not None:
     lines.append(f"The utility score alone, itself one of the attackers, reaches {found['score_alone']:.3f}.")
   if key == "auc":
-    told = found["information"]
-    bounds = f" [{told['interval'][0]:.3f}, {told['interval'][1]:.3f}]" if told["interval"] else ""
     lines.append(
       f"Advantage {strongest['advantage']:.3f}; accuracy {strongest['accuracy']:.3f} (majority class"
-      f" {strongest['majority_rate']:.3f}), balanced {strongest['balanced_accuracy']:.3f}; at least"
-      f" {told['nats']:.3f}{bounds} nats of information ({told['name']})."
+      f" {strongest['majority_rate']:.3f}), balanced {strongest['balanced_accuracy']:.3f};"
+      f" {_information(found['information'])}."
     )
   few = {k: v for k, v in found["few_labels"].items() if v is not None}
   if few:
@@ -141,6 +143,13 @@ def _private(name: str, found: Mapping[str, Any], in_training: float | None) -> 
   lines += ["", f"| attacker | {shown} on validation rows | {shown} on test rows |", "|---|---|---|"]
   ordered = sorted(found["attackers"], key=lambda a: -a["validation"])
   return [*lines, *(f"| {a['name']} | {a['validation']:.3f} | {a[key]:.3f} |" for a in ordered), ""]
+
+
+def _information(told: Mapping[str, Any]) -> str:
+  if told["nats"] <= 0:
+    return f"no information is shown ({told['nats']:.3f} nats by {told['name']})"
+  bounds = f" [{told['interval'][0]:.3f}, {told['interval'][1]:.3f}]" if told["interval"] else ""
+  return f"at least {told['nats']:.3f}{bounds} nats of information ({told['name']})"
 
 
 def _beside_training(strongest: float, in_training: float) -> str:

@@ -32,7 +32,7 @@ def released(state: State) -> dict[str, Any]:
 def represent(game: Game, params: Mapping[str, Any], numbers: jax.Array, codes: jax.Array) -> jax.Array:
   """Computes z float32 [n, m] of rows: raw `numbers` float32 [n, a] and `codes` int32 [n, b].
 
-  Noise, where there is any, is a function of the record: asking again gives the same draw.
+  Noise, where there is any, is a function of the record's bits: see `record_noise`.
   """
   encoding = tabular.scaled_by(game.encoding, params["scaler"])
   x = tabular.features(encoding, numbers, codes, xp=jnp)
@@ -80,6 +80,7 @@ def exported(game: Game, state: State) -> Exported:
       "hides": [label.name for label in schema.private],
       "gamma": float(game.recipe.gamma),
       "noise": float(game.recipe.noise),
+      "noise is": "one draw per record, bit for bit; variants of a record get others, which can be averaged",
       "is not": "differential privacy; see the audit for what attackers that were tried still find",
     },
     write=_write_transform,

@@ -106,6 +106,7 @@ class Recipe(NamedTuple):
   """How a run trains and is audited: the config, checked and resolved (see `KEYS` for the meanings).
 
   Attributes:
+    grouped: whether a column says which rows stay on one side of the split.
     restart_until: the last step at which a restart may come.
     judges: whether the encoder is chosen on validation rows.
     dtype: of the computation.
@@ -115,6 +116,7 @@ class Recipe(NamedTuple):
 
   method: str
   variant: str
+  grouped: bool
   strength: float
   gamma: float
   loss: str
@@ -186,6 +188,7 @@ def recipe_of(config: Any) -> Recipe:
     "head_widths": tuple(config.head_widths),
     "adversary_widths": tuple(tuple(one) for one in config.adversary.widths),
     "restart_until": int(config.restart.until * config.steps),
+    "grouped": bool(config.data.group),
     "judges": config.select == "validation",
     "dtype": jnp.dtype(config.dtype),
     "audit": Options(**config.audit),

@@ -49,6 +49,7 @@ def report(
     private={x.name: labels.Private(task.labels[x.name], x.classes) for x in task.attributes},
     target=labels.Target(task.arrays["target"], given),
     parts=parts,
+    groups=task.groups if recipe.grouped else None,
     options=recipe.audit,
   )
   content = {**found, "in_training": in_training, "variant": recipe.variant, "method": recipe.method}
@@ -183,7 +184,7 @@ def _of_attribute(name: str, found: Mapping[str, Any]) -> dict[str, float]:
     f"validation_attack_{key}{end}": strongest["validation"],
     f"largest_attack_{key}{end}": found["largest_test"],
   }
-  for family in dict.fromkeys(a["family"] for a in found["attackers"]):
+  for family in dict.fromkeys(a["family"] for a in found["attackers"] if a["family"] != "score"):
     values[f"attack_{key}_{_plain(family)}{end}"] = _of_family(found, family, key)
   if found.get("score_alone") is not None:
     values[f"score_alone{end}"] = found["score_alone"]
@@ -195,7 +196,8 @@ def _of_attribute(name: str, found: Mapping[str, Any]) -> dict[str, float]:
   else:
     values[f"attack_r2_rank{end}"] = found["rank"]["strongest"]["r2"]
   if told := _as_classes(found):
-    values[f"attack_auc_worst_class{end}"] = told["worst_class"]["auc"]
+    if len(told["classes"]) > 2:
+      values[f"attack_auc_worst_class{end}"] = told["worst_class"]["auc"]
     if key != "auc":
       values[f"attack_auc_bins{end}"] = told["strongest"]["auc"]
   return values
