@@ -45,13 +45,13 @@ def main(kind: str, n_seeds: int) -> None:
   started = time.perf_counter()
   state = programs.enter(stage, programs.init(seeds))
   chunk = programs.chunk(stage, state)
-  carry = [state, programs.place(np.int32(0)), programs.place(np.bool_(False))]
+  carry = [state, programs.cursor()]
 
   def run(n: int) -> None:
-    state, at, bad = carry
-    until = programs.place(np.int32(int(at) + n))
-    state, at, _, bad = chunk(state, seeds, at, until, bad)
-    carry[:] = jax.block_until_ready((state, at, bad))
+    state, cursor = carry
+    until = programs.place(np.int32(int(cursor.at) + n))
+    state, cursor, _ = chunk(state, seeds, cursor, until)
+    carry[:] = jax.block_until_ready((state, cursor))
 
   run(1)
   serve(run, compile_seconds=round(time.perf_counter() - started, 1), batch=config.batch_size)

@@ -51,13 +51,14 @@ def make_stage(config, number: int):
   state = programs.init(seed)
   for one in experiment.stages[: number + 1]:
     state = programs.enter(one, state)
-  carry = [state, programs.place(np.int32(0)), programs.place(np.bool_(False))]
+  carry = [state, programs.cursor()]
   chunk = programs.chunk(stage, state)
 
   def advance(n: int) -> None:
-    until = programs.place(np.int32(int(carry[1]) + n))
-    state, at, _, bad = chunk(carry[0], seed, carry[1], until, carry[2])
-    carry[:] = jax.block_until_ready([state, at, bad])
+    state, cursor = carry
+    until = programs.place(np.int32(int(cursor.at) + n))
+    state, cursor, _ = chunk(state, seed, cursor, until)
+    carry[:] = jax.block_until_ready([state, cursor])
 
   return advance, experiment, stage
 

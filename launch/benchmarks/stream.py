@@ -77,8 +77,9 @@ def write(folder: Path, n_rows: int) -> list[Path]:
   return made
 
 
-def decode(record: bytes) -> dict[str, Any]:
+def decode(record: bytes, rng: np.random.Generator) -> dict[str, Any]:
   """A record as a row."""
+  del rng  # nothing is drawn
   image = np.frombuffer(record, np.uint8, offset=1).reshape(SHAPE)
   return {"image": image, "label": np.int32(record[0])}
 

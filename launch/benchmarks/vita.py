@@ -27,15 +27,15 @@ def make_advance(experiment: train.Experiment, config):
   seeds = np.arange(experiment.replicas or 1, dtype=np.uint32)
   seeds = programs.place(seeds if experiment.replicas else seeds[0])
   stage = experiment.stages[0]
-  carry = programs.init(seeds), programs.place(np.int32(0)), programs.place(np.bool_(False))
+  carry = programs.init(seeds), programs.cursor()
   chunk = programs.chunk(stage, carry[0])
 
   def advance(n: int) -> None:
     nonlocal carry
-    state, at, bad = carry
-    until = programs.place(np.int32(int(at) + n))
-    state, at, _, bad = chunk(state, seeds, at, until, bad)
-    carry = jax.block_until_ready((state, at, bad))
+    state, cursor = carry
+    until = programs.place(np.int32(int(cursor.at) + n))
+    state, cursor, _ = chunk(state, seeds, cursor, until)
+    carry = jax.block_until_ready((state, cursor))
 
   return advance
 

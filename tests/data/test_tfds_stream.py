@@ -31,7 +31,8 @@ def source(tmp_path_factory):
   return builder.as_data_source(split="train")
 
 
-def _scaled(row):
+def _scaled(row, rng):
+  del rng
   return {"image": row["image"].astype(np.float32) / 255, "label": np.int32(row["label"])}
 
 

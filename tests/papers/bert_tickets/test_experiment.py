@@ -47,10 +47,10 @@ def _entered(experiment, *, steps=2):
     state = programs.enter(stage, state)
     start = jax.tree.map(np.array, jax.device_get({k: v for k, v in state.items() if k != "key"}))
     single = programs.single(stage, state)
-    at, bad = programs.place(np.int32(0)), programs.place(np.bool_(False))
+    cursor = programs.cursor()
     for t in range(min(steps, stage.steps)):
       batch = {"data": jax.tree.map(np.asarray, read_batch(stage.data, 3, t))}
-      state, at, _, bad = single(state, seed, at, bad, batch)
+      state, cursor, _ = single(state, seed, cursor, batch)
     end = jax.tree.map(np.array, jax.device_get({k: v for k, v in state.items() if k != "key"}))
     found.append((start, end))
   return found
