@@ -1,5 +1,6 @@
 """The ground floor: what every other part may use, and what imports nothing of ours."""
 
+from vita_jax._lazy import submodules
 from vita_jax.base.choose import choose, hint, nearest
 from vita_jax.base.files import load_python_file, read_json, write_bytes, write_json, write_text
 from vita_jax.base.hashing import arrays_sha256, file_sha256, mix
@@ -44,3 +45,5 @@ __all__ = [
   "write_json",
   "write_text",
 ]
+
+__getattr__, __dir__ = submodules(__name__)

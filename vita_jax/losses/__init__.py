@@ -1,5 +1,6 @@
 """Pure loss functions that several papers share."""
 
+from vita_jax._lazy import submodules
 from vita_jax.losses.pu import (
   PURisk,
   binary_cross_entropy,
@@ -34,3 +35,5 @@ __all__ = [
   "upu_risk",
   "weighted_mean",
 ]
+
+__getattr__, __dir__ = submodules(__name__)
