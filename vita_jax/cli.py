@@ -265,5 +265,6 @@ def print_summary(summary: dict[str, Any], workdir: str) -> None:
   print(f"complete: {summary['experiment']}, {seeds} seed(s), {seconds:.1f} s of training")
   width = max(map(len, summary["metrics"]), default=0)
   for name, entry in summary["metrics"].items():
-    print(f"  {name:<{width}}  {format_metric(entry, percent=name.endswith('accuracy'))}")
+    percent = name.endswith(("accuracy", "accuracy_low", "accuracy_high"))
+    print(f"  {name:<{width}}  {format_metric(entry, percent=percent)}")
   print(f"written: {workdir}/summary.json, metrics.jsonl, figures/, export/, checkpoints/, tensorboard/")

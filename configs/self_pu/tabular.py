@@ -21,5 +21,5 @@ from vita_jax.papers.self_pu.recipe import default_config
 
 def get_config(method: str = "nnpu"):
   return default_config(
-    "tabular", method, prior=0.0, validation__rows=200, calibration__meta="entropy", model__hidden=(100, 100)
+    "tabular", method, prior=0.0, validation__rows=0, calibration__meta="entropy", model__hidden=(100, 100)
   )

@@ -54,9 +54,9 @@ def build(config: Any) -> Experiment:
   """
   recipe = recipe_of(config)
   inputs = read_inputs(recipe)
-  estimated = recipe.prior == 0
-  if estimated:
-    recipe = recipe._replace(prior=estimated_prior(inputs, recipe.data.scenario))
+  estimate = estimated_prior(inputs, recipe.data.scenario) if recipe.prior == 0 else None
+  if estimate:
+    recipe = recipe._replace(prior=estimate.prior)
   scenario = DRAWN if inputs.labelled is None else recipe.data.scenario
   candidates = inputs.rows["positive"] > 0 if inputs.labelled is None else inputs.labelled
   found = _sizes(recipe, candidates, scenario)
@@ -91,7 +91,7 @@ def build(config: Any) -> Experiment:
     stages=stages(recipe, network, inputs.rows, found, phased),
     params=_kept,
     evals=evals,
-    report=partial(report, recipe, inputs.test is not None, phased[-1].distils, estimated),
+    report=partial(report, recipe, inputs.test is not None, phased[-1].distils, estimate),
     export=lambda state: export(recipe, network, inputs, _kept(state)),
   )
 

@@ -59,7 +59,7 @@ KEYS = (
   Key("risk.beta", 0.0, at_least(0), "nnPU corrects a negative risk below -beta."),
   Key("risk.gamma", 1.0, at_least(0), "Factor of nnPU's step up the negative risk."),
   Key("risk.balance", 0.0, _SHARE, "Share of positives to train for; 0: the prior."),
-  Key("validation.rows", 1000, at_least(1), "Rows held out of training."),
+  Key("validation.rows", 1000, at_least(0), "Rows held out of training; 0: a fifth, at most 1,000."),
   Key("validation.labelled", 100, at_least(1), "Held-out labelled rows, where labels are drawn."),
   Key("self_paced.enabled", False, boolean, "Trust the most confident unlabelled rows."),
   Key("self_paced.paces", (0.4, 0.6), _PACES, "Pace of each student's trusted set; one or two."),
