@@ -6,6 +6,7 @@ import functools
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,11 +206,17 @@ def _hush() -> None:
   sys.unraisablehook = hook
 
 
+def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
+  """Shows a warning as one line, without the place in our code that it comes from."""
+  print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
 def _start_jax() -> None:
   import jax
 
   if not os.environ.get("VITA_DEBUG"):
     _hush()
+    warnings.showwarning = _show_warning
   if CPU_DEVICES.value:
     use_cpu_devices(CPU_DEVICES.value)
   if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):

@@ -122,3 +122,10 @@ def test_validation_takes_a_fifth_by_default(n, expected):
     n, n // 3, n_labelled=1, validation_rows=0, validation_labelled=1, scenario="single_training_set"
   )
   assert found.validation == expected
+
+
+@pytest.mark.parametrize(
+  "labelled,unlabelled,expected", [(19, 111, 28), (1000, 60_000, 256), (10, 5000, 501)]
+)
+def test_a_batch_size_that_suits_the_rows(labelled, unlabelled, expected):
+  assert pu_batches.fitting_batch_size(labelled, unlabelled) == expected

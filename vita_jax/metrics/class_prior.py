@@ -106,7 +106,7 @@ def estimate_prior(
 
 
 def prior_numbers(estimate: PriorEstimate) -> dict[str, float]:
-  """Returns an estimate as numbers: `estimated_prior`, `_low`, `_high`, `_upper_bound` (0, 1), `_<estimator>`."""
+  """Returns `estimated_prior`, and with `_low`, `_high`, `_upper_bound` (0 or 1) and estimators appended."""
   numbers = {"": estimate.prior, "_low": estimate.low, "_high": estimate.high}
   numbers |= {"_upper_bound": float(estimate.upper_bound)}
   numbers |= {f"_{name}": one.prior for name, one in estimate.methods.items()}

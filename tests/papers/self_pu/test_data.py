@@ -130,6 +130,7 @@ def test_a_prior_below_the_labelled_share_warns_with_numbers(tmp_path):
   ({"prior": 1.0}, "config.prior is 1.0: it must be at least 0 and below 1"),
   ({"prior": -0.1}, "config.prior is -0.1"),
   ({"batch_size": 2}, "smaller than the interleave"),
+  ({"init_from": "runs/other"}, "init_from is not for Self-PU"),
   ({"risk.kind": "nnpuu"}, "did you mean 'nnpu'"),
   ({"self_paced.paces": (0.1, 0.2, 0.3)}, "paces is .*one or two shares"),
   ({"validation.rows": 201}, "rows 201 is more than half of the 400 rows: take at most 200, or 0 for"),
