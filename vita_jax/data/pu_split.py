@@ -70,7 +70,7 @@ def sizes(
 
 
 def draw_split(
-  key: jax.Array, candidates: np.ndarray, found: Sizes, *, scenario: str
+  key: jax.Array, candidates: np.ndarray | jax.Array, found: Sizes, *, scenario: str
 ) -> dict[str, jax.Array]:
   """Draws a split.
 

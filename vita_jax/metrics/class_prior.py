@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,12 +90,12 @@ def estimate_prior(
   with threadpool_limits(1):  # such tables do not fill two threads, and waiting ones slow a busy machine
     scores = _cross_fitted(x, known, folds, seed)
     estimators = list(_estimators(x, known, scores, folds, seed).items())
-    values = [estimate(np.ones(len(x))) for _, estimate in estimators]
+    values = np.array([estimate(np.ones(len(x))) for _, estimate in estimators])
     resamples = (_resampled(random, known) for _ in range(RESAMPLES))
     draws = np.array([[estimate(weights) for _, estimate in estimators] for weights in resamples])
   parted = _parted(auc(scores, known), float(np.median(values)))
   known_share = len(labelled) / (len(labelled) + len(unlabelled)) if among == "all" else 0.0
-  values, draws = (known_share + (1 - known_share) * np.array(found) for found in (values, draws))
+  values, draws = (known_share + (1 - known_share) * found for found in (values, draws))
   methods = {name: _with_interval(float(values[i]), draws[:, i]) for i, (name, _) in enumerate(estimators)}
   prior, low, high = _with_interval(float(np.median(values)), np.median(draws, axis=1))
   found = PriorEstimate(prior, low, high, methods, parted, parted < SEPARABLE, "")
@@ -125,7 +125,7 @@ def _estimators(
   }
 
 
-def _best_bin(*scores: np.ndarray, **weights: np.ndarray) -> float:
+def _best_bin(*scores: np.ndarray, **weights: Any) -> float:
   return best_bin_estimate(*scores, **weights).prior
 
 

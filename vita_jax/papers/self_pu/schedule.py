@@ -81,9 +81,9 @@ def phases(recipe: Recipe, n_unlabelled: int) -> tuple[Phase, ...]:
   marks = {0, recipe.epochs, *(e + 1 for e in selections)}
   marks |= {calibration.start, calibration.stop} if calibration.enabled else set()
   marks |= {distillation.start} if distillation.enabled else set()
-  marks = sorted(m for m in marks if 0 <= m <= recipe.epochs)
+  ordered = sorted(m for m in marks if 0 <= m <= recipe.epochs)
   found, rounds = [], 0
-  for first, last in zip(marks[:-1], marks[1:], strict=True):
+  for first, last in zip(ordered[:-1], ordered[1:], strict=True):
     chosen = [e for e in selections if e < first]
     sides = (0,) * len(paced.paces)
     if chosen:
@@ -145,7 +145,7 @@ def phase_numbers(
     raise ValueError(
       f"config.batch_size {recipe.batch_size} is larger than an epoch of"
       f" {int((n_labelled * interleave).min())} rows ({n_labelled} labelled among"
-      f" {n_unlabelled} unlabelled ones, {int(2 * side.max())} trusted): take a smaller one, or 0 for one that suits"
+      f" {n_unlabelled} unlabelled ones, {int(2 * side.max())} trusted): take a smaller one, or 0"
     )
   paced = recipe.self_paced
   adjusts = paced.enabled and paced.adjust_prior
