@@ -8,9 +8,9 @@ from laws.small_graph import write_small_graph
 from laws.small_texts import small_config, write_texts
 from vita_jax import papers
 from vita_jax.papers.l2o.config import default_config as l2o_config
-from vita_jax.papers.pcal.config import default_config as pcal_config
-from vita_jax.papers.self_pu.config import default_config as self_pu_config
-from vita_jax.papers.ss_gcn.config import default_config
+from vita_jax.papers.pcal.recipe import default_config as pcal_config
+from vita_jax.papers.self_pu.recipe import default_config as self_pu_config
+from vita_jax.papers.ss_gcn.recipe import default_config
 
 
 class Row(NamedTuple):

@@ -6,19 +6,14 @@ that "pre-trained" is not masked-LM here.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 
 from vita_jax.base.files import write_bytes, write_json
-from vita_jax.base.hashing import file_sha256
+from vita_jax.data.sources import missing, source_files
 
-FILES = {
-  "minilm_l3_fp16.safetensors": "155348290a7ca0a4d9efe13c9675d957be5c76c602d68ec10d3c751b307bc720",
-  "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-}
 CONFIG = {
   "model_type": "bert",
   "architectures": ["BertModel"],
@@ -48,9 +43,11 @@ def write_minilm_l3(folder: Path) -> Path:
   """
   from safetensors.numpy import load, save
 
-  paths = {name: _checked(name, expected) for name, expected in FILES.items()}
+  files = source_files("minilm_l3")
+  if files is None:
+    raise FileNotFoundError(f"{missing('minilm_l3')}: put it there")
   tensors = {}
-  for name, x in load(paths["minilm_l3_fp16.safetensors"].read_bytes()).items():
+  for name, x in load(files["minilm_l3/minilm_l3_fp16.safetensors"].read_bytes()).items():
     x = np.asarray(x, np.float32)
     # Its dense layers are stored [in, out] as `kernel`; Hugging Face has [out, in].
     name, x = (name.removesuffix("kernel") + "weight", x.T) if name.endswith(".kernel") else (name, x)
@@ -58,15 +55,5 @@ def write_minilm_l3(folder: Path) -> Path:
   folder.mkdir(parents=True, exist_ok=True)
   write_json(folder / "config.json", CONFIG)
   write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
-  shutil.copyfile(paths["vocab.txt"], folder / "vocab.txt")
+  shutil.copyfile(files["minilm_l3/vocab.txt"], folder / "vocab.txt")
   return folder
-
-
-def _checked(name: str, expected: str) -> Path:
-  root = os.environ.get("VITA_DATA_DIR")
-  path = Path(root or ".").expanduser() / "minilm_l3" / name
-  if not root or not path.is_file():
-    raise FileNotFoundError(f"no minilm_l3/{name} under $VITA_DATA_DIR ({root or 'unset'}): put it there")
-  if (found := file_sha256(path)) != expected:
-    raise ValueError(f"{path} is damaged or another version: sha256 {found}, expected {expected}")
-  return path

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from vita_jax.data.sources import tfds_dir
 from vita_jax.data.text_tokens import load_tokenizer
+from vita_jax.data.tfds_files import tfds_dir
 from vita_jax.nn.bert import PRUNABLE, BertConfig, read_bert
 from vita_jax.papers.bert_tickets.recipe import Recipe
 
