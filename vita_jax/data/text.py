@@ -55,7 +55,7 @@ GLUE = {
   "wnli": Glue(("sentence1", "sentence2"), ("not_entailment", "entailment")),
 }
 # Files that serve as well, split -> names; what they must be is recorded in `sources.SOURCES`.
-FILES = {
+FILES: dict[str, dict[str, tuple[str, ...]]] = {
   "sst2": {"train": ("sst2/train.tsv.gz",), "validation": ("sst2/dev.tsv.gz",)},
   "cola": {
     "train": ("text_small/cola_in_domain_train.tsv.gz",),
@@ -173,7 +173,7 @@ def _from_files(name, paths):
   first, labels = [], []
   for path in paths:
     rows = [line.split("\t") for line in read_text(path).split("\n") if line]
-    rows = rows[1:] if name == "sst2" else [(row[3], row[1]) for row in rows]  # CoLA has no header
+    rows = rows[1:] if name == "sst2" else [[row[3], row[1]] for row in rows]  # CoLA has no header
     first += [row[0].strip() for row in rows]
     labels += [int(row[1]) for row in rows]
   return Texts(first, None, np.array(labels, np.int32), GLUE[name].classes)

@@ -16,7 +16,7 @@ from vita_jax.papers.bert_tickets.recipe import recipe_of
 from vita_jax.train import checkpoint
 from vita_jax.train.finish import load_state
 from vita_jax.train.mesh import make_mesh
-from vita_jax.train.program_file import write_program
+from vita_jax.train.program_file import run_program, write_program
 from vita_jax.train.programs import make_programs
 
 
@@ -242,6 +242,7 @@ def test_what_a_run_exports_is_its_model_and_its_tickets(finished, folder, tmp_p
   labels = read_tsv(folder / "dev.tsv").labels
   assert (outputs["labels"] == labels).mean() == pytest.approx(summary["metrics"]["accuracy"]["values"][0])
   np.testing.assert_allclose(outputs["probabilities"].sum(1), 1, atol=1e-6)
+  assert exported.decode(str(folder / "dev.tsv"), outputs)["classes"].tolist() == ["0", "1"]
   (tmp_path / "long.tsv").write_text("sentence\ngood\n" + "good " * 20 + "\n")
   with pytest.warns(UserWarning, match="1 texts of .*long.tsv were cut: the model takes 16 tokens"):
     assert exported.read(str(tmp_path / "long.tsv"))["mask"].sum(1).tolist() == [3, 16]
@@ -261,7 +262,8 @@ def test_what_a_run_exports_is_its_model_and_its_tickets(finished, folder, tmp_p
     _flat(jax.device_get(exported.params)),
   )
   assert all((sparse[n] == x).all() for n, x in whole.items())
-  _, params = load_bert(tmp_path / "hugging_face")
+  bert, params = load_bert(tmp_path / "hugging_face")
+  assert bert.id2label == ("0", "1")  # whatever the head of θ0's folder was called
   assert all((_flat(params)[n] == x).all() for n, x in whole.items())
   ticket = compress.load_ticket(tmp_path / "ticket_20.safetensors", start=exported.card["theta0"]["sha256"])
   assert compress.sparsity(ticket.masks) == pytest.approx(0.2, abs=1e-3)
@@ -282,6 +284,26 @@ def test_a_ticket_of_other_weights_is_refused(folder, pretrained, tmp_path):
 
 def _answer(context, word):
   return {"text": word, "answer_start": context.index(word)}
+
+
+def test_questions_without_answers_get_answers(folder, tmp_path):
+  """They were refused; and a user had logits to read, but no answers."""
+  context = "the movie is a good film with an actor and plot"
+  known = {"id": "a", "question": "is a film good", "answers": [_answer(context, "good")]}
+  for name, qas in (("known", [known]), ("open", [{"id": i, "question": "a plot"} for i in ("b", "c")])):
+    content = {"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}
+    (tmp_path / f"{name}.json").write_text(json.dumps(content))
+  files = {"data.train": str(tmp_path / "known.json"), "data.dev": str(tmp_path / "known.json")}
+  config = small_config(folder, "full", "squad", **files, **{"data.max_length": 256, "batch_size": 1})
+  experiment = papers.build(config)
+  exported = experiment.export({**jax.jit(experiment.init)(jax.random.key(0)), "tickets": {}, "masks": {}})
+  path = str(tmp_path / "open.json")
+  outputs = run_program(exported, exported.read(path))
+  found = exported.decode(path, outputs)
+  assert found["id"].tolist() == ["b", "c"] and outputs["start_logits"].shape == (2, 256)
+  for answer, start, end in zip(found["answer"], found["answer_start"], found["answer_end"], strict=True):
+    assert answer and context[start:end] == answer
+  assert np.isfinite(found["answer_score"]).all()
 
 
 @pytest.mark.slow
