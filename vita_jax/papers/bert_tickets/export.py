@@ -31,7 +31,7 @@ def exported(
   masks = {name: compress.unpack(packed, params) for name, packed in state["tickets"].items()}
   # From random weights θ0 is another for each seed: the seed's own is meant.
   first = start.pretrained or theta0(fresh, state["key"], {})
-  digest = compress.weights_sha256(first["bert"])
+  digest = compress.weights_sha256(first, compress.chosen(first, start.select))
   width = recipe.data.max_length
   return Exported(
     params=params,
