@@ -49,6 +49,29 @@ def facts(optimizer: Optimizer) -> dict[str, Any]:
   }
 
 
+def cautions(found: Mapping[str, Any], *, longest: int) -> list[str]:
+  """Says when not to use an optimizer of which `facts` were found; `longest`: steps it was trained on."""
+  said = []
+  if found["step bound"] is not None:
+    said.append(
+      f"where a weight must move by more than {found['step bound']:g} in a step, or {found['travel']:g} in"
+      f" {STEPS:,} steps; option `scale` is the only dial"
+    )
+  said += [
+    "on parameters whose gradient is zero (frozen, masked, unused rows): they drift by up to"
+    f" {found['drift']:g} in {STEPS:,} steps from a fresh state; leave them out with optax.partition",
+    f"for many more steps than the {longest:,} it was trained on, without watching the loss",
+    f"where a gradient costs less than {found['FLOP']:,} FLOP per parameter, or {found['bytes']} bytes of"
+    " state per parameter do not fit",
+  ]
+  if found["gradient scale"] > 0.01:
+    said.append(
+      f"where the scale of the loss is not that of training: gradients times 1000 change its updates by"
+      f" {100 * found['gradient scale']:.0f} %"
+    )
+  return said
+
+
 def step_bound(optimizer: Optimizer) -> float | None:
   """Computes the largest |update| that a coordinate can get in a step; None where there is no bound.
 
