@@ -36,7 +36,7 @@ def facts(optimizer: Optimizer) -> dict[str, Any]:
   big = jnp.ones(100_000)
   state = jax.eval_shape(tx.init, big)
   cost = jax.jit(tx.update).lower(big, state, big).compile().cost_analysis()
-  bound = step_bound(optimizer)
+  bound, flops = step_bound(optimizer), 0.0 if cost is None else cost["flops"]
   still = _play(tx, x, jnp.zeros((STEPS, COORDINATES)))
   usual, larger = (_updates(tx, x, scale * gradients) for scale in (1.0, 1000.0))
   return {
@@ -44,7 +44,7 @@ def facts(optimizer: Optimizer) -> dict[str, Any]:
     "travel": None if bound is None else bound * STEPS,
     "drift": round(float(jnp.max(jnp.abs(still - x))), 3),
     "gradient scale": round(float(jnp.mean(jnp.abs(larger - usual)) / jnp.mean(jnp.abs(usual))), 3),
-    "FLOP": round(float(cost["flops"]) / big.size),
+    "FLOP": round(flops / big.size),
     "bytes": round(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) / big.size),
   }
 
