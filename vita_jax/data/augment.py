@@ -82,7 +82,8 @@ def random_crop(
   """
   choose("mode", mode, ("constant", "reflect", "edge"))
   if padding:
-    image = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode)  # type: ignore[call-overload]
+    options: Any = {"mode": mode}  # checked above; numpy's type lists the modes one by one
+    image = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), **options)
   height, width = _shape(image)
   rows, columns = _fitting(image, size)
   top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
@@ -238,10 +239,10 @@ def _shape(image: np.ndarray) -> tuple[int, int]:
 
 
 def _size(size: Size) -> tuple[int, int]:
-  sizes = (size, size) if isinstance(size, int) else size
-  if len(sizes) != 2 or min(sizes) < 1:
+  both = (size, size) if isinstance(size, int) else size
+  if len(both) != 2 or min(both) < 1:
     raise ValueError(f"size is {size}: it must be a number or (height, width), at least 1")
-  return sizes
+  return both[0], both[1]
 
 
 def _fitting(image: np.ndarray, size: Size) -> tuple[int, int]:

@@ -42,10 +42,8 @@ def load_images(name: str) -> Images:
   if files := sources.source_files(name):
     return {"mnist": _mnist, "cifar10": _cifar10}[name](files)
   if prepared := prepared_dir(name):
-    train, test = (
-      _split(np.stack(x["image"]), np.array(x["label"]))
-      for x in (read_columns(prepared, split) for split in ("train", "test"))
-    )
+    train, test = (read_columns(prepared, split) for split in ("train", "test"))
+    train, test = (_split(np.stack(x["image"]), np.array(x["label"])) for x in (train, test))
     return Images(train, test, f"TFDS {name}")
   raise FileNotFoundError(
     f"no images '{name}': there is {sources.missing(name)}, and no TFDS data set {name} in array_record"
@@ -55,7 +53,7 @@ def load_images(name: str) -> Images:
 
 
 def rows(split: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-  """Returns a split as rows, {"image": [height, width, channels], "label": []}: a source for a Stream."""
+  """A split as rows, {"image": [height, width, channels], "label": []}: a source for a Stream."""
   return [
     {"image": image, "label": label} for image, label in zip(split["image"], split["label"], strict=True)
   ]
@@ -87,8 +85,10 @@ def _cifar10(files: dict[str, Path]) -> Images:
     return pixels.reshape(25, 32, 40, 32, 3).transpose(0, 2, 1, 3, 4).reshape(1000, 32, 32, 3)
 
   labels = read_npz(files["cifar10/labels.npz"])
-  train, test = (
-    _split(np.concatenate([sheet(p) for p in files.values() if p.name.startswith(s)]), labels[f"y_{s}"])
+  images = {
+    s: np.concatenate([sheet(path) for path in files.values() if path.name.startswith(s)])
     for s in ("train", "test")
-  )
-  return Images(train, test, f"{files['cifar10/labels.npz'].parent} (a subset)")
+  }
+  folder = files["cifar10/labels.npz"].parent
+  train, test = (_split(images[s], labels[f"y_{s}"]) for s in ("train", "test"))
+  return Images(train, test, f"{folder} (a subset)")
