@@ -171,7 +171,7 @@ def test_a_file_that_is_no_safetensors_is_refused_and_never_unpickled(content, t
     load_learned(tmp_path)
   message = _says(error)
   assert (
-    f"{tmp_path}/params.safetensors: not a readable safetensors file" in message
+    f"{tmp_path}/params.safetensors is not a readable safetensors file" in message
     and "export it again" in message
   )
 
@@ -218,9 +218,7 @@ def test_an_option_that_the_kind_has_not_is_named(tmp_path):
 
 
 def test_an_option_that_is_given_and_the_kind_has_not_is_named():
-  with pytest.raises(
-    ValueError, match="unknown option of l2o_dm .beta1.: .*Choose one of scale"
-  ):
+  with pytest.raises(ValueError, match="unknown option of l2o_dm .beta1.: .*Choose one of scale"):
     learned("dm", beta1=0.9)
 
 

@@ -41,6 +41,9 @@ class ImageFolder:
       ValueError: an unknown mode; no images; images both beside and inside of folders; a class without any.
     """
     self.root, self.mode = Path(root).expanduser(), choose("mode", mode, MODES)
+    self.classes: tuple[str, ...] = ()
+    self.labels: np.ndarray | None = None
+    self.paths: tuple[str, ...]
     if not self.root.is_dir():
       raise FileNotFoundError(f"no folder {self.root}; check the path")
     self.classes: tuple[str, ...] = ()
