@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -238,11 +239,17 @@ def _hush() -> None:
   sys.unraisablehook = hook
 
 
+def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
+  """Shows a warning as one line, without the place in our code that it comes from."""
+  print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
 def _start_jax() -> None:
   import jax
 
   if not os.environ.get("VITA_DEBUG"):
     _hush()
+    warnings.showwarning = _show_warning
   if CPU_DEVICES.value:
     use_cpu_devices(CPU_DEVICES.value)
   if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
@@ -299,7 +306,8 @@ def print_summary(summary: dict[str, Any], workdir: str) -> None:
   print(f"complete: {summary['experiment']}, {seeds} seed(s), {seconds:.1f} s of training")
   width = max(map(len, summary["metrics"]), default=0)
   for name, entry in summary["metrics"].items():
-    print(f"  {name:<{width}}  {format_metric(entry, percent=name.endswith('accuracy'))}")
+    percent = name.endswith(("accuracy", "accuracy_low", "accuracy_high"))
+    print(f"  {name:<{width}}  {format_metric(entry, percent=percent)}")
   print(f"written: {workdir}/summary.json, metrics.jsonl, figures/, export/, checkpoints/, tensorboard/")
 
 

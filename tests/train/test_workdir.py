@@ -66,6 +66,15 @@ def test_the_owner_is_recorded_with_a_heartbeat_while_a_run_goes_on(tmp_path, mo
   assert seen == [{"host": os.uname().nodename, "pid": os.getpid()}] and not record.exists()
 
 
+def test_a_folder_that_is_not_shared_is_named(tmp_path, monkeypatch):
+  monkeypatch.setattr(workdir_lib, "SEE_SECONDS", 1)
+  monkeypatch.setattr(workdir_lib.cluster, "exchange", lambda text: ['{"host": "first", "pid": 3}', text])
+  with pytest.raises(
+    train.RunError, match="does not see what process 0 wrote.*one folder that all processes"
+  ):
+    _run(tmp_path)
+
+
 @pytest.mark.parametrize("damage", ["renamed", "deleted"])
 def test_a_workdir_that_goes_away_stops_the_run_with_a_line(damage, tmp_path):
   folder = tmp_path / "W"

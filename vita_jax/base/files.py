@@ -50,7 +50,8 @@ def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
 def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
   """Writes a compressed npz file as `write_bytes` does."""
   content = io.BytesIO()
-  np.savez_compressed(content, **{name: np.asarray(x) for name, x in arrays.items()})
+  named: dict[str, Any] = {name: np.asarray(x) for name, x in arrays.items()}
+  np.savez_compressed(content, **named)
   write_bytes(path, content.getvalue())
 
 

@@ -23,7 +23,7 @@ KEYS = (
   "missing",
   "unseen",
 )
-RULES = {"missing": ("error", "fill"), "unseen": ("error", "zeros")}
+RULES = {"missing": ("error", "fill"), "unseen": ("error", "zeros", "any")}
 ORDERED = (">", ">=", "<", "<=")
 
 
@@ -52,7 +52,8 @@ class Schema(NamedTuple):
     drop: columns that are known and not used.
     merge: column -> {category: category it is counted as}.
     missing: "error", or "fill": numbers take the training median, a missing category counts as one.
-    unseen: a category that no training row has: "error", or "zeros" in all of its columns.
+    unseen: a category that no training row has: "error"; "zeros" in all of its columns, for up to 5 % of
+      the rows; "any": zeros, however many.
   """
 
   numeric: tuple[str, ...] = ()
@@ -154,13 +155,13 @@ def schema_content(schema: Schema) -> dict[str, Any]:
 def without(schema: Schema, columns: Iterable[str]) -> Schema:
   """Drops columns from the inputs of a schema; labels that are made from them stay."""
   gone = set(columns)
-  kept: dict[str, Any] = {
-    r: tuple(c for c in getattr(schema, r) if c not in gone) for r in ("numeric", "log_numeric")
-  }
-  hot = tuple(c for c in schema.categorical if c not in gone)
-  dropped = (*schema.drop, *(c for c in schema.inputs if c in gone))
-  merge = {c: m for c, m in schema.merge.items() if c not in gone}
-  return schema._replace(**kept, categorical=hot, drop=dropped, merge=merge)
+  return schema._replace(
+    numeric=tuple(c for c in schema.numeric if c not in gone),
+    log_numeric=tuple(c for c in schema.log_numeric if c not in gone),
+    categorical=tuple(c for c in schema.categorical if c not in gone),
+    drop=(*schema.drop, *(c for c in schema.inputs if c in gone)),
+    merge={c: m for c, m in schema.merge.items() if c not in gone},
+  )
 
 
 def check_columns(schema: Schema, table: Table, *, labels: bool) -> None:

@@ -28,6 +28,11 @@ class PURisk(NamedTuple):
   positive: jax.Array
   negative: jax.Array
 
+  @property
+  def total(self) -> jax.Array:
+    """R_pos + R_neg, the unbiased risk."""
+    return self.positive + self.negative
+
 
 def sigmoid_loss(margin: jax.Array) -> jax.Array:
   """Computes l(m) = σ(-m), between 0 and 1: l(m) + l(-m) = 1."""
@@ -87,8 +92,7 @@ def pu_risk(
 
 def upu_risk(logits: jax.Array, labelled: jax.Array, *, prior: float | jax.Array, **options) -> jax.Array:
   """Computes the unbiased PU risk R_pos + R_neg; it may be negative. `options` as in `pu_risk`."""
-  risk = pu_risk(logits, labelled, prior=prior, **options)
-  return risk.positive + risk.negative
+  return pu_risk(logits, labelled, prior=prior, **options).total
 
 
 def nnpu_risk(
@@ -127,18 +131,18 @@ def nnpu_gradient_objective(
 
 def nnpu_objective_of(risk: PURisk, *, beta: float = 0.0, gamma: float = 1.0) -> jax.Array:
   """Computes `nnpu_gradient_objective` from the parts of `pu_risk`."""
-  return jnp.where(risk.negative < -beta, -gamma * risk.negative, risk.positive + risk.negative)
+  return jnp.where(risk.negative < -beta, -gamma * risk.negative, risk.total)
 
 
 def naive_risk(logits: jax.Array, labelled: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
   """Computes the logistic loss mean_P l(g) + mean_U l(-g): unlabelled rows taken as negative, no prior."""
   every = jnp.ones_like(logits) if mask is None else mask
   positive = labelled.astype(logits.dtype)
-
-  def mean(rows: jax.Array, margin: jax.Array) -> jax.Array:
-    return jnp.sum(rows * logistic_loss(margin)) / jnp.maximum(jnp.sum(rows), 1.0)
-
-  return mean(positive * every, logits) + mean((1.0 - positive) * every, -logits)
+  means = [
+    jnp.sum(rows * logistic_loss(margin)) / jnp.maximum(jnp.sum(rows), 1.0)
+    for rows, margin in ((positive * every, logits), ((1.0 - positive) * every, -logits))
+  ]
+  return means[0] + means[1]
 
 
 def binary_entropy(logits: jax.Array) -> jax.Array:

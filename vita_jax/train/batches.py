@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vita_jax.data.resident import Resident, batch_at, n_rows, n_sweep_batches, sweep_batch_at
+from vita_jax.data.resident import Resident, batch_at, check, n_rows, n_sweep_batches, sweep_batch_at
 from vita_jax.data.stream import Stream
-from vita_jax.train.experiment import Stage, Sweep
+from vita_jax.train.experiment import Experiment, Stage, Sweep
 
 Data = Resident | Stream
 
@@ -25,6 +25,17 @@ def per_replica(data: Data) -> bool:
 def stage_data(stage: Stage) -> dict[str, Data]:
   """All data of a stage by name: `data` and the entries of `also`."""
   return {"data": stage.data, **stage.also}
+
+
+def check_data(experiment: Experiment) -> None:
+  """Refuses data of stages that cannot be batched.
+
+  Raises:
+    ValueError: see `vita_jax.data.check`.
+  """
+  for stage in experiment.stages:
+    for data in stage_data(stage).values():
+      check(data)
 
 
 def spec(data: Data) -> Data:

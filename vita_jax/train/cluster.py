@@ -109,6 +109,11 @@ def is_main() -> bool:
   return not joined() or jax.process_index() == 0
 
 
+def index() -> int:
+  """The number of this process, 0 where it is alone."""
+  return jax.process_index() if joined() else 0
+
+
 def gather(values: Any) -> np.ndarray:
   """int32 or uint32 [n] of each process -> [processes, n]. All must call it in the same order."""
   if not joined():

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from vita_jax.data.resident import Resident
-from vita_jax.train.batches import stage_data
+from vita_jax.train.batches import check_data, stage_data
 from vita_jax.train.config import check_config
 from vita_jax.train.experiment import Experiment
 from vita_jax.train.mesh import check_layout, make_mesh
@@ -48,6 +48,7 @@ def dry_run(experiment: Experiment, config: ml_collections.ConfigDict) -> list[N
   check_config(config)
   mesh = make_mesh(config.mesh)
   check_layout(mesh, experiment, config.replicate)
+  check_data(experiment)
   programs = make_programs(experiment, mesh, on_nonfinite=config.on_nonfinite)
   needs = []
   for number, stage in enumerate(experiment.stages):

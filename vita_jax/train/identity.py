@@ -93,7 +93,10 @@ def _array(leaf: Any) -> np.ndarray:
   if isinstance(leaf, bytes | str):
     leaf = np.frombuffer(leaf if isinstance(leaf, bytes) else leaf.encode(), np.uint8)
   x = np.asarray(leaf)
-  return np.frombuffer(repr(x.tolist()).encode(), np.uint8) if x.dtype == object else x
+  if x.dtype != object:
+    return x
+  text = json.dumps(x.tolist(), default=lambda one: type(one).__name__)  # a repr may hold an address
+  return np.frombuffer(text.encode(), np.uint8)
 
 
 def check_same(found: Mapping[str, Any], identity: Identity, *, what: str) -> None:

@@ -12,9 +12,8 @@ import jax
 import ml_collections
 import numpy as np
 
-from vita_jax.data.resident import check
 from vita_jax.train import checkpoint, cluster, nonfinite, writers
-from vita_jax.train.batches import stage_data
+from vita_jax.train.batches import check_data
 from vita_jax.train.calls import Calls
 from vita_jax.train.checkpoint import Progress
 from vita_jax.train.config import as_dict, check_config
@@ -81,9 +80,7 @@ def run(
   workdir, resolved = Path(workdir), as_dict(config)
   mesh = programs.mesh if programs else make_mesh(config.mesh)
   check_layout(mesh, experiment, config.replicate)
-  for stage in experiment.stages:
-    for data in stage_data(stage).values():
-      check(data)
+  check_data(experiment)
   identity = identity_of(experiment, resolved)
   check_processes(identity, workdir)  # first: unlike processes would wait for each other below
   with contextlib.ExitStack() as stack:
@@ -189,10 +186,12 @@ def _run_stage(
     run.logs.write({**place, "split": split, "metrics": row.values})
 
   def write_training(rows: Iterator[MetricRow]) -> None:
+    shown: dict[str, Any] = {}
     try:
       for row in rows:
         write("train", row)
-        run.display.update(stage.name, reader.landed, stage.steps, row.values)
+        shown |= row.values  # an observation and the means after it are one line
+        run.display.update(stage.name, reader.landed, stage.steps, shown)
     except NotFinite:
       step, seed = base + reader.landed - 1, run.config["seed"]
       _stop_on_nonfinite(run, nonfinite.stopped(run.programs, stage, state, reader, step=step, seed=seed))

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from vita_jax.train.errors import RunError
 from vita_jax.train.finish import read_facts
 from vita_jax.train.identity import Identity, check_same
 
-BEAT_SECONDS, STALE_SECONDS = 10.0, 60.0
+BEAT_SECONDS, STALE_SECONDS, SEE_SECONDS = 10.0, 60.0, 30.0
 OWNER = ".owner.json"
 
 
@@ -43,6 +44,7 @@ def claim(workdir: Path, identity: Identity, *, warn: Callable[[str], None]) -> 
     held: list[Any] = []
     cluster.on_main(lambda: held.append(_hold(workdir, identity, warn, stack)))
     lock = held[0] if held else None
+    _see_the_same(workdir)
 
     def check() -> None:
       if lock is not None and not _still_there(workdir / ".lock", lock):
@@ -52,6 +54,21 @@ def claim(workdir: Path, identity: Identity, *, warn: Callable[[str], None]) -> 
         )
 
     yield Claim(check)
+
+
+def _see_the_same(workdir: Path) -> None:
+  """Makes sure that this process sees what the main one wrote: a folder of the same name is not enough."""
+  path = workdir / OWNER
+  (told, *_) = cluster.exchange(path.read_text() if cluster.is_main() else "")
+  for _ in range(int(SEE_SECONDS / 0.5)):
+    with contextlib.suppress(OSError, ValueError):
+      if path.read_text() == told:
+        return
+    time.sleep(0.5)  # a network file system may show a new file late
+  raise RunError(
+    f"process {cluster.index()} does not see what process 0 wrote to --workdir={workdir}: it must be one"
+    " folder that all processes share"
+  )
 
 
 def _still_there(path: Path, lock: Any) -> bool:

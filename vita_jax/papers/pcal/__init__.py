@@ -50,7 +50,9 @@ def build(config: Any) -> Experiment:
   """
   check(config)
   table, schema = read(config)
-  task = make_task(table, schema, attributes=tuple(config.attributes), variant=config.variant)
+  task = make_task(
+    table, schema, attributes=tuple(config.attributes), variant=config.variant, group=config.data.group
+  )
   return experiment(config, task)
 
 

@@ -19,7 +19,7 @@ from vita_jax.papers.ss_gcn.data import full_batch, read_graph
 from vita_jax.papers.ss_gcn.export import exported
 from vita_jax.papers.ss_gcn.labels import supervision_of
 from vita_jax.papers.ss_gcn.model import HOSTS
-from vita_jax.papers.ss_gcn.recipe import KEYS, check, default_config, recipe_of
+from vita_jax.papers.ss_gcn.recipe import KEYS, check, default_config, recipe_of, sized
 from vita_jax.papers.ss_gcn.report import SPLITS, report
 from vita_jax.papers.ss_gcn.stages import stages
 from vita_jax.papers.ss_gcn.steps import final_params, test_step
@@ -41,6 +41,7 @@ def build(config: Any) -> Experiment:
   """
   recipe = recipe_of(config)
   graph = read_graph(recipe)
+  recipe = sized(recipe, n_nodes=len(graph.labels), n_classes=graph.n_classes)
   supervision = supervision_of(recipe, graph)
   batch = full_batch(recipe, graph, supervision)
   model = HOSTS[recipe.host](
@@ -51,7 +52,7 @@ def build(config: Any) -> Experiment:
   )
 
   def init_params(key):
-    return model.init(key, batch["features"], batch["graph"], "full", None)["params"]
+    return model.init(key, batch["features"], batch["adjacency"], "full", None)["params"]
 
   def init(key):
     params = init_params(key)
