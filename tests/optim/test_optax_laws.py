@@ -243,10 +243,17 @@ def test_a_type_that_is_taken_for_a_schedule_is_refused_in_one_line():
 
 
 @every_kind
-def test_complex_parameters_are_refused_by_name_and_move_in_both_parts_when_split(kind):
+def test_complex_parameters_are_refused_by_name(kind):
   params = {"a": jnp.array([1.0 + 2.0j, -0.5 - 1.0j]), "b": jnp.ones(3)}
   with pytest.raises(ValueError, match=r"a parameter of shape \(2,\) is complex: .*split_real_and_imaginary"):
     make(kind).init(params)
+
+
+@pytest.mark.parametrize(
+  "kind", ["rnnprop", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "rnnprop")]
+)
+def test_complex_parameters_move_in_both_parts_when_split(kind):
+  params = {"a": jnp.array([1.0 + 2.0j, -0.5 - 1.0j]), "b": jnp.ones(3)}
   gradients = [{"a": jnp.array([0.3 - 0.7j, 0.2 + 0.4j]) * t, "b": jnp.ones(3)} for t in (1.0, -2.0, 1.5)]
   found, _ = play(optax.contrib.split_real_and_imaginary(make(kind)), gradients, params)
   assert all(np.all(np.asarray(u["a"].real) != 0) and np.all(np.asarray(u["a"].imag) != 0) for u in found)

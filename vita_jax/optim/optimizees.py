@@ -58,9 +58,10 @@ def optimizee(name: str, *, logit_relu: bool = False) -> Optimizee:
     ValueError: unknown name.
   """
   found = OPTIMIZEES[choose("optimizee", name, tuple(OPTIMIZEES))]
-  if not logit_relu or not name.endswith(("conv", "nas")):
+  logits = found.logits
+  if logits is None or not logit_relu or not name.endswith(("conv", "nas")):
     return found
-  return _classifier(found.data, found.init, lambda params, x: jax.nn.relu(found.logits(params, x)))
+  return _classifier(found.data, found.init, lambda params, x: jax.nn.relu(logits(params, x)))
 
 
 def sample_images(arrays: dict, key: jax.Array, batch_size: int) -> dict:

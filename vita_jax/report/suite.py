@@ -149,10 +149,14 @@ def comma_separated(lines: Sequence[Line]) -> str:
 
 
 def figure(lines: Sequence[Line], *, title: str) -> Any:
-  """Points with error bars (population std): ours filled, the paper's hollow. A matplotlib Figure."""
+  """Draws means with bars of one population std over seeds: ours filled, the paper's hollow.
+
+  Returns:
+    A matplotlib Figure, which says what the bars are.
+  """
   from matplotlib.figure import Figure
 
-  drawing = Figure(figsize=(7, 0.9 + 0.32 * len(lines)), layout="constrained")
+  drawing = Figure(figsize=(7, 1.1 + 0.32 * len(lines)), layout="constrained")
   axes = drawing.add_subplot()
   for i, line in enumerate(lines):
     scale = 100 if is_fraction(line.row.metric) else 1
@@ -165,7 +169,8 @@ def figure(lines: Sequence[Line], *, title: str) -> Any:
       axes.errorbar(mean * scale, i + 0.12, xerr=bar, fmt="o", ms=4, mfc="white", color="C1", label="paper")
   axes.set_yticks(range(len(lines)), [line.row.label for line in lines])
   axes.set_ylim(len(lines) - 0.5, -0.5)
-  axes.set(title=title, xlabel=", ".join(sorted({_cells(line)[2] for line in lines})))
+  metrics = ", ".join(sorted({_cells(line)[2] for line in lines}))
+  axes.set(title=title, xlabel=f"{metrics}\npoints: means; bars: ± one standard deviation over seeds")
   handles, names = axes.get_legend_handles_labels()
   unique = dict(zip(names, handles, strict=True))
   drawing.legend(unique.values(), unique.keys(), frameon=False, loc="outside right upper")

@@ -68,3 +68,23 @@ def format_metric(entry: Mapping[str, Any], *, percent: bool) -> str:
   if len(entry["values"]) > 1:
     text += f" ± {entry['std'] * scale:.{digits}f}"
   return text + (f" ({entry['diverged']} diverged)" if entry["diverged"] else "")
+
+
+def select_seeds(summary: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+  """Returns the summary of some seeds of a run, as if it had had no others.
+
+  Raises:
+    ValueError: a seed that the run did not have.
+  """
+  if absent := [seed for seed in seeds if seed not in summary["seeds"]]:
+    raise ValueError(f"the run has no seed {absent[0]}: it has {', '.join(map(str, summary['seeds']))}")
+  places = [summary["seeds"].index(seed) for seed in seeds]
+  metrics = {
+    name: summarize([entry["values"][i] for i in places]) for name, entry in summary["metrics"].items()
+  }
+  return {
+    **summary,
+    **{key: [summary[key][i] for i in places] for key in ("seeds", "steps")},
+    "seconds": summary["seconds"] * len(places) / len(summary["seeds"]),
+    "metrics": metrics,
+  }

@@ -17,6 +17,7 @@ from vita_jax.train.batches import check_data
 from vita_jax.train.calls import Calls
 from vita_jax.train.checkpoint import Progress
 from vita_jax.train.config import as_dict, check_config
+from vita_jax.train.display import Display, open_display
 from vita_jax.train.errors import Interrupted, RunError
 from vita_jax.train.experiment import Experiment, Stage, State
 from vita_jax.train.finish import read_summary, write_results
@@ -39,7 +40,7 @@ class Run(NamedTuple):
   workdir: Path
   seeds: jax.Array  # uint32: one seed, or [replicas]
   logs: writers.Logs
-  display: writers.Display
+  display: Display
   save: Callable[[Progress, State], None]
   finish_saving: Callable[[], None]
   asked_to_stop: Callable[[], int]  # 0, or the exit code that this process is asked to leave with
@@ -83,7 +84,7 @@ def run(
   identity = identity_of(experiment, resolved)
   check_processes(identity, workdir)  # first: unlike processes would wait for each other below
   with contextlib.ExitStack() as stack:
-    display = writers.open_display(quiet=quiet or not cluster.is_main())
+    display = open_display(quiet=quiet or not cluster.is_main())
     stack.callback(display.close)
     # Before anything is read: nobody else may write there.
     held = stack.enter_context(claim(workdir, identity, warn=display.line))
@@ -112,9 +113,8 @@ def run(
       if config.init_from:
         state = start_from(state, config.init_from, replicas=experiment.replicas)
     # After the restore: rows beyond its step are dropped, since those steps are taken again.
-    logs = writers.NO_LOGS
-    if cluster.is_main():
-      logs = writers.open_logs(workdir, step=progress.step, warn=display.line)
+    main = cluster.is_main()
+    logs = writers.open_logs(workdir, step=progress.step, warn=display.line) if main else writers.NO_LOGS
     stack.callback(logs.close)
 
     def save(progress: Progress, state: State) -> None:
@@ -145,6 +145,7 @@ def run(
       finish_saving()
     held.check()
     # From here on all is saved: a signal ends the report at once.
+    display.busy("writing the report")
     return write_results(experiment, programs, state, progress, resolved, workdir, warn=display.line)
 
 
@@ -153,6 +154,7 @@ def _run_stages(run: Run, state: State, progress: Progress) -> tuple[State, Prog
   for number in range(progress.stage, len(stages)):
     if progress.stage != number:
       progress = progress._replace(stage=number, at=0)
+    run.display.begin(stages[number].name, progress.at, stages[number].steps)
     if progress.at == 0:  # "enter not applied yet": nothing is ever saved there
       with cluster.busy("enter"):
         state = run.programs.enter(stages[number], state)
@@ -213,6 +215,7 @@ def _run_stage(
       write_training(reader.read(everything=True))  # what follows looks at `state`, the newest
     if reader.landed > before:
       compiling.close()
+      run.display.update(stage.name, reader.landed, stage.steps, {})
     cluster.progress(base + reader.landed)
     run.check_workdir()
     if text := nonfinite.frozen(run.programs, state, reader, bad, seed=run.config["seed"]):

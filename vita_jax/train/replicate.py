@@ -44,6 +44,11 @@ def replicate(experiment: Experiment, n: int, how: str = "vmap") -> Experiment:
     raise ValueError(f"cannot replicate {n} times an experiment with replicas={experiment.replicas}")
 
   def init(keys: jax.Array) -> State:
+    if jnp.shape(keys)[:1] != (n,):
+      raise ValueError(
+        f"{n} replicas need {n} keys, got keys of shape {list(jnp.shape(keys))}: give"
+        f" jax.vmap(jax.random.key)(jnp.arange({n}))"
+      )
     state = jax.vmap(experiment.init)(keys) if how == "vmap" else jax.lax.map(experiment.init, keys)
     return {**state, STEPS: jnp.zeros((n,), jnp.int32)}
 

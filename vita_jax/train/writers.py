@@ -1,4 +1,4 @@
-"""What a user sees of a run: metrics.jsonl and TensorBoard files, and a progress bar or plain lines.
+"""The logs of a run: metrics.jsonl and TensorBoard files.
 
 Everything is written by the main thread, and nothing here can stop a run: a file that cannot be written is
 named once, and what it would have held is left out.
@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import socket
 import struct
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -146,67 +144,3 @@ def _record(event: Any) -> bytes:
   length = struct.pack("<Q", len(data))
   crcs = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
   return length + crcs[0] + data + crcs[1]
-
-
-class Display(NamedTuple):
-  """`update(stage, at, steps, metrics)` moves the bar; `line(text)` prints above it; `close()` ends it."""
-
-  update: Callable[[str, int, int, dict[str, Any]], None]
-  line: Callable[[str], None]
-  close: Callable[[], None]
-
-
-def open_display(*, quiet: bool = False, seconds_between_lines: float = 10.0) -> Display:
-  """A rich progress bar with rate and ETA on a terminal; plain lines elsewhere; nothing when `quiet`."""
-  if quiet:
-    return Display(lambda *_: None, lambda text: None, lambda: None)
-  return _bar() if sys.stderr.isatty() else _plain(seconds_between_lines)
-
-
-def _shown(metrics: dict[str, Any]) -> str:
-  means = {name: seed_mean(value) for name, value in metrics.items()}
-  kept = [(n, v) for n, v in means.items() if v is not None and (n != "skipped" or v > 0)]
-  return "  ".join(f"{n} {v:.4g}" for n, v in kept if math.isfinite(v))
-
-
-def _plain(seconds_between: float) -> Display:
-  last: dict[str, Any] = {"time": time.monotonic(), "stage": ""}
-
-  def update(stage, at, steps, metrics):
-    now = time.monotonic()
-    if stage != last["stage"] or now - last["time"] >= seconds_between:
-      last.update(time=now, stage=stage)
-      _say(f"[{stage}] step {at}/{steps}  {_shown(metrics)}")
-
-  return Display(update, _say, lambda: None)
-
-
-def _say(text: str) -> None:
-  with contextlib.suppress(OSError):  # stderr may be a file on a full disk, or a pipe that nobody reads
-    print(text, file=sys.stderr, flush=True)
-
-
-def _bar() -> Display:
-  from rich.console import Console
-  from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-  columns = (
-    TextColumn("[bold]{task.description}"),
-    BarColumn(bar_width=24),
-    MofNCompleteColumn(),
-    TextColumn("{task.fields[rate]}"),
-    TimeRemainingColumn(),
-    TextColumn("[dim]{task.fields[shown]}"),
-  )
-  bar = Progress(*columns, console=Console(stderr=True))
-  bar.start()
-  tasks: dict[str, Any] = {}
-
-  def update(stage, at, steps, metrics):
-    if stage not in tasks:
-      tasks[stage] = bar.add_task(stage, total=steps, rate="", shown="", completed=at)
-    speed = bar.tasks[tasks[stage]].speed
-    rate = f"{speed:,.0f} steps/s" if speed and speed > 10 else (f"{speed:.2f} steps/s" if speed else "")
-    bar.update(tasks[stage], completed=at, rate=rate, shown=_shown(metrics))
-
-  return Display(update, bar.console.print, bar.stop)

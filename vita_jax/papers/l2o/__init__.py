@@ -13,6 +13,7 @@ from typing import Any
 import jax
 from jax.sharding import PartitionSpec as P
 
+from vita_jax._lazy import submodules
 from vita_jax.data.images import load_images
 from vita_jax.data.resident import Resident
 from vita_jax.optim import KINDS
@@ -31,6 +32,8 @@ from vita_jax.papers.l2o.recipe import (
 from vita_jax.train.experiment import Eval, Experiment, Stage, State
 
 __all__ = ["KEYS", "build", "check", "default_config", "optimize_config"]
+
+__getattr__, __dir__ = submodules(__name__)
 
 
 def build(config: Any) -> Experiment:
