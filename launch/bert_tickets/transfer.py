@@ -140,7 +140,7 @@ def _tickets(name: str, source: Source, workdir: Path):
     one = train.replica(state, seed - config.seed) if experiment.replicas else state
     masks = compress.unpack(one["tickets"][f"{100 * float(sparsity):g}"], one["params"])
     pretrained = experiment.stages[0].also.get("pretrained")
-    digest = compress.weights_sha256(pretrained.arrays["params"]["bert"]) if pretrained else ""
+    digest = compress.weights_sha256(pretrained.arrays["params"], masks) if pretrained else ""
     card = {"task": config.task, "method": config.method, "model": config.model.path, "seed": seed}
     path.parent.mkdir(parents=True, exist_ok=True)
     compress.save_ticket(path, compress.Ticket(masks, digest, card))

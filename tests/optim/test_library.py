@@ -217,6 +217,13 @@ def test_an_option_that_the_kind_has_not_is_named(tmp_path):
   assert f"{tmp_path}/config.json" in message and "'beta1'" in message
 
 
+def test_an_option_that_is_given_and_the_kind_has_not_is_named():
+  with pytest.raises(
+    ValueError, match="unknown option of l2o_dm .beta1.: .*Choose one of scale"
+  ):
+    learned("dm", beta1=0.9)
+
+
 @pytest.mark.parametrize("file", ["params.safetensors", "config.json"])
 def test_a_missing_file_is_named(file, tmp_path):
   (_write(tmp_path) / file).unlink()

@@ -8,6 +8,7 @@
 An audit is an empirical bound over the attackers that were tried. It is no differential privacy.
 """
 
+from vita_jax._lazy import submodules
 from vita_jax.audit.attackers import KINDS, Attacker, Rows, attackers, run_all, run_one
 from vita_jax.audit.baselines import BASELINES, REFERENCES, Settings, Training, equalised, utility_score
 from vita_jax.audit.erasure import Affine, inlp, leace
@@ -68,3 +69,5 @@ __all__ = [
   "utility_at",
   "utility_score",
 ]
+
+__getattr__, __dir__ = submodules(__name__)

@@ -55,7 +55,7 @@ GLUE = {
   "wnli": Glue(("sentence1", "sentence2"), ("not_entailment", "entailment")),
 }
 # Files that serve as well, split -> names; what they must be is recorded in `sources.SOURCES`.
-FILES = {
+FILES: dict[str, dict[str, tuple[str, ...]]] = {
   "sst2": {"train": ("sst2/train.tsv.gz",), "validation": ("sst2/dev.tsv.gz",)},
   "cola": {
     "train": ("text_small/cola_in_domain_train.tsv.gz",),
@@ -80,7 +80,7 @@ def load_glue(name: str) -> dict[str, Texts]:
   if name not in GLUE:
     raise ValueError(f"unknown GLUE task '{name}'; known: {', '.join(GLUE)}")
   if name in FILES and (paths := source_files(f"glue/{name}")):
-    return {s: _from_files(name, [paths[f] for f in files]) for s, files in FILES[name].items()}
+    return {s: _from_files(name, [paths[f] for f in names]) for s, names in FILES[name].items()}
   if prepared := prepared_dir(f"glue/{name}"):
     return {split: _from_tfds(name, prepared, split) for split in ("train", *GLUE[name].dev)}
   files = f"{missing(f'glue/{name}')} and " if name in FILES else ""
@@ -173,7 +173,7 @@ def _from_files(name, paths):
   first, labels = [], []
   for path in paths:
     rows = [line.split("\t") for line in read_text(path).split("\n") if line]
-    rows = rows[1:] if name == "sst2" else [(row[3], row[1]) for row in rows]  # CoLA has no header
+    rows = rows[1:] if name == "sst2" else [[row[3], row[1]] for row in rows]  # CoLA has no header
     first += [row[0].strip() for row in rows]
     labels += [int(row[1]) for row in rows]
   return Texts(first, None, np.array(labels, np.int32), GLUE[name].classes)

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax import compress
-from vita_jax.compress.masks import chosen
 from vita_jax.data.index import batches_per_epoch
 from vita_jax.data.resident import Resident, sweep_batch_at
 from vita_jax.papers.bert_tickets.masks import GivenMasks, given_masks
@@ -96,7 +95,7 @@ def make_stages(
     scope=recipe.scope,
     outputs=outputs,
     keeps_head=recipe.keeps_head,
-    masks=given_masks(recipe, start),
+    masks=given_masks(recipe, start, tree),
     pretrained=bool(start.pretrained),
     rewinds=early > 0,
     blank=functools.partial(blank, tree, start.select, trainings, row, n_rows),
@@ -242,7 +241,7 @@ def blank(
     row: shape and dtype of a batch of outputs [B, ...].
     n_rows: development rows.
   """
-  bits = {n: (*x.shape[:-1], -(-x.shape[-1] // 8)) for n, x in chosen(tree, select).items()}
+  bits = {n: (*x.shape[:-1], -(-x.shape[-1] // 8)) for n, x in compress.chosen(tree, select).items()}
   tickets = dict.fromkeys([n for t in trainings for n in (*dict(t.cut), t.ticket) if n])
   results = [t.result for t in trainings[:-1] if t.result]
   zeros = {
@@ -254,4 +253,4 @@ def blank(
 
 def count(tree: Any, select: str) -> int:
   """Counts the weights in the leaves that `select` finds, of a tree of shapes."""
-  return sum(int(np.prod(jnp.shape(x))) for x in chosen(tree, select).values())
+  return sum(int(np.prod(jnp.shape(x))) for x in compress.chosen(tree, select).values())
