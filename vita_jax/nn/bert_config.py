@@ -63,7 +63,7 @@ class BertConfig(NamedTuple):
 
     Raises:
       FileNotFoundError: no folder, or no `config.json` in it.
-      ValueError: see `from_dict`; or it is no JSON.
+      ValueError: see `from_dict`; or it is not JSON.
     """
     path = Path(folder).expanduser() / "config.json"
     if not path.is_file():
@@ -75,7 +75,7 @@ class BertConfig(NamedTuple):
     try:
       content = json.loads(path.read_text(encoding="utf-8"))
       if not isinstance(content, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
       return cls.from_dict(content)
     except (ValueError, TypeError) as error:
       raise ValueError(f"{path}: {error}") from error
