@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
 from vita_jax import cli
+from vita_jax.base.files import write_npz
 from vita_jax.train.program_file import run_program
 
 WORKDIR = cli.define_workdir()
@@ -26,7 +26,7 @@ def main() -> None:
   outputs = run_program(exported, exported.read(DATA.value))
   if exported.decode:
     outputs = {**outputs, **exported.decode(DATA.value, outputs)}
-  np.savez_compressed(OUT.value, **outputs)
+  write_npz(OUT.value, outputs)
   shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in outputs.items())
   print(f"{OUT.value}: {shapes} (weights of seed {seed})")
 

@@ -160,8 +160,8 @@ def _graph_forms(h: jax.Array) -> list[Form]:
   """Propagation h [400, d] over a random graph, on one device and with its edges spread over several."""
   pairs = np.random.default_rng(1).integers(400, size=(1600, 2))
   edges = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
-  whole = graph.undirected_graph(edges, np.zeros(0, np.int64), {"label": np.zeros(400, np.int32)})
-  weight = jnp.asarray(whole.edges["gcn"])
+  whole = graph.adjacency(edges, np.zeros(0, np.int64), 400)
+  weight = jnp.asarray(whole.gcn)
   dense = jnp.zeros((400, 400)).at[whole.receivers, whole.senders].add(weight)
   n = max(n for n in (1, 2, 4, 8) if n <= jax.device_count())
   mesh = jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

@@ -2,7 +2,7 @@
 
 from vita_jax._lazy import submodules
 from vita_jax.base.choose import choose, hint, nearest
-from vita_jax.base.files import load_python_file, read_json, write_bytes, write_json, write_text
+from vita_jax.base.files import load_python_file, read_json, write_bytes, write_json, write_npz, write_text
 from vita_jax.base.hashing import arrays_sha256, file_sha256, mix
 from vita_jax.base.keys import (
   Key,
@@ -17,6 +17,7 @@ from vita_jax.base.keys import (
   explain,
   one_of,
 )
+from vita_jax.base.processes import end_with
 from vita_jax.base.tree import named_leaves, path_name
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
   "check",
   "choose",
   "defaults",
+  "end_with",
   "explain",
   "file_sha256",
   "hint",
@@ -43,6 +45,7 @@ __all__ = [
   "read_json",
   "write_bytes",
   "write_json",
+  "write_npz",
   "write_text",
 ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import tempfile
@@ -11,21 +13,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
   """Writes a file so that a reader, a kill or a full disk never leaves half of it."""
-  path = Path(path)
-  # A name of its own: two processes that write the same file do not write into each other's.
-  handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+  path, partial = Path(path), None
   try:
+    # A name of its own: two processes that write the same file do not write into each other's.
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     with os.fdopen(handle, "wb") as file:
       file.write(content)
       file.flush()
       os.fsync(file.fileno())
     os.chmod(partial, 0o666 & ~_umask())  # mkstemp's 0600 would hide the file from the user's group
     os.replace(partial, path)
-  except BaseException:
-    Path(partial).unlink(missing_ok=True)
+    _sync_folder(path.parent)
+  except BaseException as error:
+    if partial is not None:
+      Path(partial).unlink(missing_ok=True)
+    if isinstance(error, OSError) and error.errno is not None:  # "No space left" alone names no file
+      raise type(error)(error.errno, f"cannot write {path}: {error.strerror}") from error
     raise
 
 
@@ -37,6 +45,14 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
   """Writes indented JSON as `write_bytes` does."""
   write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
+  """Writes a compressed npz file as `write_bytes` does."""
+  content = io.BytesIO()
+  named: dict[str, Any] = {name: np.asarray(x) for name, x in arrays.items()}
+  np.savez_compressed(content, **named)
+  write_bytes(path, content.getvalue())
 
 
 def read_json(path: str | os.PathLike, *, what: str = "a JSON file") -> dict[str, Any]:
@@ -76,6 +92,16 @@ def load_python_file(path: str | os.PathLike) -> ModuleType:
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
+
+
+def _sync_folder(folder: Path) -> None:
+  """Makes the new name of a file durable; file systems that cannot do so keep theirs in another way."""
+  with contextlib.suppress(OSError):
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+      os.fsync(handle)
+    finally:
+      os.close(handle)
 
 
 def _umask() -> int:

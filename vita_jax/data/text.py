@@ -80,7 +80,7 @@ def load_glue(name: str) -> dict[str, Texts]:
   if name not in GLUE:
     raise ValueError(f"unknown GLUE task '{name}'; known: {', '.join(GLUE)}")
   if name in FILES and (paths := source_files(f"glue/{name}")):
-    return {s: _from_files(name, [paths[f] for f in files]) for s, files in FILES[name].items()}
+    return {s: _from_files(name, [paths[f] for f in names]) for s, names in FILES[name].items()}
   if prepared := prepared_dir(f"glue/{name}"):
     return {split: _from_tfds(name, prepared, split) for split in ("train", *GLUE[name].dev)}
   files = f"{missing(f'glue/{name}')} and " if name in FILES else ""

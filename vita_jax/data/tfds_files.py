@@ -53,7 +53,8 @@ def read_columns(folder: str | os.PathLike, split: str) -> dict[str, Any]:
   """All rows of a split at once: name -> list of its values, one for each row; raises as `open_rows` does."""
   source = open_rows(folder, split)
   try:
-    rows = source.__getitems__(list(range(len(source)))) if len(source) else []
+    every: Any = source  # TFDS reads many rows at once by a method that Sequence does not have
+    rows = every.__getitems__(list(range(len(source)))) if len(source) else []
   except Exception as error:
     raise ValueError(_damaged(folder, error)) from error
   return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
@@ -90,7 +91,7 @@ def write_rows(
 
 
 def _builder_class(name: str, splits: Mapping[str, Sequence], like: Mapping[str, np.ndarray]) -> type:
-  tfds = _tfds()
+  tfds: Any = _tfds()
   dataset, _, config = name.partition("/")
   zlib = tfds.features.Encoding.ZLIB  # the plain encodings lose dtypes: float64 becomes float32
   features = {

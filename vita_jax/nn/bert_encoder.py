@@ -7,6 +7,7 @@ are float32; `dtype` is the type computed in, but softmax and layer norm are flo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -41,7 +42,7 @@ def _gelu_backward(x, gradient):
 
 gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   "gelu": gelu,
   "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
   "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),

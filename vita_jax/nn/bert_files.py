@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import shlex
@@ -95,7 +94,7 @@ def read_bert(folder: str | os.PathLike) -> Loaded:
   config = BertConfig.from_pretrained(folder)
   folder = Path(folder).expanduser()
   try:
-    head = _head_of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    head = _head_of(read_json(folder / "config.json", what="the config of a model"))
     return from_tensors(config, _read_tensors(folder), head=head)
   except ValueError as error:
     raise ValueError(f"{folder}: {error}") from error

@@ -417,7 +417,7 @@ def _transposed_places(x, spans, stride, pads, extra):
   return [(length - 1) * s - sum(pad) + span + more for length, span, s, pad, more in options]
 
 
-def _per_axis(name, value, axes, *, least=1):
+def _per_axis(name: str, value: int | Sequence[int], axes: int, *, least: int = 1) -> tuple[int, ...]:
   values = (value,) * axes if isinstance(value, int) else tuple(value)
   if len(values) != axes or not all(isinstance(v, int) and v >= least for v in values):
     raise ValueError(f"{name} is {value}: it must be a whole number from {least} on, or {axes} of them")

@@ -102,7 +102,14 @@ def versions() -> dict[str, str]:
       found[package] = "not installed"
   root = Path(__file__).resolve().parents[2]
   if (root / ".git").exists():
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    found["commit"] = result.stdout.strip() or "unknown"
+    found["commit"] = _commit(root)
   return found
+
+
+def _commit(root: Path) -> str:
+  command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+  try:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+  except OSError:  # git is not installed
+    return "unknown"
+  return result.stdout.strip() or "unknown"

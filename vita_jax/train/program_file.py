@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from vita_jax.base.files import write_bytes
 from vita_jax.base.tree import path_name
 from vita_jax.train.experiment import Exported
 
@@ -35,8 +36,8 @@ def write_program(path: Path, exported: Exported, *, platforms: Sequence[str]) -
     name: jax.ShapeDtypeStruct(export.symbolic_shape(shape, scope=scope), jnp.dtype(dtype))
     for name, (shape, dtype) in exported.inputs.items()
   }
-  data = export.export(jax.jit(program), platforms=tuple(platforms))(flat, inputs).serialize()
-  Path(path).write_bytes(data)
+  data = bytes(export.export(jax.jit(program), platforms=tuple(platforms))(flat, inputs).serialize())
+  write_bytes(path, data)
   return len(data)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.base.files import write_bytes
@@ -47,7 +48,7 @@ def start_from(state: dict[str, Any], workdir: str, *, replicas: int | None) -> 
   """The state with `state["params"]` replaced by the weights of the finished run in `workdir`.
 
   Raises:
-    RunError: a weight is missing there or has another shape.
+    RunError: a weight is missing there, has another shape, or is of another kind (integers for floats).
   """
   loaded = load_params(Path(workdir) / "export" / "params.safetensors")
 
@@ -57,6 +58,19 @@ def start_from(state: dict[str, Any], workdir: str, *, replicas: int | None) -> 
     if name not in loaded or loaded[name].shape != shape:
       found = f"has shape {loaded[name].shape}" if name in loaded else f"is not among {sorted(loaded)[:5]}"
       raise RunError(f"init_from {workdir}: '{name}' should have shape {shape} and {found}")
+    if _kind(loaded[name].dtype) != _kind(leaf.dtype):
+      raise RunError(
+        f"init_from {workdir}: '{name}' should be {leaf.dtype} and is {loaded[name].dtype}, which is not the"
+        " same kind of number; export those weights again"
+      )
     return put(np.broadcast_to(loaded[name].astype(leaf.dtype), leaf.shape), leaf.sharding)
 
   return {**state, "params": jax.tree_util.tree_map_with_path(replace, state["params"])}
+
+
+def _kind(dtype: Any) -> str:
+  """What numbers of a dtype are: numpy's own `kind` says "V" of bfloat16."""
+  for kind in (jnp.floating, jnp.complexfloating, jnp.bool_, jnp.integer):
+    if jnp.issubdtype(dtype, kind):
+      return kind.__name__
+  return str(dtype)

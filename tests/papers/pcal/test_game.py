@@ -193,6 +193,9 @@ def test_a_record_has_one_draw_of_noise_however_often_it_is_asked():
   assert abs(np.corrcoef(noise.T)[0, 1]) < 0.08
   for other in (record(jax.random.key_data(jax.random.key(2)), x, codes, 2), record(seed, x, codes + 1, 2)):
     assert abs(np.corrcoef(noise[:, 0], other[:, 0])[0, 1]) < 0.08
+  variants = jnp.tile(x[:1], (500, 1)).at[:, 0].add(1e-4 * jnp.arange(500))  # near-copies: new draws each
+  several = np.asarray(record(seed, variants, codes[:500] * 0, 2))
+  assert np.abs(several.mean(0)).max() < 0.2 and several.std() > 0.8  # which averaging does take off
   odd = np.zeros((2000, 3), np.float32)
   odd[:4, 0] = [0.0, -0.0, np.nan, -np.nan]
   drawn = record(seed, odd, codes * 0, 2)

@@ -1,4 +1,4 @@
-"""A meta-training run as a small file: what it needs to go on in another workdir, on another day."""
+"""A meta-training run as a small file: what it needs to continue in another workdir, on another day."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PARTS = (
 
 
 def packed(state: dict[str, Any]) -> dict[str, Any]:
-  """The part of a state that `resumed` needs, some 150 kB."""
+  """Returns the part of a state that `resumed` needs, some 150 kB."""
   return {name: state[name] for name in PARTS}
 
 
 def resumed(state: dict[str, Any], path: str) -> dict[str, Any]:
-  """A fresh state that goes on from a file of `packed`.
+  """Returns a fresh state that continues from a file of `packed`.
 
   Raises:
     FileNotFoundError: no such file.

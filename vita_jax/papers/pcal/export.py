@@ -6,6 +6,7 @@ Without any of them the others are of no use: an encoder is only private with th
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.data import tabular
-from vita_jax.data.tables import read_table
+from vita_jax.data import tables, tabular
 from vita_jax.papers.pcal.game import Game
-from vita_jax.papers.pcal.model import Moments, normalize, record_noise
+from vita_jax.papers.pcal.model import Moments, normalize, record_noise, run
 from vita_jax.train.experiment import Exported, State
 
 
@@ -32,12 +32,11 @@ def released(state: State) -> dict[str, Any]:
 def represent(game: Game, params: Mapping[str, Any], numbers: jax.Array, codes: jax.Array) -> jax.Array:
   """Computes z float32 [n, m] of rows: raw `numbers` float32 [n, a] and `codes` int32 [n, b].
 
-  Noise, where there is any, is a function of the record: asking again gives the same draw.
+  Noise, where there is any, is a function of the record's bits: see `record_noise`.
   """
-  encoding = game.encoding._replace(**params["scaler"])
+  encoding = tabular.scaled_by(game.encoding, params["scaler"])
   x = tabular.features(encoding, numbers, codes, xp=jnp)
-  h = game.encoder.apply({"params": params["encoder"]}, x)
-  z = normalize(h, Moments(**params["moments"]))
+  z = normalize(game.hidden(params["encoder"], x), Moments(**params["moments"]))
   if game.recipe.noise == 0:
     return z
   return z + game.recipe.noise * record_noise(params["noise_seed"], numbers, codes, game.recipe.latent)
@@ -48,17 +47,17 @@ def encode(
 ) -> dict[str, jax.Array]:
   """Computes `z` (see `represent`) and the head's `probability` float32 [n] of the target's class 1."""
   z = represent(game, params, numbers, codes)
-  return {"z": z, "probability": jax.nn.softmax(game.head.apply({"params": params["head"]}, z))[:, 1]}
+  return {"z": z, "probability": jax.nn.softmax(run(game.head, params["head"], z))[:, 1]}
 
 
 def exported(game: Game, state: State) -> Exported:
   """Returns what a user takes away: z and the probability of default from raw numbers and category codes."""
   encoding, schema = game.encoding, game.encoding.schema
-  learned = encoding._replace(**{k: np.asarray(v) for k, v in state["scaler"].items()})
+  learned = tabular.scaled_by(encoding, jax.device_get(state["scaler"]))
   learned = learned._replace(schema=schema._replace(target=None, private=()), classes={})
 
   def read(path: str) -> dict[str, np.ndarray]:
-    return tabular.raw_inputs(learned, read_table(path))
+    return tabular.raw_inputs(learned, tables.read_table(path))
 
   return Exported(
     params=released(state),
@@ -81,6 +80,7 @@ def exported(game: Game, state: State) -> Exported:
       "hides": [label.name for label in schema.private],
       "gamma": float(game.recipe.gamma),
       "noise": float(game.recipe.noise),
+      "noise is": "one draw per record, bit for bit; variants of a record get others, which can be averaged",
       "is not": "differential privacy; see the audit for what attackers that were tried still find",
     },
     write=_write_transform,
@@ -88,7 +88,15 @@ def exported(game: Game, state: State) -> Exported:
 
 
 def _write_transform(folder: Path) -> None:
-  (folder / "transform.py").write_text(TRANSFORM)
+  text = TRANSFORM.replace("@CANONICAL@", inspect.getsource(tables.canonical))  # one definition
+  for name, value in (
+    ("MISSING", tables.MISSING),
+    ("TRUTH", tables.TRUTH),
+    ("FEW_ROWS", tabular.FEW_ROWS),
+    ("MOST_UNSEEN", tabular.MOST_UNSEEN),
+  ):
+    text = text.replace(f"@{name}@", repr(value))
+  (folder / "transform.py").write_text(text)
 
 
 TRANSFORM = '''\
@@ -100,7 +108,9 @@ categories and weights) and program.jax.
 
 import csv
 import json
+import re
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -108,9 +118,12 @@ from jax import export
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
+MISSING = @MISSING@
+TRUTH = @TRUTH@
 HERE = Path(__file__).parent
 
+
+@CANONICAL@
 
 def main(source, target):
   with safe_open(HERE / "params.safetensors", "numpy") as file:
@@ -127,19 +140,25 @@ def main(source, target):
     text = row[column].strip()
     if text in MISSING and schema["missing"] == "error":
       sys.exit(f"error: column '{column}' has no value")
-    return float("nan") if text in MISSING else float(text)
+    return float("nan") if text in MISSING else float(TRUTH.get(text, text))
 
   def code(row, column):
     text = row[column].strip()
-    text = "" if text in MISSING else text
-    text = schema["merge"].get(column, {}).get(text, text)
-    known = encoding["categories"][column]
+    text = "" if text in MISSING else canonical(text)
+    merged = {canonical(old): canonical(new) for old, new in schema["merge"].get(column, {}).items()}
+    text = merged.get(text, text)
+    if not text and schema["missing"] == "error":
+      sys.exit(f"error: column '{column}' has no value")
+    known = [canonical(category) for category in encoding["categories"][column]]
     if text not in known and schema["unseen"] == "error":
       sys.exit(f"error: column '{column}' has the unknown category '{text}'")
     return known.index(text) if text in known else -1
 
   numbers = [[number(row, c) for c in columns] for row in rows]
   codes = [[code(row, c) for c in schema["categorical"]] for row in rows]
+  for column, each in zip(schema["categorical"], zip(*codes)):
+    if len(rows) >= @FEW_ROWS@ and each.count(-1) > @MOST_UNSEEN@ * len(rows) and schema["unseen"] != "any":
+      sys.exit(f"error: {each.count(-1)} of {len(rows)} rows have unknown categories in column '{column}'")
   inputs = {
     "numbers": np.array(numbers, np.float32).reshape(len(rows), len(columns)),
     "codes": np.array(codes, np.int32).reshape(len(rows), len(schema["categorical"])),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -100,8 +100,13 @@ class Ensemble(NamedTuple):
     return jnp.concatenate(each, axis=0)
 
 
+def run(module: MLP, params: Any, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+  """Applies a network, float32 [..., outputs]; `key`: of dropout, in training."""
+  return cast(jax.Array, module.apply({"params": params}, x, key))
+
+
 def _logits(module: MLP, z: jax.Array, params: Any) -> jax.Array:
-  return module.apply({"params": params}, z)
+  return run(module, params, z)
 
 
 def make_ensemble(widths: Sequence[Sequence[int]], *, n_attributes: int, n_classes: int) -> Ensemble:
@@ -123,8 +128,10 @@ def make_ensemble(widths: Sequence[Sequence[int]], *, n_attributes: int, n_class
 def record_noise(seed: jax.Array, numbers: jax.Array, codes: jax.Array, n_outputs: int) -> jax.Array:
   """Draws standard normal noise [n, n_outputs] that is a function of `seed` and of each record.
 
-  A record that is encoded again gets the same draw, so that draws cannot be averaged away. It depends on the
-  bits of raw inputs: features may differ in their last bit from one program to another.
+  A record that is encoded again gets the same draw, so that draws of it cannot be averaged away. That holds
+  for bit-identical records only: one input changed in its last bit gives another draw, and whoever may have
+  many variants of a record encoded can average the noise off. Raw inputs are read, not features, which may
+  differ in their last bit from one program to another.
 
   Args:
     seed: uint32 [2], kept by whoever encodes: who has it can take the noise off.

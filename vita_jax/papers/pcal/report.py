@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.audit import baselines, labels, protocol, text
+from vita_jax.audit.findings import score_of
+from vita_jax.audit.questions import Question
 from vita_jax.data import tabular
 from vita_jax.data.splits import cut_rows, part_sizes
-from vita_jax.metrics import mean_auc
 from vita_jax.papers.pcal.data import Task
 from vita_jax.papers.pcal.export import encode, released
 from vita_jax.papers.pcal.game import Game
@@ -40,14 +41,15 @@ def report(
     outputs = sweep(encoded, state, over=EVAL)
     z, given["head of the encoder"] = outputs["z"], outputs["probability"]
     if "guesses" in outputs:
-      in_training = _in_training(outputs["guesses"][parts["test"]], task, parts["test"])
+      in_training = _in_training(outputs["guesses"], task, parts)
   else:
     z = baseline(task, recipe, state, parts)
   found = protocol.audit(
     z,
-    private={x.name: labels.Private(_values(task, k), x.classes) for k, x in enumerate(task.attributes)},
+    private={x.name: labels.Private(task.labels[x.name], x.classes) for x in task.attributes},
     target=labels.Target(task.arrays["target"], given),
     parts=parts,
+    groups=task.groups if recipe.grouped else None,
     options=recipe.audit,
   )
   content = {**found, "in_training": in_training, "variant": recipe.variant, "method": recipe.method}
@@ -73,19 +75,18 @@ def _title(recipe: Recipe) -> str:
   return f"Audit: {recipe.method}{gamma}, variant {recipe.variant}"
 
 
-def _values(task: Task, k: int) -> np.ndarray:
-  values = task.arrays["private"][:, k]
-  return values.astype(np.int32) if task.attributes[k].classes else values
+def _in_training(guesses: np.ndarray, task: Task, parts: Mapping[str, np.ndarray]) -> dict[str, float]:
+  """Mean AUC on test rows of the adversaries as training left them, by attribute; guesses [n, M, K, C].
 
-
-def _in_training(guesses: np.ndarray, task: Task, test: np.ndarray) -> dict[str, float]:
-  """Mean AUC on test rows of the adversaries as training left them, by attribute; guesses [n, M, K, C]."""
+  Adversaries that are wrong more often than right on validation rows are read the other way round.
+  """
   found = {}
   for k, attribute in enumerate(task.attributes):
     if n := len(attribute.classes):
-      y = _values(task, k)[test]
-      each = [mean_auc(guesses[:, i, k, :n], y) for i in range(guesses.shape[1])]
-      found[attribute.name] = float(np.mean([max(a, 1 - a) if n == 2 else a for a in each]))
+      question = Question("classes", task.labels[attribute.name], attribute.classes)
+      each = (guesses[:, i, k, :n] for i in range(guesses.shape[1]))
+      areas = [score_of(question, (x[parts["validation"]], x[parts["test"]]), parts) for x in each]
+      found[attribute.name] = float(np.mean(areas))
   return found
 
 
@@ -95,8 +96,8 @@ def baseline(task: Task, recipe: Recipe, state: State, parts: Mapping[str, np.nd
   Raises:
     ValueError: a reference that needs one class attribute and was given others.
   """
-  scaler = {name: np.asarray(value) for name, value in state["scaler"].items()}
-  x = tabular.assemble(task.encoding._replace(**scaler), task.arrays["numbers"], task.arrays["codes"])
+  encoding = tabular.scaled_by(task.encoding, jax.device_get(state["scaler"]))
+  x = tabular.assemble(encoding, task.arrays["numbers"], task.arrays["codes"])
   draw = int(jax.random.randint(jax.random.fold_in(state["noise_key"], 1), (), 0, 2**31 - 1))
   if recipe.method in baselines.REFERENCES:
     found = baselines.utility_score(x, task.arrays["target"], parts["train"])
@@ -116,7 +117,7 @@ def baseline(task: Task, recipe: Recipe, state: State, parts: Mapping[str, np.nd
 def _equalised(score: np.ndarray, task: Task, parts: Mapping[str, np.ndarray], draw: int) -> np.ndarray:
   if len(task.attributes) > 1 or not task.attributes[0].classes:
     raise ValueError("method 'equalised_score' takes one private attribute of classes")
-  groups = len(parts) * _values(task, 0)
+  groups = len(parts) * task.labels[task.attributes[0].name]
   for number, rows in enumerate(parts.values()):
     groups[rows] += number
   return baselines.equalised(score, groups, draw)
@@ -150,16 +151,30 @@ def numbers(found: Mapping[str, Any], in_training: Mapping[str, float]) -> dict[
     values |= _of_attribute(name, one)
     if name in in_training:
       values[f"in_training_auc_{name}"] = in_training[name]
-  areas = {name: one for name, one in found["private"].items() if one["metric"] == "auc"}
+  areas = {name: told for name, one in found["private"].items() if (told := _as_classes(one))}
   if areas:
     worst = max(areas, key=lambda name: areas[name]["strongest"]["validation"])
-    values["attack_auc"] = areas[worst]["strongest"]["auc"]
-    values["validation_attack_auc"] = areas[worst]["strongest"]["validation"]
-    values["attack_auc_boosting"] = values[f"attack_auc_boosting_{worst}"]
+    told = areas[worst]
+    values["attack_auc"] = told["strongest"]["auc"]
+    values["validation_attack_auc"] = told["strongest"]["validation"]
+    classes = [one["worst_class"] for one in areas.values()]
+    values["attack_auc_worst_class"] = max(classes, key=lambda one: one["validation"])["auc"]
+    values["attack_auc_boosting"] = _of_family(told, "boosting", "auc")
     if worst in in_training:
       values["in_training_auc"] = in_training[worst]
   values["collapsed"] = float(found["collapsed"])
   return values
+
+
+def _as_classes(found: Mapping[str, Any]) -> Mapping[str, Any]:
+  """What was found of the classes of an attribute, or of the bins of a continuous one."""
+  return found if found["metric"] == "auc" else found.get("bins") or {}
+
+
+def _of_family(found: Mapping[str, Any], family: str, key: str) -> float:
+  """The test score of a family's attacker, the strongest on validation rows."""
+  members = [a for a in found["attackers"] if a["family"] == family]
+  return max(members, key=lambda a: a["validation"])[key]
 
 
 def _of_attribute(name: str, found: Mapping[str, Any]) -> dict[str, float]:
@@ -169,9 +184,8 @@ def _of_attribute(name: str, found: Mapping[str, Any]) -> dict[str, float]:
     f"validation_attack_{key}{end}": strongest["validation"],
     f"largest_attack_{key}{end}": found["largest_test"],
   }
-  for family in dict.fromkeys(a["family"] for a in found["attackers"]):
-    members = [a for a in found["attackers"] if a["family"] == family]
-    values[f"attack_{key}_{_plain(family)}{end}"] = max(members, key=lambda a: a["validation"])[key]
+  for family in dict.fromkeys(a["family"] for a in found["attackers"] if a["family"] != "score"):
+    values[f"attack_{key}_{_plain(family)}{end}"] = _of_family(found, family, key)
   if found.get("score_alone") is not None:
     values[f"score_alone{end}"] = found["score_alone"]
   if key == "auc":
@@ -179,6 +193,13 @@ def _of_attribute(name: str, found: Mapping[str, Any]) -> dict[str, float]:
     values |= {f"attack_{k}{end}": strongest[k] for k in names}
     values[f"information_nats{end}"] = found["information"]["nats"]
     values |= {f"{k}{end}": v for k, v in found["fairness"].items()}
+  else:
+    values[f"attack_r2_rank{end}"] = found["rank"]["strongest"]["r2"]
+  if told := _as_classes(found):
+    if len(told["classes"]) > 2:
+      values[f"attack_auc_worst_class{end}"] = told["worst_class"]["auc"]
+    if key != "auc":
+      values[f"attack_auc_bins{end}"] = told["strongest"]["auc"]
   return values
 
 

@@ -111,7 +111,7 @@ def _forward(
   return logits, new["batch_stats"]
 
 
-def _evaluated(model: nn.Module, prepare: Callable, params: Any, stats: Any, x: Any) -> jax.Array:
+def _evaluated(model: nn.Module, prepare: Callable, params: Any, stats: Any, x: Any) -> Any:
   return model.apply({"params": params, "batch_stats": stats}, prepare(x), train=False)
 
 

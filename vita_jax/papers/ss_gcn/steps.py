@@ -90,7 +90,7 @@ def _loss(
 ) -> tuple[jax.Array, tuple[jax.Array, dict[str, jax.Array]]]:
   """Computes the objective; beside it the logits without dropout, and the values of its parts."""
   views = ("full",) if objective.ss_view == "full" else ("full", objective.ss_view)
-  graph, features = batch["graph"], batch["features"]
+  graph, features = batch["adjacency"], batch["features"]
   apply = functools.partial(model.apply, {"params": params})
   projected = apply(features, graph, views, method="project_views")
   judged = apply(projected[0], graph, "full", None, method="heads")["target"]
@@ -105,8 +105,7 @@ def _loss(
     outputs = apply(projected[-1], graph, objective.ss_view, ss_key, method="heads")["ss"]
     ss = losses.self_supervised(objective.task, outputs, batch["ss_target"], batch["ss_mask"])
     values["ss_loss"] = ss
-    both = objective.target
-    total = losses.multitask(objective.task, total, ss, objective.ss_weight) if both else ss
+    total = losses.multitask(objective.task, total, ss, objective.ss_weight) if objective.target else ss
   return total, (judged, values)
 
 
@@ -141,4 +140,4 @@ def _test(model: Any, split: str, state: State, batch: Batch) -> Metrics:
 def outputs_of(model: Any, state: State, batch: Batch) -> dict[str, jax.Array]:
   """Returns what the result's weights give on the whole graph, without dropout."""
   params = {"params": final_params(state)}
-  return model.apply(params, batch["features"], batch["graph"], "full", None)
+  return model.apply(params, batch["features"], batch["adjacency"], "full", None)
