@@ -46,8 +46,6 @@ class ImageFolder:
     self.paths: tuple[str, ...]
     if not self.root.is_dir():
       raise FileNotFoundError(f"no folder {self.root}; check the path")
-    self.classes: tuple[str, ...] = ()
-    self.labels: np.ndarray | None = None
     flat, classes = _listed(self.root)
     inside = {name: sorted(_images(self.root / name)) for name in classes}
     if flat and any(inside.values()):
