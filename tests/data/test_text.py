@@ -105,7 +105,7 @@ def test_tables_are_read_and_bad_ones_are_named(tmp_path):
   for content, message in cases.items():
     with pytest.raises(ValueError, match=message):
       text.read_tsv(write(content), classes=("no", "yes"))
-  with pytest.raises(ValueError, match="have to be numbers"):
+  with pytest.raises(ValueError, match="must be numbers"):
     text.read_tsv(write("sentence\tlabel\na\tgood\n"), classes=())
   with pytest.raises(FileNotFoundError, match="check the path"):
     text.read_tsv(tmp_path / "none.tsv")
@@ -152,7 +152,9 @@ def _stream(window, **options):
 
 
 def test_buckets_double_up_to_what_is_needed():
-  sizes = lambda lengths, **kw: make_buckets(np.array(lengths), ("ids",), **kw).sizes  # noqa: E731
+  def sizes(lengths, **options):
+    return make_buckets(np.array(lengths), ("ids",), **options).sizes
+
   assert sizes([3, 61], longest=128) == (16, 32, 64)
   assert sizes([3, 100], longest=100) == (16, 32, 64, 100)
   assert sizes([5], longest=128) == (8,)

@@ -209,7 +209,7 @@ def test_folders_that_cannot_be_read_are_named(tmp_path):
   (folder / "pytorch_model.bin").write_bytes(b"")
   with pytest.raises(ValueError, match="torch pickle.* python -c .*save_file"):
     load_bert(folder)
-  with pytest.raises(ValueError, match="no parameter of a BERT"):
+  with pytest.raises(ValueError, match="not a parameter of a BERT"):
     to_tensors({"bert": {"extra": {"kernel": np.zeros((2, 2))}}})
 
 

@@ -65,7 +65,7 @@ FILES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def load_glue(name: str) -> dict[str, Texts]:
-  """The training split and the development splits of a GLUE task, by their TFDS names.
+  """Loads the training split and the development splits of a GLUE task, by their TFDS names.
 
   SST-2 and CoLA come from $VITA_DATA_DIR where it has their files (see `FILES`); all tasks from a TFDS data
   set glue/<name> prepared under $TFDS_DATA_DIR (`launch/prepare_data.py --dataset=glue/<name>`).
@@ -88,8 +88,9 @@ def load_glue(name: str) -> dict[str, Texts]:
 
 
 def read_tsv(path: str | os.PathLike, *, classes: tuple[str, ...] | None = None) -> Texts:
-  """Texts from a tab-separated file (perhaps .gz) with a header: `sentence` or `sentence1`, perhaps
-  `sentence2`, and `label`; quotes mean nothing.
+  """Reads texts from a tab-separated file (perhaps .gz); quotes mean nothing.
+
+  Its header is `sentence` or `sentence1`, perhaps `sentence2`, and `label`.
 
   Args:
     path: the file.
@@ -108,7 +109,7 @@ def read_tsv(path: str | os.PathLike, *, classes: tuple[str, ...] | None = None)
 
 
 def read_sentences(path: str | os.PathLike) -> tuple[list[str], list[str] | None]:
-  """The texts of a file like that of `read_tsv`, labelled or not: (first, second or None)."""
+  """Reads the texts of a file like that of `read_tsv`, labelled or not: (first, second or None)."""
   return _sentences(path, _table(path))
 
 
@@ -135,7 +136,7 @@ def _labels(values, classes, where):
     try:
       return np.array([float(v) for v in values], np.float32), ()
     except ValueError as error:
-      raise ValueError(f"labels have to be numbers for regression: {error}") from error
+      raise ValueError(f"labels must be numbers for regression: {error}") from error
   classes = tuple(sorted(set(values))) if classes is None else classes
   numbers = {name: i for i, name in enumerate(classes)}
   if not any(name.isdigit() for name in classes):  # else "1" would be both a name and a number

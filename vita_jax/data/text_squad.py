@@ -93,7 +93,7 @@ def read_squad(path: str | os.PathLike, *, answered: bool = True) -> list[Questi
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: it is no such JSON, has no questions, or (with `answered`) a question without an answer or
+    ValueError: it is not such a file, has no questions, or (with `answered`) a question without an answer or
       answers that are not in their contexts, see `placed`.
   """
   content = parse_json(read_text(path), str(path), what="a SQuAD v1.1 file")

@@ -64,7 +64,7 @@ class BertConfig(NamedTuple):
 
     Raises:
       FileNotFoundError: no folder, or no `config.json` in it.
-      ValueError: see `from_dict`; or it is no JSON.
+      ValueError: see `from_dict`; or it is not JSON.
     """
     path = Path(folder).expanduser() / "config.json"
     if not path.is_file():

@@ -240,7 +240,7 @@ def hugging_face_name(path: tuple[str, ...]) -> str:
   for pattern, replacement in RULES:
     if match := re.match(pattern, module):
       return f"{match.expand(replacement).replace('/', '.')}.{LEAVES[path[-1]]}"
-  raise ValueError(f"'{'/'.join(path)}' is no parameter of a BERT")
+  raise ValueError(f"'{'/'.join(path)}' is not a parameter of a BERT")
 
 
 def _modern(name: str) -> str:
