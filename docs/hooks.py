@@ -5,6 +5,7 @@ So a new paper appears by itself: its README as a page, its keys in "Config keys
 
 from __future__ import annotations
 
+import logging
 import posixpath
 import re
 from pathlib import Path
@@ -16,6 +17,10 @@ from vita_jax.base.keys import Key
 from vita_jax.papers import PAPERS, keys
 from vita_jax.train.config import KEYS
 
+# Brackets in a docstring are arrays and printed values; autorefs takes two of them in a row for a link.
+logging.getLogger("mkdocs.plugins.mkdocs_autorefs").addFilter(
+  lambda record: "Could not find cross-reference target" not in record.getMessage()
+)
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "vita_jax"
 IMAGES = (".png", ".jpg", ".gif", ".svg")
