@@ -17,10 +17,6 @@ from vita_jax.base.keys import Key
 from vita_jax.papers import PAPERS, keys
 from vita_jax.train.config import KEYS
 
-# Brackets in a docstring are arrays and printed values; autorefs takes two of them in a row for a link.
-logging.getLogger("mkdocs.plugins.mkdocs_autorefs").addFilter(
-  lambda record: "Could not find cross-reference target" not in record.getMessage()
-)
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "vita_jax"
 IMAGES = (".png", ".jpg", ".gif", ".svg")
@@ -41,6 +37,8 @@ PARTS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py") if pat
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
   """Lists the pages."""
+  for handler in logging.getLogger("mkdocs").handlers:
+    handler.addFilter(_is_no_bracket)
   papers = [{Path(page).stem: page} for page in PAGES if page.startswith("papers/")]
   config.nav = [
     {"Start": "index.md"},
@@ -55,6 +53,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     {"Changelog": "changelog.md"},
   ]
   return config
+
+
+def _is_no_bracket(record: logging.LogRecord) -> bool:
+  # Brackets in a docstring are arrays and printed values; two of them in a row are taken for a link.
+  return "Could not find cross-reference target" not in record.getMessage()
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
