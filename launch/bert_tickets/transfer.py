@@ -92,7 +92,7 @@ def _source(folder: Path) -> Source:
   """The search in a workdir, or in the workdirs seed_0, seed_1, ... that it holds.
 
   Raises:
-    ValueError: see `_imp_config`; parts that are no unbroken row of seeds.
+    ValueError: see `_imp_config`; parts in which a seed is missing.
   """
   parts = [folder] if (folder / "config.json").exists() else sorted(folder.glob("seed_*")) or [folder]
   configs = {part: _imp_config(part) for part in parts}
@@ -113,7 +113,7 @@ def _imp_config(folder: Path) -> Any:
   config = read_config(folder)
   if config.get("paper") != "bert_tickets" or config.method != "imp" or "theta0" not in config.starts:
     raise ValueError(
-      f"{folder} is no run of bert_tickets with method imp and tickets from theta0: train one first"
+      f"{folder} is not a run of bert_tickets with method imp and tickets from theta0: train one first"
     )
   if not (summary := read_summary(folder)) or not summary["complete"]:
     raise ValueError(f"{folder} has not finished: run launch/train.py with its --workdir again")

@@ -17,7 +17,10 @@ from vita_jax.nn.bert import PRUNABLE, BertConfig, shapes
 def tree():
   """Two layers of weights beside what is never pruned; a list and a tuple among the containers."""
   rng = np.random.default_rng(0)
-  draw = lambda *s: jnp.asarray(rng.normal(size=s), jnp.float32)  # noqa: E731
+
+  def draw(*shape):
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
   layers = [{"kernel": draw(7, 11), "bias": draw(11)} for _ in range(2)]
   return {"layers": layers, "head": ({"kernel": draw(11, 3)}, draw(5)), "table": {"embedding": draw(9, 4)}}
 
@@ -143,8 +146,11 @@ def test_random_masks_have_exactly_as_many_zeros(tree):
 
 def test_shuffles_keep_the_weights_and_change_their_places(tree):
   def stack(n):
-    layer = lambda i: {"query": {"kernel": jnp.full((2, 2), 1.0 + i)}, "bias": jnp.full(2, 9.0 + i)}  # noqa: E731
-    return {**{f"layer_{i}": layer(i) for i in range(n)}, "pooler": {"kernel": jnp.full((2, 2), 7.0)}}
+    layers = {
+      f"layer_{i}": {"query": {"kernel": jnp.full((2, 2), 1.0 + i)}, "bias": jnp.full(2, 9.0 + i)}
+      for i in range(n)
+    }
+    return {**layers, "pooler": {"kernel": jnp.full((2, 2), 7.0)}}
 
   seen = set()
   for seed in range(12):
@@ -284,6 +290,7 @@ def test_empty_leaves_have_empty_masks(tmp_path):
       compress.sparsity(nothing)
 
 
+@pytest.mark.parity
 def test_torch_prunes_the_same_weights(tree):
   """Several rounds of its global pruning, on weights that change in between."""
   torch = pytest.importorskip("torch", reason="parity with torch.nn.utils.prune needs torch")

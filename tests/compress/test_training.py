@@ -63,7 +63,10 @@ ROWS = [
 @pytest.fixture(scope="module")
 def params():
   rng = np.random.default_rng(0)
-  draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
+
+  def draw(*shape):
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
   return {"first": {"kernel": draw(4, 6), "bias": draw(6)}, "last": {"kernel": draw(6, 2)}, "kernel": draw(3)}
 
 
@@ -111,7 +114,7 @@ def _gone(params, masks):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_masked_weights_are_zero_after_every_step(name, params, masks):
-  """Masks taken in mid-training: the state of the plain optimizer goes on, moments, noise and all."""
+  """Masks taken in mid-training: the state of the plain optimizer is used further, moments, noise and all."""
   plain = OPTIMIZERS[name]()
   # Weights are not zeroed before: the first update does it.
   both = _steps_of_both(plain, compress.masked(plain, masks), params)
@@ -158,7 +161,7 @@ def test_kept_weights_train_as_they_would_alone(params, masks):
     np.testing.assert_allclose(x[keep], compress.chosen(free, ".")[name][keep], atol=1e-6, err_msg=name)
 
 
-def test_a_resumed_run_goes_on_bit_for_bit(params, masks):
+def test_a_resumed_run_continues_bit_for_bit(params, masks):
   tx = compress.masked(optax.adamw(0.01, weight_decay=0.1), masks)
   (whole, _), _ = _steps(tx, params, tx.init(params), 12)
   (half, state), _ = _steps(tx, params, tx.init(params), 5)

@@ -189,7 +189,7 @@ def test_folders_that_cannot_be_read_are_named(tmp_path):
   }
   (tmp_path / "list").mkdir()
   (tmp_path / "list" / "config.json").write_text("[]")
-  with pytest.raises(ValueError, match="no JSON object"):
+  with pytest.raises(ValueError, match="not the config of a BERT"):
     load_bert(tmp_path / "list")
   for name, (content, changes, message) in cases.items():
     with pytest.raises(ValueError, match=message):
@@ -209,7 +209,7 @@ def test_folders_that_cannot_be_read_are_named(tmp_path):
   (folder / "pytorch_model.bin").write_bytes(b"")
   with pytest.raises(ValueError, match="torch pickle.* python -c .*save_file"):
     load_bert(folder)
-  with pytest.raises(ValueError, match="no parameter of a BERT"):
+  with pytest.raises(ValueError, match="not a parameter of a BERT"):
     to_tensors({"bert": {"extra": {"kernel": np.zeros((2, 2))}}})
 
 

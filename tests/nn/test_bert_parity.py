@@ -27,6 +27,7 @@ from vita_jax.nn.bert_files import to_tensors
 
 torch = pytest.importorskip("torch", reason="parity with transformers' BertModel needs torch")
 transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.parity
 
 # layers, heads, head dim, feed-forward, vocabulary, batch, length, positions, attention, head
 CONFIGS = [
@@ -100,8 +101,9 @@ def test_a_random_model_computes_the_same_and_has_the_same_gradients(case, tmp_p
   def loss(params):
     logits = model.apply({"params": params}, jnp.asarray(ids, jnp.int32), mask, jnp.asarray(types, jnp.int32))
     if head == "qa_outputs":
-      each = lambda i, at: optax.softmax_cross_entropy_with_integer_labels(logits[..., i], at).mean()  # noqa: E731
-      return 0.5 * (each(0, starts) + each(1, ends)), logits
+      entropy = optax.softmax_cross_entropy_with_integer_labels
+      each = [entropy(logits[..., i], at).mean() for i, at in enumerate((starts, ends))]
+      return 0.5 * sum(each), logits
     weights = jnp.asarray(labels >= 0, jnp.float32)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
     return jnp.sum(losses * weights) / jnp.sum(weights), logits

@@ -22,7 +22,7 @@ def masked(
   Gradients, the parameters that `tx` sees, updates, and every part of the state that has a parameter's path
   and shape (moments, averages, iterates) are masked; the update of a masked weight is minus the weight. So it
   holds for weight decay, added noise, muon and momentum, and for masks that are taken in mid-training: the
-  state is that of `tx` itself, and `masked(tx, masks)` goes on with it. Put it around the whole chain.
+  state is that of `tx` itself, and `masked(tx, masks)` continues with it. Put it around the whole chain.
 
   Inside `nnx.Optimizer(model, tx, wrt=nnx.Param)` the masks are those of `nnx.state(model, nnx.Param)`.
 

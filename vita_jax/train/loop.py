@@ -228,8 +228,7 @@ def _run_stage(
       for name in evals if reader.over else due:
         write(name, MetricRow(at, run.programs.evaluate(name, state)))
     counts = tuple(np.atleast_1d(bad).tolist()) if np.any(bad) else ()
-    now = seconds + time.monotonic() - started
-    progress = Progress(progress.stage, at, base + at, now, counts)
+    progress = Progress(progress.stage, at, base + at, seconds + time.monotonic() - started, counts)
     if (reader.over or saving or leave) and at > 0:
       write_training(reader.rest())  # a row at each save, so that no metric sum must survive a kill
       with cluster.busy("save"):

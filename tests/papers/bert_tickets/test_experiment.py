@@ -142,7 +142,7 @@ def test_rewinding_goes_to_the_early_point_and_a_kept_head_stays(folder):
   (_, early), (on, end), (ticket, _) = _entered(experiment)
   one, two, three = (_flat(s["params"]) for s in (early, on, ticket))
   assert all((one[n] == two[n]).all() for n in one)
-  assert np.any(jax.tree.leaves(on["tx"])[1])  # the same training goes on: its moments stay
+  assert np.any(jax.tree.leaves(on["tx"])[1])  # the same training continues: its moments stay
   masks = _masks(ticket)
   assert all(
     (three[n] == np.where(masks[n], one[n], 0) if n in masks else three[n] == one[n]).all() for n in one
@@ -381,7 +381,7 @@ def test_masked_words_regression_and_spans_train(folder, tmp_path):
     ({"init_from": "x"}, "init_from is not for tickets"),
     ({"head": "keap"}, "did you mean 'keep'"),
     ({"learning_rate": -1.0}, "at least 0"),
-    ({"rewind": 0.01}, "no step within a training"),
+    ({"rewind": 0.01}, "not a step within a training"),
     ({"rewind": -0.5}, r"in \[0, 1\)"),
     ({"pruning.rate": 0.0}, r"config.pruning.rate is 0.0"),
     ({"method": "shuffled", "starts": ("theta0",)}, "as the config's argument, :shuffled"),

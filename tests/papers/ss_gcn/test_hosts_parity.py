@@ -1,4 +1,4 @@
-"""The hosts beside PyTorch Geometric: values and gradients, directed and weighted graphs among them.
+"""The hosts beside PyTorch Geometric: values and gradients, directed and undirected, weighted and not.
 
 The numbers are in fixtures/hosts.npz, made by the script beside it; `make parity` asks the library itself.
 """

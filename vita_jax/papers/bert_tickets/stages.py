@@ -1,4 +1,4 @@
-"""How each training begins: prune what the one before has trained, go back to where it started, and go on.
+"""How each training begins: prune what the one before has trained, and go back to where it started.
 
 A run is one stage for each training (see `plan`); the transitions here are the stages' `enter`.
 """
@@ -72,13 +72,13 @@ def make_stages(
     outputs: `(state, batch) -> rows` kept of the development rows.
 
   Raises:
-    ValueError: an early point that is no step within a training; see `plan` and `given_masks`.
+    ValueError: an early point outside a training; see `plan` and `given_masks`.
   """
   per_epoch = batches_per_epoch(len(task.train.source), task.train.batch_size)
   steps = recipe.steps or max(1, round(recipe.epochs * per_epoch))  # of one training
   early = round(recipe.rewind * steps)
   if recipe.rewind and not 0 < early < steps:
-    raise ValueError(f"config.rewind {recipe.rewind:g} of {steps} steps is no step within a training")
+    raise ValueError(f"config.rewind {recipe.rewind:g} of {steps} steps is not a step within a training")
   if "shuffled" in recipe.starts and start.config.num_hidden_layers < 2:
     raise ValueError("config.starts 'shuffled' moves layers, and this model has one: use shuffled_entries")
   tree = jax.eval_shape(lambda: theta0(fresh, jax.random.key(0), start.pretrained))
@@ -147,7 +147,7 @@ def enter(how: Transition, training: Training, before: Training | None, state: S
     rows = sweep(how.outputs, state, over="dev")
     state = {**state, "outputs": state["outputs"] | {before.result: rows}}
   number = jnp.int32(training.number)
-  if training.start == "on":  # the same training goes on
+  if training.start == "on":  # the same training continues
     return {**state, "early": _copied(state["params"]), "training": number}
   bits, tickets = _masks(how, training, before, state, pretrained)
   keeps = how.keeps_head and before is not None and not (training.ticket or before.ticket)
