@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -193,8 +193,9 @@ def _run_stage(
         shown |= row.values  # an observation and the means after it are one line
         run.display.update(stage.name, reader.landed, stage.steps, shown)
     except NotFinite:
-      step, seed = base + reader.landed - 1, run.config["seed"]
-      _stop_on_nonfinite(run, nonfinite.stopped(run.programs, stage, state, reader, step=step, seed=seed))
+      run.finish_saving()  # first: the last good checkpoint may still be on its way
+      where = {"step": base + reader.landed - 1, "seed": run.config["seed"], "workdir": run.workdir}
+      raise RunError(nonfinite.stopped(run.programs, stage, state, reader, **where)) from None
 
   while not reader.over:
     before = reader.landed
@@ -240,10 +241,3 @@ def _run_stage(
       text = f"stopped at step {progress.step}, saved in {run.workdir}: the same command resumes it"
       raise Interrupted(text, leave)
   return state, progress
-
-
-def _stop_on_nonfinite(run: Run, text: str) -> NoReturn:
-  run.finish_saving()  # first: the last good checkpoint may still be on its way
-  good = checkpoint.good_steps(run.workdir / "checkpoints")
-  remedy = nonfinite.remedy(run.programs.on_nonfinite)
-  raise RunError(f"{text}; last good checkpoint: {f'step {good[-1]}' if good else 'none'}. {remedy}")
