@@ -110,7 +110,7 @@ def define_cluster() -> Callable[[], None]:
 def run(main: Callable[[], None]) -> None:
   """Parses the flags and calls `main`; a user's error ends as one line on stderr and exit code 1.
 
-  Flags that cannot be used exit with 2, interrupted runs with 143 (SIGTERM) or 130 (Ctrl-C).
+  Flags that cannot be used exit with 2, interrupted runs with 143 (SIGTERM), 129 (SIGHUP) or 130 (Ctrl-C).
   VITA_DEBUG=1 shows the traceback of an error instead.
   """
 

@@ -8,7 +8,6 @@ is what launch/l2o/optimize.py wrote for an optimizer of that label; without it 
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import runpy
@@ -19,6 +18,7 @@ from absl import flags
 
 from vita_jax import cli
 from vita_jax.base.files import write_json
+from vita_jax.data.files_text import open_cells
 from vita_jax.optim.library import SHIPPED
 from vita_jax.papers.l2o.export import card
 from vita_jax.train.config import config_difference
@@ -65,8 +65,8 @@ def main() -> None:
     raise ValueError(f"{WORKDIR.value} is not a meta-training run of one seed (config.paper=l2o, seeds=1)")
   rows = []
   if TABLE.value:
-    with open(TABLE.value, newline="") as file:
-      rows = list(csv.DictReader(file))
+    cells = open_cells(TABLE.value)
+    rows = [dict(zip(cells.header, row, strict=True)) for _, row in cells.rows]
     if NAME.value not in [row["label"].partition(" ")[2] for row in rows]:
       raise ValueError(
         f"{TABLE.value} has no optimizer '{NAME.value}': run launch/l2o/optimize.py with that label"

@@ -290,6 +290,7 @@ def test_empty_leaves_have_empty_masks(tmp_path):
       compress.sparsity(nothing)
 
 
+@pytest.mark.parity
 def test_torch_prunes_the_same_weights(tree):
   """Several rounds of its global pruning, on weights that change in between."""
   torch = pytest.importorskip("torch", reason="parity with torch.nn.utils.prune needs torch")

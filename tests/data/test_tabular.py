@@ -189,7 +189,7 @@ def test_faults_at_encoding_and_of_labels(written):
   with pytest.raises(ValueError, match="120 classes: write 'age > NUMBER'"):
     rows = tables.as_table({"age": np.arange(120.0)})
     tabular.fit(parse_schema({"numeric": ["age"], "private": ["age"]}), rows)
-  with pytest.raises(ValueError, match="not a CSV file in UTF-8"):
+  with pytest.raises(ValueError, match="not a text in UTF-8"):
     path = written("x")
     path.write_bytes(b"a,b\n\xff\xfe,1\n")
     tables.read_table(path)

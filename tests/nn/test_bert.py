@@ -190,7 +190,7 @@ def test_folders_that_cannot_be_read_are_named(tmp_path):
   }
   (tmp_path / "list").mkdir()
   (tmp_path / "list" / "config.json").write_text("[]")
-  with pytest.raises(ValueError, match="not a JSON object"):
+  with pytest.raises(ValueError, match="not the config of a BERT"):
     load_bert(tmp_path / "list")
   for name, (content, changes, message) in cases.items():
     with pytest.raises(ValueError, match=message):

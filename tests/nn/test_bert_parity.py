@@ -27,6 +27,7 @@ from vita_jax.nn.bert_files import to_tensors
 
 torch = pytest.importorskip("torch", reason="parity with transformers' BertModel needs torch")
 transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.parity
 
 # layers, heads, head dim, feed-forward, vocabulary, batch, length, positions, attention, head
 CONFIGS = [

@@ -19,6 +19,7 @@ from optim.table import (
   assert_close,
   every_coordinatewise_kind,
   every_kind,
+  every_quick_kind,
   gradients_like,
   jit,
   make,
@@ -64,7 +65,7 @@ def test_jit_and_scan_give_the_loop_without_jit(kind):
   assert_close(carry, (params, state))
 
 
-@every_kind
+@every_quick_kind
 def test_vmap_gives_the_single_runs(kind):
   tx = make(kind)
   params = [small_params(seed) for seed in (1, 2, 3)]
@@ -93,7 +94,7 @@ def test_shapes_are_known_without_numbers(kind):
   assert shapes_and_types(after) == shapes_and_types(state)
 
 
-@every_kind
+@every_quick_kind
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_later_steps_trace_nothing(kind, dtype):
   options = {"state_dtype": dtype} if DOCUMENTED[kind].has_state_dtype else {}
@@ -128,7 +129,7 @@ def test_every_weight_has_a_meta_gradient(kind):
     assert np.isfinite(gradient).all() and np.any(np.asarray(gradient) != 0), name
 
 
-@every_kind
+@every_quick_kind
 @pytest.mark.parametrize("size", [1.0, 0.0])
 def test_second_derivatives_are_finite_even_at_zero(kind, size):
   """Whoever differentiates through the gradients gets numbers, not the root's infinite slope at zero."""
@@ -147,7 +148,7 @@ def test_second_derivatives_are_finite_even_at_zero(kind, size):
 # Among other transformations.
 
 
-@every_kind
+@every_quick_kind
 def test_in_a_chain_it_sees_clipped_gradients(kind):
   tx = make(kind)
   chained = optax.chain(optax.clip_by_global_norm(0.5), tx, optax.scale(2.0))
@@ -162,7 +163,7 @@ def test_in_a_chain_it_sees_clipped_gradients(kind):
   assert_close(state[1], inner)
 
 
-@every_kind
+@every_quick_kind
 def test_partition_and_mask_give_the_subtree_alone(kind):
   tx = make(kind)
   labels = {"layer": "learned", "b": "plain"}
@@ -243,10 +244,17 @@ def test_a_type_that_is_taken_for_a_schedule_is_refused_in_one_line():
 
 
 @every_kind
-def test_complex_parameters_are_refused_by_name_and_move_in_both_parts_when_split(kind):
+def test_complex_parameters_are_refused_by_name(kind):
   params = {"a": jnp.array([1.0 + 2.0j, -0.5 - 1.0j]), "b": jnp.ones(3)}
   with pytest.raises(ValueError, match=r"a parameter of shape \(2,\) is complex: .*split_real_and_imaginary"):
     make(kind).init(params)
+
+
+@pytest.mark.parametrize(
+  "kind", ["rnnprop", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "rnnprop")]
+)
+def test_complex_parameters_move_in_both_parts_when_split(kind):
+  params = {"a": jnp.array([1.0 + 2.0j, -0.5 - 1.0j]), "b": jnp.ones(3)}
   gradients = [{"a": jnp.array([0.3 - 0.7j, 0.2 + 0.4j]) * t, "b": jnp.ones(3)} for t in (1.0, -2.0, 1.5)]
   found, _ = play(optax.contrib.split_real_and_imaginary(make(kind)), gradients, params)
   assert all(np.all(np.asarray(u["a"].real) != 0) and np.all(np.asarray(u["a"].imag) != 0) for u in found)
@@ -265,7 +273,7 @@ def test_a_fresh_state_may_be_donated(kind):
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(again))
 
 
-@every_kind
+@every_quick_kind
 def test_multi_steps_averages_gradients(kind):
   tx = make(kind)
   found, state = play(optax.MultiSteps(tx, 2), GRADIENTS, PARAMS, compiled=True)
@@ -276,7 +284,7 @@ def test_multi_steps_averages_gradients(kind):
   assert_close(state.inner_opt_state, inner)
 
 
-@every_kind
+@every_quick_kind
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_apply_if_finite_leaves_out_a_bad_step(kind, bad):
   tx = make(kind)
@@ -449,7 +457,7 @@ def test_the_first_rates_of_l2o_scale_follow_its_key():
 # What coordinates see of each other.
 
 
-@every_kind
+@every_quick_kind
 def test_a_nan_gradient_is_not_hidden_and_spoils_no_more_than_it_must(kind):
   tx = make(kind)
   spoiled = jax.tree.map(lambda x: x, GRADIENTS[0])

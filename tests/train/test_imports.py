@@ -29,7 +29,7 @@ FLOORS = {
   "data": ("base", "metrics"),
   "nn": ("base", "data", "losses", "metrics"),
   "optim": ("base", "data", "metrics", "nn", "report"),
-  "compress": ("base", "nn", "metrics"),
+  "compress": ("base", "data", "nn", "metrics"),
   "report": ("base", "metrics"),
   "audit": ("base", "data", "metrics", "losses", "nn", "report"),
   "train": ("base", "data", "metrics", "report"),

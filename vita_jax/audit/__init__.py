@@ -18,6 +18,7 @@ from vita_jax.audit.labels import Private, Target, as_private, as_target, check_
 from vita_jax.audit.protocol import SPLITS, VERSION, Options, attacker_parts, audit
 from vita_jax.audit.questions import Question, questions
 from vita_jax.audit.scores import attack, fairness, utility
+from vita_jax.audit.summary import numbers
 from vita_jax.audit.text import CAVEAT, figure, headlines, markdown
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
   "leace",
   "leak_at",
   "markdown",
+  "numbers",
   "pareto",
   "points_of",
   "questions",

@@ -8,12 +8,15 @@ import io
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+JSON_LIMIT = 256 << 20  # bytes of a file; what is parsed takes up to about twenty times as many
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
@@ -64,18 +67,40 @@ def read_json(path: str | os.PathLike, *, what: str = "a JSON file") -> dict[str
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: not UTF-8, not JSON, or not an object.
+    ValueError: see `parse_json`.
   """
   path = Path(path)
   if not path.is_file():
     raise FileNotFoundError(f"no file {path}: give {what}")
+  if (size := path.stat().st_size) > JSON_LIMIT:  # before it is read
+    raise ValueError(_too_long(str(path), what, size))
+  return parse_json(path.read_bytes(), str(path), what=what)
+
+
+def parse_json(content: bytes | str, name: str, *, what: str = "a JSON file") -> dict[str, Any]:
+  """Parses a JSON object.
+
+  Args:
+    content: UTF-8, with or without BOM, or text.
+    name: of where it comes from, for the messages.
+    what: what it should be, for the messages.
+
+  Raises:
+    ValueError: not UTF-8, not JSON, not an object, a key twice in one object, nested too deeply, or longer
+      than `JSON_LIMIT` bytes.
+  """
+  if len(content) > JSON_LIMIT:
+    raise ValueError(_too_long(name, what, len(content)))
   try:
-    content = json.loads(path.read_bytes().decode("utf-8-sig"))
+    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    parsed = json.loads(text, object_pairs_hook=_object)
   except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-    raise ValueError(f"{path} is not {what}: {error}") from error
-  if not isinstance(content, dict):
-    raise ValueError(f"{path} is not {what}: it holds a {type(content).__name__}, not an object")
-  return content
+    raise ValueError(f"{name} is not {what}: {error}") from error
+  except RecursionError as error:
+    raise ValueError(f"{name} is not {what}: it is nested too deeply") from error
+  if not isinstance(parsed, dict):
+    raise ValueError(f"{name} is not {what}: it holds a {type(parsed).__name__}, not an object")
+  return parsed
 
 
 def load_python_file(path: str | os.PathLike) -> ModuleType:
@@ -92,6 +117,18 @@ def load_python_file(path: str | os.PathLike) -> ModuleType:
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
+
+
+def _too_long(name: str, what: str, size: int) -> str:
+  return f"{name} is not {what}: it has {size} bytes, more than {JSON_LIMIT}"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  found = dict(pairs)
+  if len(found) < len(pairs):  # json takes the last of them, and says nothing
+    twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+    raise ValueError(f"it has the key {twice[:40]!r} twice")
+  return found
 
 
 def _sync_folder(folder: Path) -> None:

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.base.files import write_bytes
+from vita_jax.base.files import parse_json, write_bytes
 from vita_jax.base.hashing import arrays_sha256
 from vita_jax.compress.masks import Masks, leaves_by_path, map_named, pack, sparsity
+from vita_jax.data.files import read_metadata, read_safetensors
 
 
 class Ticket(NamedTuple):
@@ -109,21 +110,17 @@ def load_sparse(path: str | os.PathLike) -> dict[str, np.ndarray]:
   Raises:
     FileNotFoundError: no such file. ValueError: not such a file, or a damaged one.
   """
-  from safetensors import SafetensorError, safe_open
-
   if not Path(path).is_file():
     raise FileNotFoundError(f"no sparse weights at {path}: launch/export.py --workdir=DIR writes them")
   try:
-    with safe_open(str(path), framework="numpy") as file:
-      shapes = json.loads((file.metadata() or {})["shapes"])
-      tensors = {name: file.get_tensor(name) for name in file.keys()}
+    shapes = parse_json(read_metadata(path)["shapes"], "its header")
+    tensors = read_safetensors(path)
     for name, shape in shapes.items():
-      bits = tensors.pop(f"{name}#bits")
-      mask = np.unpackbits(bits, axis=-1, count=shape[-1], bitorder="little").astype(bool)
+      mask = _unpacked(tensors.pop(f"{name}#bits"), shape)
       whole = np.zeros(shape, tensors[name].dtype)
       whole[mask] = tensors[name]
       tensors[name] = whole
-  except (SafetensorError, KeyError, ValueError, TypeError) as error:
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise ValueError(f"{path} holds no sparse weights, or is damaged ({error}): export it again") from error
   return tensors
 
@@ -139,20 +136,16 @@ def load_ticket(path: str | os.PathLike, *, params: Any = None) -> Ticket:
     FileNotFoundError: no such file.
     ValueError: not a ticket, a damaged one, or one that was made for other weights.
   """
-  from safetensors import SafetensorError, safe_open
-
   if not Path(path).is_file():
     raise FileNotFoundError(f"no ticket at {path}: launch/export.py --workdir=DIR writes them to DIR/export")
   try:
-    with safe_open(str(path), framework="numpy") as file:
-      facts = json.loads((file.metadata() or {})["ticket"])
-      packed = {name: file.get_tensor(name) for name in file.keys()}
+    facts = parse_json(read_metadata(path)["ticket"], "its header")
+    packed = read_safetensors(path)
     masks = {}
     for name, shape in facts["shapes"].items():
-      bits = np.unpackbits(packed[name], axis=-1, count=shape[-1], bitorder="little")
-      masks[name] = jnp.asarray(bits.reshape(shape).astype(bool))
+      masks[name] = jnp.asarray(_unpacked(packed[name], shape))
     found = Ticket(masks, facts["masked_weights"], facts["card"])
-  except (SafetensorError, KeyError, ValueError, TypeError) as error:
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise ValueError(f"{path} is not a ticket, or is damaged ({error}): export it again") from error
   if params is not None:
     _check(found, params, path)
@@ -170,3 +163,11 @@ def _check(ticket: Ticket, params: Any, path: str | os.PathLike) -> None:
       f"{path} was made for other weights: their sha256 is {ticket.start[:12]}..., that of these is"
       f" {digest[:12]}...; give the model that it was found in"
     )
+
+
+def _unpacked(bits: np.ndarray, shape: Any) -> np.ndarray:
+  """The mask of this shape; what the header declares is compared with the bits that there are."""
+  *rows, last = shape
+  if bits.dtype != np.uint8 or list(bits.shape) != [*rows, -(-last // 8)]:
+    raise ValueError(f"a mask of shape {shape} has bits of shape {list(bits.shape)}")
+  return np.unpackbits(bits, axis=-1, count=last, bitorder="little").astype(bool)

@@ -41,10 +41,11 @@ class ImageFolder:
       ValueError: an unknown mode; no images; images both beside and inside of folders; a class without any.
     """
     self.root, self.mode = Path(root).expanduser(), choose("mode", mode, MODES)
-    if not self.root.is_dir():
-      raise FileNotFoundError(f"no folder {self.root}; check the path")
     self.classes: tuple[str, ...] = ()
     self.labels: np.ndarray | None = None
+    self.paths: tuple[str, ...]
+    if not self.root.is_dir():
+      raise FileNotFoundError(f"no folder {self.root}; check the path")
     flat, classes = _listed(self.root)
     inside = {name: sorted(_images(self.root / name)) for name in classes}
     if flat and any(inside.values()):

@@ -6,7 +6,6 @@ CSV files are read in chunks of rows, so that one of any size can be encoded. Er
 
 from __future__ import annotations
 
-import csv
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from vita_jax.data.files_text import check_width, open_cells, texts
 
 # What counts as no value: what pandas takes for one, and a question mark.
 MISSING = (
@@ -59,29 +60,15 @@ def read_chunks(path: str | Path, *, rows: int = 50_000) -> Iterator[Table]:
     FileNotFoundError: no such file.
     ValueError: no header, one name twice, a row of another length, other separators, bytes that are no text.
   """
-  path = Path(path)
-  if not path.is_file():
-    raise FileNotFoundError(f"no file {path}; check the path")
-  with path.open(encoding="utf-8-sig", newline="") as file:
-    reader = csv.reader(file)
-    try:
-      header = [name.strip() for name in next(reader, [])]
-      _check_header(path, header)
-      number, gathered = 0, []
-      for row in reader:
-        if not row:
-          continue  # an empty line
-        number += 1
-        if len(row) != len(header):
-          raise ValueError(f"{path} row {number} has {len(row)} cells, the header {len(header)}: fix the row")
-        gathered.append(row)
-        if len(gathered) == rows:
-          yield _chunk(header, gathered, path, number)
-          gathered = []
-      if gathered or number == 0:
-        yield _chunk(header, gathered, path, number)
-    except (csv.Error, UnicodeDecodeError) as error:
-      raise ValueError(f"{path} is not a CSV file in UTF-8 ({error}); save it again as one") from error
+  cells = open_cells(path)
+  number, gathered = 0, []
+  for number, row in cells.rows:
+    gathered.append(row)
+    if len(gathered) == rows:
+      yield _chunk(cells.header, gathered, path, number)
+      gathered = []
+  if gathered or number == 0:
+    yield _chunk(cells.header, gathered, path, number)
 
 
 def read_table(path: str | Path) -> Table:
@@ -91,7 +78,10 @@ def read_table(path: str | Path) -> Table:
   for name in chunks[0]:
     parts = [chunk[name] for chunk in chunks]
     text = any(part.dtype.kind == "U" for part in parts)
-    columns[name] = np.concatenate([part.astype(str) if text else part for part in parts])
+    parts = [part.astype(str) if text else part for part in parts]
+    if text:
+      check_width(max(part.itemsize for part in parts) // 4, sum(map(len, parts)), f"{path}: column '{name}'")
+    columns[name] = np.concatenate(parts)
   return Table(columns, str(path))
 
 
@@ -160,18 +150,11 @@ def number_of(table: Table, column: str, *, missing: str) -> np.ndarray:
   return numbers
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-  if not any(header):
-    raise ValueError(f"{path} has no header: its first line must name the columns")
-  if len(header) == 1 and (others := [s for s in ";\t|" if s in header[0]]):
-    raise ValueError(f"{path} is separated by {others[0]!r}: save it with commas")
-  if twice := sorted({name for name in header if header.count(name) > 1}):
-    raise ValueError(f"{path} has the column '{twice[0]}' twice: rename one")
-
-
-def _chunk(header: list[str], rows: list[list[str]], path: Path, last: int) -> Table:
+def _chunk(header: list[str], rows: list[list[str]], path: str | Path, last: int) -> Table:
   cells = zip(*rows, strict=True) if rows else [()] * len(header)
-  columns = {name: np.array(column, dtype=str) for name, column in zip(header, cells, strict=True)}
+  columns = {
+    name: texts(column, f"{path}: column '{name}'") for name, column in zip(header, cells, strict=True)
+  }
   return Table(columns, str(path), last - len(rows) + 1)
 
 
@@ -191,7 +174,7 @@ def _plain(values: np.ndarray) -> np.ndarray:
     return values
   if values.dtype.kind in "mM":
     return values.astype(str)
-  return np.array(["" if _is_missing(value) else str(value) for value in values.tolist()], dtype=str)
+  return texts(["" if _is_missing(value) else str(value) for value in values.tolist()], "a column")
 
 
 def _is_missing(value: Any) -> bool:

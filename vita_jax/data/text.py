@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from vita_jax.data.files_text import open_cells, read_text
 from vita_jax.data.sources import missing, source_files
 from vita_jax.data.tfds_files import prepared_dir, read_columns, tfds_dir
 
@@ -116,22 +113,6 @@ def read_sentences(path: str | os.PathLike) -> tuple[list[str], list[str] | None
   return _sentences(path, _table(path))
 
 
-def read_text(path: str | os.PathLike) -> str:
-  """Reads a whole text file (perhaps .gz), UTF-8.
-
-  Raises:
-    FileNotFoundError: no such file. ValueError: not UTF-8, or a damaged .gz.
-  """
-  path = Path(path).expanduser()
-  if not path.is_file():
-    raise FileNotFoundError(f"no file {path}; check the path")
-  try:
-    raw = path.read_bytes()
-    return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8")
-  except (UnicodeDecodeError, EOFError, OSError) as error:
-    raise ValueError(f"{path} is not UTF-8 text, or is damaged ({error})") from error
-
-
 def _sentences(path, columns):
   first = columns.get("sentence", columns.get("sentence1"))
   if first is None:
@@ -143,17 +124,11 @@ def _sentences(path, columns):
 
 
 def _table(path):
-  lines = csv.reader(io.StringIO(read_text(path)), delimiter="\t", quoting=csv.QUOTE_NONE)
-  table = [row for row in lines if row]
-  if len(table) < 2:
+  cells = open_cells(path, separator="\t", quotes=False)
+  rows = [row for _, row in cells.rows]
+  if not rows:
     raise ValueError(f"{path} holds no rows: it needs a header line and at least one more")
-  header, rows = [name.strip() for name in table[0]], table[1:]
-  for i, row in enumerate(rows):
-    if len(row) != len(header):
-      raise ValueError(
-        f"{path}, row {i + 1} has {len(row)} columns, the header {len(header)}: correct that row"
-      )
-  return {name: [row[i] for row in rows] for i, name in enumerate(header)}
+  return {name: [row[i] for row in rows] for i, name in enumerate(cells.header)}
 
 
 def _labels(values, classes, where):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import json
 import os
 import re
 import string
@@ -13,7 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vita_jax.data.text import _text, read_text
+from vita_jax.base.files import parse_json
+from vita_jax.data.files_text import read_text
+from vita_jax.data.text import _text
 from vita_jax.data.tfds_files import open_rows, prepared_dir, tfds_dir
 
 
@@ -95,10 +96,11 @@ def read_squad(path: str | os.PathLike, *, answered: bool = True) -> list[Questi
     ValueError: it is not such a file, has no questions, or (with `answered`) a question without an answer or
       answers that are not in their contexts, see `placed`.
   """
+  content = parse_json(read_text(path), str(path), what="a SQuAD v1.1 file")
   try:
     found = [
       _question(qa, paragraph["context"], answered)
-      for article in json.loads(read_text(path))["data"]
+      for article in content["data"]
       for paragraph in article["paragraphs"]
       for qa in paragraph["qas"]
     ]

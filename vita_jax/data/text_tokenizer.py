@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vita_jax.base.files import read_json
+from vita_jax.data.files_text import read_text
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # Classes of transformers that are this tokenizer; the last two are what their tokenizer.json is.
@@ -102,11 +103,7 @@ def _content(token: Any) -> Any:
 
 
 def _read_vocab(path: Path) -> dict[str, int]:
-  try:
-    lines = path.read_text(encoding="utf-8").split("\n")
-  except UnicodeDecodeError as error:
-    raise ValueError(f"{path} is not UTF-8 text ({error})") from error
-  return {token.rstrip("\r"): i for i, token in enumerate(lines) if token}
+  return {token: i for i, token in enumerate(read_text(path).split("\n")) if token}
 
 
 def _from_vocab(vocab: dict[str, int], settings: Mapping[str, Any]) -> Any:

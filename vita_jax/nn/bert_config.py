@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from vita_jax.base.files import read_json
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")  # "gelu" is the one with erf
 
@@ -78,10 +79,8 @@ class BertConfig(NamedTuple):
         f"no BERT in '{folder}': {what}; give a Hugging Face folder (config.json,"
         " model.safetensors, vocab.txt)"
       )
+    content = read_json(path, what="the config of a BERT")
     try:
-      content = json.loads(path.read_text(encoding="utf-8"))
-      if not isinstance(content, dict):
-        raise ValueError("it is not a JSON object")
       return cls.from_dict(content)
     except (ValueError, TypeError) as error:
       raise ValueError(f"{path}: {error}") from error

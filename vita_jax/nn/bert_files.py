@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vita_jax.base.files import read_json, write_bytes, write_json
+from vita_jax.data.files import read_safetensors
 from vita_jax.nn.bert_config import BertConfig
 from vita_jax.nn.bert_heads import BertClassifier, BertMaskedLM, BertSpans
 
@@ -94,7 +95,7 @@ def read_bert(folder: str | os.PathLike) -> Loaded:
   config = BertConfig.from_pretrained(folder)
   folder = Path(folder).expanduser()
   try:
-    head = _head_of(read_json(folder / "config.json", what="the config of a model"))
+    head = _head_of(read_json(folder / "config.json", what="a config"))
     return from_tensors(config, _read_tensors(folder), head=head)
   except ValueError as error:
     raise ValueError(f"{folder}: {error}") from error
@@ -263,7 +264,7 @@ def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
   """The tensors of model.safetensors, or those that its index names: no other file of the folder."""
   whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
   if whole.is_file():
-    return dict(_tensors(whole))
+    return read_safetensors(whole)
   if index.is_file():
     return _shards(folder, read_json(index, what="an index of shards"))
   pickles = sorted(p.name for p in folder.glob("pytorch_model*.bin"))
@@ -291,20 +292,9 @@ def _shards(folder: Path, index: Mapping[str, Any]) -> dict[str, np.ndarray]:
   for shard in sorted(set(places.values())):
     if Path(shard).name != shard or not (folder / shard).is_file():
       raise FileNotFoundError(f"no shard '{shard}' in '{folder}', which its index names: fetch it")
-    tensors = dict(_tensors(folder / shard))
+    tensors = read_safetensors(folder / shard)
     wanted = [name for name, place in places.items() if place == shard]
     if absent := [name for name in wanted if name not in tensors]:
       raise ValueError(f"{shard} lacks {_some(absent)}, which the index says it has: fetch it again")
     found |= {name: tensors[name] for name in wanted}
   return found
-
-
-def _tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-  from safetensors import SafetensorError, safe_open
-
-  try:
-    with safe_open(str(path), framework="flax") as file:  # numpy has no bfloat16
-      for name in file.keys():
-        yield name, np.asarray(file.get_tensor(name))
-  except SafetensorError as error:
-    raise ValueError(f"{path.name} is truncated or damaged ({error}); fetch it again") from error

@@ -36,7 +36,7 @@ def facts(optimizer: Optimizer) -> dict[str, Any]:
   big = jnp.ones(100_000)
   state = jax.eval_shape(tx.init, big)
   cost = jax.jit(tx.update).lower(big, state, big).compile().cost_analysis()
-  bound = step_bound(optimizer)
+  bound, flops = step_bound(optimizer), 0.0 if cost is None else cost["flops"]
   still = _play(tx, x, jnp.zeros((STEPS, COORDINATES)))
   usual, larger = (_updates(tx, x, scale * gradients) for scale in (1.0, 1000.0))
   return {
@@ -44,9 +44,32 @@ def facts(optimizer: Optimizer) -> dict[str, Any]:
     "travel": None if bound is None else bound * STEPS,
     "drift": round(float(jnp.max(jnp.abs(still - x))), 3),
     "gradient scale": round(float(jnp.mean(jnp.abs(larger - usual)) / jnp.mean(jnp.abs(usual))), 3),
-    "FLOP": round(float(cost["flops"]) / big.size),
+    "FLOP": round(flops / big.size),
     "bytes": round(sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) / big.size),
   }
+
+
+def cautions(found: Mapping[str, Any], *, longest: int) -> list[str]:
+  """Says when not to use an optimizer of which `facts` were found; `longest`: steps it was trained on."""
+  said = []
+  if found["step bound"] is not None:
+    said.append(
+      f"where a weight must move by more than {found['step bound']:g} in a step, or {found['travel']:g} in"
+      f" {STEPS:,} steps; option `scale` is the only dial"
+    )
+  said += [
+    "on parameters whose gradient is zero (frozen, masked, unused rows): they drift by up to"
+    f" {found['drift']:g} in {STEPS:,} steps from a fresh state; leave them out with optax.partition",
+    f"for many more steps than the {longest:,} it was trained on, without watching the loss",
+    f"where a gradient costs less than {found['FLOP']:,} FLOP per parameter, or {found['bytes']} bytes of"
+    " state per parameter do not fit",
+  ]
+  if found["gradient scale"] > 0.01:
+    said.append(
+      f"where the scale of the loss is not that of training: gradients times 1000 change its updates by"
+      f" {100 * found['gradient scale']:.0f} %"
+    )
+  return said
 
 
 def step_bound(optimizer: Optimizer) -> float | None:

@@ -88,9 +88,9 @@ def as_dtype(state_dtype: Any) -> jnp.dtype:
 def map_leaves(fn: Callable[..., tuple], n_outputs: int, tree: Tree, *rest: Tree) -> tuple[Tree, ...]:
   """Maps `fn(leaf, *rest leaves) -> n_outputs arrays` over the leaves of `tree`, into `n_outputs` trees."""
   leaves, structure = jax.tree.flatten(tree)
-  others = [structure.flatten_up_to(other) for other in rest]
+  others = [structure.flatten_up_to(other) for other in rest]  # type: ignore[attr-defined]
   outputs = [fn(*args) for args in zip(leaves, *others, strict=True)]
-  return tuple(structure.unflatten([o[i] for o in outputs]) for i in range(n_outputs))
+  return tuple(jax.tree.unflatten(structure, [o[i] for o in outputs]) for i in range(n_outputs))
 
 
 def linear(w: jax.Array, x: jax.Array) -> jax.Array:
@@ -127,8 +127,8 @@ def check_theta(theta: Theta, shapes: Theta, *, kind: str) -> Theta:
 def _varying(x: Any) -> Iterable[str]:
   if not isinstance(x, jax.Array):
     return ()
-  found = jax.typeof(x)  # its attribute was called `vma` in jax 0.8
-  return getattr(found, "vma", None) or getattr(getattr(found, "mat", None), "varying", ())
+  found: Any = jax.typeof(x)  # its attribute was called `vma` in jax 0.8
+  return found.vma if hasattr(found, "vma") else getattr(getattr(found, "mat", None), "varying", ())
 
 
 def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:

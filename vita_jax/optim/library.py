@@ -7,16 +7,16 @@ A folder is what a meta-training run exports: `params.safetensors` (theta) and `
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import optax
 
 from vita_jax.base.choose import choose
+from vita_jax.base.files import read_json
+from vita_jax.data.files import read_safetensors
 from vita_jax.optim import dm, mlp, rnn_prop
 from vita_jax.optim import scale as l2o_scale
 from vita_jax.optim.leaves import Theta, check_theta
@@ -59,7 +59,7 @@ def learned_card(name: str) -> dict[str, Any]:
   Raises:
     ValueError: no such optimizer; the message lists those that there are.
   """
-  return json.loads((_shipped(name) / "card.json").read_text())
+  return read_json(_shipped(name) / "card.json")
 
 
 # The options of all builders are written out: `optax.inject_hyperparams` looks for them in the signature.
@@ -153,7 +153,7 @@ def read_learned(folder: str | Path) -> tuple[str, Theta, dict[str, Any]]:
     if not (folder / file).is_file():
       raise FileNotFoundError(f"no {file} in {folder}: give the export/ folder of a meta-training run")
   try:
-    options = dict(json.loads((folder / "config.json").read_text())["config"]["optimizer"])
+    options = dict(read_json(folder / "config.json")["config"]["optimizer"])
     kind = options.pop("kind")
   except (ValueError, KeyError, TypeError) as error:
     raise ValueError(f"{folder}/config.json does not describe a learned optimizer ({error!r})") from error
@@ -161,23 +161,13 @@ def read_learned(folder: str | Path) -> tuple[str, Theta, dict[str, Any]]:
     raise ValueError(f"{folder}/config.json: unknown kind '{kind}', one of {', '.join(KINDS)}")
   if unknown := sorted(options.keys() - inspect.signature(KINDS[kind].build).parameters.keys()):
     raise ValueError(f"{folder}/config.json: {kind} has no option '{unknown[0]}'")
+  tensors = read_safetensors(folder / "params.safetensors")
   try:
-    theta = nested(read_safetensors(folder / "params.safetensors"))
+    theta = nested(tensors)
     check_theta(theta, jax.eval_shape(KINDS[kind].init_theta, jax.random.key(0)), kind=kind)
   except ValueError as error:
     raise ValueError(f"{folder}/params.safetensors: {error}") from error
   return kind, theta, options
-
-
-def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
-  """Reads name -> array of a safetensors file; ValueError when it is not one. Nothing here unpickles."""
-  from safetensors import SafetensorError
-  from safetensors.numpy import load_file
-
-  try:
-    return load_file(str(path))
-  except SafetensorError as error:
-    raise ValueError(f"not a readable safetensors file ({error}); export it again") from error
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

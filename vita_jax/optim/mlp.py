@@ -30,7 +30,7 @@ INPUTS = 2 + len(DECAYS) + len(TIMES)
 class L2OMLPState(NamedTuple):
   """Steps taken, and the momenta: a tree like the parameters with leaves [6, *shape]."""
 
-  count: jax.Array  # type: ignore[assignment]  # a tuple's own `count`; optax names it so
+  count: jax.Array  # type: ignore[assignment]  # optax's name, which hides tuple.count
   momenta: Tree
 
 

@@ -20,7 +20,9 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax.base.choose import choose
-from vita_jax.nn import conv
+from vita_jax.nn.conv import convolve
+from vita_jax.nn.norm import batch_norm
+from vita_jax.nn.pool import average_pool_same, max_pool
 
 Tree = Any
 CLASSES = 10
@@ -58,9 +60,10 @@ def optimizee(name: str, *, logit_relu: bool = False) -> Optimizee:
     ValueError: unknown name.
   """
   found = OPTIMIZEES[choose("optimizee", name, tuple(OPTIMIZEES))]
-  if not logit_relu or not name.endswith(("conv", "nas")):
+  logits = found.logits
+  if logits is None or not logit_relu or not name.endswith(("conv", "nas")):
     return found
-  return _classifier(found.data, found.init, lambda params, x: jax.nn.relu(found.logits(params, x)))
+  return _classifier(found.data, found.init, lambda params, x: jax.nn.relu(logits(params, x)))
 
 
 def sample_images(arrays: dict, key: jax.Array, batch_size: int) -> dict:
@@ -118,8 +121,8 @@ def _init_convs(key: jax.Array, layers: tuple, features: int) -> Tree:
 
 def _conv_norm_relu(layer: Tree, x: jax.Array, **options: Any) -> jax.Array:
   """Convolution with bias, the batch's own statistics (always, as released), ReLU."""
-  x = conv.conv2d(x, layer["w"], **options) + layer["b"]
-  return jax.nn.relu(conv.batch_norm(x, layer["scale"], layer["offset"]))
+  x = convolve(x, layer["w"], **options) + layer["b"]
+  return jax.nn.relu(batch_norm(x, layer["scale"], layer["offset"]))
 
 
 def _conv(data: str, channels: int, *, features: int, second: int = 5, **options: Any) -> Optimizee:
@@ -129,7 +132,7 @@ def _conv(data: str, channels: int, *, features: int, second: int = 5, **options
   def logits(params, images):
     x = images
     for name, *_ in layers:
-      x = conv.max_pool(_conv_norm_relu(params[name], x, **options), 2)
+      x = max_pool(_conv_norm_relu(params[name], x, **options), 2)
     return x.reshape(x.shape[0], -1) @ params["linear"]["w"] + params["linear"]["b"]
 
   return _classifier(data, lambda key: _init_convs(key, layers, features), logits)
@@ -146,7 +149,7 @@ def _nas(data: str, channels: int) -> Optimizee:
 
     n0 = c("x_0", images)
     n1 = c("0_1", n0)
-    n2 = conv.average_pool_same(n1, 3) + c("0_2", n0)
+    n2 = average_pool_same(n1, 3) + c("0_2", n0)
     n3 = n2 + c("1_3", n1) + n0
     return jnp.mean(n3, axis=(1, 2)) @ params["linear"]["w"] + params["linear"]["b"]
 

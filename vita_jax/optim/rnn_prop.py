@@ -27,7 +27,7 @@ HIDDEN = 20
 class RNNpropState(NamedTuple):
   """Steps taken; moments m, v like the parameters; h, c of two layers with leaves [20, *shape]."""
 
-  count: jax.Array  # type: ignore[assignment]  # a tuple's own `count`; optax names it so
+  count: jax.Array  # type: ignore[assignment]  # optax's name, which hides tuple.count
   m: Tree
   v: Tree
   h1: Tree

@@ -41,7 +41,7 @@ class L2OScaleState(NamedTuple):
     averages, squares: leaves [4, *shape]: gradients and their squares at four timescales.
   """
 
-  count: jax.Array
+  count: jax.Array  # type: ignore[assignment]  # optax's name, which hides tuple.count
   h_problem: jax.Array
   h_tensor: Tree
   h_coordinate: Tree
@@ -110,7 +110,7 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
     keys = jax.random.split(jax.random.key(0) if key is None else key, max(len(leaves), 1))
     # Each array has a buffer of its own, so that a fresh state may be donated.
     rows = [_first_state(theta, *row) for row in zip(leaves, keys, strict=False)]
-    columns = [structure.unflatten([row[i] for row in rows]) for i in range(7)]
+    columns = [jax.tree.unflatten(structure, [row[i] for row in rows]) for i in range(7)]
     nothing = sum(jnp.sum(zero_like(x)) for x in leaves)
     h_problem = jnp.array(theta["h_problem"], copy=True) + nothing
     return L2OScaleState(jnp.zeros((), jnp.int32), h_problem, *columns)
@@ -158,7 +158,7 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
 
     steps, h_tensor, *rest = map_leaves(one, 8, updates, *state[2:])
     tensors = jax.tree.leaves(h_tensor)
-    mean = sum(tensors) / len(tensors) if tensors else jnp.zeros(TENSOR)
+    mean = jnp.asarray(sum(tensors)) / len(tensors) if tensors else jnp.zeros(TENSOR)
     h_problem = gru(theta["gru_problem"], mean, state.h_problem, jnp.zeros(3 * PROBLEM))
     return steps, L2OScaleState(optax.safe_increment(state.count), h_problem, h_tensor, *rest)
 
@@ -167,10 +167,10 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
 
 def _accumulate(g, averages, squares, input_decay, scale_decay, first):
   """a_i <- b_i a_i + (1 - b_i) g and q_i <- s q_i + (1 - s)(a_i^2 + 1e-12); b_{i+1} = sqrt(b_i)."""
-  decays = [input_decay]
+  roots = [input_decay]
   for _ in range(TIMESCALES - 1):
-    decays.append(jnp.sqrt(decays[-1]))
-  decays = jnp.stack(decays)
+    roots.append(jnp.sqrt(roots[-1]))
+  decays = jnp.stack(roots)
   averages = averages * decays + g * (1.0 - decays)
   s = jnp.where(first, 0.0, scale_decay)
   return averages, (1.0 - s) * (averages * averages + 1e-12) + s * squares

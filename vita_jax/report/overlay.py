@@ -61,12 +61,14 @@ def overlay(panels: Mapping[str, Sequence[Curve]], *, ylabel: str) -> Any:
     A matplotlib Figure.
   """
   from matplotlib.figure import Figure
+  from matplotlib.layout_engine import ConstrainedLayoutEngine
 
   first = {c.label: c for curves in reversed(list(panels.values())) for c in reversed(curves)}
   labels = list(dict.fromkeys(c.label for curves in panels.values() for c in curves))
   styles = {label: _style(first[label], i) for i, label in enumerate(labels)}
-  drawing = Figure(figsize=(12.5, 3.7 * len(panels) + 0.7), layout="constrained")
-  drawing.get_layout_engine().set(hspace=0.04, wspace=0.02)
+  drawing = Figure(
+    figsize=(12.5, 3.7 * len(panels) + 0.7), layout=ConstrainedLayoutEngine(hspace=0.04, wspace=0.02)
+  )
   grid = drawing.subplots(len(panels), 2, squeeze=False, sharey="row", width_ratios=(1.25, 1))
   for (task, curves), (left, right) in zip(panels.items(), grid, strict=True):
     _draw(task, curves, styles, left, right, ylabel)

@@ -227,8 +227,7 @@ def _run_stage(
       for name in evals if reader.over else due:
         write(name, MetricRow(at, run.programs.evaluate(name, state)))
     counts = tuple(np.atleast_1d(bad).tolist()) if np.any(bad) else ()
-    now = seconds + time.monotonic() - started
-    progress = Progress(progress.stage, at, base + at, now, counts)
+    progress = Progress(progress.stage, at, base + at, seconds + time.monotonic() - started, counts)
     if (reader.over or saving or leave) and at > 0:
       write_training(reader.rest())  # a row at each save, so that no metric sum must survive a kill
       with cluster.busy("save"):
@@ -246,7 +245,5 @@ def _run_stage(
 def _stop_on_nonfinite(run: Run, text: str) -> NoReturn:
   run.finish_saving()  # first: the last good checkpoint may still be on its way
   good = checkpoint.good_steps(run.workdir / "checkpoints")
-  remedy = "Lower the learning rate"
-  if run.programs.on_nonfinite == "stop":
-    remedy += ", or set --config.on_nonfinite=skip to leave such steps out (in a new --workdir)"
+  remedy = nonfinite.remedy(run.programs.on_nonfinite)
   raise RunError(f"{text}; last good checkpoint: {f'step {good[-1]}' if good else 'none'}. {remedy}")

@@ -52,3 +52,12 @@ def _cause(programs: Programs, reader: LaggedReader, state: State, i: int = 0) -
 
 def _seeds(chosen: Any, first: int) -> str:
   return ", ".join(str(first + i) for i in np.flatnonzero(np.atleast_1d(chosen)))
+
+
+def remedy(on_nonfinite: str) -> str:
+  """Returns what a user can do against steps that are not finite."""
+  if on_nonfinite != "stop":
+    return "Lower the learning rate"
+  return (
+    "Lower the learning rate, or set --config.on_nonfinite=skip to leave such steps out (in a new --workdir)"
+  )

@@ -11,6 +11,7 @@ import numpy as np
 
 from vita_jax.base.files import write_bytes
 from vita_jax.base.tree import named_leaves, path_name
+from vita_jax.data.files import read_safetensors
 from vita_jax.train.errors import RunError
 from vita_jax.train.transfer import put
 
@@ -33,15 +34,9 @@ def load_params(path: Path) -> dict[str, np.ndarray]:
     FileNotFoundError: no such file.
     ValueError: not a safetensors file.
   """
-  from safetensors import SafetensorError
-  from safetensors.numpy import load_file
-
   if not Path(path).exists():
     raise FileNotFoundError(f"no weights at {path}: --config.init_from takes the workdir of a finished run")
-  try:
-    return load_file(str(path))
-  except SafetensorError as error:
-    raise ValueError(f"{path} is not a readable safetensors file ({error}); export it again") from error
+  return read_safetensors(path)
 
 
 def start_from(state: dict[str, Any], workdir: str, *, replicas: int | None) -> dict[str, Any]:

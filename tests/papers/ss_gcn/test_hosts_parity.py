@@ -1,4 +1,4 @@
-"""The hosts beside PyTorch Geometric: values and gradients, undirected and directed, with and without weights.
+"""The hosts beside PyTorch Geometric: values and gradients, directed and undirected, weighted and not.
 
 The numbers are in fixtures/hosts.npz, made by the script beside it; `make parity` asks the library itself.
 """

@@ -10,6 +10,8 @@ import numpy as np
 
 from vita_jax.data.files import read_npz
 from vita_jax.optim import KINDS
+from vita_jax.optim.by_name import Optimizer
+from vita_jax.optim.facts import cautions, facts
 from vita_jax.train.experiment import Exported
 
 
@@ -73,6 +75,8 @@ def card(
     command: that trains it again.
   """
   own = [row for row in results if row["label"].partition(" ")[2] == name]
+  options = {key: value for key, value in config.optimizer.items() if key != "kind"}
+  in_use = facts(Optimizer(config.optimizer.kind, state["kept"], options))
   updates = config.unroll_length * config.meta_batch
   return {
     "name": name,
@@ -100,7 +104,9 @@ def card(
       "complete": bool(state["over"]),
     },
     "evaluation": [_evaluation(row) for row in own],
+    "in use": in_use,
     "limits": [*_limits(own), _horizon(config)],
+    "when not to use": cautions(in_use, longest=max(config.stages)),
     "command": command,
     "evaluated by": "launch/l2o/optimize.py, see vita_jax/papers/l2o/README.md" if own else "nothing yet",
     "licence": "Apache-2.0",

@@ -43,15 +43,15 @@ def counted(value: jax.Array, counts: Any) -> tuple[jax.Array, jax.Array]:
   return jnp.where(good, value, 0.0), good.astype(jnp.float32)
 
 
-def metrics(recipe: Recipe, state: State, phase: str, loss: jax.Array | None) -> dict:
+def metrics(recipe: Recipe, state: State, phase: str, loss: jax.Array | None = None) -> dict:
   """Returns the logged numbers of a step in a phase "self" | "imitation" | "validation"."""
   one = jnp.ones((), jnp.float32)
   found = {
-    "self_loss": counted(loss if phase == "self" else one, phase == "self"),
+    "self_loss": counted(one if loss is None else loss, phase == "self"),
     "stage": once(jnp.asarray(state["curriculum"].stage, jnp.float32)),
     **{n: once(jnp.asarray(state[n], jnp.float32)) for n in ("epoch", "inner_steps", "skipped")},
     "best": counted(state["curriculum"].best, True),
   }
   if recipe.teachers:
-    found["imitation_loss"] = counted(loss if phase == "imitation" else one, phase == "imitation")
+    found["imitation_loss"] = counted(one if loss is None else loss, phase == "imitation")
   return found | {f"validation_{n}": counted(one, False) for n in state["validation"]}

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.base.tree import path_name
-from vita_jax.optim.library import read_safetensors
+from vita_jax.data.files import read_safetensors
 
 # Everything but the optimization in progress: the epoch, or the validation, is begun again.
 PARTS = (

@@ -59,7 +59,7 @@ def validate(recipe: Recipe, state: State, arrays: Any) -> tuple[State, dict]:
     "validation": jax.tree.map(lambda s, old: jnp.where(ends, s, old), sums, state["validation"]),
   }
   new = jax.tree.map(lambda a, b: jnp.where(ends, a, b), _decide(recipe, new), new)
-  values = metrics(recipe, new, "validation", None)
+  values = metrics(recipe, new, "validation")
   return new, values | {
     f"validation_{name}": counted(value, ends) for name, value in new["validation"].items()
   }
