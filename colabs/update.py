@@ -59,7 +59,7 @@ def run(notebook: dict[str, Any]) -> dict[str, Any]:
   import nbclient
   import nbformat
 
-  node = nbformat.from_dict(notebook)
+  node = nbformat.reads(json.dumps(notebook), as_version=4)
   with tempfile.TemporaryDirectory() as folder:
     resources = {"metadata": {"path": folder}}
     nbclient.NotebookClient(node, timeout=1800, kernel_name="python3", resources=resources).execute()

@@ -36,12 +36,13 @@ def test_a_scaled_column_keeps_its_place_beside_others_and_constants_are_zero():
 def test_the_class_that_is_worst_off_is_in_the_headline():
   """Five classes, of which a column flags the rarest: the mean hides it."""
   classes = RNG.choice(5, N, p=[0.3, 0.3, 0.22, 0.14, 0.04])
-  found = _of(np.stack([(classes == 4) + 0.01 * NOISE, RNG.normal(size=N)], 1), classes)["private"]["s"]
+  told = _of(np.stack([(classes == 4) + 0.01 * NOISE, RNG.normal(size=N)], 1), classes)
+  found = told["private"]["s"]
   assert found["strongest"]["auc"] < 0.75
   worst = found["worst_class"]
   assert worst["class"] == "4" and worst["auc"] > 0.99
   assert [one["class"] for one in found["each_class"]] == list("01234")
-  line = text.headlines({"collapsed": False, "private": {"s": found}})[0]
+  line = text.headlines(told)[-1]
   assert "in the mean of 5, " in line and "; worst class '4' AUC 1.000" in line
   assert "no interval: a class with" in line or "[" in line.split("worst")[1]
 
@@ -64,7 +65,7 @@ def test_a_record_that_is_there_several_times_is_on_one_side():
   assert apart["private"]["s"]["strongest"]["auc"] > 0.8  # what attackers know by heart is no leak
   together = _of(z, s)
   assert together["private"]["s"]["strongest"]["auc"] < 0.65
-  assert together["same_records"]["groups"] == N // 3 and "on one side" in text.markdown(together, title="x")
+  assert together["same_records"]["groups"] == N // 3 and "300 groups" in text.headlines(together)[0]
   near = _of(z + 1e-8 * RNG.normal(size=z.shape), s)
   assert near["private"]["s"]["strongest"]["auc"] < 0.65 and near["same_records"]["rows"] == N
 
@@ -104,10 +105,11 @@ V = RNG.standard_t(2, N)
 
 
 def test_the_size_of_a_value_gives_its_bins_away():
-  found = _of(np.abs(V), V)["private"]["s"]
+  told = _of(np.abs(V), V)
+  found = told["private"]["s"]
   assert found["strongest"]["r2"] < 0.3  # the sign is not told
   assert found["bins"]["strongest"]["auc"] > 0.8 and found["bins"]["worst_class"]["auc"] > 0.97
-  line = text.headlines({"collapsed": False, "private": {"s": found}})[0]
+  line = text.headlines(told)[-1]
   assert "; of its bin AUC 0." in line and "in the mean of 5" in line and "; worst bin '" in line
 
 

@@ -27,6 +27,7 @@ MORE = {
   "momentum": functools.partial(optax.sgd, 0.01, momentum=0.9, nesterov=True),
   "lion_decay": functools.partial(optax.lion, 0.01, weight_decay=0.3),
   "centred": functools.partial(optax.rmsprop, 0.01, centered=True, momentum=0.9),
+  "noisy_sgd": functools.partial(optax.noisy_sgd, 0.01, key=0),
   "noise": lambda: optax.chain(optax.add_noise(0.1, 0.55, 0), optax.adam(0.01)),
   "several_steps": lambda: optax.MultiSteps(optax.adamw(0.01), 3).gradient_transformation(),
   "injected": lambda: optax.inject_hyperparams(optax.adamw)(learning_rate=0.01),

@@ -186,6 +186,7 @@ def test_folders_that_cannot_be_read_are_named(tmp_path):
     "relative": (tensors, {"position_embedding_type": "relative_key"}, "relative_key"),
     "heads": (tensors, {"num_attention_heads": 3}, "not a multiple of num_attention_heads 3"),
     "act": (tensors, {"hidden_act": "silu"}, "hidden_act is 'silu'"),
+    "rate": (tensors, {"classifier_dropout": 0.3}, "classifier_dropout is 0.3, its hidden_dropout_prob 0.1"),
   }
   (tmp_path / "list").mkdir()
   (tmp_path / "list" / "config.json").write_text("[]")

@@ -37,10 +37,13 @@ def markdown(audit: Mapping[str, Any], *, title: str, in_training: Mapping[str, 
 
 
 def headlines(audit: Mapping[str, Any]) -> list[str]:
-  """Returns the lines that matter most: what is left of use, and what is found of each attribute."""
+  """Returns the lines that matter most: which rows are one record, what use is left, what is found."""
   shown = ["COLLAPSED: the representation no longer tells the target"] if audit["collapsed"] else []
   if "utility" in audit:
     shown.append(_utility(audit["utility"])[0][3:])
+  same = audit["same_records"]
+  if same["by"] != "equal rows" or same["rows"] or same["rows_apart"]:
+    shown.append(_same_records(same))
   return shown + [_headline(name, found) for name, found in audit["private"].items()]
 
 

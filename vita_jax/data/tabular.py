@@ -76,7 +76,7 @@ def fit(schema: Schema, table: Table, rows: np.ndarray | None = None) -> Encodin
   median = np.nanmedian(numbers, axis=0) if numbers.size else np.zeros(0)
   scaled = np.where(np.isnan(numbers), median, numbers)
   std = scaled.std(axis=0)
-  constant = std <= 1e-12 * np.maximum(np.abs(scaled).max(axis=0, initial=0.0), 1.0)
+  constant = std <= 1e-12 * np.abs(scaled).max(axis=0, initial=0.0)
   texts = {c: _texts(schema, table, c)[rows] for c in schema.categorical}
   classes = {label.name: _classes(label, table, rows) for label in schema.labels}
   return Encoding(

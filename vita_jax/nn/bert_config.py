@@ -49,6 +49,12 @@ class BertConfig(NamedTuple):
     positions = content.get("position_embedding_type", "absolute")
     if positions != "absolute":
       raise ValueError(f"its position_embedding_type is '{positions}': only 'absolute' is read")
+    own = content.get("classifier_dropout")
+    if own is not None and own != content.get("hidden_dropout_prob", own):
+      raise ValueError(
+        f"its classifier_dropout is {own}, its hidden_dropout_prob {content['hidden_dropout_prob']}: only"
+        " equal rates are computed, set classifier_dropout to null"
+      )
     known = {name: content[name] for name in cls._fields if content.get(name) is not None}
     names = _label_names(known.pop("id2label", {}))
     if names:

@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import json
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +49,6 @@ def check_config(config: ml_collections.ConfigDict) -> None:
   check({name: config[name] for name in config if name in shared}, KEYS)
   if config.seed + config.seeds > 2**32:
     raise ValueError(f"config.seed is {config.seed}: seeds must be below 2**32")
-
-
-def check_at_least(config: ml_collections.ConfigDict, limits: Mapping[str, float]) -> None:
-  """Checks numbers of a config against lower bounds; names are dotted.
-
-  Raises:
-    ValueError: one that is less, or NaN.
-  """
-  for name, least in limits.items():
-    value = config
-    for part in name.split("."):
-      value = value[part]
-    if not value >= least:
-      raise ValueError(f"config.{name} is {value}: it must be at least {least}")
 
 
 def as_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
