@@ -11,6 +11,7 @@ Markdown that it returns ends the table.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from vita_jax import cli
 from vita_jax.base.choose import nearest
 from vita_jax.base.files import load_python_file, write_text
 from vita_jax.report import suite
+from vita_jax.report.pictures import save_figure
 
 SUITE = flags.DEFINE_string("suite", None, "Python file with get_suite() -> tuple of Row.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
@@ -76,7 +78,7 @@ def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: P
     text += module.finish(summaries, workdir)
   write_text(workdir / "table.md", text)
   write_text(workdir / "table.csv", suite.comma_separated(lines))
-  suite.figure(lines, title=title).savefig(workdir / "table.png", dpi=120)
+  save_figure(workdir / "table.png", functools.partial(suite.figure, lines, title=title))
   return text
 
 

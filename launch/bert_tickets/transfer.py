@@ -23,6 +23,7 @@ from absl import flags
 
 from vita_jax import cli, train
 from vita_jax.base.files import write_text
+from vita_jax.report.pictures import save_figure
 from vita_jax.train.config import as_dict
 from vita_jax.train.finish import read_config, read_summary
 
@@ -158,7 +159,7 @@ def _own(source: Source, sparsity: str, metric: str) -> list[float]:
 def _write(transfer: Any, cells: list[Any], workdir: Path) -> None:
   write_text(workdir / "transfer.md", transfer.markdown(cells))
   write_text(workdir / "transfer.csv", transfer.comma_separated(cells))
-  transfer.figure(cells).savefig(workdir / "transfer.png", dpi=120)
+  save_figure(workdir / "transfer.png", functools.partial(transfer.figure, cells))
 
 
 if __name__ == "__main__":

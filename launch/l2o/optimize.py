@@ -25,6 +25,7 @@ from vita_jax.base.choose import choose
 from vita_jax.base.files import write_text
 from vita_jax.optim import comparison
 from vita_jax.report import suite
+from vita_jax.report.pictures import save_figure
 
 OPTIMIZER = flags.DEFINE_list("optimizer", None, "Optimizers, see above.", required=True)
 TASK = flags.DEFINE_list("task", None, "Optimizees, e.g. digits_mlp,mnist_relu.", required=True)
@@ -61,7 +62,7 @@ def main() -> None:
   for result in comparison.compare(entrants, tasks, protocol, run=run, reference=reference):
     results.append(result)
     text = write_tables(workdir, results)  # after each: a stopped comparison shows what it has
-  comparison.figure(results, workdir).savefig(workdir / "curves.png", dpi=120)
+  save_figure(workdir / "curves.png", functools.partial(comparison.figure, results, workdir))
   print(text)
   print(f"written: {workdir}/table.md, table.csv, curves.png; runs: {workdir}/<row>/")
 

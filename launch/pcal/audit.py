@@ -18,8 +18,8 @@ privacy.
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ import numpy as np
 from absl import flags
 
 from vita_jax import cli
+from vita_jax.report.pictures import save_figure
 
 REPRESENTATION = flags.DEFINE_string("representation", None, "npz or CSV file.", required=True)
 PRIVATE = flags.DEFINE_list("private", None, "Private attributes, [FILE:]NAME each.", required=True)
@@ -97,11 +98,8 @@ def write(found: dict[str, Any], workdir: Path, *, title: str) -> str:
   write_text(workdir / "audit.json", json.dumps(found, indent=1, default=_plain) + "\n")
   write_text(workdir / "audit.md", audit.markdown(found, title=title))
   written = "audit.json, audit.md"
-  try:
-    audit.figure(found).savefig(workdir / "audit.png", dpi=120)
+  if save_figure(workdir / "audit.png", functools.partial(audit.figure, found)):
     written += ", audit.png"
-  except Exception as error:  # a picture that cannot be drawn is no reason to lose the numbers
-    print(f"warning: audit.png could not be drawn ({error})", file=sys.stderr)
   lines = [*audit.headlines(found), audit.CAVEAT]
   return "\n".join([*lines, f"written to {workdir}: {written}"])
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vita_jax.base.files import write_bytes
+from vita_jax.report.pictures import save_figure
 from vita_jax.report.rows import SPLITS, read_rows, split_of
 
 COLUMNS = 3
@@ -99,11 +98,9 @@ def write_figures(workdir: Path, figures: Mapping[str, Any], *, warn: Callable[[
     return curves(read_rows(Path(workdir) / "metrics.jsonl"))
 
   for name, figure in {"curves": draw_curves, **figures}.items():
-    try:
+
+    def draw(figure: Any = figure) -> Any:
       folder.mkdir(exist_ok=True)
-      content = io.BytesIO()
-      (figure() if callable(figure) else figure).savefig(content, format="png", dpi=120)
-      write_bytes(folder / f"{name}.png", content.getvalue())
-    except Exception as error:  # a picture is not worth a result, whatever is wrong with it
-      cause = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-      warn(f"warning: {folder / name}.png was not drawn ({cause}); the numbers are complete")
+      return figure() if callable(figure) else figure
+
+    save_figure(folder / f"{name}.png", draw, warn=warn)

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vita_jax.metrics import Last, last
 from vita_jax.papers.l2o import curriculum
 from vita_jax.papers.l2o import tasks as streams
 from vita_jax.papers.l2o.curriculum import TRAIN
@@ -55,14 +56,20 @@ def make_step(recipe: Recipe) -> Callable[[State, Any, jax.Array], tuple[State, 
   lessons = [self_training(), *(imitation(name) for name in recipe.teachers)]
 
   def step(state: State, batch: Any, t: jax.Array) -> tuple[State, dict]:
-    del t
     state = _begin(recipe, state)
     branches = [functools.partial(train, recipe, lesson, arrays=batch) for lesson in lessons]
     branches.append(functools.partial(validate, recipe, arrays=batch))
     which = jnp.where(state["phase"] == TRAIN, state["lesson"], len(lessons))
-    return jax.lax.switch(which, branches, state)
+    state, found = jax.lax.switch(which, branches, state)
+    return state, {n: x if n.endswith("_loss") else _observed(x, t + 1) for n, x in found.items()}
 
   return step
+
+
+def _observed(pair: tuple[jax.Array, jax.Array], at: jax.Array) -> Last:
+  """A number that stands where it was found: a mean over steps would be one that no step had."""
+  value, weight = pair
+  return last(value, at=at, when=weight > 0)
 
 
 def _fresh(recipe: Recipe, theta: Any, key: jax.Array) -> Task:

@@ -60,10 +60,11 @@ def train_step(
   nodes = batch["graph"].nodes
   validation = cross_entropy(logits, nodes["labels"], nodes["validation"])
   right = metrics.accuracy(logits, nodes["labels"], nodes["validation"])
-  values = {**values, "validation_loss": validation}
-  summed = {name: metrics.once(value) for name, value in values.items()} | {"validation_accuracy": right}
+  accuracy = right[0] / jnp.maximum(right[1], 1.0)
+  summed: dict[str, Any] = {name: metrics.once(value) for name, value in values.items()}
+  judged = {"validation_loss": validation, "validation_accuracy": accuracy}
+  summed |= {name: metrics.last(value, at=t) for name, value in judged.items()}
   if objective.target:  # pre-training has a fixed length
-    accuracy = right[0] / jnp.maximum(right[1], 1.0)
     state = protocol.judge(state, t, loss=validation, accuracy=accuracy)
   updates, tx_state = tx.update(grads, state["tx"], state["params"])
   trained = {"params": optax.apply_updates(state["params"], updates), "tx": tx_state, "epochs": t + 1}
