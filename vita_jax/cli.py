@@ -189,7 +189,7 @@ def _parse(argv: list[str]) -> list[str]:
     name, _, near = str(inner.args[0]).partition("\n")
     if not name.startswith("'"):  # a fault inside the config file
       raise
-    remedy = near or "Its keys are in the config file and in vita_jax/train/config.py"
+    remedy = near or "--explain lists all keys with their meaning"
     raise ValueError(f"the config has no key {name}. {remedy}") from error
   except (flags.Error, OSError) as error:
     text = str(error)

@@ -21,7 +21,7 @@ def finished(graph, tmp_path_factory):
 # What is typed -> what the line says: (flags after --workdir, words, exit code). GRAPH is a good file.
 TYPED = {
   "unknown key": (["CUSTOM", "--config.epoch=3"], ["'epoch'", 'Did you mean "epochs"'], 2),
-  "key of another task": (["CUSTOM", "--config.ss.gcn.weight=1"], ["no key 'ss'", "keys are in"], 2),
+  "unknown nested key": (["CUSTOM", "--config.ss.gcm.weight=1"], ["no key 'gcm'", "--explain"], 2),
   "wrong type": (["CUSTOM", "--config.epochs=many"], ["--config.epochs=many", "int"], 2),
   "unknown task": (["CUSTOM:partiton"], ["'partiton'", "did you mean 'partition'", "completion"], 2),
   "unknown config file": (["--config=custum.py"], ["cannot read custum.py", "configs/<paper>"], 2),
