@@ -111,6 +111,7 @@ def test_self_pu(kernel, tmp_path):
   assert _pictures(cells) == 1
 
 
+@pytest.mark.slow
 def test_pcal(kernel, tmp_path):
   question = (
     "[found, dropped['private']['age']['strongest']['auc'], dropped['utility']['best']['auc'],"

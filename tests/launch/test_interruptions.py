@@ -37,7 +37,10 @@ def _interrupt(graph, workdir, number):
   return process.returncode, step
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+INTERRUPTIONS = [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(("number", "code"), INTERRUPTIONS)
 def test_an_interrupted_run_saves_and_the_same_command_ends_it(number, code, graph, weights, tmp_path):
   returned, step = _interrupt(graph, tmp_path, number)
   assert returned == code

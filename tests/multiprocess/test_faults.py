@@ -50,6 +50,7 @@ def test_a_killed_process_ends_the_others_and_a_restart_resumes(victim, tmp_path
   assert codes == [143, 143] and f"resuming {tmp_path / 'run'} at step {step}" in errors[0]
 
 
+@pytest.mark.slow  # the next one watches the same clock
 def test_a_process_that_hangs_is_lost_after_the_watchdog_time(tmp_path):
   processes = _running("digits_resident", tmp_path / "run")
   processes[1].send_signal(signal.SIGSTOP)
@@ -79,6 +80,7 @@ def test_an_error_of_one_process_ends_the_others_with_its_message(victim, tmp_pa
   assert has_line(errors[1 - victim], other), errors[1 - victim]
 
 
+@pytest.mark.slow
 def test_a_process_that_comes_late_is_waited_for(tmp_path):
   finished(worker("digits_resident", tmp_path / "run", each={1: ["--late=10"]}, mesh__data=4))
   assert (tmp_path / "run" / "summary.json").exists()

@@ -42,7 +42,7 @@ def _close(ours, theirs, tolerance, name):
 
 
 @pytest.mark.parametrize(
-  "row", [*(row for row in RUNS if row != "l2o_dm"), pytest.param("l2o_dm", marks=pytest.mark.slow)]
+  "row", [pytest.param(row, marks=[pytest.mark.slow] * (row in ("l2o_dm", "wide"))) for row in RUNS]
 )
 def test_two_processes_of_two_devices_compute_what_one_does(row, tmp_path):
   layout, tolerance = RUNS[row]
@@ -55,7 +55,8 @@ def test_two_processes_of_two_devices_compute_what_one_does(row, tmp_path):
     assert (tmp_path / "two" / name).exists(), name
 
 
-@pytest.mark.parametrize("shard", ["model", pytest.param("fully", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", ["model", "fully"])
 def test_a_checkpoint_resumes_on_another_topology(shard, tmp_path):
   """2 processes x 2 devices -> 1 process of 4 -> 1 device: the last steps are taken anew each time."""
   every = {"shard": shard, "save_seconds": 0.0, "keep_checkpoints": 40, "steps_per_call": 5}
