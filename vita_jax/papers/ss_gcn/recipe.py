@@ -54,17 +54,9 @@ KEYS = (
   Key("normalization", "row", one_of(*NORMALIZATIONS), "Divide rows of features by sum, magnitudes, length."),
   Key("features", "auto", one_of("auto", "sparse", "dense"), "Form of the features; auto: by their density."),
   Key("faithful_to_code", False, boolean, "GIN and GAT as released: no dropout after the first epoch."),
+  Key("cache_dir", "", anything, "Where labels are kept; empty: $VITA_CACHE_DIR, or ~/.cache/vita_jax."),
   Key(
-    "cache_dir",
-    "",
-    anything,
-    "Where labels are kept; empty: $VITA_CACHE_DIR, or ~/.cache/vita_jax.",
-  ),
-  Key(
-    "labels_seed",
-    0,
-    between(0, _MOST),
-    "Seed of METIS, k-means and random labels, for all seeds of a run.",
+    "labels_seed", 0, between(0, _MOST), "Seed of METIS, k-means and random labels, for all seeds of a run."
   ),
   *(
     key
