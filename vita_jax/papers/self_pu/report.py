@@ -149,9 +149,6 @@ def purity_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
       lines.append(f"| {label} | {s} | {found[f'trusted_rows_{s}']['mean']:.0f} | {' | '.join(shown)} |")
   if not lines:
     return ""
-  head = [
-    "| method | student | rows at last | positive side, % | negative side, % |",
-    "|---|---|---|---|---|",
-  ]
+  head = "| method | student | rows at last | positive side, % | negative side, % |\n|---|---|---|---|---|"
   title = "## Purity of the trusted sets, first -> last selection, mean over seeds"
-  return "\n".join(["", title, "", *head, *lines, ""])
+  return "\n".join(["", title, "", head, *lines, ""])
