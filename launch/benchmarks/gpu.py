@@ -3,7 +3,7 @@
 Three parts, in under 8 minutes: the laws' smallest rows on the accelerator (where pytest and the tests are
 there), the forms that differ by platform against those of the CPU, and one training step of each paper with
 its time, its share of the device's measured matrix-product rate, and its memory. It needs no network and
-installs nothing. A new paper adds a line to STEPS; an operation that differs by platform one to FORMS.
+installs nothing. A new paper adds a line to `steps`; an operation that differs by platform one to FORMS.
 On a CPU there is nothing to do; --on_cpu runs a small part there all the same, to try the command itself.
 """
 
@@ -59,9 +59,8 @@ def main(*, on_cpu: bool, seconds: float) -> None:
   Raises:
     RuntimeError: a law or a form fails on this device; everything else was printed before.
   """
-  os.environ.setdefault(
-    "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
-  )  # memory is measured, and shared with the laws
+  # Memory is measured, and shared with the laws.
+  os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
   device = jax.devices()[0]
   if device.platform == "cpu" and not on_cpu:
     print(

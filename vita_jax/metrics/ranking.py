@@ -14,12 +14,23 @@ def auc(score: np.ndarray, positive: np.ndarray, weight: np.ndarray | None = Non
 
   Args:
     score: float [n].
-    positive: bool [n].
+    positive: bool or 0/1 [n].
     weight: float [..., n], optional: each weighting of the rows gives an area of its own.
 
   Returns:
     A float, or with `weight` an array [...]; NaN where only one class has weight.
+
+  Raises:
+    ValueError: scores that are NaN, labels other than 0 and 1, or unequal lengths.
   """
+  score, labels = np.asarray(score), np.asarray(positive)
+  if score.ndim != 1 or score.shape != labels.shape:
+    raise ValueError(f"score and positive must be of one length, got {score.shape} and {labels.shape}")
+  if np.isnan(score).any():
+    raise ValueError(f"{int(np.isnan(score).sum())} of {score.size} scores are NaN: they have no rank")
+  positive = labels.astype(bool)  # `~` of an integer is no negation
+  if (positive != labels).any():
+    raise ValueError(f"positive must be 0 or 1, found {np.unique(labels)[:5].tolist()}")
   weight = np.ones(len(score)) if weight is None else weight
   order = np.argsort(score, kind="stable")
   starts = np.nonzero(np.diff(score[order], prepend=np.nan) != 0)[0]  # of each distinct score
