@@ -181,7 +181,10 @@ def saved_often(graph, tmp_path_factory):
   """(flags, workdir) of a finished run with a checkpoint every five steps."""
   workdir = tmp_path_factory.mktemp("often")
   often = {"save_seconds": 0.0, "steps_per_call": 5, "keep_checkpoints": 20}
-  flags = lambda workdir: training(graph, workdir, epochs=14, **often)  # noqa: E731
+
+  def flags(workdir):
+    return training(graph, workdir, epochs=14, **often)
+
   succeeded(launch("train", *flags(workdir)))
   return flags, workdir
 

@@ -77,10 +77,13 @@ def test_the_paired_interval_is_scipys(table):
 
 
 def test_a_row_is_paired_with_the_metric_that_its_baseline_shows():
-  summary = lambda **metrics: {  # noqa: E731
-    "seeds": [0, 1, 2],
-    "metrics": {name: {"mean": 0.0, "std": 0.0, "values": values} for name, values in metrics.items()},
-  }
+
+  def summary(**metrics):
+    return {
+      "seeds": [0, 1, 2],
+      "metrics": {name: {"mean": 0.0, "std": 0.0, "values": values} for name, values in metrics.items()},
+    }
+
   rows = (Row("Full", "c", metric="full"), Row("Half", "c", metric="half", baseline="Full"))
   lines = make_lines(rows, {"Full": summary(full=[1.0, 2.0, 4.0]), "Half": summary(half=[1.5, 2.5, 4.5])})
   assert lines[0].difference is None and lines[1].difference == (0.5, 0.5, 0.5)

@@ -36,7 +36,10 @@ def value(propagate):
   return jax.jit(jax.value_and_grad(run, has_aux=True))
 
 
-far = lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max())  # noqa: E731
+def far(a, b):
+  return float(np.abs(np.asarray(a) - np.asarray(b)).max())
+
+
 for weight in (whole.gcn, whole.mean):  # the second one is not symmetric
   weights = jax.device_put(edge_shards.sharded_weights(shards, weight), over)
   many = lambda h: edge_shards.propagate(placed, weights, h, mesh=mesh)  # noqa: B023, E731

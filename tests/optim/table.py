@@ -59,7 +59,10 @@ def make(kind, seed=0, **options):
 
 def small_params(seed=0):
   rng = np.random.default_rng(seed)
-  draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
+
+  def draw(*shape):
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
   return {"layer": {"w": draw(3, 4)}, "b": draw(4)}
 
 

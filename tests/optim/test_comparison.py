@@ -165,6 +165,9 @@ def test_bad_input_is_named(export, tmp_path):
 def test_missing_images_are_found_before_anything_runs(monkeypatch, tmp_path):
   monkeypatch.delenv("VITA_DATA_DIR", raising=False)
   monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-  run = lambda row: pytest.fail("ran")  # noqa: E731
+
+  def run(row):
+    return pytest.fail("ran")
+
   with pytest.raises(FileNotFoundError, match="no images 'mnist'"):
     comparison.compare([entrant("adam")], ["digits_mlp", "mnist_mlp"], Protocol(), run=run)

@@ -70,7 +70,10 @@ def test_vmap_gives_the_single_runs(kind):
   tx = make(kind)
   params = [small_params(seed) for seed in (1, 2, 3)]
   gradients = [gradients_like(p, 2, seed=i) for i, p in enumerate(params)]
-  stack = lambda trees: jax.tree.map(lambda *x: jnp.stack(x), *trees)  # noqa: E731
+
+  def stack(trees):
+    return jax.tree.map(lambda *x: jnp.stack(x), *trees)
+
   many, state = stack(params), jax.vmap(tx.init)(stack(params))
   for t in range(2):
     updates, state = jit(jax.vmap(tx.update))(stack([g[t] for g in gradients]), state, many)
@@ -213,7 +216,10 @@ def test_float_options_may_be_injected_hyperparameters(kind, option):
   ids=["positional", "named", "partial", "static"],
 )
 def test_a_schedule_of_the_scale_in_every_natural_form(inject):
-  schedule = lambda count: 0.3 / (1.0 + count)  # noqa: E731
+
+  def schedule(count):
+    return 0.3 / (1.0 + count)
+
   scheduled, fixed = (play(inject(value), GRADIENTS[:3], PARAMS)[0] for value in (schedule, 0.3))
   (expected, *_) = play(make("rnnprop", scale=0.3), GRADIENTS[:1], PARAMS)[0]
   assert_close(scheduled[0], expected)

@@ -101,7 +101,10 @@ def _gru(theta, x, h, bias):
 
 
 def _numpy_scale(theta, gradients, state):
-  affine = lambda name, x: x @ theta[name]["w"] + theta[name]["b"]  # noqa: E731
+
+  def affine(name, x):
+    return x @ theta[name]["w"] + theta[name]["b"]
+
   sizes = {name: g.shape[1] for name, g in gradients.items()}
   h2 = theta["h_problem"][None]
   h1 = {name: theta["h_tensor"][None] for name in sizes}
@@ -199,7 +202,9 @@ def test_every_kind_has_its_second_implementation():
 def test_a_hundred_steps_equal_torch(kind):
   torch = pytest.importorskip("torch")
   theta = _theta64(kind)
-  tensor = lambda x: torch.tensor(np.ascontiguousarray(x), dtype=torch.float64)  # noqa: E731
+
+  def tensor(x):
+    return torch.tensor(np.ascontiguousarray(x), dtype=torch.float64)
 
   def cell(layer):
     """i, j, f, o with the forget bias in the cell -> torch's i, f, g, o with it in the bias."""

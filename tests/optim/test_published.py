@@ -34,7 +34,10 @@ def _late_log_losses(kind, problem, seeds):
 
   def run(key):
     start, steps = jax.random.split(key)
-    loss = lambda x, key: found.loss(x, found.sample(digits, key, 128))  # noqa: E731
+
+    def loss(x, key):
+      return found.loss(x, found.sample(digits, key, 128))
+
     return late_log_loss(optimize(tx, loss, found.init(start), steps, steps=1000)[1])
 
   # One after the other: their states stay in a CPU's caches.

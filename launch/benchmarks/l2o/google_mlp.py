@@ -23,7 +23,9 @@ def main() -> None:
 
   def segment_loss(theta, key, arrays):
     optimizer = learned.opt_fn(theta)
-    loss = lambda x, key: problem.loss(x, problem.sample(arrays, key, BATCH))  # noqa: E731
+
+    def loss(x, key):
+      return problem.loss(x, problem.sample(arrays, key, BATCH))
 
     def step(state, key):
       value, gradient = jax.value_and_grad(loss)(optimizer.get_params(state), key)

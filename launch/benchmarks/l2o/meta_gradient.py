@@ -50,7 +50,10 @@ def main(kind: str) -> None:
   theta, arrays = KINDS[kind].init_theta(jax.random.key(0)), images()
 
   def one(theta, key, arrays):
-    build = lambda theta: problem.build(theta, key)  # noqa: E731
+
+    def build(theta):
+      return problem.build(theta, key)
+
     x = problem.init(key)
     keys = jax.random.split(key, STEPS + 1)
     found = segment.self_training(build, theta, problem.loss(arrays), x, build(theta).init(x), keys)
@@ -93,7 +96,10 @@ def memory(kind: str, parameters: int, save_every: int) -> None:
 
   def gradient(theta, x, key):
     build = KINDS[kind].build
-    loss = lambda x, key: jnp.mean((x - jax.random.normal(key)) ** 2)  # noqa: E731
+
+    def loss(x, key):
+      return jnp.mean((x - jax.random.normal(key)) ** 2)
+
     keys = jax.random.split(key, STEPS + 1)
     return segment.self_training(
       build, theta, loss, x, build(theta).init(x), keys, save_every=save_every

@@ -15,7 +15,10 @@ KINDS = {  # of `self_pu_steps`, in the order of the table
 
 def main(*, images: str, repeats: int, seconds: float) -> None:
   with contextlib.ExitStack() as stack:
-    start = lambda *arguments: stack.enter_context(worker(*arguments))  # noqa: E731
+
+    def start(*arguments):
+      return stack.enter_context(worker(*arguments))
+
     workers = {kind: start("self_pu.steps", kind, images) for kind in KINDS}
     workers["matmul"] = start("self_pu.steps", "matmul", images)
     torch = None

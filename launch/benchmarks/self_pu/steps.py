@@ -138,7 +138,10 @@ def main(kind: str, images: str) -> None:
       flops = (trusted + rest) * (trained + forward) + rest * forward
       facts = {"steps": int(phase["steps"]), "examples": (trusted + rest) * config.batch_size}
       one, steps = advance, facts["steps"]
-      advance = lambda n: one(n * steps)  # noqa: E731
+
+      def advance(n):
+        return one(n * steps)
+
   advance(1)
   serve(advance, flops=flops, **facts)
 

@@ -87,7 +87,10 @@ def test_an_optimization_is_carried_over_segments_and_starts_anew_with_its_epoch
   first, second, anew = (s["task"].x for s in states[1:])
   assert float(jnp.abs(states[1]["task"].tx.h2).sum()) > 0 and (first != second).any()
   problem = tasks.problem(optimizee("quadratic"), batch_size=128, kind="l2o_dm")
-  of_epoch = lambda n: jax.random.split(tasks.stream(jax.random.key(0), tasks.INIT, n), 1)[0]  # noqa: E731
+
+  def of_epoch(n):
+    return jax.random.split(tasks.stream(jax.random.key(0), tasks.INIT, n), 1)[0]
+
   starts = [problem.init(of_epoch(n)) for n in (0, 1)]
   # Both segments of an epoch stay near its x_0, the next epoch's near another: updates are of 0.01.
   distances = [[float(jnp.abs(x - start).mean()) for start in starts] for x in (first, second, anew)]
@@ -223,7 +226,10 @@ def test_a_loss_that_is_no_scalar_is_refused(monkeypatch):
 
 def _ln_loss(tx):
   problem = optimizee("quadratic")
-  loss = lambda x, key: problem.loss(x, problem.sample({}, key, 1))  # noqa: E731
+
+  def loss(x, key):
+    return problem.loss(x, problem.sample({}, key, 1))
+
   run = jax.jit(lambda x: optimize(tx, loss, x, jax.random.key(1), steps=100)[1])
   return float(late_log_loss(run(problem.init(jax.random.key(5)))))
 

@@ -153,8 +153,13 @@ def test_a_seed_has_the_same_start_and_minibatches_for_all_optimizers(name):
 
 def test_a_quadratic_bowl_is_its_closed_form(monkeypatch):
   """A task of a user's own: f = 2 |x|^2, where a step of gradient descent multiplies x by 1 - 4 rate."""
-  init = lambda key: {"x": jax.random.normal(key, (5,))}  # noqa: E731
-  loss = lambda params, batch: 2.0 * jnp.sum(params["x"] ** 2)  # noqa: E731
+
+  def init(key):
+    return {"x": jax.random.normal(key, (5,))}
+
+  def loss(params, batch):
+    return 2.0 * jnp.sum(params["x"] ** 2)
+
   monkeypatch.setitem(OPTIMIZEES, "bowl", Optimizee("", init, loss, lambda arrays, key, n: ()))
   first, losses, _ = _losses(_config("bowl", "sgd", 1e-2))
   np.testing.assert_allclose(losses, first * 0.96 ** (2.0 * np.arange(1, STEPS + 1)), rtol=1e-3)

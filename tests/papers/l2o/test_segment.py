@@ -100,12 +100,15 @@ every_kind = pytest.mark.parametrize(
 def test_two_passes_give_the_gradient_of_the_unrolled_segment(kind, save_every, meta_loss):
   theta, x, state, keys = _start(kind)
   build, rest = KINDS[kind].build, (x, state, keys)
-  fast = lambda theta: segment.self_training(  # noqa: E731
-    build, theta, _loss, *rest, meta_loss=meta_loss, save_every=save_every
-  )._replace(of_start=[])
-  slow = lambda theta: _unrolled(  # noqa: E731
-    build, theta, _loss, *rest, meta_loss=meta_loss, second_derivatives=False
-  )
+
+  def fast(theta):
+    return segment.self_training(
+      build, theta, _loss, *rest, meta_loss=meta_loss, save_every=save_every
+    )._replace(of_start=[])
+
+  def slow(theta):
+    return _unrolled(build, theta, _loss, *rest, meta_loss=meta_loss, second_derivatives=False)
+
   two, one = jit(fast)(theta), jit(slow)(theta)
   _close(two.gradient, one.gradient)
   _close((two.x, two.losses, two.loss), (one.x, one.losses, one.loss), rtol=1e-5)
@@ -159,12 +162,18 @@ def _learned_rate(theta):
 )
 def test_finite_differences_agree_when_second_derivatives_are_on(build, theta):
   x, keys = jnp.array([0.7, -0.4, 1.1]), jax.random.split(jax.random.key(2), 4)
-  run = lambda second: jit(  # noqa: E731
-    lambda theta: _unrolled(build, theta, _loss, x, build(theta).init(x), keys, second_derivatives=second)
-  )
+
+  def run(second):
+    return jit(
+      lambda theta: _unrolled(build, theta, _loss, x, build(theta).init(x), keys, second_derivatives=second)
+    )
+
   on, off = run(True)(theta).gradient, run(False)(theta).gradient
   size, h = optax.tree.norm(on), 3e-3
-  moved = lambda h: jax.tree.map(lambda a, g: a + h * g / size, theta, on)  # noqa: E731
+
+  def moved(h):
+    return jax.tree.map(lambda a, g: a + h * g / size, theta, on)
+
   slope = (run(True)(moved(h)).loss - run(True)(moved(-h)).loss) / (2 * h)
   np.testing.assert_allclose(slope, size, rtol=5e-3)
   if build is _learned_rate:  # the stop-gradient is no detail
@@ -174,7 +183,10 @@ def test_finite_differences_agree_when_second_derivatives_are_on(build, theta):
 def test_one_step_on_a_parabola_has_the_gradient_of_the_hand_derivation():
   theta, _, _, keys = _start("l2o_dm")
   build = KINDS["l2o_dm"].build
-  parabola = lambda x, key: 0.5 * jnp.sum(x**2)  # noqa: E731
+
+  def parabola(x, key):
+    return 0.5 * jnp.sum(x**2)
+
   x = jnp.array([1.5])
   found = segment.self_training(build, theta, parabola, x, build(theta).init(x), keys[:2])
   np.testing.assert_allclose(found.gradient["linear"]["b"], 0.01 * found.x, rtol=1e-6)
@@ -214,10 +226,15 @@ def test_imitating_oneself_costs_nothing(name):
 
 
 def test_the_label_is_the_step_of_the_teacher_and_the_path_is_its_own():
-  slope = lambda x, key: 2.0 * jnp.sum(x)  # noqa: E731
-  nothing = lambda theta: optax.GradientTransformation(  # noqa: E731
-    lambda params: (), lambda g, s, p=None: (jax.tree.map(lambda leaf: theta * leaf, g), s)
-  )
+
+  def slope(x, key):
+    return 2.0 * jnp.sum(x)
+
+  def nothing(theta):
+    return optax.GradientTransformation(
+      lambda params: (), lambda g, s, p=None: (jax.tree.map(lambda leaf: theta * leaf, g), s)
+    )
+
   x, keys = jnp.array([1.0, 5.0]), jax.random.split(jax.random.key(0), 4)
   sgd = optax.sgd(0.1)
   found = segment.imitation(
