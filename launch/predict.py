@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
 from vita_jax import cli
@@ -26,6 +27,12 @@ def main() -> None:
   outputs = run_program(exported, exported.read(DATA.value))
   if exported.decode:
     outputs = {**outputs, **exported.decode(DATA.value, outputs)}
+  for name, values in outputs.items():
+    if values.dtype.kind == "f" and np.isnan(values).any():  # a label of it would be a number of nothing
+      row = int(np.argwhere(np.isnan(values))[0][0]) if values.ndim else 0
+      raise ValueError(
+        f"{name} of row {row} of {DATA.value} is NaN: the model cannot take what that row holds"
+      )
   write_npz(OUT.value, outputs)
   shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in outputs.items())
   print(f"{OUT.value}: {shapes} (weights of seed {seed})")

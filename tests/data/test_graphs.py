@@ -265,3 +265,23 @@ def test_edge_weights_follow_their_edges(toy_arrays, tmp_path):
 def test_bad_weights_are_refused(toy_arrays, weight, message):
   with pytest.raises(ValueError, match=message):
     _edges(toy_arrays, [[0, 1], [1, 2], [2, 3]], edge_weight=weight)
+
+
+@pytest.mark.parametrize("key", ["weights", "edge_weights", "test_masks"])
+def test_a_key_that_is_nearly_one_that_is_read_is_refused(key, toy_arrays):
+  arrays = {**toy_arrays, key: np.ones(3)}
+  with pytest.raises(ValueError, match=f"the key '{key}' is not read: did you mean"):
+    graph_from_arrays(arrays, name="g", sha256="")
+
+
+def test_another_key_draws_a_warning(toy_arrays):
+  with pytest.warns(UserWarning, match="the key 'titles' of the graph is not read"):
+    graph_from_arrays({**toy_arrays, "titles": np.arange(2)}, name="g", sha256="")
+
+
+def test_features_that_float32_would_round_away_are_refused(toy_arrays):
+  arrays = {k: x for k, x in toy_arrays.items() if not k.startswith("feat_")}
+  n = len(arrays["labels"])
+  arrays["features"] = 1.6e9 + 60.0 * np.arange(n)[:, None]
+  with pytest.raises(ValueError, match="column 0 of the features is rounded away in float32"):
+    graph_from_arrays(arrays, name="g", sha256="")

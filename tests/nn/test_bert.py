@@ -185,6 +185,9 @@ def test_folders_that_cannot_be_read_are_named(tmp_path):
     "other": (tensors, {"model_type": "roberta"}, "model_type is 'roberta'"),
     "relative": (tensors, {"position_embedding_type": "relative_key"}, "relative_key"),
     "heads": (tensors, {"num_attention_heads": 3}, "not a multiple of num_attention_heads 3"),
+    "problem": (tensors, {"problem_type": "multi_label_classification"}, "problem_type is 'multi_label"),
+    "integers": ({n: x.astype(np.int64) for n, x in tensors.items()}, {}, "holds int64"),
+    "nan": ({n: x * np.float32(np.nan) for n, x in tensors.items()}, {}, "is not finite in float32"),
     "act": (tensors, {"hidden_act": "silu"}, "hidden_act is 'silu'"),
     "rate": (tensors, {"classifier_dropout": 0.3}, "classifier_dropout is 0.3, its hidden_dropout_prob 0.1"),
   }

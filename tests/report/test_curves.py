@@ -21,6 +21,15 @@ def test_train_and_validation_loss_share_a_panel_with_a_legend():
   assert [list(line.get_xdata()) for line in panel.lines] == [[1, 2, 3], [1, 2, 3], [3]]
 
 
+def test_splits_of_one_point_each_share_a_panel_and_rounding_is_no_change():
+  """A short run has one value per split: its loss used to have no panel, its rounded accuracy one."""
+  losses = [
+    {"step": 9, "split": split, "metrics": {"loss": value, "accuracy": accuracy}}
+    for split, value, accuracy in (("train", 0.6, 0.8), ("validation", 0.5, 0.800000012))
+  ]
+  assert [panel.get_ylabel() for panel in curves(losses).axes] == ["loss"]
+
+
 def test_seeds_are_a_mean_with_a_band_that_the_legend_explains():
   rows = [_row(t, loss=[float(t), 2.0 * t, None]) for t in (1, 2)]
   (panel,) = curves(rows).axes

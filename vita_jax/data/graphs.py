@@ -10,12 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from vita_jax.base.choose import choose
+from vita_jax.base.choose import choose, nearest
 from vita_jax.base.hashing import file_sha256
 from vita_jax.data.files import read_npz
 from vita_jax.data.sources import SOURCES, load
 
 NORMALIZATIONS = ("row", "abs", "l2", "none")
+# Keys that may be left out, so that a misspelt one would be missed by nobody; and all that are known.
+OPTIONAL = ("edge_weight", "directed", "test_mask", "self_loop_nodes", "num_classes", "num_features")
+KEYS = ("edges", "features", "feat_indptr", "feat_indices", "feat_data", "labels", "train_mask", "val_mask")
+_SHIPPED = ("num_nodes", "test_index_order")  # facts of the shipped files
+_MOST_LOST = 1e-3  # of a feature's spread, by rounding to float32
 _LEAST_SHARE = 0.1  # of a row's sum in its sum of magnitudes: below it, dividing by the sum blows the row up
 _RANGE = (1e-15, 1e15)  # of a row: beyond, its float32 square is 0 or infinite
 _MOST_CLASSES = 2**16  # a label beyond is a slip, and would ask for that many logits
@@ -64,7 +69,7 @@ def load_graph(name: str) -> Graph:
 def load_graph_npz(path: str | os.PathLike) -> Graph:
   """Loads a graph of your own from one npz file (`numpy.savez_compressed(path, edges=..., ...)`).
 
-  Keys (others are ignored):
+  Keys (another one draws a warning, or is refused where it is nearly one of these):
     edges: int [E, 2]; each undirected edge once, u < v, or in both directions; duplicates and self loops
       are fine. Edges that are listed in one direction only, some as u > v, are counted in a warning and
       taken as undirected.
@@ -205,6 +210,7 @@ def check_normalizable(features: sp.csr_matrix, normalization: str) -> None:
 
 def graph_from_arrays(arrays: dict[str, np.ndarray], *, name: str, sha256: str) -> Graph:
   """Makes a checked Graph of arrays under the keys of `load_graph_npz`; ValueError as there."""
+  _check_keys(arrays)
   is_csr = "feat_indptr" in arrays
   needed = {"feat_indptr", "feat_indices", "feat_data"} if is_csr else {"features"}
   if missing := sorted({"edges", "labels", "train_mask", "val_mask", *needed} - set(arrays)):
@@ -283,12 +289,27 @@ def _features(arrays):
   return features
 
 
+def _check_keys(arrays: Mapping[str, np.ndarray]) -> None:
+  """Refuses a key that is nearly an optional one: a weight that is spelled wrong would not be used."""
+  for key in sorted(set(arrays) - {*KEYS, *OPTIONAL, *_SHIPPED}):
+    if near := nearest(key, OPTIONAL, cutoff=0.65):
+      raise ValueError(f"the key '{key}' is not read: did you mean '{near}'? Rename it, or leave it out")
+    warnings.warn(f"the key '{key}' of the graph is not read", stacklevel=3)
+
+
 def _finite(values):
   with np.errstate(over="ignore"):
-    values = values.astype(np.float32)
-  if not np.isfinite(values).all():
+    rounded = values.astype(np.float32)
+  if not np.isfinite(rounded).all():
     raise ValueError("features hold NaN or infinite values (in float32); clean them first")
-  return values
+  if values.size and values.dtype.itemsize > 2:  # look before the cast: float32 has 24 bits
+    wide = values.astype(np.float64)
+    lost = np.abs(wide - rounded).max(axis=0)
+    spread = wide.std(axis=0)
+    if (bad := np.flatnonzero((lost > _MOST_LOST * spread) & (spread > 0))).size:
+      where = f"column {bad[0]} of the features" if values.ndim == 2 else "feat_data"
+      raise ValueError(f"{where} is rounded away in float32 (a large offset?): subtract its mean first")
+  return rounded
 
 
 def _edges(arrays: Mapping[str, np.ndarray], n_nodes: int) -> dict[str, Any]:

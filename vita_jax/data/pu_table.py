@@ -46,9 +46,11 @@ def load_pu_table(path: str, schema_path: str) -> PUTable:
   encoding = tabular.fit(schema, table)
   labelled = _two_classes(encoding, table, "labelled")
   check_labelled(labelled, path)
+  x = tabular.encode(encoding, table)
+  check_not_the_label(x, labelled, path)
   known = schema.target is not None
   positive = _two_classes(encoding, table, "target") if known else np.full(table.n_rows, -1)
-  return PUTable(tabular.encode(encoding, table), labelled, positive.astype(np.int8), encoding)
+  return PUTable(x, labelled, positive.astype(np.int8), encoding)
 
 
 def load_test_rows(encoding: tabular.Encoding, path: str) -> dict[str, np.ndarray]:
@@ -76,6 +78,23 @@ def check_inputs(schema: Schema, source: str) -> None:
       raise ValueError(
         f"{source}: column '{label.column}' is an input and makes '{label.name}': take it out of the inputs"
       )
+
+
+def check_not_the_label(x: np.ndarray, labelled: np.ndarray, source: str) -> None:
+  """Checks that no feature [n, f] is a copy of the label: one value where labelled, one elsewhere.
+
+  Raises:
+    ValueError: one is; a network would read the answer from it, and the estimated prior be wrong.
+  """
+  if not (labelled.any() and not labelled.all()):
+    return
+  constant = [np.ptp(x[rows], axis=0) == 0 for rows in (labelled, ~labelled)]
+  copies = constant[0] & constant[1] & (x[labelled][0] != x[~labelled][0])
+  if copies.any():
+    raise ValueError(
+      f"{source}: feature {int(np.argmax(copies))} of {x.shape[1]}, in the schema's order, tells which rows"
+      " are labelled: it is a copy of the label, take its column out of the inputs"
+    )
 
 
 def check_labelled(labelled: np.ndarray, path: str) -> None:

@@ -90,6 +90,9 @@ def _settings(folder: Path) -> dict[str, Any]:
       raise ValueError(
         f"{folder}/tokenizer_config.json sets {key} to {found[key]}, which is not honoured here"
       )
+  for key in SETTINGS:
+    if not isinstance(found.get(key), bool | None):
+      raise ValueError(f"{folder}/tokenizer_config.json sets {key} to {found[key]!r}, not to true or false")
   for token in SPECIAL:
     key = f"{token[1:-1].lower()}_token"
     if (value := _content(found.get(key, token))) not in (token, None):

@@ -49,6 +49,8 @@ class BertConfig(NamedTuple):
     positions = content.get("position_embedding_type", "absolute")
     if positions != "absolute":
       raise ValueError(f"its position_embedding_type is '{positions}': only 'absolute' is read")
+    if (problem := content.get("problem_type")) not in (None, "single_label_classification", "regression"):
+      raise ValueError(f"its problem_type is '{problem}': its probabilities are not computed here")
     own = content.get("classifier_dropout")
     if own is not None and own != content.get("hidden_dropout_prob", own):
       raise ValueError(

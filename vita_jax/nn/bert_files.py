@@ -154,12 +154,23 @@ def from_tensors(config: BertConfig, tensors: Mapping[str, np.ndarray], *, head:
   params = {}
   for name, path in wanted.items():
     if name in tensors:
-      x = np.asarray(tensors[name], np.float32)
+      x = _weights(name, tensors[name])
       shape = expected[path][::-1] if path[-1] == "kernel" else expected[path]
       if x.shape != shape:
         raise ValueError(f"tensor {name} has shape {list(x.shape)}, by its config it is {list(shape)}")
       params[path] = np.ascontiguousarray(x.T) if path[-1] == "kernel" else x
   return Loaded(config, unflatten_dict(params), tuple(sorted(ignored)), absent)
+
+
+def _weights(name: str, tensor: np.ndarray) -> np.ndarray:
+  """The tensor as float32; refuses what is no weight: integers, NaN, and numbers that float32 has not."""
+  if not jnp.issubdtype(tensor.dtype, jnp.floating):
+    raise ValueError(f"tensor {name} holds {tensor.dtype}, not floating numbers: export the weights again")
+  with np.errstate(over="ignore"):
+    x = np.asarray(tensor, np.float32)
+  if not np.isfinite(x).all():
+    raise ValueError(f"tensor {name} is not finite in float32: fetch or export the weights again")
+  return x
 
 
 def to_tensors(params: Mapping[str, Any]) -> dict[str, np.ndarray]:

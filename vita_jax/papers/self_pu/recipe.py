@@ -86,7 +86,7 @@ KEYS = (
   Key("distillation.alpha", 0.1, at_least(0), "Hard: loss above alpha times the distance."),
   Key("distillation.consistency", 0.3, at_least(0), "Weight of the teachers after its ramp."),
   Key("distillation.ramp_length", 400.0, at_least(1), "Epochs of the ramp."),
-  Key("distillation.ramp_shift", 30.0, anything, "Epoch at which the ramp starts."),
+  Key("distillation.ramp_shift", 30.0, at_least(0), "Epoch at which the ramp starts."),
   Key("distillation.ema_every", "pass", one_of("pass", "step"), "Average twice an epoch, or every step."),
   Key("distillation.ema_decay", 0.999, between(0, 1), "Most that an average keeps of itself."),
   Key("choose.criterion", "pu_risk", one_of("pu_risk", "clean_accuracy"), "On validation rows."),
