@@ -36,12 +36,15 @@ ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this r
 
 
 def main() -> None:
-  module = cli.load_python(cli.find_suite(SUITE.value))
+  path = cli.find_suite(SUITE.value)
+  module = cli.load_python(path)
   if not hasattr(module, "get_suite"):
     what = "a config, for launch/train.py --config" if hasattr(module, "get_config") else "no suite"
     remedy = "a suite defines get_suite(), see configs/<paper>/table.py"
     raise ValueError(f"--suite={SUITE.value} is {what}: {remedy}")
-  rows = chosen_rows(module.get_suite(), ROWS.value)
+  with cli.faults_of(path):
+    rows = module.get_suite()
+  rows = chosen_rows(rows, ROWS.value)
   workdir, summaries = Path(WORKDIR.value), {}
   for i, row in enumerate(rows):
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)

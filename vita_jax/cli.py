@@ -101,7 +101,7 @@ def load_python(path: Path) -> ModuleType:
   Raises:
     ValueError: what it raises; the message names the line, unless it is a ValueError or OSError of its own.
   """
-  with _faults_of(path):
+  with faults_of(path):
     return load_python_file(path)
 
 
@@ -116,7 +116,7 @@ def load_config(path: Path, argument: str | None = None) -> ConfigDict:
     if hasattr(module, "get_suite"):
       raise ValueError(f"{path} is a suite, for launch/table.py --suite={path}")
     raise ValueError(f"{path} is no config: it must define get_config(), see configs/ss_gcn/custom.py")
-  with _faults_of(path):
+  with faults_of(path):
     config = module.get_config(argument) if argument is not None else module.get_config()
   if not isinstance(config, ConfigDict):
     kind = type(config).__name__
@@ -125,8 +125,8 @@ def load_config(path: Path, argument: str | None = None) -> ConfigDict:
 
 
 @contextlib.contextmanager
-def _faults_of(path: Path) -> Iterator[None]:
-  """Turns an exception of a user's Python file into one line with its place in that file."""
+def faults_of(path: Path) -> Iterator[None]:
+  """Turns an exception of a user's Python file into a ValueError of one line with its place in that file."""
   try:
     yield
   except (ValueError, OSError):  # it speaks to the user: an unknown argument, a file that is missing
@@ -257,13 +257,13 @@ def trained(config: Any, folder: Path, *, quiet: bool = False) -> dict[str, Any]
 
 
 def _parse(argv: list[str]) -> list[str]:
-  """Parses the flags; errors of absl and ml_collections, some with a traceback inside, become one line."""
+  """Parses the flags; the errors of absl, ml_collections and the config file become one line."""
   try:
     return flags.FLAGS(_with_config_file(argv))
   except (KeyError, AttributeError) as error:  # an override of a key that the config does not have
     inner = error.args[0] if isinstance(error.args[0], KeyError) else error
     name, _, near = str(inner.args[0]).partition("\n")
-    if not name.startswith("'"):  # a fault inside the config file
+    if not name.startswith("'"):  # no name of a key: a fault of ours
       raise
     remedy = near or "--explain lists all keys with their meaning"
     raise ValueError(f"the config has no key {name}. {remedy}") from error
@@ -272,10 +272,13 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _with_config_file(argv: list[str]) -> list[str]:
-  """Returns the arguments with the path of --config as `find_config` finds it, once it is known to load."""
+  """Returns the arguments with the path of --config as `find_config` finds it, once it is known to load.
+
+  Those of a --flagfile are among them.
+  """
   if "config" not in flags.FLAGS:
     return argv
-  found = list(argv)
+  found = [argv[0], *flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)]
   for i, argument in enumerate(found):
     name, equals, value = argument.partition("=")
     if name in ("--config", "-config") and (equals or i + 1 < len(found)):
