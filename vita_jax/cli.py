@@ -87,8 +87,8 @@ def _find(path: str, known_as: str, *, suites: bool) -> Path:
       return candidate
   for folder in (given, shipped / inside):
     if folder.is_dir():
-      files = sorted(file.name for file in folder.glob("*.py"))
-      names = ", ".join(name for name in files if name.startswith("table") == suites) or "none"
+      found = sorted(file.name for file in folder.glob("*.py"))
+      names = ", ".join(name for name in found if name.startswith("table") == suites) or "none"
       raise IsADirectoryError(f"{path} is a folder: name one of its Python files ({names})")
   files = [file for file in sorted(shipped.glob("*/*.py")) if file.name.startswith("table") == suites]
   near = hint(str(inside), [file.relative_to(shipped).as_posix() for file in files])

@@ -228,7 +228,7 @@ def test_a_config_may_be_mended_as_long_as_nothing_was_saved(graph, tmp_path):
   output = succeeded(launch("train", *training(graph, tmp_path, **flags, on_nonfinite="skip")))
   assert "complete" in output
   rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-  assert rows[0]["metrics"]["skipped"] > 0.5
+  assert max(row["metrics"].get("skipped", 0.0) for row in rows) > 0.5
 
 
 def test_partitioning_without_pymetis_names_the_extra(graph, tmp_path):
