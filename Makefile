@@ -24,9 +24,20 @@ lint: .venv/test
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/mkdocs.yml
 
-# Installs nothing: it uses the python that has jax for this machine's GPU or TPU.
+# Installs nothing: the Python must have jax for this machine's GPU or TPU. PYTHON=... names it; else it is
+# .venv's, or where there is none python3.
+GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(or $(wildcard $(BIN)/python),$(PYTHON)),$(PYTHON))
 gpu:
-	$(PYTHON) launch/benchmark.py gpu
+	@$(GPU_PYTHON) -c "$$NEEDS"
+	PYTHONPATH="$(CURDIR):$$PYTHONPATH" $(GPU_PYTHON) launch/benchmark.py gpu
+
+define NEEDS
+import sys
+from importlib.util import find_spec
+gone = [name for name in ('absl', 'jax', 'flax', 'ml_collections', 'optax', 'orbax') if not find_spec(name)]
+if gone: sys.exit(f'error: $(GPU_PYTHON) has no {", ".join(gone)}: make gpu PYTHON=... names a Python that has')
+endef
+export NEEDS
 
 .venv/core: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv

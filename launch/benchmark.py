@@ -18,8 +18,6 @@ What is compared takes turns in one process tree, so that a busy machine slows b
 
 from __future__ import annotations
 
-import sys
-
 from absl import app, flags, logging
 
 from vita_jax import help as script_help
@@ -46,12 +44,12 @@ EPOCHS = flags.DEFINE_integer("epochs", 5, "Timed epochs of each size in scale."
 def main(argv: list[str]) -> None:
   what = argv[1] if len(argv) == 2 and WHAT.value is None else WHAT.value
   if what not in MEASUREMENTS or (len(argv) > 1 and WHAT.value):
-    sys.exit(f"error: say what to measure, one of {', '.join(MEASUREMENTS)}: launch/benchmark.py ss_gcn")
+    script_help.fail(f"say what to measure, one of {', '.join(PARTS)}: launch/benchmark.py ss_gcn", 2)
   logging.set_verbosity(logging.WARNING)  # absl's app turns on INFO, which the loop's libraries use a lot
   try:
     MEASUREMENTS[what]()
   except (ValueError, OSError, ImportError, RuntimeError) as error:
-    sys.exit(f"error: {error}")
+    script_help.fail(str(error))
 
 
 # Imported when chosen: a process started by `scale` inherits the peak memory of this one.

@@ -15,7 +15,7 @@ from vita_jax import cli, train
 from vita_jax.train.finish import final_metrics, final_report, read_summary
 
 WORKDIR = cli.define_workdir()
-TOLERANCE = flags.DEFINE_float("tolerance", 1e-6, "Relative difference that still counts as equal.")
+TOLERANCE = flags.DEFINE_float("tolerance", 1e-6, "Relative difference that counts as equal.", lower_bound=0)
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
   experiment, config, state, programs = cli.finished_run(WORKDIR.value)
   frozen = [seed - config.seed for seed in summary.get("frozen", ())]
   metrics = final_metrics(final_report(experiment, programs, state), frozen)
-  cli.print_summary({**summary, "metrics": metrics}, WORKDIR.value)
+  cli.print_metrics({**summary, "metrics": metrics})
   new, old = dict(_numbers(metrics)), dict(_numbers(summary["metrics"]))
   wrong = [name for name in sorted(new | old) if not _equal(new.get(name, "none"), old.get(name, "none"))]
   if wrong:

@@ -11,7 +11,6 @@ $VITA_DATA_DIR. A few seconds each, on any machine.
 """
 
 import os
-import sys
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -35,13 +34,13 @@ _DATA_DIR = flags.DEFINE_string(
 
 def main(argv):
   if len(argv) > 1:
-    raise app.UsageError(f"unexpected arguments {argv[1:]}; use --dataset=NAME")
+    script_help.fail(f"unexpected argument '{argv[1]}': use --dataset=NAME", 2)
   logging.set_verbosity(logging.WARNING)  # TFDS tells every file it opens
   data_dir = Path(_DATA_DIR.value).expanduser().resolve() if _DATA_DIR.value else tfds_dir()
   try:
     write(_DATASET.value, data_dir)
-  except (ValueError, OSError, ImportError) as e:
-    sys.exit(f"prepare_data: {e}")
+  except (ValueError, OSError, ImportError) as error:
+    script_help.fail(str(error))
 
 
 def write(name, data_dir):

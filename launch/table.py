@@ -22,24 +22,29 @@ from absl import flags
 
 from vita_jax import cli
 from vita_jax.base.choose import nearest
-from vita_jax.base.files import load_python_file, write_text
+from vita_jax.base.files import write_text
 from vita_jax.report import suite
 from vita_jax.report.pictures import save_figure
 
 SUITE = flags.DEFINE_string("suite", None, "Python file with get_suite() -> tuple of Row.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
-SEEDS = flags.DEFINE_integer("seeds", None, "Number of seeds of every row; default: as the suite says.")
+SEEDS = flags.DEFINE_integer(
+  "seeds", None, "Number of seeds of every row; default: as the suite says.", lower_bound=1
+)
 SPLIT = flags.DEFINE_integer("split", 0, "Seeds of one run, where a row has more; 0: all.", lower_bound=0)
 ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this regular expression.")
 
 
 def main() -> None:
-  module = load_python_file(cli.find_config(SUITE.value))
+  path = cli.find_suite(SUITE.value)
+  module = cli.load_python(path)
   if not hasattr(module, "get_suite"):
     what = "a config, for launch/train.py --config" if hasattr(module, "get_config") else "no suite"
     remedy = "a suite defines get_suite(), see configs/<paper>/table.py"
     raise ValueError(f"--suite={SUITE.value} is {what}: {remedy}")
-  rows = chosen_rows(module.get_suite(), ROWS.value)
+  with cli.faults_of(path):
+    rows = module.get_suite()
+  rows = chosen_rows(rows, ROWS.value)
   workdir, summaries = Path(WORKDIR.value), {}
   for i, row in enumerate(rows):
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)

@@ -10,7 +10,10 @@ would need, without running anything. Over several processes: launch/cluster/REA
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import tempfile
+from pathlib import Path
 
 from absl import flags
 
@@ -46,13 +49,29 @@ def main() -> None:
   if DRY_RUN.value:
     print(dry_run.table(dry_run.dry_run(cli.build(config), config), make_mesh(config.mesh).shape))
     return
-  if PROFILE.value:
-    with jax.profiler.trace(PROFILE.value):
-      summary = train.run(cli.build(config), config, WORKDIR.value)
-  else:
+  with profiled(PROFILE.value):
     summary = train.run(cli.build(config), config, WORKDIR.value)
   cli.print_summary(summary, WORKDIR.value)
   cluster.leave()
+
+
+def profiled(folder: str | None) -> contextlib.AbstractContextManager:
+  """Returns the profiler of what runs inside, if `folder` is given: JAX writes the trace at the end.
+
+  Raises:
+    ValueError: now, before anything runs, if the folder cannot be written to.
+  """
+  if not folder:
+    return contextlib.nullcontext()
+  import jax
+
+  try:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+  except OSError as error:
+    remedy = "give a folder that you can write to"
+    raise ValueError(f"cannot write to --profile={folder} ({error.strerror}): {remedy}") from error
+  return jax.profiler.trace(folder)
 
 
 if __name__ == "__main__":

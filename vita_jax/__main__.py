@@ -15,10 +15,10 @@ from pathlib import Path
 
 from vita_jax import __version__
 
-LAUNCH = (
-  Path(__file__).parent / "launch"
-)  # in a checkout a link to launch/, in a wheel the scripts themselves
+# In a checkout a link to launch/, in a wheel the scripts themselves.
+LAUNCH = Path(__file__).parent / "launch"
 NO_SCRIPTS = ("benchmarks", "cluster")
+HELP = ("-h", "--help", "help")
 
 
 def scripts() -> dict[str, Path]:
@@ -28,11 +28,12 @@ def scripts() -> dict[str, Path]:
   return {name: path for name, path in names.items() if name.partition("/")[0] not in NO_SCRIPTS}
 
 
-def overview() -> str:
-  """Returns how to use the command, and one line about each script."""
-  found = scripts()
+def overview(paper: str = "") -> str:
+  """Returns how to use the command, and one line about each script, or about each of one paper's own."""
+  found = {name: path for name, path in scripts().items() if name.startswith(f"{paper}/" if paper else "")}
   width = max(map(len, found))
-  lines = ["Usage: vita SCRIPT [--flags]; vita SCRIPT --help lists a script's flags.", ""]
+  script = f"{paper} {'|'.join(name.partition('/')[2] for name in found)}" if paper else "SCRIPT"
+  lines = [f"Usage: vita {script} [--flags]; with --help it lists the script's flags.", ""]
   for name, path in found.items():
     first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
     lines.append(f"  {name:<{width}}  {first.partition(': ')[0].rstrip('.:')}")
@@ -42,7 +43,7 @@ def overview() -> str:
 def main() -> None:
   """Runs the script that the first argument (or the first two) names, with the rest as its arguments."""
   arguments = sys.argv[1:]
-  if not arguments or arguments[0] in ("-h", "--help", "help"):
+  if not arguments or arguments[0] in HELP:
     print(overview())
     return
   if arguments[0] == "--version":
@@ -50,16 +51,18 @@ def main() -> None:
     return
   found = scripts()
   name, rest = arguments[0], arguments[1:]
-  if rest and any(other.startswith(f"{name}/") for other in found):
+  if any(other.startswith(f"{name}/") for other in found):
+    if not rest or rest[0] in HELP:
+      print(overview(name))
+      return
     name, rest = f"{name}/{rest[0]}", rest[1:]
   if name not in found:
     from vita_jax.base.choose import hint  # imports jax: only where it is needed
 
     sys.exit(f"error: no script '{name}'{hint(name, found)}: choose one of {', '.join(found)}")
   sys.argv = [str(found[name]), *rest]
-  sys.path.insert(
-    0, str(found[name].parent)
-  )  # as `python FILE` does: a script may import what lies beside it
+  # As `python FILE` does: a script may import what lies beside it.
+  sys.path.insert(0, str(found[name].parent))
   runpy.run_path(str(found[name]), run_name="__main__")
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import functools
 import io
 import os
 import re
 import sys
+import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from vita_jax import help as script_help
 from vita_jax import papers, train
@@ -42,7 +45,7 @@ SPELLED = {
 }
 HERE = Path(__file__).parent  # `configs` and `launch` are here, in a checkout as links, in a wheel as folders
 CPU_DEVICES = flags.DEFINE_integer(
-  "cpu_devices", None, "Split the CPU into this many devices (of each process)."
+  "cpu_devices", None, "Split the CPU into this many devices (of each process).", lower_bound=1
 )
 
 # What a user can fix: shown as one line. Anything else is a bug and keeps its traceback.
@@ -57,20 +60,26 @@ def define_workdir(*, required: bool = True) -> flags.FlagHolder:
 def define_config() -> Any:
   """Defines the flag --config=FILE[:ARGUMENT] and its overrides --config.NAME=VALUE."""
   text = "FILE[:ARGUMENT], e.g. configs/ss_gcn/citeseer.py:partition; --explain tells what its keys mean."
-  holder = config_flags.DEFINE_config_file("config", None, text)
-  # A file that cannot be read raises at its first use: let that be while the flags are parsed.
-  flags.register_validator("config", lambda config: config is None or hasattr(config, "keys"))
-  return holder
+  return config_flags.DEFINE_config_file("config", None, text)
 
 
 def find_config(path: str) -> Path:
-  """Returns the Python file that `path` names: as it is given, else among the configs of the package.
+  """Returns the config file that `path` names: as it is given, else among the configs of the package.
 
   `ss_gcn/citeseer.py` and `configs/ss_gcn/citeseer.py` name the same shipped file from any folder.
 
   Raises:
     FileNotFoundError, IsADirectoryError: there is no such file; the message names the nearest ones.
   """
+  return _find(path, "config files are configs/<paper>/*.py", suites=False)
+
+
+def find_suite(path: str) -> Path:
+  """Returns the suite of launch/table.py that `path` names, as `find_config` does a config."""
+  return _find(path, "suites are configs/<paper>/table*.py", suites=True)
+
+
+def _find(path: str, known_as: str, *, suites: bool) -> Path:
   given, shipped = Path(path), HERE / "configs"
   inside = Path(*given.parts[1:]) if given.parts[:1] == ("configs",) else given
   for candidate in (given, shipped / inside):
@@ -78,11 +87,56 @@ def find_config(path: str) -> Path:
       return candidate
   for folder in (given, shipped / inside):
     if folder.is_dir():
-      names = ", ".join(sorted(file.name for file in folder.glob("*.py"))) or "none"
+      found = sorted(file.name for file in folder.glob("*.py"))
+      names = ", ".join(name for name in found if name.startswith("table") == suites) or "none"
       raise IsADirectoryError(f"{path} is a folder: name one of its Python files ({names})")
-  known = [file.relative_to(shipped).as_posix() for file in sorted(shipped.glob("*/*.py"))]
-  near = hint(str(inside), known)
-  raise FileNotFoundError(f"cannot read {path}: config files are configs/<paper>/*.py{near}")
+  files = [file for file in sorted(shipped.glob("*/*.py")) if file.name.startswith("table") == suites]
+  near = hint(str(inside), [file.relative_to(shipped).as_posix() for file in files])
+  raise FileNotFoundError(f"cannot read {path}: {known_as}{near}")
+
+
+def load_python(path: Path) -> ModuleType:
+  """Imports a config or a suite by its path.
+
+  Raises:
+    ValueError: what it raises; the message names the line, unless it is a ValueError or OSError of its own.
+  """
+  with faults_of(path):
+    return load_python_file(path)
+
+
+def load_config(path: Path, argument: str | None = None) -> ConfigDict:
+  """Returns what `get_config(argument)` of a config file returns.
+
+  Raises:
+    ValueError: the file has no `get_config`, returns something else, or fails; see `load_python`.
+  """
+  module = load_python(path)
+  if not hasattr(module, "get_config"):
+    if hasattr(module, "get_suite"):
+      raise ValueError(f"{path} is a suite, for launch/table.py --suite={path}")
+    raise ValueError(f"{path} is no config: it must define get_config(), see configs/ss_gcn/custom.py")
+  with faults_of(path):
+    config = module.get_config(argument) if argument is not None else module.get_config()
+  if not isinstance(config, ConfigDict):
+    kind = type(config).__name__
+    raise ValueError(f"{path} is no config: get_config() returns {kind}, and must return a ConfigDict")
+  return config
+
+
+@contextlib.contextmanager
+def faults_of(path: Path) -> Iterator[None]:
+  """Turns an exception of a user's Python file into a ValueError of one line with its place in that file."""
+  try:
+    yield
+  except (ValueError, OSError):  # it speaks to the user: an unknown argument, a file that is missing
+    raise
+  except SyntaxError as error:
+    raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+  except Exception as error:
+    lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == str(path)]
+    place = f"{path}, line {lines[-1]}" if lines else str(path)
+    raise ValueError(f"{place}: {type(error).__name__}: {error}") from error
 
 
 def define_cluster() -> Callable[[], None]:
@@ -164,8 +218,30 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
   except Exception as error:
     if cause := cluster.lost(error):
       _fail(f"another process of this run is gone ({cause}): the same command in all of them resumes it", 1)
+    if (text := out_of_memory(error)) and not os.environ.get("VITA_DEBUG"):
+      _fail(text, 1)
     cluster.announce(f"{type(error).__name__}: {error}")
     raise
+
+
+def out_of_memory(error: Exception) -> str:
+  """Returns one line for an error of JAX or NumPy that says that memory ran out, else "".
+
+  >>> out_of_memory(MemoryError("Unable to allocate 1.35 TiB for an array")).partition(":")[0]
+  'out of memory (1.35 TiB asked for at once)'
+  """
+  said = str(error)
+  signs = ("Out of memory", "out of memory", "RESOURCE_EXHAUSTED", "ran out of memory")
+  ours = type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and any(x in said for x in signs)
+  if not (ours or isinstance(error, MemoryError)):
+    return ""
+  size = re.search(r"alloc\D*?(\d[\d.,]*) ?([KMGTP]i?B?\b|bytes|B\b)", said)
+  asked = f"{int(size[1]):,} bytes" if size and size[1].isdigit() and size[2] == "bytes" else ""
+  asked = asked or (f"{size[1]} {size[2]}" if size else "")
+  return (
+    f"out of memory{f' ({asked} asked for at once)' if asked else ''}: launch/train.py --dry_run tells what a"
+    " run needs; fewer seeds (--config.seeds), a smaller width or a smaller batch need less"
+  )
 
 
 def finished(config: Any, folder: Path) -> dict[str, Any] | None:
@@ -181,37 +257,35 @@ def trained(config: Any, folder: Path, *, quiet: bool = False) -> dict[str, Any]
 
 
 def _parse(argv: list[str]) -> list[str]:
-  """Parses the flags; errors of absl and ml_collections, some with a traceback inside, become one line."""
+  """Parses the flags; the errors of absl, ml_collections and the config file become one line."""
   try:
     return flags.FLAGS(_with_config_file(argv))
   except (KeyError, AttributeError) as error:  # an override of a key that the config does not have
     inner = error.args[0] if isinstance(error.args[0], KeyError) else error
     name, _, near = str(inner.args[0]).partition("\n")
-    if not name.startswith("'"):  # a fault inside the config file
+    if not name.startswith("'"):  # no name of a key: a fault of ours
       raise
     remedy = near or "--explain lists all keys with their meaning"
     raise ValueError(f"the config has no key {name}. {remedy}") from error
   except (flags.Error, OSError) as error:
-    text = str(error)
-    if required := re.search(r"(--\w+ is missing: .*)", text):
-      raise ValueError(required[1]) from error
-    if unset := re.search(r"Flag (--\w+) must have a value other than None", text):
-      raise ValueError(f"{unset[1]} is missing: give {unset[1]}=VALUE (--help lists all flags)") from error
-    if "Traceback" in text:  # of get_config: only what it says is the user's concern
-      raise ValueError(text.strip().splitlines()[-1].partition(": ")[2]) from error
-    raise
+    raise ValueError(script_help.plain(error)) from error
 
 
 def _with_config_file(argv: list[str]) -> list[str]:
-  """Returns the arguments with the path of --config as `find_config` finds it."""
+  """Returns the arguments with the path of --config as `find_config` finds it, once it is known to load.
+
+  Those of a --flagfile are among them.
+  """
   if "config" not in flags.FLAGS:
     return argv
-  found = list(argv)
+  found = [argv[0], *flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)]
   for i, argument in enumerate(found):
     name, equals, value = argument.partition("=")
     if name in ("--config", "-config") and (equals or i + 1 < len(found)):
       path, colon, rest = (value if equals else found[i + 1]).partition(":")
-      text = f"{find_config(path)}{colon}{rest}"
+      file = find_config(path)
+      load_config(file, rest if colon else None)  # ml_collections shows a fault of it as a traceback
+      text = f"{file}{colon}{rest}"
       if equals:
         found[i] = f"{name}={text}"
       else:
@@ -299,16 +373,22 @@ def exported(workdir: str, seed: int | None) -> tuple[train.Exported, int]:
 
 
 def print_summary(summary: dict[str, Any], workdir: str) -> None:
-  """Prints the final numbers as a small table, and where they were written; the main process only."""
-  if not cluster.is_main():
-    return
+  """Prints the final numbers of a run, and where they were written; the main process only."""
+  if cluster.is_main():
+    print_metrics(summary)
+    print(f"written: {workdir}/summary.json, metrics.jsonl, figures/, export/, checkpoints/, tensorboard/")
+
+
+def print_metrics(summary: dict[str, Any]) -> None:
+  """Prints the final numbers as a small table; a mean of whole numbers has one digit after the point."""
   seeds, seconds = len(summary["seeds"]), summary["seconds"]
   print(f"complete: {summary['experiment']}, {seeds} seed(s), {seconds:.1f} s of training")
   width = max(map(len, summary["metrics"]), default=0)
   for name, entry in summary["metrics"].items():
     percent = name.endswith(("accuracy", "accuracy_low", "accuracy_high"))
-    print(f"  {name:<{width}}  {format_metric(entry, percent=percent)}")
-  print(f"written: {workdir}/summary.json, metrics.jsonl, figures/, export/, checkpoints/, tensorboard/")
+    whole = not percent and all(value is None or value == int(value) for value in entry["values"])
+    digits = (1 if len(entry["values"]) > 1 else 0) if whole else None
+    print(f"  {name:<{width}}  {format_metric(entry, percent=percent, digits=digits)}")
 
 
 def row_config(row: suite.Row, seeds: int | None) -> Any:
@@ -318,8 +398,7 @@ def row_config(row: suite.Row, seeds: int | None) -> Any:
     ValueError: an override that the config does not have.
   """
   path, _, argument = row.config.partition(":")
-  get_config = load_python_file(find_config(path)).get_config
-  config = get_config(argument) if argument else get_config()
+  config = load_config(find_config(path), argument or None)
   try:
     config.update_from_flattened_dict(dict(row.overrides))
   except (KeyError, AttributeError) as error:

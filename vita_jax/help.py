@@ -1,10 +1,12 @@
-"""The help of a launch script: what it does, its own flags, and where the keys of a config are explained."""
+"""The flags of a launch script: their help, and one line where they cannot be parsed."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import textwrap
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import flags
 
@@ -17,9 +19,32 @@ VALUES |= {"int": "N", "float": "X", "string": "TEXT", "comma separated list of 
 
 
 def parse(argv: list[str]) -> list[str]:
-  """Parses the flags, for `app.run(main, flags_parser=parse)`; --help prints `text` and exits with 0."""
+  """Parses the flags, for `app.run(main, flags_parser=parse)`; --help prints `text` and exits with 0.
+
+  Flags that cannot be used end as one line on stderr and exit code 2; VITA_DEBUG=1 shows the traceback.
+  """
   show_if_asked(argv)
-  return flags.FLAGS(argv)
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    if os.environ.get("VITA_DEBUG"):
+      raise
+    fail(plain(error), 2)
+
+
+def fail(text: str, exit_code: int = 1) -> NoReturn:
+  """Prints `error: TEXT` as one line on stderr and exits; 2 is for flags that cannot be used, else 1."""
+  print(f"error: {' '.join(text.split())}", file=sys.stderr, flush=True)
+  sys.exit(exit_code)
+
+
+def plain(error: Exception) -> str:
+  """Returns what an error of absl's parser says, without the name of a check for flags that are missing."""
+  if required := re.search(r"(--\w+ is missing: .*)", str(error)):
+    return required[1]
+  if unset := re.search(r"Flag (--\w+) must have a value other than None", str(error)):
+    return f"{unset[1]} is missing: give {unset[1]}=VALUE (--help lists all flags)"
+  return str(error)
 
 
 def show_if_asked(argv: list[str]) -> None:

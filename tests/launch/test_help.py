@@ -1,11 +1,12 @@
 """Every script explains itself: --help shows what it does and its own flags, and exits with 0."""
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from launch.commands import ROOT, environment, launch, succeeded
+from launch.commands import ROOT, environment, launch, refused, succeeded
 from vita_jax.__main__ import overview, scripts
 
 ALWAYS = ("train", "table", "benchmark", "l2o/optimize")
@@ -35,6 +36,63 @@ def test_the_command_vita_lists_every_script_and_answers_a_mistyped_one():
   done = subprocess.run(command, env=environment(), capture_output=True, text=True)
   assert done.returncode == 1
   assert done.stderr.startswith("error: no script 'l2o/optimise' (nearest: 'l2o/optimize'): choose one of")
+
+
+def test_a_paper_alone_lists_its_own_scripts():
+  for arguments in (["l2o"], ["l2o", "--help"]):
+    command = [sys.executable, "-m", "vita_jax", *arguments]
+    text = succeeded(subprocess.run(command, env=environment(), capture_output=True, text=True))
+    assert text.startswith("Usage: vita l2o optimize|ship|state ")
+    assert "  l2o/state " in text and "  train " not in text
+
+
+# script, flags -> what the line says. These scripts parse without vita_jax.cli.
+BAD_FLAGS = {
+  "no dataset": ("prepare_data", [], ["--dataset is missing", "give --dataset=VALUE"]),
+  "unknown dataset": ("prepare_data", ["--dataset=foo"], ["--dataset=foo", "planetoid/cora"]),
+  "stray word": ("prepare_data", ["--dataset=digits", "foo"], ["unexpected argument 'foo'"]),
+  "unknown flag": ("benchmark", ["--nope"], ["'nope'"]),
+  "unknown graph": ("benchmark", ["ss_gcn", "--graph=foo"], ["--graph=foo", "citeseer|cora|pubmed"]),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_FLAGS)
+def test_bad_flags_of_a_script_without_config_are_one_line(fault):
+  script, flags, words = BAD_FLAGS[fault]
+  refused(launch(script, *flags), *words, code=2)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_make_gpu_names_what_its_python_lacks():
+  bare = f"{sys.executable} -S"  # no packages
+  done = subprocess.run(
+    ["make", "gpu", f"PYTHON={bare}"],
+    cwd=ROOT,
+    env=environment(PYTHONPATH=None),
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode and "Traceback" not in done.stderr
+  line = done.stderr.splitlines()[0]
+  assert line.startswith(f"error: {bare} has no absl, jax") and line.endswith("names a Python that has")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_make_gpu_takes_the_python_of_the_venv_unless_one_is_named(tmp_path):
+  (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+
+  def command(*arguments):
+    clean = environment(PYTHON=None)
+    done = subprocess.run(
+      ["make", "-n", "gpu", *arguments], cwd=tmp_path, env=clean, capture_output=True, text=True
+    )
+    return succeeded(done).splitlines()[-1]
+
+  assert " python3 launch/benchmark.py gpu" in command()
+  (tmp_path / ".venv" / "bin").mkdir(parents=True)
+  (tmp_path / ".venv" / "bin" / "python").touch()
+  assert " .venv/bin/python launch/benchmark.py gpu" in command()
+  assert " other launch/benchmark.py gpu" in command("PYTHON=other")
 
 
 def test_explain_shows_value_rule_and_meaning_of_every_key():

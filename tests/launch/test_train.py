@@ -118,6 +118,7 @@ def test_evaluate_reprints_the_numbers_and_notices_an_altered_one(run):
   assert [line for line in output.splitlines() if line.startswith("  ")] == [
     line for line in printed.splitlines() if line.startswith("  ")
   ]
+  assert "written: " in output and "written: " not in printed  # it writes nothing
   summary["metrics"]["test_loss"]["values"][1] += 1e-3
   path.write_text(json.dumps(summary))
   try:

@@ -59,11 +59,18 @@ def paired_interval(
   return float(difference.mean()), float(difference.mean() - half), float(difference.mean() + half)
 
 
-def format_metric(entry: Mapping[str, Any], *, percent: bool) -> str:
-  """`70.86 ± 0.67` (percent), `0.1234 ± 0.0012` or `1234 ± 5`; ends with a count of diverged seeds if any."""
+def format_metric(entry: Mapping[str, Any], *, percent: bool, digits: int | None = None) -> str:
+  """`70.86 ± 0.67` (percent), `0.1234 ± 0.0012` or `1234 ± 5`; ends with a count of diverged seeds if any.
+
+  Args:
+    entry: as `summarize` returns it.
+    percent: whether it is a fraction, to be shown times 100.
+    digits: after the point; default: 2 of a percentage, else 4, or 0 from 1,000 on.
+  """
   if entry["mean"] is None:
     return "diverged"
-  scale, digits = (100.0, 2) if percent else (1.0, 4 if abs(entry["mean"]) < 1000 else 0)
+  scale, usual = (100.0, 2) if percent else (1.0, 4 if abs(entry["mean"]) < 1000 else 0)
+  digits = usual if digits is None else digits
   text = f"{entry['mean'] * scale:.{digits}f}"
   if len(entry["values"]) > 1:
     text += f" ± {entry['std'] * scale:.{digits}f}"

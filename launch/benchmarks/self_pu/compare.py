@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from benchmarks.measure import ask, interleaved, print_table, worker
 
-KINDS = {  # of `self_pu_steps`, in the order of the table
+KINDS = {  # of self_pu/steps.py, in the order of the table
   "nnpu": "nnPU step, one student",
   "calibrated": "calibrated step, closed form",
   "second_order": "calibrated step, differentiated twice",
@@ -16,7 +17,7 @@ KINDS = {  # of `self_pu_steps`, in the order of the table
 def main(*, images: str, repeats: int, seconds: float) -> None:
   with contextlib.ExitStack() as stack:
 
-    def start(*arguments):
+    def start(*arguments: str) -> Any:
       return stack.enter_context(worker(*arguments))
 
     workers = {kind: start("self_pu.steps", kind, images) for kind in KINDS}
