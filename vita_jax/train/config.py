@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from vita_jax.base.keys import Key, anything, at_least, check, defaults, one_of
+from vita_jax.base.keys import Key, anything, at_least, check, defaults, flat, one_of
 
 # Where and how often a run computes, logs and saves does not change what it computes.
 NOT_HASHED = ("mesh", "steps_per_call", "save_seconds", "keep_checkpoints", "cache_dir")
@@ -64,15 +64,7 @@ def config_hash(config: dict[str, Any]) -> str:
 
 def config_difference(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
   """Dotted names of the hashed fields in which two configurations differ."""
-
-  def flat(config, prefix=""):
-    for name, value in config.items():
-      if isinstance(value, dict):
-        yield from flat(value, f"{prefix}{name}.")
-      else:
-        yield f"{prefix}{name}", value
-
-  left, right = dict(flat(one)), dict(flat(other))
+  left, right = flat(one), flat(other)
   names = sorted(left.keys() | right.keys())
   return [n for n in names if n.split(".")[0] not in NOT_HASHED and left.get(n) != right.get(n)]
 

@@ -133,8 +133,8 @@ def read_summary(workdir: Path) -> dict[str, Any] | None:
     missing = SUMMARY_KEYS - summary.keys()
     if missing or not isinstance(summary["metrics"], dict):
       raise ValueError(f"it lacks {', '.join(sorted(missing) or ['metrics'])}")
-  except (ValueError, RecursionError) as error:
-    raise RunError(f"{path} is damaged ({error}): delete it and run launch/train.py again") from error
+  except ValueError as error:
+    raise RunError(f"{_damaged(path, error)}: delete it and run launch/train.py again") from error
   return summary
 
 
@@ -151,11 +151,16 @@ def read_facts(workdir: Path) -> dict[str, Any]:
     facts = read_json(path, what="the config of a run")
     if not isinstance(facts.get("config"), dict):
       raise ValueError("it holds no config")
-  except (ValueError, RecursionError) as error:
+  except ValueError as error:
     raise RunError(
-      f"{path} is damaged ({error}): delete it and run launch/train.py with the config it was made from"
+      f"{_damaged(path, error)}: delete it and run launch/train.py with the config it was made from"
     ) from error
   return facts
+
+
+def _damaged(path: Path, error: ValueError) -> str:
+  cause = str(error).replace(f"{path} is", "it is", 1)  # `read_json` names the file, too
+  return f"{path} is damaged ({cause})"
 
 
 def read_config(workdir: Path) -> ml_collections.ConfigDict:
@@ -177,7 +182,8 @@ def load_state(
   """The state of the newest good checkpoint of a run, and programs that evaluate it.
 
   Raises:
-    RunError: no checkpoint, none that can be read, or one of another config or of other data.
+    RunError: no checkpoint (of a complete run: no longer), none that can be read, or one of another config
+      or of other data.
   """
   # Whatever devices the run had: its numbers do not depend on them.
   programs = Programs(experiment, make_mesh(base_config().mesh), on_nonfinite=config.on_nonfinite)
@@ -187,6 +193,11 @@ def load_state(
     check_same(facts, identity, what=str(workdir))
 
   found = checkpoint.restore(Path(workdir) / "checkpoints", programs.abstract, warn=warn, check=check)
+  if found is None and (Path(workdir) / "summary.json").exists():
+    raise RunError(
+      f"{workdir} holds a complete run, but its checkpoints are gone: train in another --workdir, or delete"
+      f" {Path(workdir) / 'summary.json'} and train again"
+    )
   if found is None:
     raise RunError(f"{workdir} has no checkpoint: run launch/train.py --workdir={workdir} first")
   return found[0], programs
