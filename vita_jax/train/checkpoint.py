@@ -69,7 +69,7 @@ def open_manager(workdir: Path, *, keep: int) -> Iterator[ocp.CheckpointManager]
 
 
 def flatten(tree: Any) -> dict[str, Any]:
-  """'/'-joined path -> leaf. Zero-size leaves are left out: orbax refuses them, and shapes recall them."""
+  """Returns '/'-joined path -> leaf, without zero-size leaves: orbax refuses them, and shapes recall them."""
   return {name: leaf for name, leaf in named_leaves(tree).items() if np.prod(leaf.shape) > 0}
 
 
@@ -146,13 +146,13 @@ def _cause(error: Exception) -> str:
 
 
 def good_steps(directory: Any) -> list[int]:
-  """Steps whose directories were committed (a half-written one has another name)."""
+  """Returns the steps whose directories were committed (a half-written one has another name)."""
   names = [path.name for path in Path(str(directory)).glob("*")]
   return sorted(int(name) for name in names if name.isascii() and name.isdigit())  # "²" is a digit, too
 
 
 def saved_facts(directory: Path) -> dict[str, Any] | None:
-  """What the newest checkpoint records of its run; None where there is none that can be read."""
+  """Returns what the newest checkpoint records of its run; None where there is none that can be read."""
   for step in reversed(good_steps(directory)):
     with contextlib.suppress(Exception):  # whatever a damaged file makes orbax raise; `restore` names it
       return ocp.JsonCheckpointHandler().restore(Path(directory).resolve() / str(step) / "progress")
@@ -166,7 +166,7 @@ def restore(
   warn: Callable[[str], None],
   check: Callable[[Mapping[str, Any]], None] = lambda facts: None,
 ) -> tuple[Any, Progress] | None:
-  """The newest good checkpoint as `(state, progress)`; None where there is none at all.
+  """Reads the newest good checkpoint as `(state, progress)`; None where there is none at all.
 
   Damaged ones are named through `warn` and stay where they are (see `set_aside`). In a run of several
   processes all must call it, and all take the same checkpoint.

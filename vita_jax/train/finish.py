@@ -29,7 +29,7 @@ from vita_jax.train.weights import save_params
 
 
 def final_report(experiment: Experiment, programs: Programs, state: State) -> Report:
-  """The experiment's own report, or every eval on the final state as `<eval>_<metric>`."""
+  """Computes the experiment's own report, or every eval on the final state as `<eval>_<metric>`."""
   if experiment.report:
     return experiment.report(state, programs.evaluate, programs.sweep)
   values = {name: programs.evaluate(name, state) for name in experiment.evals}
@@ -91,7 +91,7 @@ def write_results(
 
 
 def final_metrics(report: Report, frozen: Sequence[int] = ()) -> dict[str, Any]:
-  """The metrics of a report as summary.json has them; replicas that were `frozen` have none."""
+  """Returns the metrics of a report as summary.json has them; replicas that were `frozen` have none."""
 
   def of_good(value: Any) -> Any:
     if not isinstance(value, list | tuple):
@@ -120,7 +120,7 @@ SUMMARY_KEYS = {"experiment", "config_hash", "complete", "seeds", "steps", "seco
 
 
 def read_summary(workdir: Path) -> dict[str, Any] | None:
-  """The summary.json of a workdir, or None where the run has not finished.
+  """Reads the summary.json of a workdir, or None where the run has not finished.
 
   Raises:
     RunError: the file is damaged.
@@ -139,7 +139,7 @@ def read_summary(workdir: Path) -> dict[str, Any] | None:
 
 
 def read_facts(workdir: Path) -> dict[str, Any]:
-  """What config.json in a workdir records of its run: its config, their data and versions (see `identity`).
+  """Reads what config.json in a workdir records of its run: config, data and versions (see `identity`).
 
   Raises:
     RunError: there is none, or its file is damaged.
@@ -164,7 +164,7 @@ def _damaged(path: Path, error: ValueError) -> str:
 
 
 def read_config(workdir: Path) -> ml_collections.ConfigDict:
-  """The resolved config of the run in a workdir.
+  """Reads the resolved config of the run in a workdir.
 
   Raises:
     RunError: there is none, or its file is damaged.
@@ -179,7 +179,7 @@ def load_state(
   *,
   warn: Callable[[str], None] = print,
 ) -> tuple[State, Programs]:
-  """The state of the newest good checkpoint of a run, and programs that evaluate it.
+  """Loads the state of the newest good checkpoint of a run, and programs that evaluate it.
 
   Raises:
     RunError: no checkpoint (of a complete run: no longer), none that can be read, or one of another config

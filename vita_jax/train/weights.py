@@ -40,7 +40,7 @@ def load_params(path: Path) -> dict[str, np.ndarray]:
 
 
 def start_from(state: dict[str, Any], workdir: str, *, replicas: int | None) -> dict[str, Any]:
-  """The state with `state["params"]` replaced by the weights of the finished run in `workdir`.
+  """Returns the state with `state["params"]` replaced by the weights of the finished run in `workdir`.
 
   Raises:
     RunError: a weight is missing there, has another shape, or is of another kind (integers for floats).
