@@ -86,6 +86,11 @@ def test_a_failed_write_leaves_no_file_and_costs_a_warning_only(tmp_path, monkey
   assert found["n"] == 7 and not list(tmp_path.iterdir())
 
 
+def test_the_warning_names_the_setting_in_use():
+  with pytest.warns(RuntimeWarning, match="/proc/.*: set config.cache_dir to a writable folder"):
+    cached_arrays("/proc/x/labels", "a key", lambda: MADE, setting="config.cache_dir")
+
+
 def test_the_folder_is_the_one_named_or_that_of_the_environment(tmp_path, monkeypatch):
   assert cache_folder("labels", tmp_path) == tmp_path / "labels"
   monkeypatch.setenv("VITA_CACHE_DIR", str(tmp_path / "here"))

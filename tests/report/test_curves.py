@@ -77,7 +77,25 @@ BROKEN = [b"null", b"5", b"[1]", b'{"step": 3}', b"\xff\xfe", b'{"stage": "fit",
 
 
 @pytest.mark.parametrize("line", BROKEN, ids=range(len(BROKEN)))
-def test_a_line_that_is_no_row_costs_only_itself(line, tmp_path):
+def test_a_line_that_is_no_row_costs_only_itself_and_is_named(line, tmp_path):
   rows = [json.dumps(_row(t, loss=1.0)).encode() for t in (1, 2)]
-  (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([rows[0], line, rows[1], b""]))
-  assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [1, 2]
+  path = tmp_path / "metrics.jsonl"
+  path.write_bytes(b"\n".join([rows[0], line, rows[1], b""]))
+  with pytest.warns(RuntimeWarning, match=r"metrics.jsonl, line 2: no row") as caught:
+    assert [row["step"] for row in read_rows(path)] == [1, 2]
+  assert len(caught) == 1
+
+
+def test_several_lines_that_are_no_rows_are_one_warning(tmp_path):
+  path, said = tmp_path / "metrics.jsonl", []
+  path.write_bytes(b"\n".join([json.dumps(_row(1, loss=1.0)).encode(), *BROKEN, b"", b'{"st']))
+  assert [row["step"] for row in read_rows(path, warn=said.append)] == [1]
+  (line,) = said
+  assert f"{path}, line 2 (and {len(BROKEN) - 1} more lines): no row" in line
+
+
+@pytest.mark.parametrize("line", BROKEN, ids=range(len(BROKEN)))
+def test_a_torn_last_line_is_left_out_silently(line, tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_bytes(json.dumps(_row(1, loss=1.0)).encode() + b"\n" + line)
+  assert [row["step"] for row in read_rows(path, warn=pytest.fail)] == [1]

@@ -1,6 +1,7 @@
 """The loop itself, on an experiment that can be followed by hand."""
 
 import json
+import shutil
 import signal
 
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from train import tiny
 from vita_jax import train
 from vita_jax.data.stream import read_batch
 from vita_jax.train.checkpoint import good_steps
+from vita_jax.train.finish import load_state
 from vita_jax.train.weights import load_params
 
 
@@ -166,6 +168,21 @@ def test_a_report_gets_the_rows_of_an_eval_in_order(kind, seeds, tmp_path):
     np.testing.assert_allclose(rows, tiny.ROWS - weight, rtol=1e-6)
   means = [summary["metrics"][name]["values"] for name in ("error", "mean")]
   np.testing.assert_allclose(*means, rtol=1e-5)
+
+
+def test_a_finished_run_without_its_checkpoints_says_what_can_be_done(tmp_path):
+  experiment, config = tiny.experiment(), tiny.get_config()
+  with pytest.raises(train.RunError, match="has no checkpoint: run launch/train.py"):
+    load_state(experiment, config, tmp_path)
+  train.run(experiment, config, tmp_path, quiet=True)
+  shutil.rmtree(tmp_path / "checkpoints")
+  with pytest.raises(
+    train.RunError, match="checkpoints are gone: train in another --workdir, or delete .*summary.json and"
+  ):
+    load_state(experiment, config, tmp_path)
+  (tmp_path / "summary.json").unlink()
+  train.run(experiment, config, tmp_path, quiet=True)
+  load_state(experiment, config, tmp_path)
 
 
 def test_a_finished_run_is_returned_as_it_is_and_another_config_refused(tmp_path):

@@ -1,5 +1,7 @@
 """What holds the state: layouts over devices, checkpoints, replicas, and weights to start from."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -110,13 +112,52 @@ def test_reading_changes_nothing_and_setting_aside_moves_what_is_later(tmp_path)
   half_written.mkdir()
   warnings = []
   _, progress = checkpoint.restore(tmp_path / "checkpoints", _abstract(state), warn=warnings.append)
-  assert progress.step == 1 and len(warnings) == 1
+  assert progress.step == 1 and len(warnings) == 1 and warnings[0].endswith(": trying the one before")
   assert "checkpoint 2 " in warnings[0] and "checksum" in warnings[0]
   assert half_written.exists() and checkpoint.good_steps(tmp_path / "checkpoints") == [1, 2]
   with checkpoint.open_manager(tmp_path, keep=3) as manager:
     checkpoint.set_aside(manager, after=1)
     _save(manager, state, 2)
   assert (tmp_path / "damaged" / "2").is_dir() and checkpoint.good_steps(tmp_path / "checkpoints") == [1, 2]
+
+
+SPEC = r""" [tensorstore_spec[1]='{\"driver\":\"zarr\",\"path\":\"/tmp/x: y/\"},\"file_io_sync\":true}']"""
+
+
+@pytest.mark.parametrize(
+  ("error", "cause"),
+  [
+    (ValueError(f'DATA_LOSS: Error opening "zarr" driver: Expected to start with 0x0c{SPEC}'), "Expected to"),
+    (ValueError(f"Error decoding manifest: CRC-32C checksum failed: expected=1, actual=2{SPEC}"), "CRC-32C"),
+    (ValueError(f'Error "a": Metadata at "b/.zarray" does not exist{SPEC}'), 'Metadata at "b'),
+    (
+      Exception("Reading (0). See full TensorStore details: <bound method p.spec of TensorStore({"),
+      "unreadable array data",
+    ),
+    (OSError(28, "No space left on device", "/a/b"), "No space left on device"),
+    (json.JSONDecodeError("Expecting value", "", 0), "no JSON: Expecting value"),
+    (KeyError("digests"), "KeyError"),
+    (ValueError(), "ValueError"),
+    (ValueError(r"{\"driver\":true}"), "unreadable array data"),
+  ],
+  ids=range(9),
+)
+def test_the_cause_of_an_error_is_said_in_words(error, cause):
+  found = checkpoint._cause(error)
+  assert found.startswith(cause) and not set(found) & set("{}<>\\")
+
+
+@pytest.mark.parametrize("file", ["manifest.ocdbt", "d/*", "_METADATA"])
+def test_damaged_arrays_are_named_without_a_dump_and_the_last_one_has_none_before(file, tmp_path):
+  with checkpoint.open_manager(tmp_path, keep=1) as manager:
+    _save(manager, _state(), 1)
+  for path in (tmp_path / "checkpoints" / "1" / "state").glob(file):
+    path.write_bytes(bytes(path.stat().st_size))
+  said = []
+  with pytest.raises(train.RunError, match=r"none of the 1 checkpoint\(s\)"):
+    checkpoint.restore(tmp_path / "checkpoints", _abstract(_state()), warn=said.append)
+  (line,) = said
+  assert "is damaged (" in line and line.endswith(")") and not set(line) & set("{}<>\\")
 
 
 def test_a_checkpoint_of_other_leaves_is_another_version_not_damage(tmp_path):

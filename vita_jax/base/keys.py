@@ -8,7 +8,7 @@ what `launch/train.py --explain` prints (`explain`):
     Key("model.kind", "mlp", one_of("mlp", "cnn"), "The network."),
   )
   config = defaults(KEYS)      # ConfigDict: config.epochs, config.model.kind
-  check(config, KEYS)          # ValueError: config.epochs is 0: it must be at least 1
+  check(config, KEYS)          # ValueError: config.epochs is 0: it must be a finite number, at least 1
 """
 
 from __future__ import annotations
@@ -54,23 +54,30 @@ boolean = Rule("True or False", lambda value: isinstance(value, bool))
 
 
 def one_of(*options: str) -> Rule:
-  """One of these texts."""
+  """Returns the rule: one of these texts."""
   return Rule(f"one of {', '.join(options)}", lambda value: value in options, options)
 
 
 def at_least(least: float) -> Rule:
-  """A finite number from `least` on."""
-  return Rule(f"at least {least:g}", lambda value: _is_number(value) and value >= least)
+  """Returns the rule: a finite number from `least` on."""
+  return Rule(
+    f"a finite number, at least {_exact(least)}", lambda value: _is_number(value) and value >= least
+  )
 
 
 def above(bound: float) -> Rule:
-  """A finite number greater than `bound`."""
-  return Rule(f"above {bound:g}", lambda value: _is_number(value) and value > bound)
+  """Returns the rule: a finite number greater than `bound`."""
+  return Rule(f"a finite number, above {_exact(bound)}", lambda value: _is_number(value) and value > bound)
 
 
 def between(least: float, most: float) -> Rule:
-  """A number from `least` to `most`, both included."""
-  return Rule(f"from {least:g} to {most:g}", lambda value: _is_number(value) and least <= value <= most)
+  """Returns the rule: a finite number from `least` to `most`, both included."""
+  text = f"a finite number, from {_exact(least)} to {_exact(most)}"
+  return Rule(text, lambda value: _is_number(value) and least <= value <= most)
+
+
+def _exact(number: float) -> str:
+  return repr(number).removesuffix(".0")  # `:g` would print 2147483646 as 2.14748e+09
 
 
 def _is_number(value: Any) -> bool:
@@ -107,12 +114,13 @@ def check(config: Mapping[str, Any], *tables: Iterable[Key]) -> None:
   """
   keys = {key.name: key for table in tables for key in table}
   values = flat(config)
-  for name in values.keys() - keys.keys():
+  for name in sorted(values.keys() - keys.keys()):
     near = nearest(name, keys)
     raise ValueError(f"config has no key '{name}'" + (f": did you mean '{near}'?" if near else ""))
   for name, key in keys.items():
     if name not in values:
-      raise ValueError(f"config.{name} is missing: it must be {key.rule.text}")
+      must = "" if key.rule is anything else f": it must be {key.rule.text}"
+      raise ValueError(f"config.{name} is missing{must}")
     if key.rule.options:
       choose(f"config.{name}", values[name], key.rule.options)
     if not key.rule.holds(values[name]):

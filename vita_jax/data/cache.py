@@ -25,7 +25,12 @@ def cache_folder(name: str, root: str | os.PathLike | None = None) -> Path:
 
 
 def cached_arrays(
-  folder: str | os.PathLike, key: str, make: Callable[[], Mapping[str, np.ndarray]], *, prefix: str = ""
+  folder: str | os.PathLike,
+  key: str,
+  make: Callable[[], Mapping[str, np.ndarray]],
+  *,
+  prefix: str = "",
+  setting: str = "VITA_CACHE_DIR",
 ) -> dict[str, np.ndarray]:
   """Returns `make()`, or what it returned when it was called with the same `key` before.
 
@@ -38,6 +43,7 @@ def cached_arrays(
     key: text of everything the arrays depend on: parameters, versions, digests of inputs.
     make: makes the arrays; names must not start with two underscores.
     prefix: start of the file's name, for people who look into the folder.
+    setting: what the user sets to choose the folder, for the warning.
 
   >>> import tempfile
   >>> folder = tempfile.mkdtemp()
@@ -50,7 +56,7 @@ def cached_arrays(
   [0, 1, 4, 9]
   """
   path = Path(folder) / f"{prefix}{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-  if path.exists():
+  if os.path.exists(path):  # Path.exists raises where the folder may not be searched
     try:
       return _read(path, key)
     except Exception as error:  # whatever is wrong with the file, making it again is the remedy
@@ -60,7 +66,7 @@ def cached_arrays(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, _packed(arrays, key))
   except OSError as error:
-    _warn(f"{path} cannot be written ({_one_line(error)}): set VITA_CACHE_DIR to a writable folder")
+    _warn(f"the cache cannot be written ({_one_line(error)}): set {setting} to a writable folder")
   return arrays
 
 

@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "validation", "test")
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-  """Reads the rows of a metrics.jsonl; lines that are no rows (a kill cut one short) are left out."""
-  path, rows = Path(path), []
-  for line in path.read_bytes().split(b"\n") if path.exists() else []:
-    try:
-      row = json.loads(line.decode())
-    except (ValueError, RecursionError):
-      continue
-    if _is_row(row):
-      rows.append(row)
-  return rows
+def read_rows(path: Path, *, warn: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
+  """Reads the rows of a metrics.jsonl; lines that are no rows are left out, with one warning for all.
+
+  A last line without its end is left out silently: a kill cut it short. So are blank lines.
+
+  Args:
+    path: the file; where there is none, there are no rows.
+    warn: gets the warning, one line; by default it is a RuntimeWarning.
+  """
+  path = Path(path)
+  if not path.exists():
+    return []
+  *lines, torn = path.read_bytes().split(b"\n")
+  found = [_row(line) for line in lines]
+  broken = [i for i, line in enumerate(lines, 1) if line.strip() and found[i - 1] is None]
+  if broken:
+    others = f" (and {len(broken) - 1} more lines)" if len(broken) > 1 else ""
+    text = f"{path}, line {broken[0]}{others}: no row of metrics; left out"
+    if warn:
+      warn(f"warning: {text}")
+    else:
+      warnings.warn(text, RuntimeWarning, stacklevel=2)
+  return [row for row in [*found, _row(torn)] if row is not None]
 
 
-def _is_row(row: Any) -> bool:
+def _row(line: bytes) -> dict[str, Any] | None:
+  try:
+    row = json.loads(line.decode())
+  except (ValueError, RecursionError):
+    return None
   kinds = {"stage": str, "at": int, "step": int, "split": str, "metrics": dict}
-  return isinstance(row, dict) and all(isinstance(row.get(name), kind) for name, kind in kinds.items())
+  is_row = isinstance(row, dict) and all(isinstance(row.get(name), kind) for name, kind in kinds.items())
+  return row if is_row else None
 
 
 def seed_mean(value: Any) -> float | None:

@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
   @property
   def folder(self) -> str:
-    """Name of the run's folder: `run` or the label, in lower case with underscores."""
+    """Returns the name of the run's folder: `run` or the label, in lower case with underscores."""
     return re.sub(r"[^a-z0-9]+", "_", (self.run or self.label).lower()).strip("_")
 
 
@@ -78,7 +78,7 @@ def make_lines(rows: Sequence[Row], summaries: Mapping[str, Mapping[str, Any]]) 
 
 
 def is_fraction(metric: str) -> bool:
-  """Whether a metric is shown in percent."""
+  """Returns whether a metric is shown in percent."""
   return metric.endswith("accuracy")
 
 
@@ -114,7 +114,7 @@ def _beside(line: Line, names: Sequence[str]) -> list[str]:
 
 
 def markdown(lines: Sequence[Line], *, title: str, header: str = "") -> str:
-  """The table as Markdown, columns aligned, under a title and a text; std: population std over seeds."""
+  """Writes the table as Markdown, columns aligned, under a title and a text; std: population std."""
   further = list(dict.fromkeys(name for line in lines for name in line.row.beside))
   rows = [(*HEADER, *further), *((*_cells(line), *_beside(line, further)) for line in lines)]
   if all(line.row.paper is None for line in lines):  # a comparison of the user's own
@@ -130,7 +130,7 @@ def markdown(lines: Sequence[Line], *, title: str, header: str = "") -> str:
 
 
 def comma_separated(lines: Sequence[Line]) -> str:
-  """The table as CSV with plain numbers (fractions, not percent) and all values."""
+  """Writes the table as CSV with plain numbers (fractions, not percent) and all values."""
   out = io.StringIO()
   writer = csv.writer(out, lineterminator="\n")
   further = list(dict.fromkeys(name for line in lines for name in line.row.beside))

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def summarize(values: Any) -> dict[str, Any]:
-  """One metric over seeds: mean and population std of the finite values, all values, and how many diverged.
+  """Summarizes a metric over seeds: mean and population std of finite values, all values, how many diverged.
 
   Args:
     values: a float, or a list in seed order; None and non-finite values count as diverged.
@@ -27,7 +27,7 @@ def summarize(values: Any) -> dict[str, Any]:
 
 
 def join_summaries(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-  """The summary of one run of all seeds, from those of runs that had some of them each, in this order."""
+  """Joins the summaries of runs that had some of the seeds each into that of one run, in this order."""
   names = [name for name in parts[0]["metrics"] if all(name in part["metrics"] for part in parts)]
 
   def values(name: str) -> list[float | None]:
@@ -44,7 +44,7 @@ def join_summaries(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def paired_interval(
   ours: list[float | None], baseline: list[float | None], *, level: float = 0.95
 ) -> tuple[float, float, float] | None:
-  """Mean and Student-t interval (low, high) of `ours - baseline` over the seeds that both have.
+  """Computes the mean and Student-t interval (low, high) of `ours - baseline` over the seeds that both have.
 
   None with fewer than two pairs.
   """
@@ -60,7 +60,7 @@ def paired_interval(
 
 
 def format_metric(entry: Mapping[str, Any], *, percent: bool, digits: int | None = None) -> str:
-  """`70.86 ± 0.67` (percent), `0.1234 ± 0.0012` or `1234 ± 5`; ends with a count of diverged seeds if any.
+  """Writes `70.86 ± 0.67` (percent), `0.1234 ± 0.0012` or `1234 ± 5`; ends with a count of diverged seeds if any.
 
   Args:
     entry: as `summarize` returns it.

@@ -18,12 +18,12 @@ Data = Resident | Stream
 
 
 def per_replica(data: Data) -> bool:
-  """Whether each replica draws its own rows, so that a replicated batch has a leading replica axis."""
+  """Returns whether each replica draws its own rows: then a replicated batch has a leading replica axis."""
   return data.batch_size is not None and data.order == "shuffled"
 
 
 def stage_data(stage: Stage) -> dict[str, Data]:
-  """All data of a stage by name: `data` and the entries of `also`."""
+  """Returns all data of a stage by name: `data` and the entries of `also`."""
   return {"data": stage.data, **stage.also}
 
 
@@ -39,14 +39,14 @@ def check_data(experiment: Experiment) -> None:
 
 
 def spec(data: Data) -> Data:
-  """The hashable, static part of some data: without its arrays or its source."""
+  """Returns the hashable, static part of some data: without its arrays or its source."""
   if isinstance(data, Resident):
     return data._replace(arrays=None)  # type: ignore[arg-type]  # no dict: it must be hashable
   return data._replace(source=None, transform=None, buckets=None)
 
 
 def row_layout(data: Data, *, replicated: bool) -> P:
-  """How the rows of a batch lie on a mesh: over its axis `data`, and each replica's own over `seed`."""
+  """Returns how rows of a batch lie on a mesh: over its axis `data`, and each replica's own over `seed`."""
   return P("seed", "data") if replicated and per_replica(data) else P("data")
 
 
@@ -58,7 +58,7 @@ def train_batch(
   t: jax.Array,
   mesh: jax.sharding.Mesh | None = None,
 ) -> dict[str, Any]:
-  """Batch number `t`: the rows of `data`, and those of `also[name]` under their name. Traced.
+  """Returns batch number `t`: the rows of `data`, and those of `also[name]` under their name. Traced.
 
   `arrays` holds the Resident arrays by name, `streamed` the batches of Stream data, read on the host.
   `seeds` is one seed, or [replicas] of them. On a mesh, rows are laid out over its axis `data`.
@@ -87,7 +87,7 @@ def train_batch(
 
 
 def resident_sweep(specs: Mapping[str, Data], arrays: Mapping[str, Any]) -> Sweep:
-  """`sweep(fn, state, over="data")` as a map inside a compiled program (Resident data only)."""
+  """Returns `sweep(fn, state, over="data")` as a map inside a compiled program (Resident data only)."""
 
   def sweep(fn, state, over: str = "data"):
     data = specs[over]

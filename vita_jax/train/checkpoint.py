@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -68,7 +69,7 @@ def open_manager(workdir: Path, *, keep: int) -> Iterator[ocp.CheckpointManager]
 
 
 def flatten(tree: Any) -> dict[str, Any]:
-  """'/'-joined path -> leaf. Zero-size leaves are left out: orbax refuses them, and shapes recall them."""
+  """Returns '/'-joined path -> leaf, without zero-size leaves: orbax refuses them, and shapes recall them."""
   return {name: leaf for name, leaf in named_leaves(tree).items() if np.prod(leaf.shape) > 0}
 
 
@@ -129,19 +130,29 @@ def _writing(manager: ocp.CheckpointManager, action: Callable[[], Any]) -> Any:
 
 
 def _cause(error: Exception) -> str:
-  """The end of the first line of an error: tensorstore puts the cause behind paths of any length."""
-  lines = str(error).strip().splitlines()
-  return lines[0][-160:].rpartition(": ")[2] if lines else type(error).__name__
+  """What an error says in words: tensorstore puts them between paths of any length and dumps of its specs."""
+  if isinstance(error, OSError) and error.strerror:
+    return error.strerror
+  line = (str(error).strip().splitlines() or [""])[0]
+  if isinstance(error, json.JSONDecodeError):
+    return f"no JSON: {line}"
+  if "TensorStore details" in line:  # "error while reading array index", and the spec of the array
+    return "unreadable array data"
+  parts = re.sub(r" \[[\w ]+(\[\d+\])?='.*", "", line).split(": ")  # without "[tensorstore_spec[1]='{...}']"
+  prose = (
+    part for part in reversed(parts) if re.fullmatch(r"[A-Za-z][\w-]* [^{}<>=\\]*[a-z][^{}<>=\\]*", part)
+  )
+  return next(prose, "unreadable array data" if "driver" in line else type(error).__name__)
 
 
 def good_steps(directory: Any) -> list[int]:
-  """Steps whose directories were committed (a half-written one has another name)."""
+  """Returns the steps whose directories were committed (a half-written one has another name)."""
   names = [path.name for path in Path(str(directory)).glob("*")]
   return sorted(int(name) for name in names if name.isascii() and name.isdigit())  # "²" is a digit, too
 
 
 def saved_facts(directory: Path) -> dict[str, Any] | None:
-  """What the newest checkpoint records of its run; None where there is none that can be read."""
+  """Returns what the newest checkpoint records of its run; None where there is none that can be read."""
   for step in reversed(good_steps(directory)):
     with contextlib.suppress(Exception):  # whatever a damaged file makes orbax raise; `restore` names it
       return ocp.JsonCheckpointHandler().restore(Path(directory).resolve() / str(step) / "progress")
@@ -155,7 +166,7 @@ def restore(
   warn: Callable[[str], None],
   check: Callable[[Mapping[str, Any]], None] = lambda facts: None,
 ) -> tuple[Any, Progress] | None:
-  """The newest good checkpoint as `(state, progress)`; None where there is none at all.
+  """Reads the newest good checkpoint as `(state, progress)`; None where there is none at all.
 
   Damaged ones are named through `warn` and stay where they are (see `set_aside`). In a run of several
   processes all must call it, and all take the same checkpoint.
@@ -193,7 +204,8 @@ def restore(
         return _with_empty_leaves(found, target), progress
       cause = f"the bytes of '{wrong[0]}' do not match their digest"
     cause = cause or "another process cannot read its part"
-    warn(f"checkpoint {step} in {directory} is damaged ({cause}): trying the one before")
+    then = "" if step == steps[0] else ": trying the one before"
+    warn(f"checkpoint {step} in {directory} is damaged ({cause}){then}")
   if steps:
     raise RunError(
       f"none of the {len(steps)} checkpoint(s) in {directory} can be read: start over in another --workdir"

@@ -100,22 +100,22 @@ def leave() -> None:
 
 
 def joined() -> bool:
-  """Whether this process is one of several that were joined."""
+  """Returns whether this process is one of several that were joined."""
   return _client() is not None
 
 
 def is_main() -> bool:
-  """Whether this process is the one that writes logs and files."""
+  """Returns whether this process is the one that writes logs and files."""
   return not joined() or jax.process_index() == 0
 
 
 def index() -> int:
-  """The number of this process, 0 where it is alone."""
+  """Returns the number of this process, 0 where it is alone."""
   return jax.process_index() if joined() else 0
 
 
 def gather(values: Any) -> np.ndarray:
-  """int32 or uint32 [n] of each process -> [processes, n]. All must call it in the same order."""
+  """Gathers int32 or uint32 [n] of each process as [processes, n]. All must call it in the same order."""
   if not joined():
     return np.asarray(values)[None]
   from jax.experimental import multihost_utils
@@ -125,7 +125,7 @@ def gather(values: Any) -> np.ndarray:
 
 
 def exchange(text: str) -> list[str]:
-  """The text of each process, of any length, by its number. All must call it in the same order."""
+  """Returns the text of each process, of any length, by its number. All must call it in the same order."""
   client = _client()
   if client is None:
     return [text]
@@ -162,7 +162,7 @@ def busy(what: str) -> Iterator[None]:
 
 
 def all_agree(fine: bool) -> bool:
-  """Whether `fine` holds in every process."""
+  """Returns whether `fine` holds in every process."""
   return bool(gather(np.array([fine], np.int32)).all())
 
 
@@ -174,7 +174,7 @@ def on_main(action: Callable[[], None]) -> None:
 
 
 def lost(error: Exception) -> str:
-  """The first line of an error that a collective raised because another process is gone, else ""."""
+  """Returns the first line of an error of a collective that has lost another process, else ""."""
   line = str(error).strip().partition("\n")[0][:160]
   signs = ("Gloo", "Connection", "Socket closed", "coordination", "heartbeat")
   gone = joined() and isinstance(error, jax.errors.JaxRuntimeError) and any(sign in line for sign in signs)

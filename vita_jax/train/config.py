@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from vita_jax.base.keys import Key, anything, at_least, check, defaults, one_of
+from vita_jax.base.keys import Key, anything, at_least, check, defaults, flat, one_of
 
 # Where and how often a run computes, logs and saves does not change what it computes.
 NOT_HASHED = ("mesh", "steps_per_call", "save_seconds", "keep_checkpoints", "cache_dir")
@@ -52,33 +52,25 @@ def check_config(config: ml_collections.ConfigDict) -> None:
 
 
 def as_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """The resolved configuration as plain JSON-able values."""
+  """Returns the resolved configuration as plain JSON-able values."""
   return json.loads(config.to_json_best_effort())
 
 
 def config_hash(config: dict[str, Any]) -> str:
-  """16 hex digits that two configurations share when they compute the same thing."""
+  """Returns 16 hex digits that two configurations share when they compute the same thing."""
   kept = {k: v for k, v in config.items() if k not in NOT_HASHED}
   return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def config_difference(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-  """Dotted names of the hashed fields in which two configurations differ."""
-
-  def flat(config, prefix=""):
-    for name, value in config.items():
-      if isinstance(value, dict):
-        yield from flat(value, f"{prefix}{name}.")
-      else:
-        yield f"{prefix}{name}", value
-
-  left, right = dict(flat(one)), dict(flat(other))
+  """Returns the dotted names of the hashed fields in which two configurations differ."""
+  left, right = flat(one), flat(other)
   names = sorted(left.keys() | right.keys())
   return [n for n in names if n.split(".")[0] not in NOT_HASHED and left.get(n) != right.get(n)]
 
 
 def versions() -> dict[str, str]:
-  """Versions of the packages that decide the numbers, and the commit of a source checkout."""
+  """Returns the versions of the packages that decide the numbers, and the commit of a source checkout."""
   found = {}
   for package in PACKAGES:
     try:

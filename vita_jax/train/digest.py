@@ -21,7 +21,7 @@ _AT_ONCE = 1 << 15  # elements: what fits the cache
 
 
 def digests(leaves: Mapping[str, jax.Array]) -> dict[str, str]:
-  """16 hex digits for each named array (keys of random numbers included), of dtype, shape and bits.
+  """Computes 16 hex digits for each named array (keys of random numbers included), of dtype, shape and bits.
 
   In a run of several processes all must call it, and all get the same.
   """

@@ -31,13 +31,13 @@ class Display(Protocol):
   """What the loop tells of its progress."""
 
   def begin(self, stage: str, at: int, steps: int) -> None:
-    """A stage goes on at step `at` of `steps`; until the first `update` its programs are compiled."""
+    """Shows that a stage goes on at step `at` of `steps`; until the first `update` it is compiled."""
 
   def update(self, stage: str, at: int, steps: int, metrics: dict[str, Any]) -> None:
-    """Step `at` is done; `metrics` are the newest known, {} if there are none."""
+    """Shows that step `at` is done; `metrics` are the newest known, {} if there are none."""
 
   def busy(self, what: str) -> None:
-    """Something without steps goes on, e.g. the report."""
+    """Shows that something without steps goes on, e.g. the report."""
 
   def line(self, text: str) -> None:
     """Prints a line of its own."""
@@ -192,7 +192,7 @@ class StageProgress:
     self._marks: collections.deque[tuple[float, int]] = collections.deque()
 
   def move(self, at: int, metrics: dict[str, Any]) -> None:
-    """Step `at` is done."""
+    """Records that step `at` is done."""
     now = time.monotonic()
     self.at, self.moved, self.metrics = at, True, metrics or self.metrics
     self._marks.append((now, at))
@@ -200,7 +200,7 @@ class StageProgress:
       self._marks.popleft()
 
   def rate(self) -> float | None:
-    """Steps per second; None while it is unknown."""
+    """Returns steps per second; None while it is unknown."""
     if len(self._marks) < 2:
       return None
     (start, first), (end, last) = self._marks[0], self._marks[-1]

@@ -77,7 +77,7 @@ def _bytes_of(leaf: jax.ShapeDtypeStruct) -> int:
 
 
 def table(needs: list[Need], mesh: Any) -> str:
-  """The needs as lines of text."""
+  """Returns the needs as lines of text."""
   layout = " x ".join(f"{axis}={size}" for axis, size in mesh.items())
   lines = [f"per device of mesh {layout}; nothing was run"]
   for need in needs:

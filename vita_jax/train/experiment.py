@@ -27,13 +27,13 @@ Evaluate = Callable[..., dict[str, Any]]  # evaluate(name of an eval, state) -> 
 
 
 def keep(state: State, sweep: Sweep) -> State:
-  """The transition that changes nothing: the default of `Stage.enter`."""
+  """Returns the state as it is: the default of `Stage.enter`."""
   del sweep
   return state
 
 
 def never(state: State, t: Array) -> Array:
-  """The default of `Stage.done`: the stage runs its full number of steps."""
+  """Returns False, the default of `Stage.done`: the stage runs its full number of steps."""
   del state, t
   return jnp.asarray(False)
 

@@ -29,7 +29,7 @@ from vita_jax.train.weights import save_params
 
 
 def final_report(experiment: Experiment, programs: Programs, state: State) -> Report:
-  """The experiment's own report, or every eval on the final state as `<eval>_<metric>`."""
+  """Computes the experiment's own report, or every eval on the final state as `<eval>_<metric>`."""
   if experiment.report:
     return experiment.report(state, programs.evaluate, programs.sweep)
   values = {name: programs.evaluate(name, state) for name in experiment.evals}
@@ -91,7 +91,7 @@ def write_results(
 
 
 def final_metrics(report: Report, frozen: Sequence[int] = ()) -> dict[str, Any]:
-  """The metrics of a report as summary.json has them; replicas that were `frozen` have none."""
+  """Returns the metrics of a report as summary.json has them; replicas that were `frozen` have none."""
 
   def of_good(value: Any) -> Any:
     if not isinstance(value, list | tuple):
@@ -120,7 +120,7 @@ SUMMARY_KEYS = {"experiment", "config_hash", "complete", "seeds", "steps", "seco
 
 
 def read_summary(workdir: Path) -> dict[str, Any] | None:
-  """The summary.json of a workdir, or None where the run has not finished.
+  """Reads the summary.json of a workdir, or None where the run has not finished.
 
   Raises:
     RunError: the file is damaged.
@@ -133,13 +133,13 @@ def read_summary(workdir: Path) -> dict[str, Any] | None:
     missing = SUMMARY_KEYS - summary.keys()
     if missing or not isinstance(summary["metrics"], dict):
       raise ValueError(f"it lacks {', '.join(sorted(missing) or ['metrics'])}")
-  except (ValueError, RecursionError) as error:
-    raise RunError(f"{path} is damaged ({error}): delete it and run launch/train.py again") from error
+  except ValueError as error:
+    raise RunError(f"{_damaged(path, error)}: delete it and run launch/train.py again") from error
   return summary
 
 
 def read_facts(workdir: Path) -> dict[str, Any]:
-  """What config.json in a workdir records of its run: its config, their data and versions (see `identity`).
+  """Reads what config.json in a workdir records of its run: config, data and versions (see `identity`).
 
   Raises:
     RunError: there is none, or its file is damaged.
@@ -151,15 +151,20 @@ def read_facts(workdir: Path) -> dict[str, Any]:
     facts = read_json(path, what="the config of a run")
     if not isinstance(facts.get("config"), dict):
       raise ValueError("it holds no config")
-  except (ValueError, RecursionError) as error:
+  except ValueError as error:
     raise RunError(
-      f"{path} is damaged ({error}): delete it and run launch/train.py with the config it was made from"
+      f"{_damaged(path, error)}: delete it and run launch/train.py with the config it was made from"
     ) from error
   return facts
 
 
+def _damaged(path: Path, error: ValueError) -> str:
+  cause = str(error).replace(f"{path} is", "it is", 1)  # `read_json` names the file, too
+  return f"{path} is damaged ({cause})"
+
+
 def read_config(workdir: Path) -> ml_collections.ConfigDict:
-  """The resolved config of the run in a workdir.
+  """Reads the resolved config of the run in a workdir.
 
   Raises:
     RunError: there is none, or its file is damaged.
@@ -174,10 +179,11 @@ def load_state(
   *,
   warn: Callable[[str], None] = print,
 ) -> tuple[State, Programs]:
-  """The state of the newest good checkpoint of a run, and programs that evaluate it.
+  """Loads the state of the newest good checkpoint of a run, and programs that evaluate it.
 
   Raises:
-    RunError: no checkpoint, none that can be read, or one of another config or of other data.
+    RunError: no checkpoint (of a complete run: no longer), none that can be read, or one of another config
+      or of other data.
   """
   # Whatever devices the run had: its numbers do not depend on them.
   programs = Programs(experiment, make_mesh(base_config().mesh), on_nonfinite=config.on_nonfinite)
@@ -187,6 +193,11 @@ def load_state(
     check_same(facts, identity, what=str(workdir))
 
   found = checkpoint.restore(Path(workdir) / "checkpoints", programs.abstract, warn=warn, check=check)
+  if found is None and (Path(workdir) / "summary.json").exists():
+    raise RunError(
+      f"{workdir} holds a complete run, but its checkpoints are gone: train in another --workdir, or delete"
+      f" {Path(workdir) / 'summary.json'} and train again"
+    )
   if found is None:
     raise RunError(f"{workdir} has no checkpoint: run launch/train.py --workdir={workdir} first")
   return found[0], programs

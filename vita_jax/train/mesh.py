@@ -20,7 +20,7 @@ def use_cpu_devices(n: int) -> None:
 
 
 def make_mesh(layout: Mapping[str, int]) -> jax.sharding.Mesh:
-  """A mesh over all devices; the axis given as -1 takes what is left.
+  """Makes a mesh over all devices; the axis given as -1 takes what is left.
 
   Raises:
     ValueError: the product of the axes is not the number of devices.

@@ -23,7 +23,7 @@ def stopped(
   seed: int,
   workdir: Path,
 ) -> str:
-  """The line that a run ends with: what was not finite, where, in which seeds, and what is left.
+  """Returns the line that a run ends with: what was not finite, where, in which seeds, and what is left.
 
   Args:
     programs: of the run.
@@ -49,7 +49,7 @@ def stopped(
 
 
 def frozen(programs: Programs, state: State, reader: LaggedReader, before: np.ndarray, *, seed: int) -> str:
-  """The line for seeds that were frozen since the counts of bad steps were `before`; "" for none."""
+  """Returns the line for seeds that were frozen since the counts of bad steps were `before`; "" for none."""
   if programs.on_nonfinite != "skip" or reader.cursor is None:
     return ""
   new = np.atleast_1d((reader.cursor.bad >= SKIPS) & ~(before >= SKIPS))

@@ -48,19 +48,19 @@ class Pace:
 
 
 def next_mark(at: int, marks: Iterable[int], steps: int) -> int:
-  """The first step after `at` where something is due: a multiple of a mark, or the last of `steps`."""
+  """Returns the first step after `at` where something is due: a multiple of a mark, or the last step."""
   return min([steps, *(at - at % mark + mark for mark in marks if mark > 0)])
 
 
 def due_at(at: int, evals: Mapping[str, Eval]) -> list[str]:
-  """Names of the evals that are due at step `at`."""
+  """Returns the names of the evals that are due at step `at`."""
   return [name for name, one in evals.items() if one.every > 0 and at % one.every == 0]
 
 
 def agree(length: int, saving: bool, leave: int) -> tuple[int, bool, int]:
-  """What all processes do next: the main one decides about length and saving, any of them about leaving.
+  """Agrees what all processes do next: the main one decides on length and saving, any of them on leaving.
 
-  Their clocks differ, and each runs the same programs in the same order or all of them wait for ever.
+  Their clocks differ, and each runs the same programs in the same order or all of them wait without end.
   """
   rows = gather(np.array([length, saving, leave], np.int32))
   return int(rows[0, 0]), bool(rows[0, 1]), int(rows[:, 2].max())
@@ -69,7 +69,7 @@ def agree(length: int, saving: bool, leave: int) -> tuple[int, bool, int]:
 def streamed_batches(
   stage: Stage, seeds: jax.Array, start: int, mesh: jax.sharding.Mesh, stack: contextlib.ExitStack
 ) -> Iterator[dict] | None:
-  """Batches `start, start + 1, ...` of the Stream data of a stage, already on the devices of the mesh.
+  """Reads batches `start, start + 1, ...` of the Stream data of a stage, already on the devices of the mesh.
 
   None when the stage has none. A background thread reads and transfers two batches ahead; it ends with
   `stack`. What goes wrong there is raised here.

@@ -76,31 +76,31 @@ class Programs:
     return jax.tree.map(one, tree)
 
   def cursor(self, at: int = 0, bad: np.ndarray | int = 0) -> Cursor:
-    """The cursor of a stage of which `at` steps are taken, the last `bad` of them not finite."""
+    """Makes the cursor of a stage of which `at` steps are taken, the last `bad` of them not finite."""
     shape = (self.experiment.replicas,) if self.experiment.replicas else ()
     counts = np.broadcast_to(np.asarray(bad, np.int32), shape)
     return Cursor(*(put(x, self._everywhere) for x in (np.int32(at), counts, np.zeros(shape, np.int32))))
 
   def failed(self, bad: Any) -> Any:
-    """Whether a run whose seeds have these counts of bad steps in a row cannot go on; also traced."""
+    """Returns whether a run whose seeds have these counts of bad steps in a row cannot go on; also traced."""
     return (bad >= SKIPS).all() if self.on_nonfinite == "skip" else (bad > 0).any()
 
   def cause(self, number: int, metrics: Metrics, state: State) -> str:
-    """The name of what `Cursor.cause` numbers with "skip": a metric, or a leaf of the weights."""
+    """Returns the name of what `Cursor.cause` numbers with "skip": a metric, or a leaf of the weights."""
     return [*_checked_metrics(metrics), *self._weights(state)][number]
 
   def not_finite(self, state: State) -> dict[str, np.ndarray]:
-    """Names of the weights that are not finite -> bool, of one seed or [replicas]."""
+    """Returns the names of the weights that are not finite -> bool, of one seed or [replicas]."""
     flags = jax.device_get(self._cached("finite", self._finite)(state))
     return {name: ~fine for name, fine in flags.items() if not fine.all()}
 
   def init(self, seeds: jax.Array) -> State:
-    """The first state: of one seed (uint32 scalar), or of [replicas] seeds."""
+    """Computes the first state: of one seed (uint32 scalar), or of [replicas] seeds."""
     target = self._with_shardings(jax.eval_shape(self._init_state, seeds))
     return jax.jit(self._init_state, out_shardings=_shardings_of(target))(seeds)
 
   def abstract(self, number: int) -> State:
-    """Shapes, dtypes and shardings of the state in stage `number`, after its `enter`."""
+    """Returns shapes, dtypes and shardings of the state in stage `number`, after its `enter`."""
     replicas = self.experiment.replicas
     seeds = jax.ShapeDtypeStruct((replicas,) if replicas else (), jnp.uint32)
     state = jax.eval_shape(self._init_state, seeds)
@@ -109,7 +109,7 @@ class Programs:
     return self._with_shardings(state)
 
   def enter(self, stage: Stage, state: State) -> State:
-    """The state after the transition into a stage."""
+    """Computes the state after the transition into a stage."""
     if stage.enter is keep:
       return state
     target = _shardings_of(self._with_shardings(_abstract_enter(stage, state)))
@@ -125,7 +125,7 @@ class Programs:
     return jax.jit(run, out_shardings=target)(state, self._arrays(stage))
 
   def chunk(self, stage: Stage, state: State) -> Callable:
-    """Many steps of a stage of Resident data in one call, until its end or the step `until`.
+    """Compiles many steps of a stage of Resident data in one call, until its end or the step `until`.
 
     Returns:
       `run(state, seeds, cursor, until) -> (state, cursor, metric sums)`; it takes the memory of its state.
@@ -139,7 +139,7 @@ class Programs:
     return run
 
   def single(self, stage: Stage, state: State) -> Callable:
-    """One step of a stage; `streamed` holds the batches of its Stream data, read on the host.
+    """Compiles one step of a stage; `streamed` holds the batches of its Stream data, read on the host.
 
     Returns:
       `run(state, seeds, cursor, streamed) -> (state, cursor, metric sums)`; it takes the memory of its state.
@@ -153,7 +153,7 @@ class Programs:
     return run
 
   def lower(self, number: int) -> jax.stages.Lowered:
-    """One step of stage `number`, lowered from shapes alone: nothing is computed or placed."""
+    """Lowers one step of stage `number` from shapes alone: nothing is computed or placed."""
     stage, state, replicas = self.experiment.stages[number], self.abstract(number), self.experiment.replicas
 
     def shape(layout: NamedSharding, x: Any) -> jax.ShapeDtypeStruct:
@@ -174,7 +174,7 @@ class Programs:
     return self._single(stage, state).lower(state, arrays, streamed, seeds, cursor)
 
   def evaluate(self, which: Eval | str, state: State) -> dict[str, Any]:
-    """{metric: float, or a list over replicas} of an eval (or of the experiment's eval of that name)."""
+    """Computes {metric: float, or a list over replicas} of an eval (or of the experiment's of that name)."""
     one = self.experiment.evals[which] if isinstance(which, str) else which
     data = one.data
     if isinstance(data, Resident):
@@ -188,7 +188,7 @@ class Programs:
     return metrics_lib.divide(jax.device_get(sums))
 
   def sweep(self, fn: Callable, state: State, over: str) -> Any:
-    """The rows, as numpy, of `fn(state, batch)` over the data of the eval named `over`, in row order."""
+    """Computes the rows, as numpy, of `fn(state, batch)` over the data of the eval `over`, in row order."""
     sweep = self._host_sweep({over: self.experiment.evals[over].data})
     return jax.device_get(sweep(fn, state, over))
 

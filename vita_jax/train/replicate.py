@@ -18,7 +18,7 @@ STEPS = "replica_steps"  # int32 [replicas]: how many steps each replica really 
 
 
 def replica(state: State, i: int) -> State:
-  """The state of replica `i` of a replicated state, as the single run would have it."""
+  """Returns the state of replica `i` of a replicated state, as the single run would have it."""
   return {k: jax.tree.map(lambda x: x[i], v) for k, v in state.items() if k != STEPS}
 
 

@@ -19,7 +19,7 @@ class Spread(NamedTuple):
   leading: tuple[str, ...] = ()
 
   def spec(self, shape: tuple[int, ...], mesh: jax.sharding.Mesh) -> P:
-    """The layout of one array: its longest axis that the mesh axis divides is cut, or none."""
+    """Returns the layout of one array: its longest axis that the mesh axis divides is cut, or none."""
     size, skip = mesh.shape[self.axis], len(self.leading)
     cuttable = [i for i in range(skip, len(shape)) if shape[i] % size == 0 and shape[i] >= size]
     if not cuttable:
@@ -29,18 +29,21 @@ class Spread(NamedTuple):
 
 
 def spread(axis: str) -> Spread:
-  """The rule of fully sharded training: `("^(params|tx)/", spread("data"))` cuts weights and optimizer
-  state over the devices that share the batch; XLA gathers each weight where it is used."""
+  """Returns the rule of fully sharded training.
+
+  `("^(params|tx)/", spread("data"))` cuts weights and optimizer state over the devices that share the
+  batch; XLA gathers each weight where it is used.
+  """
   return Spread(axis)
 
 
 def with_leading(rule: P | Spread, axis: str) -> P | Spread:
-  """The rule for the same leaves with one more axis in front, laid out over mesh axis `axis`."""
+  """Returns the rule for the same leaves with one more axis in front, laid out over mesh axis `axis`."""
   return rule._replace(leading=(axis, *rule.leading)) if isinstance(rule, Spread) else P(axis, *rule)
 
 
 def state_shardings(mesh: jax.sharding.Mesh, rules: tuple[tuple[str, P | Spread], ...], state: Any) -> Any:
-  """A tree of NamedShardings for an abstract state: the first rule whose regex matches the path.
+  """Makes a tree of NamedShardings for an abstract state: the first rule whose regex matches the path.
 
   Raises:
     ValueError: a leaf that no rule matches, or an axis that the mesh does not divide.

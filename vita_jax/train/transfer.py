@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 
 def put(x: Any, sharding: NamedSharding) -> jax.Array:
-  """A host array that every process has alike as an array with this sharding.
+  """Places a host array that every process has alike as an array with this sharding.
 
   Each process sends what its own devices hold; nothing is compared or sent between processes.
   """
@@ -23,7 +23,7 @@ def put(x: Any, sharding: NamedSharding) -> jax.Array:
 
 
 def local_part(sharding: NamedSharding, shape: tuple[int, ...]) -> tuple[slice, ...]:
-  """The smallest block of an array [*shape] that holds all that this process's devices need of it."""
+  """Returns the smallest block of an array [*shape] that holds all that this process's devices need of it."""
   indices = sharding.addressable_devices_indices_map(shape).values()
   bounds = [
     [part.indices(length)[:2] for part, length in zip(index or (), shape, strict=True)] for index in indices
@@ -32,7 +32,7 @@ def local_part(sharding: NamedSharding, shape: tuple[int, ...]) -> tuple[slice, 
 
 
 def put_rows(tree: Any, sharding: NamedSharding, shape: tuple[int, ...]) -> Any:
-  """Arrays of rows [*shape, ...] with this sharding, from this process's `local_part` of them."""
+  """Makes arrays of rows [*shape, ...] with this sharding from this process's `local_part` of them."""
   if sharding.is_fully_addressable:
     return jax.device_put(tree, sharding)
   offsets = [part.start for part in local_part(sharding, shape)]
@@ -55,7 +55,7 @@ def _from_blocks(shape: tuple[int, ...], sharding: NamedSharding, block: Callabl
 
 
 def without_axis(tree: Any, axis: str) -> Any:
-  """Global arrays, gathered along a mesh axis: what was sharded over it is whole on every device."""
+  """Gathers global arrays along a mesh axis: what was sharded over it is whole on every device."""
 
   def target(sharding: NamedSharding) -> NamedSharding:
     listed = ((names,) if isinstance(names, str) else names or () for names in sharding.spec)
@@ -67,7 +67,7 @@ def without_axis(tree: Any, axis: str) -> Any:
 
 
 def on_host(tree: Any) -> Any:
-  """Arrays as numpy arrays, whole in every process; all processes must call it."""
+  """Returns arrays as numpy arrays, whole in every process; all processes must call it."""
 
   def one(x: Any) -> np.ndarray:
     if not x.is_fully_addressable and not x.is_fully_replicated:

@@ -40,7 +40,7 @@ def load_params(path: Path) -> dict[str, np.ndarray]:
 
 
 def start_from(state: dict[str, Any], workdir: str, *, replicas: int | None) -> dict[str, Any]:
-  """The state with `state["params"]` replaced by the weights of the finished run in `workdir`.
+  """Returns the state with `state["params"]` replaced by the weights of the finished run in `workdir`.
 
   Raises:
     RunError: a weight is missing there, has another shape, or is of another kind (integers for floats).
@@ -58,7 +58,11 @@ def start_from(state: dict[str, Any], workdir: str, *, replicas: int | None) -> 
         f"init_from {workdir}: '{name}' should be {leaf.dtype} and is {loaded[name].dtype}, which is not the"
         " same kind of number; export those weights again"
       )
-    return put(np.broadcast_to(loaded[name].astype(leaf.dtype), leaf.shape), leaf.sharding)
+    with np.errstate(over="ignore"):
+      weights = loaded[name].astype(leaf.dtype)
+    if not np.isfinite(weights.astype(np.float64)).all():
+      raise RunError(f"init_from {workdir}: '{name}' is not finite in {leaf.dtype}: that run diverged")
+    return put(np.broadcast_to(weights, leaf.shape), leaf.sharding)
 
   return {**state, "params": jax.tree_util.tree_map_with_path(replace, state["params"])}
 

@@ -70,13 +70,13 @@ def open_logs(workdir: Path, *, step: int, warn: Callable[[str], None]) -> Logs:
   Args:
     workdir: of the run.
     step: over all stages.
-    warn: gets one line per file that cannot be written later on.
+    warn: gets one line for lines that are no rows, and one per file that cannot be written later on.
 
   Raises:
     OSError: metrics.jsonl of the run so far cannot be read or rewritten.
   """
   path = Path(workdir) / "metrics.jsonl"
-  rows = [row for row in read_rows(path) if row["step"] <= step]
+  rows = [row for row in read_rows(path, warn=warn) if row["step"] <= step]
   kept = b"".join(_line(row) for row in rows)
   if path.exists() and path.read_bytes() != kept:
     write_bytes(path, kept)

@@ -228,7 +228,7 @@ def test_the_head_sees_what_training_saw(german):
     ({"settings": {"gama": 1}}, "settings have no key 'gama' .nearest: 'gamma'"),
     ({"settings": {"restart": {"evry": 3}}}, "settings have no key 'restart.evry' .nearest: 'restart.every'"),
     ({"settings": {"batch_size": "many"}}, "batch_size is 'many': it must be of the type int"),
-    ({"gamma": -1.0}, "config.gamma is -1.0: it must be at least 0"),
+    ({"gamma": -1.0}, "config.gamma is -1.0: it must be a finite number, at least 0"),
     ({"settings": {"dropout": 1.5}}, "config.dropout is 1.5: it must be at least 0 and below 1"),
     ({"steps": 10.5}, "steps is 10.5: it must be of the type int"),
     ({"random_state": "now"}, "random_state is 'now': give a whole number"),

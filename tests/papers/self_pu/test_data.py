@@ -138,7 +138,7 @@ def test_a_prior_below_the_labelled_share_warns_with_numbers(tmp_path):
   ({"data.schema": ""}, "no schema is named"),
   ({"distillation.enabled": True, "distillation.start": 12}, "not before config.epochs 12"),
   ({"batch_size": 512}, "batch_size 512 is larger than an epoch"),
-  ({"self_paced.rho": 1.5}, "rho is 1.5: it must be from 0 to 1"),
+  ({"self_paced.rho": 1.5}, "rho is 1.5: it must be a finite number, from 0 to 1"),
   ({"calibration.enabled": True, "risk.kind": "naive"}, "wanted upu or nnpu"),
 ])  # fmt: skip
 def test_settings_that_cannot_be_are_refused(change, words, tmp_path):

@@ -171,6 +171,13 @@ def test_cache_folder_from_the_environment(tmp_path, monkeypatch):
   assert list((tmp_path / "home" / ".cache" / "vita_jax").rglob("*.npz"))
 
 
+@pytest.mark.parametrize("setting", ["config.cache_dir", "VITA_CACHE_DIR"])
+def test_a_cache_that_cannot_be_written_names_the_setting_in_use(setting, monkeypatch):
+  monkeypatch.setenv("VITA_CACHE_DIR", "/proc/y")
+  with pytest.warns(RuntimeWarning, match=f"set {setting} to a writable folder"):
+    make("partition", "/proc/x" if setting == "config.cache_dir" else "")
+
+
 @pytest.mark.parametrize(
   "task, nearest",
   [("partitoin", "partition"), ("clustering", "cluster"), ("random", "random_labels")],

@@ -177,7 +177,8 @@ def _cached(
   inputs: dict[str, Any], make: Callable[[], Mapping[str, np.ndarray]], cache_dir: Any
 ) -> dict[str, np.ndarray]:
   folder, key = cache_folder("ss_gcn", cache_dir), json.dumps(inputs, sort_keys=True)
-  return cached_arrays(folder, key, make, prefix=f"{inputs['task']}-")
+  setting = "config.cache_dir" if cache_dir else "VITA_CACHE_DIR"
+  return cached_arrays(folder, key, make, prefix=f"{inputs['task']}-", setting=setting)
 
 
 def _inputs(graph: Graph, task: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""Tables of config keys: what a broken rule is answered with."""
+
+import pytest
+
+from vita_jax.base import keys
+
+TABLE = (
+  keys.Key("epochs", 200, keys.between(1, 2**31 - 2), "Passes."),
+  keys.Key("rate", 0.1, keys.above(0), "Learning rate."),
+  keys.Key("data.name", "", keys.anything, "A data set."),
+  keys.Key("weight", 0.5, keys.at_least(0.0), "Weight."),
+)
+
+
+@pytest.mark.parametrize(
+  ("rule", "text"),
+  [
+    (keys.at_least(0), "a finite number, at least 0"),
+    (keys.at_least(2**31 - 2), "a finite number, at least 2147483646"),
+    (keys.above(0.25), "a finite number, above 0.25"),
+    (keys.between(0.0, 1.0), "a finite number, from 0 to 1"),
+    (keys.between(1, 2**31 - 2), "a finite number, from 1 to 2147483646"),
+    (keys.between(0.0, 0.123456789), "a finite number, from 0 to 0.123456789"),
+  ],
+)
+def test_a_rule_says_exactly_what_a_value_must_be(rule, text):
+  assert rule.text == text
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0, True, "1"])
+def test_what_is_no_finite_number_is_refused_as_such(value):
+  config = keys.flat(keys.defaults(TABLE)) | {"weight": value}
+  with pytest.raises(ValueError, match=r"config.weight is .*: it must be a finite number, at least 0$"):
+    keys.check(config, TABLE)
+
+
+def test_explain_prints_large_integers_whole():
+  assert "from 1 to 2147483646" in keys.explain(keys.defaults(TABLE), TABLE)
+
+
+def test_a_missing_key_is_told_its_rule_where_it_has_one():
+  values = keys.flat(keys.defaults(TABLE))
+  for name, end in (("rate", ": it must be a finite number, above 0"), ("data.name", "")):
+    with pytest.raises(ValueError) as error:
+      keys.check({k: v for k, v in values.items() if k != name}, TABLE)
+    assert str(error.value) == f"config.{name} is missing{end}"
+
+
+def test_of_several_unknown_keys_the_first_by_name_is_named():
+  unknown = [f"x{i}" for i in range(20)]
+  for names in (unknown, unknown[::-1]):
+    with pytest.raises(ValueError, match="config has no key 'x0'"):
+      keys.check({**keys.defaults(TABLE), **dict.fromkeys(names, 1)}, TABLE)
