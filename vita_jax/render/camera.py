@@ -46,7 +46,7 @@ def look_at(
   Right is forward x up: seen from +z with up = +y, the world's +x is on the right. (SoftRas and the
   Neural 3D Mesh Renderer take up x forward, a mirrored view.)
   """
-  eye, at, up = (jnp.asarray(x, jnp.float32) for x in (eye, at, up))
+  eye, at, up = (jnp.asarray(x, float) for x in (eye, at, up))
   forward = normalize(at - eye)
   right = normalize(jnp.cross(forward, up))
   rotation = jnp.stack([right, jnp.cross(right, forward), forward])
@@ -57,7 +57,7 @@ def orbit(distance: float, azimuth: float, elevation: float = 0.0, at=(0.0, 0.0,
   """Computes the eye [3] on a sphere around `at`; degrees. Azimuth 0 is on +z, 90 on +x."""
   a, e = jnp.deg2rad(jnp.asarray(azimuth)), jnp.deg2rad(jnp.asarray(elevation))
   unit = jnp.stack([jnp.cos(e) * jnp.sin(a), jnp.sin(e), jnp.cos(e) * jnp.cos(a)])
-  return jnp.asarray(at, jnp.float32) + distance * unit
+  return jnp.asarray(at, float) + distance * unit
 
 
 def perspective_camera(
@@ -67,7 +67,7 @@ def perspective_camera(
 
   >>> camera = perspective_camera(eye=(0.0, 0.0, 3.0))
   """
-  focal = 1.0 / jnp.tan(jnp.deg2rad(jnp.asarray(fov, jnp.float32)) / 2)
+  focal = 1.0 / jnp.tan(jnp.deg2rad(jnp.asarray(fov, float)) / 2)
   return _camera(*look_at(eye, at, up), jnp.stack([focal, focal]), jnp.zeros(2), 1.0, near, far)
 
 
@@ -75,7 +75,7 @@ def orthographic_camera(
   eye, at=(0.0, 0.0, 0.0), up=(0.0, 1.0, 0.0), *, extent: float = 1.0, near: float = 0.1, far: float = 100.0
 ) -> Camera:
   """Returns an orthographic camera; `extent` world units go from the centre to the shorter side's edge."""
-  focal = jnp.broadcast_to(1.0 / jnp.asarray(extent, jnp.float32), 2)
+  focal = jnp.broadcast_to(1.0 / jnp.asarray(extent, float), 2)
   return _camera(*look_at(eye, at, up), focal, jnp.zeros(2), 0.0, near, far)
 
 
@@ -93,12 +93,12 @@ def pinhole_camera(
     distortion: (k1, k2, p1, p2, k3), optional.
   """
   height, width = size
-  k, half = jnp.asarray(intrinsics, jnp.float32), min(size) / 2
+  k, half = jnp.asarray(intrinsics, float), min(size) / 2
   flip = jnp.array([1.0, -1.0, 1.0])  # OpenCV's y is down, ours is up
   focal = jnp.stack([k[0, 0], k[1, 1]]) / half
   centre = jnp.stack([k[0, 2] + 0.5 - width / 2, height / 2 - k[1, 2] - 0.5]) / half
-  rotation = flip[:, None] * jnp.asarray(rotation, jnp.float32)
-  translation = flip * jnp.asarray(translation, jnp.float32)
+  rotation = flip[:, None] * jnp.asarray(rotation, float)
+  translation = flip * jnp.asarray(translation, float)
   return _camera(rotation, translation, focal, centre, 1.0, near, far, distortion)
 
 
@@ -117,8 +117,8 @@ def check_intrinsics(intrinsics) -> None:
 
 
 def _camera(rotation, translation, focal, centre, perspective, near, far, distortion=None) -> Camera:
-  scalars = (jnp.asarray(x, jnp.float32) for x in (perspective, near, far))
-  distortion = jnp.zeros(5) if distortion is None else jnp.asarray(distortion, jnp.float32)
+  scalars = (jnp.asarray(x, float) for x in (perspective, near, far))
+  distortion = jnp.zeros(5) if distortion is None else jnp.asarray(distortion, float)
   return Camera(rotation, translation, focal, centre, *scalars, distortion)
 
 

@@ -54,7 +54,7 @@ def make_boxes(low: jax.Array, high: jax.Array, drawn: jax.Array, size: tuple[in
     drawn: bool [F], faces that are drawn at all.
     size: (height, width).
   """
-  ends = jnp.array(size, jnp.float32)
+  ends = jnp.array(size, low.dtype)
   # Clipped as floats: a far away coordinate does not fit an integer.
   first = jnp.clip(jnp.ceil(low - 0.5), 0.0, ends)
   last = jnp.clip(jnp.floor(high - 0.5), -1.0, ends - 1)
@@ -145,7 +145,12 @@ def pair_sum(
     updates = jnp.stack([v.reshape(-1) for v in values], axis=-1)
     return total.at[flat].add(updates, mode="drop")
 
-  return fold_pairs(boxes, body, jnp.zeros((height * width, channels), jnp.float32))
+  return fold_pairs(boxes, body, jnp.zeros((height * width, channels), _kind(rows)))
+
+
+def _kind(rows: Any) -> Any:
+  """The dtype of the sums: that of the rows."""
+  return jnp.result_type(*jax.tree.leaves(rows))
 
 
 def _values(f, rows, shared, pixels, chunk, size):
@@ -203,4 +208,4 @@ def pair_max(f: PairFunction, size: tuple[int, int], rows: Any, shared: Any, box
     value = jnp.where(chunk.valid, f(own, shared, None, chunk.row, chunk.column), start)
     return best.at[pixel_of(chunk, size).reshape(-1)].max(value.reshape(-1), mode="drop")
 
-  return fold_pairs(boxes, body, jnp.full(height * width, start, jnp.float32))
+  return fold_pairs(boxes, body, jnp.full(height * width, start, _kind(rows)))

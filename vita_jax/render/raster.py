@@ -78,14 +78,14 @@ def visibility(
   vertices, camera = jax.lax.stop_gradient((jnp.asarray(mesh.vertices), camera))
   corners = to_screen(camera, vertices, size)[mesh.faces]  # [F, 3, 4]
   boxes = face_boxes(corners, camera, size, cull=cull)
-  inverse, _ = face_inverse(corners, _origin(boxes))
+  inverse, _ = face_inverse(corners, boxes.first + 0.5)
   depths = corners[..., 3]
 
   def peel(behind, _):
     nearest = _nearest(boxes, inverse, depths, camera, size, behind)
     return nearest, nearest[1]
 
-  start = jnp.full(size[0] * size[1], -jnp.inf), jnp.full(size[0] * size[1], -1, jnp.int32)
+  start = jnp.full(size[0] * size[1], -jnp.inf, corners.dtype), jnp.full(size[0] * size[1], -1, jnp.int32)
   _, faces = jax.lax.scan(peel, start, length=faces_per_pixel)
   return jnp.where(faces == _NO_FACE, -1, faces).T.reshape(*size, faces_per_pixel)
 
@@ -115,7 +115,7 @@ def face_boxes(
   # A face that crosses the plane of the eye may be anywhere in the picture.
   crossing = jnp.any(front, axis=1) & ~jnp.all(front, axis=1)
   low = jnp.where(crossing[:, None], 0.0, low)
-  high = jnp.where(crossing[:, None], jnp.array(size, jnp.float32), high)
+  high = jnp.where(crossing[:, None], jnp.array(size, high.dtype), high)
   determinant = _determinant(corners)
   scale = jnp.where(crossing, 1.0, jnp.prod(safe, axis=1)) * (min(size) / 2) ** 2
   drawn = jnp.any(front, axis=1) & (jnp.abs(determinant) > SLIVER * scale)
@@ -141,8 +141,8 @@ def face_inverse(corners: jax.Array, origin: jax.Array) -> tuple[jax.Array, jax.
   With M = [[X_0, X_1, X_2], [Y_0, Y_1, Y_2], [w_0, w_1, w_2]] and lambda = M^-1 (x, y, 1), the pixel (x, y)
   is in the face iff all lambda >= 0 and sum(lambda) = 1 / w > 0; lambda / sum(lambda) are the
   perspective-correct barycentric coordinates (Olano and Greer, "Triangle scan conversion using 2D
-  homogeneous coordinates", 1997). This holds for faces that reach behind the camera, too. Coordinates count from `origin`, near the
-  face: small triangles would else be differences of large numbers.
+  homogeneous coordinates", 1997). This holds for faces that reach behind the camera, too. Coordinates count
+  from `origin`, near the face: small triangles would else be differences of large numbers.
 
   Args:
     corners: float32 [..., 3, 4].
@@ -168,10 +168,6 @@ def _turn(x: jax.Array, by: int) -> jax.Array:
   return jnp.roll(x, -by, axis=-1)
 
 
-def _origin(boxes: Boxes) -> jax.Array:
-  return boxes.first.astype(jnp.float32) + 0.5
-
-
 def _nearest(boxes, inverse, depths, camera, size, behind):
   """(depth, face) [pixels] of the nearest face beyond (depth, face) `behind`; ties by the face's number."""
   n_pixels = size[0] * size[1]
@@ -179,8 +175,8 @@ def _nearest(boxes, inverse, depths, camera, size, behind):
   def body(carry, chunk):
     nearest, face = carry
     m, z = inverse[chunk.face], depths[chunk.face]
-    dx = (chunk.column - boxes.first[chunk.face, 1, None, None]).astype(jnp.float32)
-    dy = (chunk.row - boxes.first[chunk.face, 0, None, None]).astype(jnp.float32)
+    dx = (chunk.column - boxes.first[chunk.face, 1, None, None]).astype(m.dtype)
+    dy = (chunk.row - boxes.first[chunk.face, 0, None, None]).astype(m.dtype)
     each = [
       m[:, k, 0, None, None] * dx + (m[:, k, 1, None, None] * dy + m[:, k, 2, None, None]) for k in range(3)
     ]
@@ -198,7 +194,7 @@ def _nearest(boxes, inverse, depths, camera, size, behind):
     kept = jnp.where(new < nearest, _NO_FACE, face)
     return new, kept.at[jnp.where(hit, pixel, n_pixels)].min(jnp.broadcast_to(number, hit.shape), mode="drop")
 
-  return fold_pairs(boxes, body, (jnp.full(n_pixels, jnp.inf), jnp.full(n_pixels, _NO_FACE)))
+  return fold_pairs(boxes, body, (jnp.full(n_pixels, jnp.inf, depths.dtype), jnp.full(n_pixels, _NO_FACE)))
 
 
 def fragments(mesh: Mesh, camera: Camera, visible: jax.Array) -> Fragments:

@@ -107,7 +107,7 @@ def corner_attributes(mesh: Mesh, lights: Lights | None, *, shading: str) -> dic
 
 def _diffuse(normals: jax.Array, lights: Lights) -> jax.Array:
   """ambient + diffuse max(n . l, 0), float32 [..., C]."""
-  towards = normalize(jnp.asarray(lights.direction, jnp.float32))
+  towards = normalize(jnp.asarray(lights.direction, float))
   facing = jnp.maximum(jnp.sum(normals * towards, axis=-1, keepdims=True), 0.0)
   return jnp.asarray(lights.ambient) + jnp.asarray(lights.diffuse) * facing
 
@@ -136,7 +136,7 @@ def color_at(
     return color * values["light"]
   normal = normalize(values["normal"])
   lit = color * _diffuse(normal, lights)
-  towards = normalize(jnp.asarray(lights.direction, jnp.float32))
+  towards = normalize(jnp.asarray(lights.direction, float))
   mirrored = 2 * jnp.sum(normal * towards, axis=-1, keepdims=True) * normal - towards
   seen = normalize(eye[:3] - eye[3] * values["position"])
   glance = jnp.maximum(jnp.sum(mirrored * seen, axis=-1, keepdims=True), 0.0)

@@ -79,8 +79,8 @@ def soft_render(
   area = _doubled_area(rows["x"], rows["y"])
   facing = {"none": area != 0, "back": area < 0, "front": area > 0}[cull]  # rows are counted down
   attributes = corner_attributes(mesh, lights, shading=shading)
-  rows |= {"depth": corners[..., 3], "w": corners[..., 2], "facing": facing.astype(jnp.float32)}
-  shared |= {"near": camera.near, "far": camera.far, "gamma": jnp.asarray(gamma, jnp.float32)}
+  rows |= {"depth": corners[..., 3], "w": corners[..., 2], "facing": facing.astype(corners.dtype)}
+  shared |= {"near": camera.near, "far": camera.far, "gamma": jnp.asarray(gamma, float)}
   deepest = pair_max(_closeness, size, rows, shared, boxes, epsilon)
   channels = (mesh.texture.shape[-1] if "uv" in attributes else attributes["color"].shape[-1]) + 2
   rows |= {"attributes": attributes}
@@ -89,7 +89,7 @@ def soft_render(
   sums = pair_sum(blend, channels, size, rows, shared, {"closest": deepest}, boxes)
   power = 2 * epsilon if softras_compat else epsilon
   behind = jnp.exp((power - deepest) / gamma)[:, None]
-  backdrop = jnp.broadcast_to(jnp.asarray(background, jnp.float32), (*size, channels - 2))
+  backdrop = jnp.broadcast_to(jnp.asarray(background, float), (*size, channels - 2))
   color = (sums[:, 2:] + behind * backdrop.reshape(-1, channels - 2)) / (sums[:, 1:2] + behind)
   return Image(color.reshape(*size, -1), 1.0 - jnp.exp(sums[:, 0]).reshape(size))
 
@@ -97,7 +97,7 @@ def soft_render(
 def _setup(corners, camera, size, sigma):
   """Boxes, and the rows and scalars that every soft pair function reads."""
   unit = min(size) / 2  # pixels of one normalised unit
-  sigma = jnp.asarray(sigma, jnp.float32) * unit**2
+  sigma = jnp.asarray(sigma, float) * unit**2
   cut = sigma * math.log(1 / CUT - 1)  # squared pixels
   w = corners[..., 2]
   fine = jnp.all(w > 1e-6, axis=1) & jnp.all(corners[..., 3] >= camera.near, axis=1)
@@ -112,7 +112,7 @@ def _setup(corners, camera, size, sigma):
 
 def _keep_all(camera: Camera) -> Camera:
   """Faces beyond near and far count in the silhouette."""
-  return camera._replace(near=jnp.float32(-jnp.inf), far=jnp.float32(jnp.inf))
+  return camera._replace(near=-jnp.inf * jnp.ones_like(camera.near), far=jnp.inf * jnp.ones_like(camera.far))
 
 
 def _doubled_area(x: jax.Array, y: jax.Array) -> jax.Array:
