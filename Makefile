@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN = .venv/bin
+INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test slow lint
+.PHONY: demo test slow parity lint docs gpu
 demo: .venv/core
 	$(BIN)/python launch/table.py --suite=configs/ss_gcn/table.py --rows='^Citeseer GCN( \+ partition)?$$' --seeds=10 --workdir=runs/demo
 
@@ -11,14 +12,31 @@ test: .venv/test
 slow: .venv/test
 	$(BIN)/python -m pytest -m slow
 
+# Live comparisons with other implementations, where they are installed; -rs says what was skipped and why.
+parity: .venv/test
+	$(BIN)/python -m pytest -m parity -rs
+
 lint: .venv/test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy vita_jax
+
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file docs/mkdocs.yml
+
+# Installs nothing: it uses the python that has jax for this machine's GPU or TPU.
+gpu:
+	$(PYTHON) launch/benchmark.py gpu
 
 .venv/core: setup.cfg constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[graph]'
+	$(INSTALL) '.[graph]'
 	touch $@
 
 .venv/test: .venv/core
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[graph,test]'
+	$(INSTALL) '.[graph,test]'
+	touch $@
+
+.venv/docs: .venv/core
+	$(INSTALL) '.[graph,docs]'
 	touch $@

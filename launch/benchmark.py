@@ -9,6 +9,7 @@
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py shards                  propagation with the edges spread over 1, 2 and 4 devices
   launch/benchmark.py stream [--gigabytes=4]  a data set larger than the process's memory, streamed
+  launch/benchmark.py gpu                     checks and a step of each paper on a GPU or TPU (make gpu)
   launch/benchmark.py import                  imports beyond jax, and the time to the first finished step
 
 What is compared takes turns in one process tree, so that a busy machine slows both sides; medians over
@@ -21,7 +22,7 @@ import sys
 
 from absl import app, flags, logging
 
-PARTS = ["ss_gcn", "l2o", "self_pu", "pcal", "bert", "loop", "scale", "shards", "stream", "import"]
+PARTS = ["ss_gcn", "l2o", "self_pu", "pcal", "bert", "loop", "scale", "shards", "stream", "gpu", "import"]
 WHAT = flags.DEFINE_enum("what", None, PARTS, "Or first argument.")
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
 IMAGES = flags.DEFINE_enum("images", "mnist", ["mnist", "digits"], "Images of self_pu.")
@@ -36,6 +37,7 @@ GIGABYTES = flags.DEFINE_float("gigabytes", 4.0, "Size of the files of stream, a
 FOLDER = flags.DEFINE_string(
   "folder", "/tmp/vita_jax_stream", "Where stream writes them, and finds them again."
 )
+ON_CPU = flags.DEFINE_bool("on_cpu", False, "Let gpu run a small part on a CPU, to try the command.")
 EPOCHS = flags.DEFINE_integer("epochs", 5, "Timed epochs of each size in scale.", lower_bound=1)
 
 
@@ -52,65 +54,71 @@ def main(argv: list[str]) -> None:
 
 # Imported when chosen: a process started by `scale` inherits the peak memory of this one.
 def _ss_gcn():
-  from benchmarks import compare
+  from benchmarks.ss_gcn import compare
 
   compare.main(graph=GRAPH.value, seeds=SEEDS.value, repeats=REPEATS.value, seconds=_seconds(5))
 
 
 def _l2o():
-  from benchmarks import optimizers
+  from benchmarks.l2o import compare
 
   sizes = _sizes(1_000_000, 20_000_000)
-  optimizers.main(sizes=sizes, repeats=REPEATS.value, seconds=_seconds(5))
+  compare.main(sizes=sizes, repeats=REPEATS.value, seconds=_seconds(5))
 
 
 def _self_pu():
-  from benchmarks import self_pu
+  from benchmarks.self_pu import compare
 
-  self_pu.main(images=IMAGES.value, repeats=REPEATS.value, seconds=_seconds(5))
+  compare.main(images=IMAGES.value, repeats=REPEATS.value, seconds=_seconds(5))
 
 
 def _pcal():
-  from benchmarks import pcal
+  from benchmarks.pcal import compare
 
   seeds = SEEDS.value if flags.FLAGS["seeds"].present else 5
-  pcal.main(seeds=seeds, steps=STEPS.value, repeats=REPEATS.value, seconds=_seconds(5))
+  compare.main(seeds=seeds, steps=STEPS.value, repeats=REPEATS.value, seconds=_seconds(5))
 
 
 def _bert():
-  from benchmarks import bert
+  from benchmarks.bert_tickets import compare
 
-  if unknown := sorted(set(MODELS.value) - set(bert.MODELS)):
-    raise ValueError(f"--models={unknown[0]} is none of {', '.join(bert.MODELS)}")
-  bert.main(models=MODELS.value, repeats=REPEATS.value, seconds=_seconds(5), weights=WEIGHTS.value)
+  if unknown := sorted(set(MODELS.value) - set(compare.MODELS)):
+    raise ValueError(f"--models={unknown[0]} is none of {', '.join(compare.MODELS)}")
+  compare.main(models=MODELS.value, repeats=REPEATS.value, seconds=_seconds(5), weights=WEIGHTS.value)
 
 
 def _loop():
-  from benchmarks import loop
+  from benchmarks.engine import loop
 
   loop.main(seconds=_seconds(10), repeats=REPEATS.value if flags.FLAGS["repeats"].present else 6)
 
 
 def _scale():
-  from benchmarks import scale
+  from benchmarks.ss_gcn import scale
 
   scale.main(sizes=_sizes(10_000, 100_000, 1_000_000), epochs=EPOCHS.value)
 
 
 def _shards():
-  from benchmarks import shards
+  from benchmarks.engine import shards
 
   shards.main(sizes=_sizes(100_000, 400_000, 1_000_000, 4_000_000), devices=(1, 2, 4), repeats=REPEATS.value)
 
 
 def _stream():
-  from benchmarks import stream
+  from benchmarks.engine import stream
 
   stream.main(gigabytes=GIGABYTES.value, limit_gigabytes=2.0, folder=FOLDER.value)
 
 
+def _gpu():
+  from benchmarks import gpu
+
+  gpu.main(on_cpu=ON_CPU.value, seconds=_seconds(5))
+
+
 def _import():
-  from benchmarks import start
+  from benchmarks.engine import start
 
   start.main(repeats=REPEATS.value)
 
@@ -133,6 +141,7 @@ MEASUREMENTS = {
   "scale": _scale,
   "shards": _shards,
   "stream": _stream,
+  "gpu": _gpu,
   "import": _import,
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from vita_jax import cli
-from vita_jax.base.files import write_json
+from vita_jax.base.files import write_json, write_text
 from vita_jax.train.finish import read_config
 from vita_jax.train.program_file import write_program
 from vita_jax.train.weights import save_params
@@ -32,7 +32,7 @@ def main() -> None:
   write_json(folder / "config.json", {"config": config, "seed": seed})
   write_json(folder / "card.json", card)
   size = write_program(folder / "program.jax", exported, platforms=PLATFORMS.value)
-  (folder / "README.md").write_text(README.format(inputs=", ".join(exported.inputs)))
+  write_text(folder / "README.md", README.format(inputs=", ".join(exported.inputs)))
   if exported.write:
     exported.write(folder)
   platforms = ", ".join(PLATFORMS.value)

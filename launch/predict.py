@@ -22,7 +22,7 @@ def main() -> None:
   import jax
 
   if not OUT.value.endswith(".npz") or not Path(OUT.value).resolve().parent.is_dir():
-    raise ValueError(f"--out={OUT.value} has to be a .npz file in a folder that exists")
+    raise ValueError(f"--out={OUT.value} must be a .npz file in a folder that exists")
   exported, seed = cli.exported(WORKDIR.value, SEED.value)
   inputs = exported.read(DATA.value)
   outputs = jax.device_get(jax.jit(lambda p, x: exported.program(p, **x))(exported.params, inputs))

@@ -1,11 +1,12 @@
 """Brings data or weights into the form that the experiments read.
 
   python launch/prepare_data.py --dataset=planetoid/citeseer --data_dir=~/tensorflow_datasets
+  python launch/prepare_data.py --dataset=mnist         # rows for a Stream; also digits, cifar10
   python launch/prepare_data.py --dataset=minilm_l3     # a Hugging Face folder for config.model.path
   python launch/prepare_data.py --dataset=glue/mnli     # downloads through TFDS; also squad, other glue tasks
 
 Data sets are written in the TFDS format (array_record; TensorFlow is not needed). Citeseer is shipped with
-the package; the other graphs, and the weights of MiniLM-L3, are converted from the files under
+the package; the other graphs, MNIST, CIFAR-10 and the weights of MiniLM-L3 are converted from the files under
 $VITA_DATA_DIR. A few seconds each, on any machine.
 """
 
@@ -15,15 +16,16 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from vita_jax.data.planetoid_tfds import builder
-from vita_jax.data.sources import SOURCES, load, tfds_dir
+from vita_jax.data import images
+from vita_jax.data.sources import SOURCES, SPLIT, load
 from vita_jax.data.text import GLUE
+from vita_jax.data.tfds_files import tfds_dir, write_rows
 
 GRAPHS = tuple(name for name in SOURCES if name.startswith("planetoid/"))
 MODELS = ("minilm_l3",)
 DOWNLOADS = ("squad", *(f"glue/{task}" for task in GLUE))
 _DATASET = flags.DEFINE_enum(
-  "dataset", None, sorted([*GRAPHS, *MODELS, *DOWNLOADS]), "What to prepare.", required=True
+  "dataset", None, sorted([*GRAPHS, *images.NAMES, *MODELS, *DOWNLOADS]), "What to prepare.", required=True
 )
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Where to; default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."
@@ -44,16 +46,17 @@ def main(argv):
 def write(name, data_dir):
   """Prepares `name` under `data_dir` and prints where it is and how to use it."""
   if name in MODELS:
-    from vita_jax.nn.minilm import write_minilm_l3
+    from vita_jax.data.minilm import write_minilm_l3
 
     folder = write_minilm_l3(data_dir / name)
   elif name in DOWNLOADS:
     folder = download(name, data_dir)
+  elif name in images.NAMES:
+    found = images.load_images(name)
+    splits = {"train": images.rows(found.train), "test": images.rows(found.test)}
+    folder = write_rows(name, splits, data_dir=data_dir)
   else:
-    dataset = builder(name, data_dir=data_dir)
-    load(name)  # checks the sha256 of the file that is converted
-    dataset.download_and_prepare()
-    folder = dataset.data_path
+    folder = write_rows(name, {SPLIT: [load(name)]}, data_dir=data_dir)
   print(f"{name} is in {folder}")
   if os.environ.get("TFDS_DATA_DIR") == str(data_dir):
     print("TFDS_DATA_DIR already points there.")

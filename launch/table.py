@@ -4,7 +4,7 @@
 
 Writes table.md, table.csv and table.png into the workdir; each row is a run in a folder of its own, or with
 --split=N several, of N seeds each, so that a row of many hours can be computed in parts. A suite may have a
-text `HEADER`, shown above the table (what a reader has to know of its protocol), and a function
+text `HEADER`, shown above the table (what a reader must know of its protocol), and a function
 `finish(summaries, workdir)`, called with the summaries of finished rows by label, for figures of its own; the
 Markdown that it returns ends the table.
 """
@@ -20,7 +20,8 @@ from typing import Any
 from absl import flags
 
 from vita_jax import cli
-from vita_jax.base.files import load_python_file
+from vita_jax.base.choose import nearest
+from vita_jax.base.files import load_python_file, write_text
 from vita_jax.report import suite
 from vita_jax.report.summary import join_summaries
 
@@ -32,7 +33,11 @@ ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this r
 
 
 def main() -> None:
-  module = load_python_file(SUITE.value)
+  module = load_python_file(cli.find_config(SUITE.value))
+  if not hasattr(module, "get_suite"):
+    what = "a config, for launch/train.py --config" if hasattr(module, "get_config") else "no suite"
+    remedy = "a suite defines get_suite(), see configs/<paper>/table.py"
+    raise ValueError(f"--suite={SUITE.value} is {what}: {remedy}")
   rows = chosen_rows(module.get_suite(), ROWS.value)
   workdir, summaries = Path(WORKDIR.value), {}
   for i, row in enumerate(rows):
@@ -45,7 +50,7 @@ def main() -> None:
 
 
 def chosen_rows(rows: Sequence[suite.Row], pattern: str) -> list[suite.Row]:
-  """The rows whose label matches; labels have to be unique.
+  """Returns the rows whose label matches; labels must be unique.
 
   Raises:
     ValueError: a label twice, a bad pattern, or no match.
@@ -58,7 +63,8 @@ def chosen_rows(rows: Sequence[suite.Row], pattern: str) -> list[suite.Row]:
   except re.error as error:
     raise ValueError(f"--rows='{pattern}' is not a regular expression: {error}") from error
   if not kept:
-    raise ValueError(f"--rows='{pattern}' matches none of: {', '.join(labels)}")
+    near = nearest(pattern, labels, cutoff=0.0)
+    raise ValueError(f"--rows='{pattern}' matches none, nearest: '{near}'; there are: {', '.join(labels)}")
   return kept
 
 
@@ -69,7 +75,7 @@ def row_config(row: suite.Row, seeds: int | None) -> Any:
     ValueError: an override that the config does not have.
   """
   path, _, argument = row.config.partition(":")
-  get_config = load_python_file(path).get_config
+  get_config = load_python_file(cli.find_config(path)).get_config
   config = get_config(argument) if argument else get_config()
   try:
     config.update_from_flattened_dict(dict(row.overrides))
@@ -105,8 +111,8 @@ def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: P
   text = suite.markdown(lines, title=title, header=getattr(module, "HEADER", ""))
   if hasattr(module, "finish"):
     text += module.finish(summaries, workdir)
-  (workdir / "table.md").write_text(text)
-  (workdir / "table.csv").write_text(suite.comma_separated(lines))
+  write_text(workdir / "table.md", text)
+  write_text(workdir / "table.csv", suite.comma_separated(lines))
   suite.figure(lines, title=title).savefig(workdir / "table.png", dpi=120)
   return text
 

@@ -15,8 +15,14 @@ from vita_jax.train import cluster, dry_run
 from vita_jax.train.mesh import make_mesh
 
 CONFIG = cli.define_config()
-WORKDIR = cli.define_workdir()
+WORKDIR = cli.define_workdir(required=False)
 join = cli.define_cluster()
+EXPLAIN = flags.DEFINE_bool("explain", False, "Print what every key of the config means, and run nothing.")
+flags.register_multi_flags_validator(
+  ["workdir", "explain"],
+  lambda given: given["explain"] or given["workdir"],
+  "--workdir is missing: give --workdir=FOLDER, where the run is written and resumed",
+)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Compile for the mesh, print memory and FLOPs, run nothing.")
 PROFILE = flags.DEFINE_string("profile", None, "Write a profiler trace of the run to this folder.")
 
@@ -24,12 +30,15 @@ PROFILE = flags.DEFINE_string("profile", None, "Write a profiler trace of the ru
 def main() -> None:
   import jax
 
-  join()
-  if cluster.joined() and cluster.is_main():
-    print(f"{jax.process_count()} processes with {jax.device_count()} devices", file=sys.stderr, flush=True)
   if CONFIG.value is None:
     raise ValueError("give --config=FILE, e.g. --config=configs/ss_gcn/citeseer.py:partition")
   config = CONFIG.value
+  if EXPLAIN.value:
+    print(cli.explain(config))
+    return
+  join()
+  if cluster.joined() and cluster.is_main():
+    print(f"{jax.process_count()} processes with {jax.device_count()} devices", file=sys.stderr, flush=True)
   if DRY_RUN.value:
     print(dry_run.table(dry_run.dry_run(cli.build(config), config), make_mesh(config.mesh).shape))
     return

@@ -1,18 +1,28 @@
-"""vita_jax: ten 2020 papers as clean, fast, composable JAX. Importing this costs next to nothing."""
+"""vita_jax: ten 2020 papers as clean, fast, composable JAX. Importing this costs next to nothing.
 
-import importlib
+Every public name is reached by attribute, and imported at first use:
+
+  >>> import numpy as np, vita_jax
+  >>> vita_jax.metrics.auc(np.array([0.1, 0.8, 0.4]), np.array([False, True, True]))
+  1.0
+"""
+
+from vita_jax._lazy import submodules
 
 __version__ = "0.1.0"
+__all__ = [
+  "audit",
+  "base",
+  "compress",
+  "data",
+  "losses",
+  "metrics",
+  "models",
+  "nn",
+  "optim",
+  "papers",
+  "report",
+  "train",
+]
 
-PARTS = ("base", "compress", "data", "losses", "metrics", "nn", "optim", "papers", "report", "train")
-
-
-def __getattr__(name):
-  """Parts are imported at first use: `import vita_jax; vita_jax.optim.learned(...)`."""
-  if name not in PARTS:
-    raise AttributeError(f"module 'vita_jax' has no attribute '{name}': its parts are {', '.join(PARTS)}")
-  return importlib.import_module(f"vita_jax.{name}")
-
-
-def __dir__():
-  return sorted([*globals(), *PARTS])
+__getattr__, __dir__ = submodules(__name__)

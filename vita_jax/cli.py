@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -13,36 +14,61 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from vita_jax import papers, train
+from vita_jax.base import keys
+from vita_jax.base.choose import hint
 from vita_jax.report.summary import format_metric
 from vita_jax.train import cluster
-from vita_jax.train.config import as_dict, check_config, config_hash
+from vita_jax.train.config import KEYS, as_dict, check_config, config_hash
 from vita_jax.train.finish import load_state, read_config, read_summary
 from vita_jax.train.mesh import use_cpu_devices
 
+HERE = Path(__file__).parent  # `configs` and `launch` are here, in a checkout as links, in a wheel as folders
 CPU_DEVICES = flags.DEFINE_integer(
   "cpu_devices", None, "Split the CPU into this many devices (of each process)."
 )
 
-# What a user can mend: shown as one line. Anything else is a bug and keeps its traceback.
-MENDABLE = (train.RunError, ValueError, OSError, ImportError, flags.Error)
+# What a user can fix: shown as one line. Anything else is a bug and keeps its traceback.
+FIXABLE = (train.RunError, ValueError, OSError, ImportError, flags.Error)
 
 
-def define_workdir() -> flags.FlagHolder:
-  """The flag --workdir of the scripts that read or write a run."""
-  return flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+def define_workdir(*, required: bool = True) -> flags.FlagHolder:
+  """Defines the flag --workdir of the scripts that read or write a run."""
+  return flags.DEFINE_string("workdir", None, "Folder of the run.", required=required)
 
 
 def define_config() -> Any:
-  """The flag --config=FILE[:ARGUMENT] and its overrides --config.NAME=VALUE."""
-  text = "Config file, e.g. configs/ss_gcn/citeseer.py:partition."
+  """Defines the flag --config=FILE[:ARGUMENT] and its overrides --config.NAME=VALUE."""
+  text = "FILE[:ARGUMENT], e.g. configs/ss_gcn/citeseer.py:partition; --explain tells what its keys mean."
   holder = config_flags.DEFINE_config_file("config", None, text)
   # A file that cannot be read raises at its first use: let that be while the flags are parsed.
   flags.register_validator("config", lambda config: config is None or hasattr(config, "keys"))
   return holder
 
 
+def find_config(path: str) -> Path:
+  """Returns the Python file that `path` names: as it is given, else among the configs of the package.
+
+  `ss_gcn/citeseer.py` and `configs/ss_gcn/citeseer.py` name the same shipped file from any folder.
+
+  Raises:
+    FileNotFoundError, IsADirectoryError: there is no such file; the message names the nearest ones.
+  """
+  given, shipped = Path(path), HERE / "configs"
+  inside = Path(*given.parts[1:]) if given.parts[:1] == ("configs",) else given
+  for candidate in (given, shipped / inside):
+    if candidate.is_file():
+      return candidate
+  for folder in (given, shipped / inside):
+    if folder.is_dir():
+      names = ", ".join(sorted(file.name for file in folder.glob("*.py"))) or "none"
+      raise IsADirectoryError(f"{path} is a folder: name one of its Python files ({names})")
+  known = [file.relative_to(shipped).as_posix() for file in sorted(shipped.glob("*/*.py"))]
+  near = hint(str(inside), known)
+  raise FileNotFoundError(f"cannot read {path}: config files are configs/<paper>/*.py{near}")
+
+
 def define_cluster() -> Callable[[], None]:
-  """The flags of a run over several processes; returns the function that joins this one to the others."""
+  """Defines the flags of a run over several processes; returns what joins this one to the others."""
   kind = flags.DEFINE_enum(
     "cluster", "auto", cluster.KINDS, "What starts the processes; auto: see the environment."
   )
@@ -76,14 +102,19 @@ def run(main: Callable[[], None]) -> None:
   def start(argv):
     if len(argv) > 1:
       _fail(f"unexpected argument '{argv[1]}': flags start with --", 2)
-    guarded(lambda: (_start_jax(), main()), exit_code=1)
+
+    def start_jax_and_main() -> None:
+      _start_jax()
+      main()
+
+    guarded(start_jax_and_main, exit_code=1)
 
   app.define_help_flags()
   app.run(start, flags_parser=parse)
 
 
 def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
-  """Calls `action`; turns an error that a user can mend into one line and an exit code."""
+  """Calls `action`; turns an error that a user can fix into one line and an exit code."""
   try:
     return action()
   except train.Interrupted as error:
@@ -92,7 +123,7 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
     _fail(text, error.exit_code)
   except KeyboardInterrupt:
     _fail("interrupted: the same command goes on from what was saved", 130)
-  except MENDABLE as error:
+  except FIXABLE as error:
     if os.environ.get("VITA_DEBUG"):
       raise
     _fail(" ".join(str(error).split()) or type(error).__name__, exit_code)
@@ -104,21 +135,21 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
 
 
 def finished(config: Any, folder: Path) -> dict[str, Any] | None:
-  """The summary in a folder, if it is of a complete run of this config; reads no data."""
+  """Returns the summary in a folder, if it is of a complete run of this config; reads no data."""
   found = read_summary(folder)
   same = found and found["complete"] and found["config_hash"] == config_hash(as_dict(config))
   return found if same else None
 
 
 def trained(config: Any, folder: Path) -> dict[str, Any]:
-  """The summary of a config, trained in a folder, resumed there, or read where it is finished."""
+  """Returns the summary of a config: trained in a folder, resumed there, or read where it is finished."""
   return finished(config, folder) or train.run(build(config), config, folder)
 
 
 def _parse(argv: list[str]) -> list[str]:
   """Parses the flags; errors of absl and ml_collections, some with a traceback inside, become one line."""
   try:
-    return flags.FLAGS(argv)
+    return flags.FLAGS(_with_config_file(argv))
   except (KeyError, AttributeError) as error:  # an override of a key that the config does not have
     inner = error.args[0] if isinstance(error.args[0], KeyError) else error
     name, _, near = str(inner.args[0]).partition("\n")
@@ -128,13 +159,30 @@ def _parse(argv: list[str]) -> list[str]:
     raise ValueError(f"the config has no key {name}. {remedy}") from error
   except (flags.Error, OSError) as error:
     text = str(error)
-    if missing := re.search(r"Attempted \[Relative path\]:\s+(\S+)", text):
-      raise FileNotFoundError(f"cannot read {missing[1]}: config files are configs/<paper>/*.py") from error
+    if required := re.search(r"(--\w+ is missing: .*)", text):
+      raise ValueError(required[1]) from error
     if unset := re.search(r"Flag (--\w+) must have a value other than None", text):
       raise ValueError(f"{unset[1]} is missing: give {unset[1]}=VALUE (--help lists all flags)") from error
     if "Traceback" in text:  # of get_config: only what it says is the user's concern
       raise ValueError(text.strip().splitlines()[-1].partition(": ")[2]) from error
     raise
+
+
+def _with_config_file(argv: list[str]) -> list[str]:
+  """Returns the arguments with the path of --config as `find_config` finds it."""
+  if "config" not in flags.FLAGS:
+    return argv
+  found = list(argv)
+  for i, argument in enumerate(found):
+    name, equals, value = argument.partition("=")
+    if name in ("--config", "-config") and (equals or i + 1 < len(found)):
+      path, colon, rest = (value if equals else found[i + 1]).partition(":")
+      text = f"{find_config(path)}{colon}{rest}"
+      if equals:
+        found[i] = f"{name}={text}"
+      else:
+        found[i + 1] = text
+  return found
 
 
 def _fail(text: str, exit_code: int) -> None:
@@ -171,23 +219,28 @@ def _start_jax() -> None:
 
 
 def build(config: Any) -> train.Experiment:
-  """The experiment of a config, replicated when `config.seeds` asks for several."""
+  """Builds the experiment of a config, replicated when `config.seeds` asks for several."""
   check_config(config)
   experiment = papers.build(config)
   return train.replicate(experiment, config.seeds, config.replicate) if config.seeds > 1 else experiment
 
 
+def explain(config: Any) -> str:
+  """Returns every key of a config with its value, what it may be, and what it means, as a text table."""
+  return keys.explain(config, KEYS, papers.keys(config.paper))
+
+
 def finished_run(workdir: str) -> tuple[train.Experiment, Any, Any, Any]:
-  """(experiment, config, state, programs) of the run in a workdir, from its newest good checkpoint."""
+  """Loads (experiment, config, state, programs) of the run in a workdir, from its newest good checkpoint."""
   config = read_config(Path(workdir))
   experiment = build(config)
-  warn = lambda text: print(text, file=sys.stderr)  # noqa: E731
+  warn = functools.partial(print, file=sys.stderr)
   state, programs = load_state(experiment, config, Path(workdir), warn=warn)
   return experiment, config, state, programs
 
 
 def exported(workdir: str, seed: int | None) -> tuple[train.Exported, int]:
-  """What the run in a workdir exports for one seed (default: its first), and that seed.
+  """Returns what the run in a workdir exports for one seed (default: its first), and that seed.
 
   Raises:
     ValueError: the run does not have that seed, or its experiment exports only weights.
@@ -205,7 +258,7 @@ def exported(workdir: str, seed: int | None) -> tuple[train.Exported, int]:
 
 
 def print_summary(summary: dict[str, Any], workdir: str) -> None:
-  """The final numbers as a small table, and where they were written; by the main process only."""
+  """Prints the final numbers as a small table, and where they were written; the main process only."""
   if not cluster.is_main():
     return
   seeds, seconds = len(summary["seeds"]), summary["seconds"]

@@ -12,7 +12,7 @@ after seed. Two cores are used best by two commands, `taskset -c 0 ... --rows='^
 sparsities: they are shown where the sparsity is the same. Numbers: vita_jax/papers/bert_tickets/README.md.
 """
 
-from vita_jax.papers.bert_tickets.matching import last_matching
+from vita_jax.compress.matching import last_matching
 from vita_jax.report.suite import Row
 from vita_jax.report.summary import paired_interval
 

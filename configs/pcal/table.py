@@ -2,8 +2,8 @@
 
   python launch/table.py --suite=configs/pcal/table.py --workdir=runs/pcal_table
 
-Hardware and time: two CPU cores, some three hours, half of it for "limit_high exclude,": there a row that
-trains takes about three minutes with its five full audits, another one to two.
+Hardware and time: two CPU cores, about three hours, 2 GB; half of the time for "limit_high exclude,": there
+a row that trains takes about three minutes with its five full audits, another one to two.
 --rows=REGEX picks rows, e.g. "^limit_high exclude,"; --seeds=N shortens; the same command
 goes on where it was stopped. Beside the strongest new attacker's AUC: utility AUC, boosting as attacker, the
 adversaries of training (always too good), what the utility score alone gives away. tradeoff_*.png, .csv and
@@ -11,7 +11,7 @@ adversaries of training (always too good), what the utility score alone gives aw
 
 "limit_high exclude" (variant B: its column left out) has all attackers on all rows and 5 seeds. What ends in
 "fast" has four attackers on 8,000 rows and 3 seeds: variant A, the attributes edu and age, and `TRIALS`, from
-which the settings of PCAL in papers/pcal/config.py were chosen, on validation rows.
+which the settings of PCAL in papers/pcal/recipe.py were chosen, on validation rows.
 
 In every group `raw` is the ceiling of utility, `score` what no encoder that keeps the score can hide,
 `equalised_score` what one may hope for. The paper's numbers are not known.
@@ -20,8 +20,8 @@ In every group `raw` is the ceiling of utility, `score` what no encoder that kee
 import json
 from typing import NamedTuple
 
+from vita_jax.audit import fronts
 from vita_jax.base.files import write_text
-from vita_jax.papers.pcal import front
 from vita_jax.report.suite import Row
 
 CONFIG = "configs/pcal/taiwan.py"
@@ -157,21 +157,23 @@ def finish(summaries, workdir):
       entries = groups.setdefault(where, {})
       entries[method, " ".join(setting)] = summaries[row.label]["metrics"]
   for where, entries in groups.items():
-    points = front.points_of(entries)
+    points = fronts.points_of(entries)
     trials = [p for p in points if p.method.startswith(f"{PCAL}:")]
     points = [p for p in points if p not in trials]
-    text += f"\n# {where}\n\n" + (front.markdown(points, at=BAR) if points else "")
+    text += f"\n# {where}\n\n" + (fronts.markdown(points, at=BAR) if points else "")
     if trials:
-      text += "\n" + front.gains(trials, [p for p in points if p.method == PCAL])
+      text += "\n" + fronts.gains(trials, [p for p in points if p.method == PCAL])
       points += [p._replace(method=f"{PCAL}, trials") for p in trials]
     rivals = [p for p in points if p.method not in REFERENCES]
     for ours in (PCAL, f"{PCAL} neg_entropy"):
       if where == MAIN.name and any(p.method == ours for p in points):
-        text += "\n" + front.bar(rivals, ours, at=BAR, boosted=("leace", "GRL", "GRL with dropout and noise"))
+        text += "\n" + fronts.bar(
+          rivals, ours, at=BAR, boosted=("leace", "GRL", "GRL with dropout and noise")
+        )
     name = where.replace(" ", "_")
-    front.figure(points, title=where).savefig(workdir / f"tradeoff_{name}.png", dpi=120)
-    write_text(workdir / f"tradeoff_{name}.csv", front.comma_separated(points))
-    at_bar = {method: front.utility_at(own, BAR) for method, own in front.by_method(points).items()}
-    facts = {"points": [front.plain(p) for p in points], "bar": BAR, "utility_at": at_bar}
+    fronts.figure(points, title=where).savefig(workdir / f"tradeoff_{name}.png", dpi=120)
+    write_text(workdir / f"tradeoff_{name}.csv", fronts.comma_separated(points))
+    at_bar = {method: fronts.utility_at(own, BAR) for method, own in fronts.by_method(points).items()}
+    facts = {"points": [fronts.plain(p) for p in points], "bar": BAR, "utility_at": at_bar}
     write_text(workdir / f"tradeoff_{name}.json", json.dumps(facts, indent=1) + "\n")
   return text

@@ -4,8 +4,9 @@
     --config.data.schema=schema.json --config.prior=0.3 --workdir=runs/my
   python launch/predict.py --workdir=runs/my --data=new.csv --out=P.npz
 
-The argument is the method: pn_naive | upu | nnpu | self_paced | self_calibrated | self_pu. The schema says
-which columns are inputs and which one marks labelled positives (vita_jax/data/README.md has all its keys):
+Argument: the method, pn_oracle | pn_naive | upu | nnpu | self_paced | self_calibrated | self_pu. The
+schema says which columns are inputs and which one marks labelled positives (vita_jax/data/README.md has all
+its keys):
 
   {"numeric": ["age", "income"], "categorical": ["job"], "labelled": "fraud == yes", "target": "truth == yes"}
 
@@ -15,7 +16,7 @@ labelled rows are part of the sample (--config.data.scenario=single_training_set
 collected separately (case_control).
 """
 
-from vita_jax.papers.self_pu.config import default_config
+from vita_jax.papers.self_pu.recipe import default_config
 
 
 def get_config(method: str = "nnpu"):

@@ -9,7 +9,7 @@ The npz holds `edges` int [E, 2] (any direction; duplicates and self-loops are c
 Settings are those of Citeseer; choose --config.ss.gcn.weight and .n_outputs by validation accuracy.
 """
 
-from vita_jax.papers.ss_gcn.config import default_config
+from vita_jax.papers.ss_gcn.recipe import default_config
 
 # host -> task -> (weight λ of the multi-task loss, number of parts or rank)
 TASKS = {"cluster": (0.9, 0), "partition": (0.8, 14), "completion": (0.7, 24)}

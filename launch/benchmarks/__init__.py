@@ -1,1 +1,5 @@
-"""The measurements behind launch/benchmark.py, one file each."""
+"""The measurements behind launch/benchmark.py: a folder for each paper, and one for the engine.
+
+In a paper's folder `compare.py` has the `main` that launch/benchmark.py calls, `steps.py` is the worker that
+runs our steps, and each peer's worker is a file named for it. `measure.py` has clocks, workers and tables.
+"""

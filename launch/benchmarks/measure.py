@@ -14,6 +14,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 LAUNCH = Path(__file__).resolve().parents[1]
+# Where vita_jax itself is found in a checkout; an installed one needs no help.
+PATH = [LAUNCH, *([LAUNCH.parent] if (LAUNCH.parent / "vita_jax").is_dir() else [])]
 
 
 class Cost(NamedTuple):
@@ -44,13 +46,13 @@ def middle(costs: Sequence[Cost]) -> Cost:
 
 
 def command(module: str, *arguments: Any) -> list[str]:
-  """The command of a process that runs `benchmarks/<module>.py`; see `environment`."""
+  """The command of a process that runs `benchmarks/<folder>/<file>.py`, named `folder.file`."""
   return [sys.executable, "-W", "ignore", "-m", f"benchmarks.{module}", *map(str, arguments)]
 
 
 def environment(**changes: str) -> dict[str, str]:
   """The environment of such a process: it finds `benchmarks`, and vita_jax in a checkout."""
-  path = [str(LAUNCH), str(LAUNCH.parent), os.environ.get("PYTHONPATH", "")]
+  path = [*map(str, PATH), os.environ.get("PYTHONPATH", "")]
   return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in path if p), **changes}
 
 
@@ -84,7 +86,7 @@ def serve(run: Callable[[int], Any], **facts: Any) -> None:
 
 @contextlib.contextmanager
 def worker(module: str, *arguments: Any) -> Iterator[Worker]:
-  """Starts `benchmarks/<module>.py` and waits until it is ready (compiled, warmed up).
+  """Starts the process of `command` and waits until it is ready (compiled, warmed up).
 
   Raises:
     RuntimeError: it failed before; with the last line of its stderr.

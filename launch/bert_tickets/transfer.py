@@ -3,12 +3,12 @@
   python launch/bert_tickets/transfer.py --runs=runs/sst2_imp,runs/cola_imp --sparsity=0.5,0.7 \\
     --workdir=runs/transfer
 
-A and B are workdirs of finished runs of method imp (launch/train.py, or a row of launch/table.py, with its
---split or without), whose tickets have these sparsities; each also says how its task is trained: data, model,
-steps, seeds. The ticket of a seed is trained with that seed. A task's own tickets were trained already; the
-full model is trained as well, and by --controls masks of the pre-trained weights' magnitudes (oneshot) and
-random ones. Writes transfer.md, transfer.csv and transfer.png into the workdir, each run into its runs/: the
-same command goes on where it was stopped.
+--runs names workdirs of finished runs of method imp (of launch/train.py, or a row of launch/table.py, with
+--split or without) whose tickets have these sparsities; each also says how its task is trained: data, model,
+steps, seeds. The ticket of a seed is trained with that seed. A task's own tickets are trained already; the
+full model is trained as well and, with --controls, masks of the pre-trained weights' magnitudes (oneshot) and
+random ones. Writes transfer.md, transfer.csv and transfer.png into the workdir, each run into its runs/; the
+same command resumes where it was stopped.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def run(config: Any, changes: dict[str, Any], folder: Path) -> dict[str, Any]:
-  """The summary of the config with these changes, trained in `folder`, resumed, or read from there."""
+  """Returns the summary of the config with these changes: trained in `folder`, resumed, or read there."""
   config = ml_collections.ConfigDict({**as_dict(config), **changes})
   print(folder.name, file=sys.stderr, flush=True)
   return cli.trained(config, folder)

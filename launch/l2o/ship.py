@@ -30,7 +30,7 @@ TABLE = flags.DEFINE_string("table", None, "table.csv of launch/l2o/optimize.py.
 OUT = flags.DEFINE_string("out", str(SHIPPED), "Folder of the shipped optimizers.")
 
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "l2o"
+CONFIGS = cli.HERE / "configs" / "l2o"
 SCRIPTS = {"l2o_dm": "dm", "rnnprop": "rnnprop", "l2o_scale": "scale", "l2o_mlp": "mlp"}
 
 

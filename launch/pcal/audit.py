@@ -41,45 +41,53 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder to write to.", required=T
 
 
 def main() -> None:
-  from vita_jax.papers.pcal import audit, text
-  from vita_jax.papers.pcal.foreign import draw_split, labels, matrix, named_split
+  from vita_jax import audit
 
+  path = REPRESENTATION.value
   specs = [*PRIVATE.value, *filter(None, [TARGET.value, SPLIT.value])]
-  z = matrix(REPRESENTATION.value, without=specs)
+  z = audit.read_matrix(path, without=specs)
   private = {}
   for spec in PRIVATE.value:
-    name, values, classes = labels(spec, REPRESENTATION.value, n_rows=len(z))
+    name, values, classes = audit.read_labels(spec, path, n_rows=len(z))
     private[name] = audit.Private(values, classes)
-  target = None
-  if TARGET.value:
-    name, values, classes = labels(TARGET.value, REPRESENTATION.value, n_rows=len(z))
-    if len(classes) != 2:
-      raise ValueError(f"--target={TARGET.value} has {len(classes)} classes: two are needed, e.g. 'NAME > 0'")
-    target = audit.Target(values)
-  if SPLIT.value:
-    parts = named_split(SPLIT.value, REPRESENTATION.value, n_rows=len(z))
-  else:
-    strata = [x.values for x in private.values() if x.classes] + ([target.values] if target else [])
-    parts = draw_split(strata, n_rows=len(z), seed=SEED.value)
-  options = audit.Options(
-    attackers=ATTACKERS.value,
-    attacker_split=ATTACKER_SPLIT.value,
-    attacker_rows=ATTACKER_ROWS.value,
-    n_jobs=N_JOBS.value,
+  found = audit.audit(
+    z,
+    private=private,
+    target=_target(len(z)),
+    parts=audit.read_split(SPLIT.value, path, n_rows=len(z)) if SPLIT.value else None,
+    options=audit.Options(
+      attackers=ATTACKERS.value,
+      attacker_split=ATTACKER_SPLIT.value,
+      attacker_rows=ATTACKER_ROWS.value,
+      n_jobs=N_JOBS.value,
+    ),
+    seed=SEED.value,
   )
-  result = audit.audit(z, parts, private, target=target, options=options)
-  print(write(result, Path(WORKDIR.value), title=f"Audit of {REPRESENTATION.value}", text=text))
+  print(write(found, Path(WORKDIR.value), title=f"Audit of {path}"))
 
 
-def write(result: dict[str, Any], workdir: Path, *, title: str, text: Any) -> str:
-  """Writes the three files; returns what to print."""
-  from vita_jax.base.files import write_text
+def _target(n_rows: int) -> Any:
+  """Reads the utility label; None where no --target is given."""
+  from vita_jax import audit
+
+  if not TARGET.value:
+    return None
+  _, values, classes = audit.read_labels(TARGET.value, REPRESENTATION.value, n_rows=n_rows)
+  if len(classes) != 2:
+    raise ValueError(f"--target={TARGET.value} has {len(classes)} classes: two are needed, e.g. 'NAME > 0'")
+  return audit.Target(values)
+
+
+def write(found: dict[str, Any], workdir: Path, *, title: str) -> str:
+  """Writes audit.json, audit.md and audit.png; returns what to print."""
+  from vita_jax import audit
+  from vita_jax.base import write_text
 
   workdir.mkdir(parents=True, exist_ok=True)
-  shown = text.markdown(result, title=title)
-  write_text(workdir / "audit.json", json.dumps(result, indent=1, default=_plain) + "\n")
+  shown = audit.markdown(found, title=title)
+  write_text(workdir / "audit.json", json.dumps(found, indent=1, default=_plain) + "\n")
   write_text(workdir / "audit.md", shown)
-  text.figure(result).savefig(workdir / "audit.png", dpi=120)
+  audit.figure(found).savefig(workdir / "audit.png", dpi=120)
   headlines = "\n".join(line[3:] for line in shown.splitlines() if line.startswith(("## ", "**")))
   return f"{headlines}\nwritten: {workdir}/audit.json, audit.md, audit.png"
 

@@ -3,7 +3,7 @@
   python launch/pcal/encode.py --encoder=DIR/export --in=IN.csv --out=OUT.npz
 
 DIR/export is what launch/export.py wrote of a PCAL run. OUT.npz holds `z` float32 [rows, width] and
-`probability` float32 [rows]. The columns that the encoder was trained on have to be there; others are left.
+`probability` float32 [rows]. The columns that the encoder was trained on must be there; others are ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
   from vita_jax.train.weights import load_params
 
   if not OUT.value.endswith(".npz") or not Path(OUT.value).resolve().parent.is_dir():
-    raise ValueError(f"--out={OUT.value} has to be a .npz file in a folder that exists")
+    raise ValueError(f"--out={OUT.value} must be a .npz file in a folder that exists")
   folder = Path(ENCODER.value)
   encoding, params = read_encoding(folder / "params.safetensors"), load_params(folder / "params.safetensors")
   if not (folder / "program.jax").exists():
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def read_encoding(path: Path) -> Any:
-  """The schema, scaler and categories that the weights file carries in its header.
+  """Reads the schema, scaler and categories that the weights file carries in its header.
 
   Raises:
     FileNotFoundError, ValueError: no such file, or one without them.
@@ -65,7 +65,7 @@ def read_encoding(path: Path) -> Any:
 
 
 def encoded(encoding: Any, call: Any) -> Iterator[dict[str, np.ndarray]]:
-  """The outputs of each chunk of the input file."""
+  """Encodes each chunk of the input file."""
   from vita_jax.data import tables, tabular
 
   for chunk in tables.read_chunks(IN.value, rows=ROWS.value):

@@ -19,7 +19,7 @@ from vita_jax.data.resident import (
   n_sweep_batches,
   sweep_batch_at,
 )
-from vita_jax.data.stream import Stream, batches, read_batch, read_sweep_batch
+from vita_jax.data.stream import Stream, batches, read_batch, read_sweep_batch, row_rng
 
 N = 10
 ARRAYS = {
@@ -142,7 +142,7 @@ def test_each_row_is_read_once():
 
 @pytest.mark.parametrize("prefetch", [0, 1, 3])
 def test_batches_resume_at_any_number(prefetch):
-  stream = Stream(Rows(), 4, prefetch=prefetch, transform=lambda row: {"double": 2 * row["image"]})
+  stream = Stream(Rows(), 4, prefetch=prefetch, transform=lambda row, rng: {"double": 2 * row["image"]})
   iterator = batches(stream, 5, 4)
   for t, (number, batch) in zip(range(4, 12), iterator, strict=False):
     assert number == t
@@ -151,8 +151,43 @@ def test_batches_resume_at_any_number(prefetch):
   iterator.close()
 
 
+def _jittered(row, rng):
+  return {"image": row["image"] + rng.normal(size=(2, 3)), "drawn": rng.integers(2**31)}
+
+
+def test_what_a_transform_draws_follows_from_seed_epoch_and_row_alone():
+  """Whatever the batch size, the prefetch, the replicas and the step that a run resumes at."""
+  expected = {
+    (seed, epoch, row): row_rng(seed, epoch, row).normal(size=(2, 3))
+    for seed, epoch, row in itertools.product((3, 8), range(3), range(N))
+  }
+  assert len({x.tobytes() for x in expected.values()}) == len(expected)  # nothing is drawn twice
+  for batch_size, prefetch, start in ((4, 0, 0), (4, 3, 2), (3, 1, 5), (10, 2, 1)):
+    data = Stream(ManyRows(), batch_size, prefetch=prefetch, transform=_jittered)
+    iterator, per_epoch = batches(data, [3, 8], start), n_batches(data)
+    for t, batch in itertools.islice(iterator, 3 * per_epoch - start):
+      for i, seed in enumerate((3, 8)):
+        for row, image in zip(batch["index"][i], batch["image"][i], strict=True):
+          drawn = expected[seed, t // per_epoch, int(row)]
+          np.testing.assert_array_equal(image, ARRAYS["image"][row] + drawn)
+    iterator.close()
+
+
+def test_without_a_seed_of_its_own_a_row_draws_as_seed_0():
+  data = Stream(Rows(), 4, "rows", transform=_jittered)
+  expected = [_jittered(Rows()[i], row_rng(0, 0, i))["drawn"] for i in range(4, 8)]
+  for batch in (read_sweep_batch(data, 1), read_batch(data, 7, 1)):
+    assert batch["drawn"].tolist() == expected
+
+
+def test_a_part_of_a_batch_draws_what_the_whole_draws():
+  data = Stream(Rows(), 4, transform=_jittered)
+  whole, part = read_batch(data, [3, 8], 5), read_batch(data, [3, 8], 5, part=(slice(1, 2), slice(1, 3)))
+  np.testing.assert_array_equal(part["image"], whole["image"][1:2, 1:3])
+
+
 def test_errors_of_a_source_reach_the_caller():
-  def broken(row):
+  def broken(row, rng):
     raise OSError("disk gone")
 
   with pytest.raises(OSError, match="disk gone"):
@@ -169,7 +204,10 @@ from absl import flags
 from vita_jax.data.stream import Stream, batches, read_batch
 
 if __name__ == "__main__":
-  data = Stream([{"x": np.float32([i])} for i in range(10)], 4, workers=2)
+  def jittered(row, rng):
+    return {"x": row["x"] + rng.normal(size=1)}
+
+  data = Stream([{"x": np.float32([i])} for i in range(10)], 4, workers=2, transform=jittered)
   try:
     next(batches(data, 0))
   except ValueError as e:
@@ -202,7 +240,7 @@ from vita_jax.data.stream import Stream, batches
 with tfds.testing.mock_data(num_examples=10):
   # Through grain, since the mock's own __getitems__ is broken in tensorflow-datasets 4.9.10.
   source = grain.MapDataset.source(tfds.data_source("mnist", split="train"))
-  data = Stream(source, 4, transform=lambda row: {"x": row["image"], "y": np.int32(row["label"])})
+  data = Stream(source, 4, transform=lambda row, rng: {"x": row["image"], "y": np.int32(row["label"])})
   check(data)
   assert n_batches(data) == 3
   iterator = batches(data, 0)
@@ -241,7 +279,8 @@ print("good")
     (Stream([3, 4], 2), "must be dicts"),
     (Stream([{"index": 1}], 1), "reserved"),
     (Stream([{"x": 1}], 1, workers=-1), "workers"),
-    (Stream([{"x": 1}], 1, transform=lambda row: row["x"]), "must be dicts"),
+    (Stream([{"x": 1}], 1, transform=lambda row, rng: row["x"]), "must be dicts"),
+    (Stream([{"x": 1}], 1, transform=lambda row: row), r"must take \(row, rng\)"),
   ],
 )
 def test_bad_data_is_refused(data, message):

@@ -66,9 +66,9 @@ def test_dense_and_csr_features_are_the_same_graph(toy_arrays):
 
 
 def test_the_shipped_file_is_a_valid_users_file(tmp_path):
-  from vita_jax.data.sources import load, local_file
+  from vita_jax.data.sources import data_file, load
 
-  ours, shipped = load_graph_npz(local_file("planetoid/citeseer")), load_graph("citeseer")
+  ours, shipped = load_graph_npz(data_file("planetoid/citeseer.npz")), load_graph("citeseer")
   np.testing.assert_array_equal(ours.edges, load("planetoid/citeseer")["edges"])
   np.testing.assert_array_equal(ours.self_loops, shipped.self_loops)
   assert ours.sha256 == shipped.sha256

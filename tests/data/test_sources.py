@@ -4,6 +4,7 @@ import functools
 import http.server
 import threading
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,8 +47,21 @@ def test_without_any_door_the_error_names_the_four_ways(closed_doors):
     assert way in text
 
 
+def test_one_file_of_many_that_is_nowhere_is_named(closed_doors, monkeypatch):
+  monkeypatch.setitem(sources.SOURCES, "pair", Source({"a.txt": file_sha256(__file__), "b.txt": "0" * 64}))
+  monkeypatch.setenv("VITA_DATA_DIR", str(closed_doors))
+  assert sources.source_files("pair") is None and "no a.txt under" in sources.missing("pair")
+  (closed_doors / "a.txt").write_bytes(Path(__file__).read_bytes())
+  assert sources.source_files("pair") is None and "no b.txt under" in sources.missing("pair")
+  (closed_doors / "b.txt").touch()
+  with pytest.raises(ValueError, match="b.txt is damaged or another version"):
+    sources.source_files("pair")
+  with pytest.raises(ValueError, match="nearest: 'pair'"):
+    sources.source_files("pairs")
+
+
 def test_unknown_name():
-  with pytest.raises(ValueError, match="known: credit/german, credit/taiwan, planetoid/citeseer"):
+  with pytest.raises(ValueError, match="nearest: .planetoid/cora.*known: credit/german, credit/taiwan"):
     load("planetoid/corra")
 
 
@@ -59,7 +73,8 @@ def test_a_changed_file_is_named_with_both_digests(closed_doors, monkeypatch, to
   with pytest.raises(ValueError) as error:
     load("planetoid/cora")
   text = one_line(error)
-  for part in (str(path), file_sha256(path), sources.SOURCES["planetoid/cora"].sha256, "replace"):
+  (expected,) = sources.SOURCES["planetoid/cora"].files.values()
+  for part in (str(path), file_sha256(path), expected, "replace"):
     assert part in text
 
 
@@ -81,10 +96,12 @@ def test_download_checks_the_digest(closed_doors, monkeypatch, toy_arrays):
   with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
-    good = Source("toy/toy.npz", file_sha256(served / "toy.npz"), "", f"{url}/toy.npz")
+    digest = file_sha256(served / "toy.npz")
+    good = Source({"toy/toy.npz": digest}, "", f"{url}/toy.npz")
     monkeypatch.setitem(sources.SOURCES, "toy", good)
-    monkeypatch.setitem(sources.SOURCES, "wrong", good._replace(file="w/w.npz", sha256="0" * 64))
-    monkeypatch.setitem(sources.SOURCES, "gone", good._replace(file="g/g.npz", url=f"{url}/gone.npz"))
+    monkeypatch.setitem(sources.SOURCES, "wrong", good._replace(files={"w/w.npz": "0" * 64}))
+    gone = good._replace(files={"g/g.npz": digest}, url=f"{url}/gone.npz")
+    monkeypatch.setitem(sources.SOURCES, "gone", gone)
     np.testing.assert_array_equal(load("toy")["edges"], toy_arrays["edges"])
     assert (closed_doors / "cache/toy/toy.npz").is_file()
     with pytest.raises(ValueError):

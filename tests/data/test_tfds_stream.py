@@ -13,7 +13,7 @@ def source(tmp_path_factory):
 
   class Noise(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
-    code_path = None  # as in data/planetoid_tfds.py
+    code_path = None  # as in data/tfds_files.py
 
     def _info(self):
       features = {"image": tfds.features.Tensor(shape=(4, 4), dtype=np.uint8), "label": np.int64}
@@ -31,7 +31,8 @@ def source(tmp_path_factory):
   return builder.as_data_source(split="train")
 
 
-def _scaled(row):
+def _scaled(row, rng):
+  del rng
   return {"image": row["image"].astype(np.float32) / 255, "label": np.int32(row["label"])}
 
 

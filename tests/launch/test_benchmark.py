@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vita_jax import papers
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -34,8 +36,23 @@ def test_scale_counts_edges_seconds_and_bytes():
 def test_what_to_measure_has_to_be_said(arguments):
   done = _benchmark(*arguments)
   assert done.returncode == 1
-  names = "ss_gcn, l2o, self_pu, pcal, bert, loop, scale, shards, stream, import"
+  names = "ss_gcn, l2o, self_pu, pcal, bert, loop, scale, shards, stream, gpu, import"
   assert done.stderr.strip().startswith(f"error: say what to measure, one of {names}")
+
+
+def test_gpu_has_nothing_to_do_on_a_cpu_unless_asked():
+  done = _benchmark("gpu")
+  assert done.returncode == 0 and done.stdout.startswith("no accelerator: jax sees only the CPU"), done.stderr
+  assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_gpu_prints_forms_and_a_step_of_each_paper():
+  done = _benchmark("gpu", "--on_cpu", "--seconds=0.05")
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.count("equal") >= 6 and "DIFFERENT" not in done.stdout
+  for paper in papers.PAPERS:
+    assert re.search(rf"\n  {paper},.* cpu +[\d.]+ +[\d.]+ +[\d.,]+ +[\d.]+% +[\d.,]+", done.stdout), paper
 
 
 def test_bert_names_the_missing_peer_or_prints_ratios():

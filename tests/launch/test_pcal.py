@@ -83,9 +83,10 @@ def test_a_representation_from_anywhere_is_audited(run, tmp_path):
   folder, _ = run
   rows = folder / "rows.csv"
   succeeded(_encode(folder, rows, tmp_path / "Z.npz"))
-  audit = lambda *flags: launch(  # noqa: E731
-    "pcal/audit", f"--representation={tmp_path / 'Z.npz'}", f"--workdir={tmp_path}", *flags
-  )
+
+  def audit(*flags):
+    return launch("pcal/audit", f"--representation={tmp_path / 'Z.npz'}", f"--workdir={tmp_path}", *flags)
+
   output = succeeded(audit(f"--private={rows}:s,{rows}:log(wage)", f"--target={rows}:bad"))
   assert "s: strongest attacker AUC" in output and "R²" in output
   found = json.loads((tmp_path / "audit.json").read_text())["private"]
@@ -104,7 +105,7 @@ def test_commands_that_cannot_be(run, tmp_path):
   refused(
     launch("train", *flags, "--config.attributes=('z',)", f"--workdir={tmp_path}"), "no private attribute 'z'"
   )
-  refused(launch("train", *flags, "--config.data.schema=no.json", f"--workdir={tmp_path}"), "no schema file")
+  refused(launch("train", *flags, "--config.data.schema=no.json", f"--workdir={tmp_path}"), "no file no.json")
   other = _write(tmp_path / "other.csv", {"U" if k == "u" else k: v for k, v in small.columns(50).items()})
   refused(_encode(folder, other, tmp_path / "no.npz"), "no column 'u'", "nearest: 'U'")
   assert not (tmp_path / "no.npz").exists()

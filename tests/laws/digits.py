@@ -18,12 +18,19 @@ def get_config():
   return config
 
 
+def _shifted(row, rng):
+  """The image moved by up to one pixel each way: what a random crop does."""
+  image = np.roll(row["image"].reshape(8, 8), rng.integers(-1, 2, size=2), axis=(0, 1))
+  return {**row, "image": image.reshape(64)}
+
+
 def build(config) -> train.Experiment:
   images, labels = load_digits(return_X_y=True)
   rows = {"image": (images / 16).astype(np.float32), "label": labels.astype(np.int32)}
   train_rows, test_rows = ({k: v[half::2] for k, v in rows.items()} for half in (0, 1))
-  dense = lambda width: nn.Dense(width, dtype=config.dtype)  # noqa: E731
-  model = nn.Sequential([dense(config.hidden), nn.relu, dense(10)])
+  model = nn.Sequential(
+    [nn.Dense(config.hidden, dtype=config.dtype), nn.relu, nn.Dense(10, dtype=config.dtype)]
+  )
   tx = optax.adam(1e-3)
 
   def init(key):
@@ -46,7 +53,7 @@ def build(config) -> train.Experiment:
     data = Resident(train_rows, config.batch_size)
   else:
     source = [{k: v[i] for k, v in train_rows.items()} for i in range(len(train_rows["label"]))]
-    data = Stream(source, config.batch_size)
+    data = Stream(source, config.batch_size, transform=_shifted)
   test = train.Eval(Resident(test_rows, 100), lambda state, batch: loss(state["params"], batch)[1], every=40)
   return train.Experiment(
     init=init,

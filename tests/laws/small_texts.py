@@ -3,7 +3,7 @@
 import numpy as np
 
 from vita_jax.data.text_tokens import SPECIAL
-from vita_jax.papers.bert_tickets.config import default_config
+from vita_jax.papers.bert_tickets.recipe import default_config
 
 WORDS = ("good fine great lovely", "bad awful poor dull")
 NEUTRAL = "the movie is a very film with an actor and plot".split()
@@ -28,9 +28,10 @@ def write_texts(folder):
 
 
 def small_config(folder, method, task="custom", **overrides):
-  """A BERT of two layers of width 16 from random weights; four steps a training; one length of batches."""
+  """A BERT of one layer of width 16 from random weights; four steps a training; one length of batches."""
   config = default_config(task, method)
   config.model.update({"path": "", "vocab": str(folder), "hidden_size": 16, "intermediate_size": 32})
+  config.model.num_hidden_layers = 1
   suffix = "txt" if task == "mlm" else "tsv"
   config.data.train = str(folder / ("text.txt" if task == "mlm" else "train.tsv"))
   config.data.dev = "" if task == "mlm" else str(folder / f"dev.{suffix}")

@@ -8,9 +8,9 @@ from laws.small_graph import write_small_graph
 from laws.small_texts import small_config, write_texts
 from vita_jax import papers
 from vita_jax.papers.l2o.config import default_config as l2o_config
-from vita_jax.papers.pcal.config import default_config as pcal_config
-from vita_jax.papers.self_pu.config import default_config as self_pu_config
-from vita_jax.papers.ss_gcn.config import default_config
+from vita_jax.papers.pcal.recipe import default_config as pcal_config
+from vita_jax.papers.self_pu.recipe import default_config as self_pu_config
+from vita_jax.papers.ss_gcn.recipe import default_config
 
 
 class Row(NamedTuple):
@@ -115,7 +115,7 @@ def _bert_tickets(method, **overrides):
 
 
 ROWS = {
-  "bert_tickets_imp": _bert_tickets("imp", sparsity=0.1, **{"model.num_hidden_layers": 1}),
+  "bert_tickets_imp": _bert_tickets("imp", sparsity=0.1),
   "digits_resident": _digits(),
   "digits_stream": _digits(kind="stream"),
   "digits_bfloat16": _digits(dtype="bfloat16")._replace(tolerance=2e-2),

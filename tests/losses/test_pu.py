@@ -1,5 +1,7 @@
 """PU risks against hand-made numbers, NumPy, the risk they estimate, and saturated logits."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,13 +13,30 @@ LN3, LN4 = np.log(3.0), np.log(4.0)
 LABELLED = jnp.array([1, 1, 0, 0, 0])
 
 
+def _sigmoid(x):
+  return 1 / (1 + np.exp(-x))
+
+
+def _entropy(g):
+  return pu.binary_entropy(g).sum()
+
+
+def _textbook_entropy(g):
+  p = jax.nn.sigmoid(g)
+  return -(p * jnp.log(p + 1e-10) + (1 - p) * jnp.log(1 - p + 1e-10)).sum()
+
+
+def _detached(g):
+  """Cross-entropy with the row's own probability, held constant."""
+  return pu.binary_cross_entropy(g, jax.lax.stop_gradient(jax.nn.sigmoid(g))).sum()
+
+
 def _numpy_parts(g, labelled, prior):
   """R_pos and R_neg in ten lines of float64 NumPy."""
   g, labelled = np.asarray(g, np.float64), np.asarray(labelled, bool)
-  sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
   p, u = g[labelled], g[~labelled]
-  positive = prior * sigmoid(-p).mean()
-  return positive, sigmoid(u).mean() - prior * sigmoid(p).mean()
+  positive = prior * _sigmoid(-p).mean()
+  return positive, _sigmoid(u).mean() - prior * _sigmoid(p).mean()
 
 
 def test_the_hand_example():
@@ -32,7 +51,7 @@ def test_the_clipped_branch_ascends_on_the_negative_risk_alone():
   g = jnp.array([0.0, LN3, -LN4, -LN4, -LN4])
   np.testing.assert_allclose(pu.upu_risk(g, LABELLED, prior=0.4), 0.10, rtol=1e-5)
   np.testing.assert_allclose(pu.nnpu_risk(g, LABELLED, prior=0.4), 0.15, rtol=1e-6)
-  objective = lambda g, **k: pu.nnpu_gradient_objective(g, LABELLED, prior=0.4, **k)  # noqa: E731
+  objective = partial(pu.nnpu_gradient_objective, labelled=LABELLED, prior=0.4)
   np.testing.assert_allclose(objective(g), 0.05, rtol=1e-5)
   np.testing.assert_allclose(jax.grad(objective)(g), [0.05, 0.0375] + [-0.16 / 3] * 3, rtol=1e-5)
   np.testing.assert_allclose(objective(g, beta=0.1), 0.10, rtol=1e-5)
@@ -49,7 +68,7 @@ def test_numpy_weights_masks_and_the_imbalanced_variant():
   padded, rows = np.append(g, [9.0, -9.0]).astype(np.float32), np.append(labelled, [True, False])
   mask = jnp.append(jnp.ones(40), jnp.zeros(2))
   np.testing.assert_allclose(pu.pu_risk(padded, rows, prior=0.3, mask=mask), expected, rtol=1e-5, atol=1e-7)
-  naive = [pu.naive_risk(*args) for args in ((g, jnp.asarray(labelled)),)][0]
+  naive = pu.naive_risk(g, jnp.asarray(labelled))
   np.testing.assert_allclose(pu.naive_risk(padded, jnp.asarray(rows), mask=mask), naive, rtol=1e-6)
   np.testing.assert_allclose(
     naive, np.log1p(np.exp(-g[labelled])).mean() + np.log1p(np.exp(g[~labelled])).mean(), rtol=1e-5
@@ -79,32 +98,27 @@ def test_upu_is_an_unbiased_estimate_of_the_supervised_risk():
   g, labelled = np.concatenate([p, u], 1), np.arange(25) < 5
   risks = np.asarray(jax.vmap(lambda g: pu.upu_risk(g, labelled, prior=prior))(jnp.asarray(g)))
   x = random.normal(size=2_000_000)
-  sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
-  supervised = prior * sigmoid(-(x + 1)).mean() + (1 - prior) * sigmoid(x - 1).mean()
+  supervised = prior * _sigmoid(-(x + 1)).mean() + (1 - prior) * _sigmoid(x - 1).mean()
   assert abs(risks.mean() - supervised) < 3 * risks.std() / np.sqrt(draws)
   assert np.maximum(risks, 0).mean() > supervised  # clipping is biased upwards: the test can tell
 
 
 def test_entropy_and_its_gradient_stay_finite_where_probabilities_round():
-  entropy = lambda g: pu.binary_entropy(g).sum()  # noqa: E731
-  np.testing.assert_allclose(entropy(jnp.zeros(1)), np.log(2), rtol=1e-6)
-  np.testing.assert_allclose(jax.grad(entropy)(jnp.array([LN3])), -LN3 * 0.1875, rtol=1e-5)
+  np.testing.assert_allclose(_entropy(jnp.zeros(1)), np.log(2), rtol=1e-6)
+  np.testing.assert_allclose(jax.grad(_entropy)(jnp.array([LN3])), -LN3 * 0.1875, rtol=1e-5)
   extremes = jnp.array([20.0, -20.0, 100.0, -100.0, 1000.0, -1000.0])
-  values, slopes = pu.binary_entropy(extremes), jax.jit(jax.grad(entropy))(extremes)
+  values, slopes = pu.binary_entropy(extremes), jax.jit(jax.grad(_entropy))(extremes)
   assert jnp.isfinite(values).all() and jnp.isfinite(slopes).all()
   assert jnp.abs(values).max() < 1e-4 and jnp.abs(slopes).max() < 1e-6
   # The textbook form is not: p rounds to 1, 1e-10 is lost beside it.
-  p = jax.nn.sigmoid
-  textbook = lambda g: -(p(g) * jnp.log(p(g) + 1e-10) + (1 - p(g)) * jnp.log(1 - p(g) + 1e-10)).sum()  # noqa: E731
-  assert not jnp.isfinite(jax.jit(jax.grad(textbook))(jnp.array([100.0]))).all()
+  assert not jnp.isfinite(jax.jit(jax.grad(_textbook_entropy))(jnp.array([100.0]))).all()
   # Cross-entropy with one's own probability, held constant, teaches nothing: the target must be live.
-  detached = lambda g: pu.binary_cross_entropy(g, jax.lax.stop_gradient(p(g))).sum()  # noqa: E731
-  np.testing.assert_allclose(jax.grad(detached)(jnp.array([LN3, -2.0])), 0, atol=1e-7)
+  np.testing.assert_allclose(jax.grad(_detached)(jnp.array([LN3, -2.0])), 0, atol=1e-7)
 
 
 @pytest.mark.parametrize("prior", [0.0, 1, -0.1, float("nan")])
 def test_a_prior_that_cannot_be_is_refused(prior):
-  with pytest.raises(ValueError, match="has to be between 0 and 1"):
+  with pytest.raises(ValueError, match="must be above 0 and below 1"):
     pu.nnpu_gradient_objective(jnp.zeros(2), jnp.array([1, 0]), prior=prior)
 
 

@@ -63,18 +63,18 @@ def test_a_process_that_hangs_is_lost_after_the_watchdog_time(tmp_path):
   assert last_line(error).startswith(f"error: process 1 was not heard of for {WATCHDOG} s"), error[-2000:]
 
 
-def test_an_error_of_one_process_ends_the_others_with_its_message(tmp_path):
-  for victim in (0, 1):
-    processes = worker("digits_stream", tmp_path / str(victim), each={victim: ["--fail_at=200"]}, **LONG)
-    codes, errors = end(processes, timeout=120)
-    assert codes == [1, 1], errors
-    assert last_line(errors[victim]) == "error: the disk of this process is gone"
-    other = last_line(errors[1 - victim])
-    assert other.startswith(f"error: process {victim} ended: the disk of this process is gone"), other
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_error_of_one_process_ends_the_others_with_its_message(victim, tmp_path):
+  processes = worker("digits_stream", tmp_path, each={victim: ["--fail_at=200"]}, **LONG)
+  codes, errors = end(processes, timeout=120)
+  assert codes == [1, 1], errors
+  assert "error: the disk of this process is gone" in errors[victim].splitlines(), errors[victim]
+  other = f"error: process {victim} ended: the disk of this process is gone"
+  assert any(line.startswith(other) for line in errors[1 - victim].splitlines()), errors[1 - victim]
 
 
 def test_a_process_that_comes_late_is_waited_for(tmp_path):
-  finished(worker("digits_resident", tmp_path / "run", each={1: ["--late=20"]}, mesh__data=4))
+  finished(worker("digits_resident", tmp_path / "run", each={1: ["--late=10"]}, mesh__data=4))
   assert (tmp_path / "run" / "summary.json").exists()
 
 
@@ -103,10 +103,6 @@ def test_a_refusal_of_the_main_process_is_everyones(tmp_path):
 
 
 def test_a_layout_that_cannot_be_is_refused_by_all_in_one_line(tmp_path):
-  for layout, words in (
-    ({"mesh__data": 3}, "does not cover the 4 device"),
-    ({"mesh__data": 4, "batch_size": 126}, "batch size 126"),
-  ):
-    codes, errors = end(worker("digits_resident", tmp_path / "run", **layout))
-    assert codes == [1, 1] and all(words in text for text in errors), errors
+  codes, errors = end(worker("digits_resident", tmp_path / "run", mesh__data=4, batch_size=126))
+  assert codes == [1, 1] and all("batch size 126" in text for text in errors), errors
   assert not (tmp_path / "run").exists()

@@ -37,8 +37,8 @@ def _assert_alike(workdir, expected, tolerance):
 
 
 def _close(ours, theirs, tolerance, name):
-  as_floats = lambda x: np.array(x, np.float64)  # noqa: E731  (null, a metric that was not taken, is NaN)
-  np.testing.assert_allclose(as_floats(ours), as_floats(theirs), rtol=tolerance, atol=tolerance, err_msg=name)
+  ours, theirs = (np.array(x, np.float64) for x in (ours, theirs))  # null, a metric not taken, is NaN
+  np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ def _failing(experiment):
   """The experiment, whose streamed rows cannot be read once FAIL_AT batches have been."""
   count = 0
 
-  def transform(row):
+  def transform(row, rng):
+    del rng
     nonlocal count
     count += 1
     if count > FAIL_AT.value:

@@ -11,6 +11,7 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
+from vita_jax.data.minilm import write_minilm_l3
 from vita_jax.data.text_tokens import load_tokenizer, tokenize
 from vita_jax.nn.bert import (
   PRUNABLE,
@@ -27,7 +28,6 @@ from vita_jax.nn.bert import (
 from vita_jax.nn.bert_encoder import Embeddings
 from vita_jax.nn.bert_files import from_tensors, hugging_face_name, to_tensors
 from vita_jax.nn.hash_dropout import hash_bits, hash_dropout
-from vita_jax.nn.minilm import write_minilm_l3
 
 TINY = BertConfig(
   vocab_size=30,

@@ -9,9 +9,11 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
+from vita_jax.data.minilm import write_minilm_l3
 from vita_jax.nn.bert import (
   Bert,
   BertClassifier,
+  BertConfig,
   BertMaskedLM,
   BertSpans,
   load_bert,
@@ -19,7 +21,6 @@ from vita_jax.nn.bert import (
   save_bert,
 )
 from vita_jax.nn.bert_files import to_tensors
-from vita_jax.nn.minilm import MINILM_L3, write_minilm_l3
 
 torch = pytest.importorskip("torch", reason="parity with transformers' BertModel needs torch")
 transformers = pytest.importorskip("transformers")
@@ -125,7 +126,8 @@ def test_minilm_computes_what_transformers_computes(tmp_path):
     pytest.skip("VITA_DATA_DIR is not set: the weights of MiniLM-L3 are not shipped")
   folder = write_minilm_l3(tmp_path / "minilm_l3")
   loaded = read_bert(folder)
-  assert loaded.absent == ("pooler",) and loaded.config == MINILM_L3
+  sizes = BertConfig(hidden_size=384, num_hidden_layers=3, num_attention_heads=12, intermediate_size=1536)
+  assert loaded.absent == ("pooler",) and loaded.config == sizes
   theirs = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
   ids, mask, types = _inputs(np.random.default_rng(0), 30522, 3, 24)
   out = theirs(*_as_torch(ids, mask, types)).last_hidden_state

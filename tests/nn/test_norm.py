@@ -1,13 +1,11 @@
 """Batch norm in torch's convention: biased variance to normalise, unbiased in the running value."""
 
-import importlib.util
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.nn.norm import BatchNorm
+from vita_jax.nn.norm import BatchNorm, InstanceNorm
 
 X = np.random.default_rng(0).normal(2.0, 3.0, (10, 4, 5)).astype(np.float32)
 PARAMS = {"scale": jnp.linspace(0.5, 2.0, 5), "bias": jnp.arange(5.0)}
@@ -42,16 +40,11 @@ def test_masked_rows_are_not_there():
   assert jnp.isfinite(y).all()
 
 
-def test_torch_agrees():
-  if not importlib.util.find_spec("torch"):
-    pytest.skip("torch is not installed: the formulas above stand alone")
-  import torch
-
-  layer = torch.nn.BatchNorm1d(5)
-  with torch.no_grad():
-    layer.weight.copy_(torch.tensor(np.asarray(PARAMS["scale"])))
-    layer.bias.copy_(torch.tensor(np.asarray(PARAMS["bias"])))
-  expected = layer(torch.tensor(X.reshape(-1, 5))).detach().numpy()
-  y, new = _apply(X, train=True)
-  np.testing.assert_allclose(y, expected.reshape(X.shape), rtol=1e-4, atol=1e-4)
-  np.testing.assert_allclose(new["batch_stats"]["var"], layer.running_var.numpy(), rtol=1e-5)
+def test_instance_norm_leaves_every_channel_of_every_image_centred():
+  x = jnp.asarray(X.reshape(5, 4, 2, 5))
+  y = InstanceNorm().apply({}, x)
+  np.testing.assert_allclose(y.mean((1, 2)), 0, atol=1e-5)
+  np.testing.assert_allclose(y.var((1, 2)), 1, atol=1e-3)
+  assert InstanceNorm().apply({}, x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+  with pytest.raises(ValueError, match="more than one place"):
+    InstanceNorm().apply({}, x[:, :1, :1])

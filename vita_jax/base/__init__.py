@@ -1,9 +1,22 @@
 """The ground floor: what every other part may use, and what imports nothing of ours."""
 
+from vita_jax._lazy import submodules
 from vita_jax.base.choose import choose, hint, nearest
 from vita_jax.base.files import load_python_file, read_json, write_bytes, write_json, write_text
 from vita_jax.base.hashing import arrays_sha256, file_sha256, mix
-from vita_jax.base.keys import Key, Rule, above, anything, at_least, between, check, defaults, explain, one_of
+from vita_jax.base.keys import (
+  Key,
+  Rule,
+  above,
+  anything,
+  at_least,
+  between,
+  boolean,
+  check,
+  defaults,
+  explain,
+  one_of,
+)
 from vita_jax.base.tree import named_leaves, path_name
 
 __all__ = [
@@ -14,6 +27,7 @@ __all__ = [
   "arrays_sha256",
   "at_least",
   "between",
+  "boolean",
   "check",
   "choose",
   "defaults",
@@ -31,3 +45,5 @@ __all__ = [
   "write_json",
   "write_text",
 ]
+
+__getattr__, __dir__ = submodules(__name__)

@@ -50,6 +50,7 @@ class Key(NamedTuple):
 
 
 anything = Rule("any value", lambda value: True)
+boolean = Rule("True or False", lambda value: isinstance(value, bool))
 
 
 def one_of(*options: str) -> Rule:
@@ -119,12 +120,14 @@ def check(config: Mapping[str, Any], *tables: Iterable[Key]) -> None:
 
 
 def explain(config: Mapping[str, Any], *tables: Sequence[Key]) -> str:
-  """Returns a text table: each key with its value in this config, what it may be, and its meaning."""
+  """Returns a text table: each key with its value in this config, what it may be, and its meaning.
+
+  Of a key in several tables the last one counts, as in `defaults` and `check`.
+  """
   values = flat(config)
+  keys = {key.name: key for table in tables for key in table}
   rows = [
-    (key.name, repr(values.get(key.name, key.default)), key.rule.text, key.meaning)
-    for table in tables
-    for key in table
+    (name, repr(values.get(name, key.default)), key.rule.text, key.meaning) for name, key in keys.items()
   ]
   rows.insert(0, ("key", "value", "allowed", "meaning"))
   widths = [max(len(row[i]) for row in rows) for i in range(3)]

@@ -10,6 +10,7 @@ A mask is True where a weight stays. Masks are a flat dict from the '/'-joined p
 array of its shape; leaves that are not named are never pruned and do not count in the sparsity.
 """
 
+from vita_jax._lazy import submodules
 from vita_jax.compress.controls import random_masks, shuffle_entries, shuffle_layers
 from vita_jax.compress.magnitude import magnitude_masks, prune, zeros_after
 from vita_jax.compress.masks import (
@@ -22,6 +23,7 @@ from vita_jax.compress.masks import (
   sparsity,
   unpack,
 )
+from vita_jax.compress.matching import last_matching, matches
 from vita_jax.compress.statistics import layer_sparsity, overlap, sizes
 from vita_jax.compress.ticket import (
   Ticket,
@@ -37,11 +39,13 @@ __all__ = [
   "Ticket",
   "apply_masks",
   "full_masks",
+  "last_matching",
   "layer_sparsity",
   "load_sparse",
   "load_ticket",
   "magnitude_masks",
   "mask_gradients",
+  "matches",
   "overlap",
   "pack",
   "prune",
@@ -57,3 +61,5 @@ __all__ = [
   "weights_sha256",
   "zeros_after",
 ]
+
+__getattr__, __dir__ = submodules(__name__)

@@ -26,7 +26,7 @@ def overlap(first: Masks, second: Masks) -> float:
   both = either = 0
   for name in first:
     a, b = np.asarray(first[name]), np.asarray(second[name])
-    both, either = both + np.count_nonzero(a & b), either + np.count_nonzero(a | b)
+    both, either = both + int(np.count_nonzero(a & b)), either + int(np.count_nonzero(a | b))
   return both / either if either else 1.0
 
 

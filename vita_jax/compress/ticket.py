@@ -25,7 +25,7 @@ class Ticket(NamedTuple):
     card: plain facts, JSON-able.
   """
 
-  masks: dict[str, jax.Array]
+  masks: Masks
   start: str
   card: Mapping[str, Any] = {}
 

@@ -23,7 +23,8 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
   if start not in (b"PK\x03\x04", b"PK\x05\x06"):
     raise ValueError(f"{path} is not an npz file; write it with numpy.savez_compressed")
   try:
-    with np.load(path, allow_pickle=False) as npz:
+    # Opened here: np.load leaves a file of its own open when its zip is damaged.
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as npz:
       return {name: _member(npz, name, path) for name in npz.files}
   except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, RuntimeError) as e:
     raise ValueError(f"{path} is truncated or damaged ({e}); fetch or write it again") from e

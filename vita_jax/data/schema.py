@@ -81,7 +81,7 @@ class Schema(NamedTuple):
 
 
 def parse_schema(content: Mapping[str, Any]) -> Schema:
-  """A schema from plain data, e.g. `{"numeric": ["age"], "target": "risk == 2", "private": ["sex"], ...}`.
+  """Parses a schema from plain data, e.g. `{"numeric": ["age"], "target": "risk == 2", "private": ["sex"]}`.
 
   A label is written `column` (its values are classes), `column > 25` (also >=, <, <=, ==, !=),
   `number(column)` or `log(column)`; `private` is a list of columns, or {name: label}.
@@ -140,7 +140,7 @@ def load_schema(path: str | os.PathLike) -> Schema:
 
 
 def schema_content(schema: Schema) -> dict[str, Any]:
-  """The plain data that `parse_schema` makes the schema from."""
+  """Returns the plain data that `parse_schema` makes the schema from."""
   content = {k: list(getattr(schema, k)) for k in ("numeric", "log_numeric", "categorical", "drop")}
   content |= {k: _written(getattr(schema, k)) for k in ("target", "labelled") if getattr(schema, k)}
   content["private"] = {label.name: _written(label) for label in schema.private}
@@ -148,7 +148,7 @@ def schema_content(schema: Schema) -> dict[str, Any]:
 
 
 def without(schema: Schema, columns: Iterable[str]) -> Schema:
-  """The schema with these columns dropped from the inputs; labels that are made from them stay."""
+  """Drops columns from the inputs of a schema; labels that are made from them stay."""
   gone = set(columns)
   kept = {r: tuple(c for c in getattr(schema, r) if c not in gone) for r in ("numeric", "log_numeric")}
   hot = tuple(c for c in schema.categorical if c not in gone)
@@ -191,7 +191,7 @@ def _names(role: str, names: Any) -> tuple[str, ...]:
 
 
 def parse_label(name: str, text: str) -> Label:
-  """A label from its text: `column`, `column > 25`, `number(column)`, ... (see `parse_schema`)."""
+  """Parses a label from its text: `column`, `column > 25`, `number(column)`, ... (see `parse_schema`)."""
   if found := re.fullmatch(r"(number|log)\((.+)\)", text.strip()):
     return Label(name, found[2].strip(), found[1])
   if not (found := re.fullmatch(r"(.+?)\s*(>=|<=|==|!=|>|<)\s*(.+)", text.strip())):

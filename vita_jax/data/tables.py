@@ -1,7 +1,7 @@
 """Tables as they come: CSV files, data frames, mappings of columns; columns as text or as numbers.
 
-CSV files are read in chunks of rows, so that one of any size can be encoded. What is wrong with a file or a
-cell is said in one line with its row (counted from 1, without the header).
+CSV files are read in chunks of rows, so that one of any size can be encoded. Errors name the file and the row
+(counted from 1, without the header) in one line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ class Table(NamedTuple):
 
 
 def as_table(rows: Any, *, source: str = "the table") -> Table:
-  """A Table from a mapping of columns, a data frame (pandas, polars) or a Table."""
+  """Makes a Table of a mapping of columns, a data frame (pandas, polars) or a Table.
+
+  Raises:
+    ValueError: columns of different lengths, or of more than one dimension.
+  """
   if isinstance(rows, Table):
     return rows
   names = list(rows.columns) if hasattr(rows, "columns") else list(rows)
@@ -61,9 +65,7 @@ def read_chunks(path: str | Path, *, rows: int = 50_000) -> Iterator[Table]:
           continue  # an empty line
         number += 1
         if len(row) != len(header):
-          raise ValueError(
-            f"{path} row {number} has {len(row)} cells, the header {len(header)}: mend the row"
-          )
+          raise ValueError(f"{path} row {number} has {len(row)} cells, the header {len(header)}: fix the row")
         gathered.append(row)
         if len(gathered) == rows:
           yield _chunk(header, gathered, path, number)
@@ -75,7 +77,7 @@ def read_chunks(path: str | Path, *, rows: int = 50_000) -> Iterator[Table]:
 
 
 def read_table(path: str | Path) -> Table:
-  """A whole CSV file; errors as `read_chunks`. Whole numbers are held as such, the rest as text."""
+  """Reads a whole CSV file; errors as `read_chunks`. Whole numbers are held as such, the rest as text."""
   chunks = [{name: _compact(x) for name, x in chunk.columns.items()} for chunk in read_chunks(path)]
   columns = {}
   for name in chunks[0]:
@@ -86,7 +88,7 @@ def read_table(path: str | Path) -> Table:
 
 
 def text_of(table: Table, column: str, *, missing: str) -> np.ndarray:
-  """The column as text, "" where missing; whole floats are written as integers."""
+  """Returns a column as text, "" where missing; whole floats are written as integers."""
   values = table.columns[column]
   if values.dtype.kind in "iu":
     return values.astype(str)
@@ -102,7 +104,7 @@ def text_of(table: Table, column: str, *, missing: str) -> np.ndarray:
 
 
 def number_of(table: Table, column: str, *, missing: str) -> np.ndarray:
-  """The column as float64, NaN where missing."""
+  """Returns a column as float64, NaN where missing."""
   values = table.columns[column]
   if values.dtype.kind in "iuf":
     numbers = values.astype(np.float64)
@@ -118,7 +120,7 @@ def number_of(table: Table, column: str, *, missing: str) -> np.ndarray:
       ) from None
   if np.isinf(numbers).any():
     i = int(np.argmax(np.isinf(numbers)))
-    raise ValueError(f"{table.source} row {table.first + i}: column '{column}' is infinite; mend it")
+    raise ValueError(f"{table.source} row {table.first + i}: column '{column}' is infinite; fix it")
   _check_missing(table, column, np.isnan(numbers), missing)
   return numbers
 
@@ -149,7 +151,7 @@ def _compact(texts: np.ndarray) -> np.ndarray:
 
 def _plain(values: np.ndarray) -> np.ndarray:
   if values.ndim != 1:
-    raise ValueError(f"a column has to have one dimension, found the shape {values.shape}")
+    raise ValueError(f"a column must have one dimension, found the shape {values.shape}")
   if values.dtype.kind in "iufU":
     return values
   return np.array(["" if v is None or v != v else str(v) for v in values.tolist()], dtype=str)
@@ -167,5 +169,5 @@ def _check_missing(table: Table, column: str, empty: np.ndarray, rule: str) -> N
   if rule == "error" and empty.any():
     raise ValueError(
       f"{table.source} row {table.first + int(np.argmax(empty))}: column '{column}' has no value"
-      f" ({empty.sum()} such rows): mend them, or (for inputs) set the schema's missing to 'fill'"
+      f" ({empty.sum()} such rows): fill them, or (for inputs) set the schema's missing to 'fill'"
     )

@@ -84,7 +84,7 @@ def fit(schema: Schema, table: Table, rows: np.ndarray | None = None) -> Encodin
 
 
 def raw_inputs(encoding: Encoding, table: Table) -> dict[str, np.ndarray]:
-  """The inputs as numbers: `numbers` float32 [n, numbers] (NaN: missing), `codes` int32 [n, categorical].
+  """Reads the inputs as numbers: `numbers` float32 [n, numbers] (NaN: missing), `codes` int32 [n, columns].
 
   A code is the position of the category among the known ones, -1 for an unseen one.
 
@@ -101,20 +101,24 @@ def raw_inputs(encoding: Encoding, table: Table) -> dict[str, np.ndarray]:
       i = int(np.argmax(codes[:, j] < 0))
       raise ValueError(
         f"{table.source} row {table.first + i}: column '{column}' has the category '{texts[i]}', which no"
-        f" training row had{hint(texts[i], known)}: mend it, or set the schema's unseen to 'zeros'"
+        f" training row had{hint(texts[i], known)}: fix it, or set the schema's unseen to 'zeros'"
       )
   return {"numbers": _numbers(schema, table).astype(np.float32), "codes": codes}
 
 
 def logged(encoding: Encoding, numbers: Any, *, xp: Any = np) -> Any:
-  """`numbers` of `raw_inputs` with the logarithms taken, float32 [n, numbers]; NaN stays."""
+  """Takes the logarithms of `numbers` of `raw_inputs`; float32 [n, numbers], NaN stays."""
   return _signed_log(numbers, _is_log(encoding.schema), xp)
 
 
 def assemble(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> Any:
-  """float32 [n, len(encoding.names)] from `logged` numbers and codes: standardised numbers, 0/1 columns.
+  """Joins standardised numbers and 0/1 columns, from `logged` numbers and codes.
 
-  `xp` is numpy or jax.numpy; numbers, codes and the encoding's arrays may then be traced.
+  Args:
+    xp: numpy, or jax.numpy: numbers, codes and the encoding's arrays may then be traced.
+
+  Returns:
+    float32 [n, len(encoding.names)].
   """
   scaled = (xp.where(xp.isnan(numbers), encoding.median, numbers) - encoding.mean) / encoding.std
   hot = [
@@ -125,17 +129,17 @@ def assemble(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> A
 
 
 def features(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> Any:
-  """float32 [n, len(encoding.names)] from `raw_inputs`; traceable: a program may start from raw ones."""
+  """Computes the features of `raw_inputs`, float32 [n, len(encoding.names)]; traceable, as `assemble`."""
   return assemble(encoding, logged(encoding, numbers, xp=xp), codes, xp=xp)
 
 
 def encode(encoding: Encoding, table: Table) -> np.ndarray:
-  """float32 [n_rows, len(encoding.names)]: the features of any rows; errors as `raw_inputs`."""
+  """Computes the features of any rows, float32 [n_rows, len(encoding.names)]; errors as `raw_inputs`."""
   return features(encoding, **raw_inputs(encoding, table))
 
 
 def label_values(encoding: Encoding, table: Table, name: str) -> np.ndarray:
-  """A label by name: int32 [n_rows] class numbers, or float32 for "number" and "log".
+  """Reads a label by name: int32 [n_rows] class numbers, or float32 for "number" and "log".
 
   Raises:
     ValueError: no such label, a missing value, a class that no training row had.
@@ -160,19 +164,19 @@ def label_values(encoding: Encoding, table: Table, name: str) -> np.ndarray:
 
 
 def decode_labels(encoding: Encoding, name: str, codes: np.ndarray) -> np.ndarray:
-  """The classes as text from class numbers, e.g. of a prediction; the inverse of `label_values`."""
+  """Turns class numbers, e.g. of a prediction, into texts: the inverse of `label_values`."""
   return np.array(encoding.classes[name])[np.asarray(codes)]
 
 
 def to_json(encoding: Encoding) -> dict[str, Any]:
-  """The encoding as plain data; float32 values survive exactly."""
+  """Turns an encoding into plain data; float32 values survive exactly."""
   arrays = {k: [float(x) for x in getattr(encoding, k)] for k in ("median", "mean", "std")}
   kept = {k: {n: list(v) for n, v in getattr(encoding, k).items()} for k in ("categories", "classes")}
   return {"schema": schema_content(encoding.schema), **kept, **arrays}
 
 
 def from_json(content: Mapping[str, Any]) -> Encoding:
-  """The inverse of `to_json`."""
+  """Makes an encoding of plain data: the inverse of `to_json`."""
   kept = {k: {n: tuple(v) for n, v in content[k].items()} for k in ("categories", "classes")}
   arrays = {k: np.array(content[k], np.float32) for k in ("median", "mean", "std")}
   return Encoding(schema=parse_schema(content["schema"]), **kept, **arrays)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vita_jax.base.hashing import file_sha256
-from vita_jax.data.sources import tfds_dir
+from vita_jax.data.sources import missing, source_files
+from vita_jax.data.tfds_files import prepared_dir, read_columns, tfds_dir
 
 
 class Texts(NamedTuple):
@@ -54,29 +54,15 @@ GLUE = {
   "stsb": Glue(("sentence1", "sentence2"), ()),
   "wnli": Glue(("sentence1", "sentence2"), ("not_entailment", "entailment")),
 }
-# Files under $VITA_DATA_DIR that serve as well: split -> [(file, sha256)], read by the function beside them.
+# Files that serve as well, split -> names; what they must be is recorded in `sources.SOURCES`.
 FILES = {
-  "sst2": {
-    "train": [("sst2/train.tsv.gz", "f86e563f1b461abc319d85d153d2d1b20eb91afac8f550ddd209a5c53dcf26f7")],
-    "validation": [("sst2/dev.tsv.gz", "19553efc6f7bac0b7fdd37d4e29dc37c15e9e779767249a16f857fbfcedb23fa")],
-  },
+  "sst2": {"train": ("sst2/train.tsv.gz",), "validation": ("sst2/dev.tsv.gz",)},
   "cola": {
-    "train": [
-      (
-        "text_small/cola_in_domain_train.tsv.gz",
-        "2c4fa56cffdae2931e0e07df4f8b29452b3808de6f1908a735ac27908ed315f8",
-      )
-    ],
-    "validation": [  # GLUE's development set is the two together
-      (
-        "text_small/cola_in_domain_dev.tsv.gz",
-        "61892c69e96c6deb8ce6dfe5c45fe30eb4d749fcf8c0d12d0456c1301ff93aa2",
-      ),
-      (
-        "text_small/cola_out_of_domain_dev.tsv.gz",
-        "cbfc694e16ae90e086e7713f9f04562926e62b671d3ebef8020f239b9dd89388",
-      ),
-    ],
+    "train": ("text_small/cola_in_domain_train.tsv.gz",),
+    "validation": (  # GLUE's development set is the two together
+      "text_small/cola_in_domain_dev.tsv.gz",
+      "text_small/cola_out_of_domain_dev.tsv.gz",
+    ),
   },
 }
 
@@ -93,14 +79,11 @@ def load_glue(name: str) -> dict[str, Texts]:
   """
   if name not in GLUE:
     raise ValueError(f"unknown GLUE task '{name}'; known: {', '.join(GLUE)}")
-  root = os.environ.get("VITA_DATA_DIR")
-  if root and name in FILES and all((Path(root) / f).is_file() for s in FILES[name].values() for f, _ in s):
-    return {split: _from_files(name, Path(root), files) for split, files in FILES[name].items()}
-  if any((tfds_dir() / "glue" / name).rglob("dataset_info.json")):
-    return {split: _from_tfds(name, split) for split in ("train", *GLUE[name].dev)}
-  files = (
-    f"no {FILES[name]['train'][0][0]} under $VITA_DATA_DIR ({root or 'unset'}) and " if name in FILES else ""
-  )
+  if name in FILES and (paths := source_files(f"glue/{name}")):
+    return {s: _from_files(name, [paths[f] for f in files]) for s, files in FILES[name].items()}
+  if prepared := prepared_dir(f"glue/{name}"):
+    return {split: _from_tfds(name, prepared, split) for split in ("train", *GLUE[name].dev)}
+  files = f"{missing(f'glue/{name}')} and " if name in FILES else ""
   raise FileNotFoundError(
     f"no data for glue/{name}: there is {files}no prepared TFDS data set under $TFDS_DATA_DIR ({tfds_dir()});"
     f" run python launch/prepare_data.py --dataset=glue/{name} where there is a network"
@@ -186,25 +169,20 @@ def _labels(values, classes, where):
   return np.array([numbers[v] for v in values], np.int32), classes
 
 
-def _from_files(name, root, files):
+def _from_files(name, paths):
   first, labels = [], []
-  for file, expected in files:
-    if (found := file_sha256(root / file)) != expected:
-      raise ValueError(f"{root / file} is damaged or another version: sha256 {found}, expected {expected}")
-    rows = [line.split("\t") for line in read_text(root / file).split("\n") if line]
+  for path in paths:
+    rows = [line.split("\t") for line in read_text(path).split("\n") if line]
     rows = rows[1:] if name == "sst2" else [(row[3], row[1]) for row in rows]  # CoLA has no header
     first += [row[0].strip() for row in rows]
     labels += [int(row[1]) for row in rows]
   return Texts(first, None, np.array(labels, np.int32), GLUE[name].classes)
 
 
-def _from_tfds(name, split):
-  import tensorflow_datasets as tfds
-
-  source = tfds.data_source(f"glue/{name}", split=split, data_dir=tfds_dir())
-  task, rows = GLUE[name], [source[i] for i in range(len(source))]
-  texts = [[_text(row[column]) for row in rows] for column in task.columns]
-  labels = np.array([row["label"] for row in rows], np.int32 if task.classes else np.float32)
+def _from_tfds(name, prepared, split):
+  task, columns = GLUE[name], read_columns(prepared, split)
+  texts = [[_text(value) for value in columns[column]] for column in task.columns]
+  labels = np.array(columns["label"], np.int32 if task.classes else np.float32)
   return Texts(texts[0], texts[1] if len(texts) > 1 else None, labels, task.classes)
 
 

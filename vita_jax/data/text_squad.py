@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vita_jax.data.sources import tfds_dir
 from vita_jax.data.text import _text, read_text
+from vita_jax.data.tfds_files import open_rows, prepared_dir, tfds_dir
 
 
 class Question(NamedTuple):
@@ -53,15 +53,14 @@ def load_squad(split: str) -> list[Question]:
   Raises:
     FileNotFoundError: it is not prepared.
   """
-  if not any((tfds_dir() / "squad").rglob("dataset_info.json")):
+  prepared = prepared_dir("squad")
+  if prepared is None:
     raise FileNotFoundError(
       f"no data for squad: no prepared TFDS data set under $TFDS_DATA_DIR ({tfds_dir()}); run python"
       " launch/prepare_data.py --dataset=squad where there is a network, or name the files of the data set as"
       " config.data.train and config.data.dev"
     )
-  import tensorflow_datasets as tfds
-
-  source = tfds.data_source("squad", split=split, data_dir=tfds_dir())
+  source = open_rows(prepared, split)
   rows = (source[i] for i in range(len(source)))
   return [
     Question(
@@ -195,6 +194,15 @@ def overlap_f1(answer: str, accepted: Iterable[str]) -> float:
     return 2 * precision * recall / (precision + recall)
 
   return max((f1(one) for one in accepted), default=0.0)
+
+
+def scores(answers: Sequence[str], questions: Sequence[Question]) -> dict[str, float]:
+  """Computes the means of `overlap_f1` ("f1") and `exact_match` over questions: the official scores."""
+  pairs = list(zip(answers, questions, strict=True))
+  return {
+    "f1": float(np.mean([overlap_f1(a, q.answers) for a, q in pairs])),
+    "exact_match": float(np.mean([exact_match(a, q.answers) for a, q in pairs])),
+  }
 
 
 def _answer_tokens(offsets, q):

@@ -1,10 +1,12 @@
 """Pure loss functions that several papers share."""
 
+from vita_jax._lazy import submodules
 from vita_jax.losses.pu import (
   PURisk,
   binary_cross_entropy,
   binary_entropy,
   check_prior,
+  held_out_nnpu_risk,
   logistic_loss,
   naive_risk,
   nnpu_gradient_objective,
@@ -22,6 +24,7 @@ __all__ = [
   "binary_entropy",
   "check_prior",
   "cross_entropy",
+  "held_out_nnpu_risk",
   "logistic_loss",
   "naive_risk",
   "nnpu_gradient_objective",
@@ -32,3 +35,5 @@ __all__ = [
   "upu_risk",
   "weighted_mean",
 ]
+
+__getattr__, __dir__ = submodules(__name__)

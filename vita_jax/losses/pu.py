@@ -17,6 +17,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from vita_jax.metrics.pu import check_prior
+
 Loss = Callable[[jax.Array], jax.Array]
 
 
@@ -28,19 +30,13 @@ class PURisk(NamedTuple):
 
 
 def sigmoid_loss(margin: jax.Array) -> jax.Array:
-  """l(m) = σ(-m), between 0 and 1: l(m) + l(-m) = 1."""
+  """Computes l(m) = σ(-m), between 0 and 1: l(m) + l(-m) = 1."""
   return jax.nn.sigmoid(-margin)
 
 
 def logistic_loss(margin: jax.Array) -> jax.Array:
-  """l(m) = log(1 + exp(-m))."""
+  """Computes l(m) = log(1 + exp(-m))."""
   return jax.nn.softplus(-margin)
-
-
-def check_prior(prior: float | jax.Array) -> None:
-  """Raises ValueError for a number outside (0, 1); arrays, which may be traced, pass."""
-  if isinstance(prior, (int, float)) and not 0 < prior < 1:
-    raise ValueError(f"prior is {prior}: it has to be between 0 and 1")
 
 
 def pu_risk(
@@ -53,7 +49,7 @@ def pu_risk(
   balance: float | None = None,
   loss: Loss = sigmoid_loss,
 ) -> PURisk:
-  """R_pos and R_neg of a batch.
+  """Computes R_pos and R_neg of a batch.
 
   Args:
     logits: float [n].
@@ -90,16 +86,25 @@ def pu_risk(
 
 
 def upu_risk(logits: jax.Array, labelled: jax.Array, *, prior: float | jax.Array, **options) -> jax.Array:
-  """The unbiased PU risk R_pos + R_neg; it may be negative. `options` as in `pu_risk`."""
+  """Computes the unbiased PU risk R_pos + R_neg; it may be negative. `options` as in `pu_risk`."""
   return sum(pu_risk(logits, labelled, prior=prior, **options))
 
 
 def nnpu_risk(
   logits: jax.Array, labelled: jax.Array, *, prior: float | jax.Array, beta: float = 0.0, **options
 ) -> jax.Array:
-  """The non-negative PU risk R_pos + max(R_neg, -β): to report. Train on `nnpu_gradient_objective`."""
+  """Computes the non-negative PU risk R_pos + max(R_neg, -β), to report; `nnpu_gradient_objective` trains."""
   positive, negative = pu_risk(logits, labelled, prior=prior, **options)
   return positive + jnp.maximum(negative, -beta)
+
+
+def held_out_nnpu_risk(
+  logits: jax.Array, labelled: jax.Array, unlabelled: jax.Array, *, prior: float
+) -> jax.Array:
+  """Computes `nnpu_risk` of logits [n]; `labelled` and `unlabelled` bool [n] may overlap (one sample)."""
+  kinds = jnp.concatenate([jnp.ones(logits.shape), jnp.zeros(logits.shape)])
+  mask = jnp.concatenate([labelled, unlabelled]).astype(logits.dtype)
+  return nnpu_risk(jnp.concatenate([logits, logits]), kinds, prior=prior, mask=mask)
 
 
 def nnpu_gradient_objective(
@@ -111,21 +116,21 @@ def nnpu_gradient_objective(
   gamma: float = 1.0,
   **options,
 ) -> jax.Array:
-  """What a step of nnPU minimises: R_pos + R_neg, or -γ R_neg where R_neg < -β (Kiryo et al., Algorithm 1).
+  """Computes what a step of nnPU minimises: R_pos + R_neg, or -γ R_neg where R_neg < -β.
 
-  In the second case the gradient raises R_neg again and R_pos takes no part: differentiating
-  `nnpu_risk` instead would leave R_neg where it is. The decision is per batch.
+  Kiryo et al., Algorithm 1. In the second case the gradient raises R_neg again and R_pos takes no part:
+  differentiating `nnpu_risk` instead would leave R_neg where it is. The decision is per batch.
   """
   return nnpu_objective_of(pu_risk(logits, labelled, prior=prior, **options), beta=beta, gamma=gamma)
 
 
 def nnpu_objective_of(risk: PURisk, *, beta: float = 0.0, gamma: float = 1.0) -> jax.Array:
-  """`nnpu_gradient_objective` of parts that are there already."""
+  """Computes `nnpu_gradient_objective` from the parts of `pu_risk`."""
   return jnp.where(risk.negative < -beta, -gamma * risk.negative, risk.positive + risk.negative)
 
 
 def naive_risk(logits: jax.Array, labelled: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
-  """Logistic loss with unlabelled rows taken as negative: mean_P l(g) + mean_U l(-g), without a prior."""
+  """Computes the logistic loss mean_P l(g) + mean_U l(-g): unlabelled rows taken as negative, no prior."""
   every = jnp.ones_like(logits) if mask is None else mask
   positive = labelled.astype(logits.dtype)
   means = [
@@ -136,7 +141,7 @@ def naive_risk(logits: jax.Array, labelled: jax.Array, *, mask: jax.Array | None
 
 
 def binary_entropy(logits: jax.Array) -> jax.Array:
-  """H(p) of p = σ(g), elementwise: softplus(g) - g σ(g), finite for every g (as is its gradient).
+  """Computes H(p) of p = σ(g), elementwise: softplus(g) - g σ(g), finite for every g (as is its gradient).
 
   Its gradient is -g p (1 - p): minimising it drives p to the nearer of 0 and 1. It is the cross-entropy
   with the row's own probability as a target through which the gradient flows.
@@ -145,5 +150,5 @@ def binary_entropy(logits: jax.Array) -> jax.Array:
 
 
 def binary_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
-  """softplus(g) - t g, elementwise: targets t in [0, 1]."""
+  """Computes softplus(g) - t g, elementwise: targets t in [0, 1]."""
   return jax.nn.softplus(logits) - targets * logits

@@ -32,6 +32,30 @@ def auc(score: np.ndarray, positive: np.ndarray, weight: np.ndarray | None = Non
   return area if area.ndim else float(area)
 
 
+def one_vs_rest_auc(
+  probabilities: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None
+) -> np.ndarray:
+  """Computes the AUC of each class against the others.
+
+  Args:
+    probabilities: float [n, C].
+    labels: int [n].
+    weight: float [..., n], optional, as in `auc`.
+
+  Returns:
+    float64 [C, ...]; NaN where a class has no rows, or all of them.
+  """
+  return np.array([auc(probabilities[:, c], labels == c, weight) for c in range(probabilities.shape[1])])
+
+
+def mean_auc(probabilities: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None) -> Any:
+  """Computes the AUC of class 1 of two, or the mean of `one_vs_rest_auc` over more; arguments as there."""
+  if probabilities.shape[1] == 2:
+    return auc(probabilities[:, 1], labels == 1, weight)
+  area = np.nanmean(one_vs_rest_auc(probabilities, labels, weight), axis=0)
+  return area if np.ndim(area) else float(area)
+
+
 def auc_in_step(score: jax.Array, label: jax.Array) -> jax.Array:
   """Computes the same area in JAX: score [n], label [n] in {0, 1}; 0.5 where there is one class only."""
   ordered = jnp.sort(score)

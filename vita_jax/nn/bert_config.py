@@ -109,7 +109,11 @@ class BertConfig(NamedTuple):
 
   def to_dict(self, architecture: str) -> dict[str, Any]:
     """The content of a `config.json` that `transformers` reads; `architecture` e.g. "BertModel"."""
-    content = {"model_type": "bert", "architectures": [architecture], "torch_dtype": "float32"}
+    content: dict[str, Any] = {
+      "model_type": "bert",
+      "architectures": [architecture],
+      "torch_dtype": "float32",
+    }
     content |= {name: value for name, value in self._asdict().items() if name != "num_labels"}
     if self.num_labels != 2:  # transformers knows the number of labels by their names
       content["id2label"] = {str(i): f"LABEL_{i}" for i in range(self.num_labels)}

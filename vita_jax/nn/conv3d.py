@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
+
+from vita_jax.nn.conv import convolve
 
 
 def conv3d(x: jax.Array, w: jax.Array, *, padding: int = 0) -> jax.Array:
   """x [n, d, h, w, inputs] with w [k, k, k, inputs, outputs] -> [n, d', h', w', outputs], stride 1.
 
-  `padding` zeros go on every side. On the CPU one matrix product over the k^3 shifted volumes.
+  `padding` zeros go on every side.
   """
-  x = jnp.pad(x, ((0, 0), *[(padding, padding)] * 3, (0, 0)))
-  return jax.lax.platform_dependent(x, w, cpu=patches_conv3d, default=library_conv3d)
-
-
-def library_conv3d(x: jax.Array, w: jax.Array) -> jax.Array:
-  """`conv3d` without padding by `jax.lax.conv_general_dilated`."""
-  numbers = ("NDHWC", "DHWIO", "NDHWC")
-  return jax.lax.conv_general_dilated(x, w, (1, 1, 1), "VALID", dimension_numbers=numbers)
-
-
-def patches_conv3d(x: jax.Array, w: jax.Array) -> jax.Array:
-  """`conv3d` without padding as one matrix product over shifted volumes."""
-  size = w.shape[0]
-  shape = [length - size + 1 for length in x.shape[1:4]]
-  places = itertools.product(range(size), repeat=3)
-  shifts = [x[:, i : i + shape[0], j : j + shape[1], k : k + shape[2]] for i, j, k in places]
-  return jnp.concatenate(shifts, axis=-1) @ w.reshape(-1, w.shape[-1])
+  return convolve(x, w, padding=padding)
 
 
 def max_pool3d(x: jax.Array, *, size: int = 3, stride: int = 2, padding: int = 1) -> jax.Array:

@@ -50,3 +50,30 @@ def _moments(x: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, jax.Array
   count = jnp.maximum(jnp.sum(weights), 1.0) * math.prod(x.shape[1:-1])
   mean = jnp.sum(weights * x, axes) / count
   return mean, jnp.sum(weights * jnp.square(x - mean), axes) / count, count
+
+
+class InstanceNorm(nn.Module):
+  """x [n, *spatial, c] -> the same: every channel of every image normalised over its places.
+
+  By its own mean and (biased) variance, in training and evaluation alike; statistics are float32 (float64 for
+  such inputs). `affine` adds the parameters `scale` and `bias`, float32 [c]; torch's default has none.
+
+  Raises:
+    ValueError: no spatial axis, or a single place, whose variance says nothing.
+  """
+
+  affine: bool = False
+  epsilon: float = 1e-5
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    axes = tuple(range(1, x.ndim - 1))
+    if math.prod(x.shape[1:-1]) < 2 or not axes:
+      raise ValueError(f"InstanceNorm needs more than one place in each image, x is {x.shape}")
+    h = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean, var = jnp.mean(h, axes, keepdims=True), jnp.var(h, axes, keepdims=True)
+    y = (h - mean) * jax.lax.rsqrt(var + self.epsilon)
+    if self.affine:
+      y = y * self.param("scale", nn.initializers.ones, x.shape[-1:])
+      y = y + self.param("bias", nn.initializers.zeros, x.shape[-1:])
+    return y.astype(x.dtype)

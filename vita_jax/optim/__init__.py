@@ -7,6 +7,7 @@
 Updates are to be added (`optax.apply_updates`). Theta never sits in the optimizer's state.
 """
 
+from vita_jax._lazy import submodules
 from vita_jax.optim.dm import l2o_dm
 from vita_jax.optim.library import KINDS, learned, learned_card, learned_names, load_learned
 from vita_jax.optim.mlp import l2o_mlp
@@ -24,3 +25,5 @@ __all__ = [
   "load_learned",
   "rnnprop",
 ]
+
+__getattr__, __dir__ = submodules(__name__)

@@ -5,21 +5,38 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-PAPERS = {
-  "bert_tickets": "vita_jax.papers.bert_tickets",
-  "l2o": "vita_jax.papers.l2o",
-  "self_pu": "vita_jax.papers.self_pu",
-  "pcal": "vita_jax.papers.pcal",
-  "ss_gcn": "vita_jax.papers.ss_gcn",
-}
+from vita_jax._lazy import submodules
+from vita_jax.base.choose import choose
+from vita_jax.base.keys import Key
+
+# The one list that a new paper is added to.
+PAPERS = ("bert_tickets", "l2o", "pcal", "self_pu", "ss_gcn")
+__all__ = ["PAPERS", "build", "keys", *PAPERS]
+
+__getattr__, __dir__ = submodules(__name__)
 
 
 def build(config: Any) -> Any:
-  """The experiment of the paper that `config.paper` names.
+  """Builds the experiment of the paper that `config.paper` names.
 
   Raises:
     ValueError: no such paper.
   """
-  if config.paper not in PAPERS:
-    raise ValueError(f"unknown config.paper '{config.paper}': choose one of {', '.join(PAPERS)}")
-  return importlib.import_module(PAPERS[config.paper]).build(config)
+  return _module(config.paper).build(config)
+
+
+def keys(paper: str) -> tuple[Key, ...]:
+  """Returns the table of a paper's own config keys (`papers/<paper>/recipe.py`).
+
+  Raises:
+    ValueError: no such paper.
+  """
+  choose("config.paper", paper, PAPERS)
+  try:
+    return importlib.import_module(f"vita_jax.papers.{paper}.recipe").KEYS
+  except (ImportError, AttributeError):
+    return ()
+
+
+def _module(paper: str) -> Any:
+  return importlib.import_module(f"vita_jax.papers.{choose('config.paper', paper, PAPERS)}")

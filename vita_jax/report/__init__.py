@@ -1,20 +1,27 @@
 """Results for people: tables, intervals, figures, suites. It reads runs and never trains."""
 
+from vita_jax._lazy import submodules
+from vita_jax.report.bands import band_figure
 from vita_jax.report.curves import curves, write_figures
+from vita_jax.report.embedding import embedding, principal_plane
 from vita_jax.report.suite import Line, Row, comma_separated, figure, make_lines, markdown
 from vita_jax.report.summary import format_metric, join_summaries, paired_interval, summarize
 
 __all__ = [
   "Line",
   "Row",
+  "band_figure",
   "comma_separated",
   "curves",
+  "embedding",
   "figure",
   "format_metric",
   "join_summaries",
   "make_lines",
   "markdown",
   "paired_interval",
+  "principal_plane",
   "summarize",
   "write_figures",
 ]
+__getattr__, __dir__ = submodules(__name__)

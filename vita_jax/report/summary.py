@@ -29,7 +29,10 @@ def summarize(values: Any) -> dict[str, Any]:
 def join_summaries(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   """The summary of one run of all seeds, from those of runs that had some of them each, in this order."""
   names = [name for name in parts[0]["metrics"] if all(name in part["metrics"] for part in parts)]
-  values = lambda name: [v for part in parts for v in part["metrics"][name]["values"]]  # noqa: E731
+
+  def values(name: str) -> list[float | None]:
+    return [v for part in parts for v in part["metrics"][name]["values"]]
+
   return {
     **parts[0],
     **{key: [x for part in parts for x in part[key]] for key in ("seeds", "steps")},

@@ -1,5 +1,6 @@
 """The engine room: one loop runs every experiment. No paper is named here."""
 
+from vita_jax._lazy import submodules
 from vita_jax.train.config import base_config
 from vita_jax.train.errors import Interrupted, RunError
 from vita_jax.train.experiment import (
@@ -13,15 +14,6 @@ from vita_jax.train.experiment import (
   never,
 )
 from vita_jax.train.replicate import replica, replicate
-
-
-def __getattr__(name: str):
-  if name == "run":  # orbax is slow to import, and a paper's pieces do not need it
-    from vita_jax.train.loop import run
-
-    return run
-  raise AttributeError(f"module 'vita_jax.train' has no attribute '{name}'")
-
 
 __all__ = [
   "Eval",
@@ -39,3 +31,13 @@ __all__ = [
   "replicate",
   "run",
 ]
+
+_module, __dir__ = submodules(__name__)
+
+
+def __getattr__(name: str):
+  if name == "run":  # orbax is slow to import, and a paper's pieces do not need it
+    from vita_jax.train.loop import run
+
+    return run
+  return _module(name)

@@ -57,7 +57,10 @@ def train_batch(
     if isinstance(data, Stream):
       return streamed[name]
     data = data._replace(arrays=arrays[name])
-    one = lambda seed: batch_at(data, data.arrays, seed, t)  # noqa: E731
+
+    def one(seed: jax.Array):
+      return batch_at(data, data.arrays, seed, t)
+
     if per_replica(data) and seeds.ndim:
       return jax.vmap(one)(seeds)
     return one(jnp.zeros_like(seeds, shape=()) if data.order == "shared" else seeds.ravel()[0])

@@ -62,7 +62,7 @@ def save(
 ) -> None:
   """Saves asynchronously; an error of the disk surfaces here, at the next save or in `finish`.
 
-  In a run of several processes all have to call it.
+  In a run of several processes all must call it.
 
   Raises:
     RunError: the disk is full or not writable, or orbax refused the step.
@@ -134,7 +134,7 @@ def restore(
   """The newest good checkpoint as `(state, progress)`; None where there is none at all.
 
   Damaged ones are named through `warn` and stay where they are (see `set_aside`). In a run of several
-  processes all have to call it, and all take the same checkpoint.
+  processes all must call it, and all take the same checkpoint.
 
   Args:
     directory: `workdir/checkpoints`.
@@ -186,10 +186,11 @@ def _restore_leaves(folder: Path, target: Any, expected: dict[str, str]) -> dict
 
 
 def _with_empty_leaves(loaded: dict[str, jax.Array], target: Any) -> Any:
-  paths, structure = jax.tree_util.tree_flatten_with_path(target)
-  empty = lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)  # noqa: E731
-  leaves = [loaded[path_name(p)] if path_name(p) in loaded else empty(leaf) for p, leaf in paths]
-  return jax.tree.unflatten(structure, leaves)
+  def one(path, leaf):
+    name = path_name(path)
+    return loaded[name] if name in loaded else jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)
+
+  return jax.tree_util.tree_map_with_path(one, target)
 
 
 def set_aside(manager: ocp.CheckpointManager, *, after: int) -> None:

@@ -25,7 +25,7 @@ _PREFIX = "vita_jax"
 
 
 def launcher(environ: Mapping[str, str] = os.environ) -> str:
-  """ "slurm" | "ompi" | "tpu" where such a launcher started several processes, else "none"."""
+  """Returns "slurm", "ompi" or "tpu" where such a launcher started several processes, else "none"."""
   if int(environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
     return "slurm"
   if int(environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1:
@@ -42,7 +42,7 @@ def join(
   join_seconds: int = JOIN_SECONDS,
   watchdog_seconds: int = WATCHDOG_SECONDS,
 ) -> None:
-  """Joins this process to the others of its run; has to be called before JAX is first used.
+  """Joins this process to the others of its run; must be called before JAX is first used.
 
   Args:
     cluster: one of `KINDS`; "auto" looks at the launcher's environment, "tpu" is for slices
@@ -50,7 +50,7 @@ def join(
     coordinator: HOST:PORT of process 0, for processes that are started by hand.
     num_processes, process_id: their number, and which of them this one is (0, 1, ...).
     join_seconds: how long to wait for all to come.
-    watchdog_seconds: a process that was not heard of for so long ends all others.
+    watchdog_seconds: how long a process may be silent before all others end.
 
   Raises:
     ValueError: a process by hand without all three of coordinator, num_processes and process_id.
@@ -103,7 +103,7 @@ def is_main() -> bool:
 
 
 def gather(values: Any) -> np.ndarray:
-  """int32 or uint32 [n] of each process -> [processes, n]. All have to call it in the same order."""
+  """int32 or uint32 [n] of each process -> [processes, n]. All must call it in the same order."""
   if not joined():
     return np.asarray(values)[None]
   from jax.experimental import multihost_utils

@@ -53,7 +53,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
 
 
 def check_at_least(config: ml_collections.ConfigDict, limits: Mapping[str, float]) -> None:
-  """Checks numbers of a config against what they have to be at least; names are dotted.
+  """Checks numbers of a config against lower bounds; names are dotted.
 
   Raises:
     ValueError: one that is less, or NaN.

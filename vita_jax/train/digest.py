@@ -22,7 +22,7 @@ _AT_ONCE = 1 << 15  # elements: what fits the cache
 def digests(leaves: Mapping[str, jax.Array]) -> dict[str, str]:
   """16 hex digits for each named array (keys of random numbers included), of dtype, shape and bits.
 
-  In a run of several processes all have to call it, and all get the same.
+  In a run of several processes all must call it, and all get the same.
   """
   parts = [_local_sum(_bits_of(leaf)) for leaf in leaves.values()]
   halves = np.array([(part & 0xFFFFFFFF, part >> 32) for part in parts], np.uint32).reshape(-1)

@@ -1,4 +1,4 @@
-"""What a run would take, by the compiler alone: nothing is computed, no machine like the target needed."""
+"""What a run would need, by the compiler alone: nothing is computed, and the target machine is not needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vita_jax.train.programs import make_programs
 
 
 class Need(NamedTuple):
-  """What one stage takes of each device.
+  """What one stage needs on each device.
 
   Attributes:
     stage: its name.

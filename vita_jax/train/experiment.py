@@ -1,4 +1,4 @@
-"""The types everything hangs on: a paper is an `Experiment`, a value made of pure functions.
+"""The types that everything is made of: a paper is an `Experiment`, a value made of pure functions.
 
 The loop knows nothing of papers; papers know nothing of meshes, checkpoints, clocks, flags or files.
 """
@@ -50,7 +50,7 @@ class Stage(NamedTuple):
     also: further data of this stage. Batch number `t` of `also[name]` arrives as `batch[name]`.
     enter: `(state, sweep) -> state`, the transition into this stage, deterministic in the state. It
       clears what made the last stage `done` and may change the structure of the state.
-    done: `(state, t) -> bool`, true when the stage is over after `t` steps. Once true it has to stay
+    done: `(state, t) -> bool`, true when the stage is over after `t` steps. Once true it must stay
       true for that state and any later `t`: a finished replica is frozen, not asked again.
   """
 

@@ -14,7 +14,7 @@ AXES = ("seed", "data", "model")
 
 
 def use_cpu_devices(n: int) -> None:
-  """Makes JAX run on the CPU split into `n` devices; has to be called before JAX is first used."""
+  """Makes JAX run on the CPU split into `n` devices; must be called before JAX is first used."""
   jax.config.update("jax_platforms", "cpu")
   jax.config.update("jax_num_cpu_devices", n)
 
@@ -32,7 +32,7 @@ def make_mesh(layout: Mapping[str, int]) -> jax.sharding.Mesh:
   if -1 in sizes or int(np.prod(sizes)) != devices:
     shown = " x ".join(f"{axis}={layout[axis]}" for axis in AXES)
     raise ValueError(
-      f"config.mesh {shown} does not cover the {devices} device(s): their product has to be {devices}"
+      f"config.mesh {shown} does not cover the {devices} device(s): their product must be {devices}"
       " (-1 on one axis fills what is left; --cpu_devices=N splits a CPU)"
     )
   # Auto axes: jax.make_mesh defaults to Explicit, under which gathers and segment sums fail.

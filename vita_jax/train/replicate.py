@@ -123,7 +123,9 @@ def _done(done):
 @functools.cache
 def _enter(enter, how: str, host_sweep: bool):
   def replicated(state: State, sweep) -> State:
-    one = lambda s: enter(s, sweep)  # noqa: E731
+    def one(s: State) -> State:
+      return enter(s, sweep)
+
     if host_sweep:  # a sweep over a Stream is a host loop: one replica after the other
       states = [one(replica(state, i)) for i in range(state[STEPS].size)]
       new = jax.tree.map(lambda *xs: jnp.stack(xs), *states)

@@ -58,15 +58,16 @@ def without_axis(tree: Any, axis: str) -> Any:
   """Global arrays, gathered along a mesh axis: what was sharded over it is whole on every device."""
 
   def target(sharding: NamedSharding) -> NamedSharding:
-    kept = lambda names: tuple(n for n in ((names,) if isinstance(names, str) else names or ()) if n != axis)  # noqa: E731
-    return NamedSharding(sharding.mesh, P(*(kept(names) or None for names in sharding.spec)))
+    listed = ((names,) if isinstance(names, str) else names or () for names in sharding.spec)
+    kept = (tuple(name for name in names if name != axis) for names in listed)
+    return NamedSharding(sharding.mesh, P(*(names or None for names in kept)))
 
   shardings = jax.tree.map(lambda x: target(x.sharding), tree)
   return jax.jit(lambda tree: tree, out_shardings=shardings)(tree)
 
 
 def on_host(tree: Any) -> Any:
-  """Arrays as numpy arrays, whole in every process; all processes have to call it."""
+  """Arrays as numpy arrays, whole in every process; all processes must call it."""
 
   def one(x: jax.Array) -> np.ndarray:
     if not x.is_fully_addressable and not x.is_fully_replicated:

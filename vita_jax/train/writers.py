@@ -33,7 +33,10 @@ def open_logs(workdir: Path, *, step: int) -> Logs:
   write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
   file = path.open("a", buffering=1)
   board = SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=step + 1)
-  name = lambda row: (row["stage"], row["at"], row["split"])  # noqa: E731
+
+  def name(row: dict[str, Any]) -> tuple[str, int, str]:
+    return row["stage"], row["at"], row["split"]
+
   written = {name(row) for row in rows if row["step"] == step}  # a finished stage is evaluated once more
 
   def write(row: dict[str, Any]) -> None:

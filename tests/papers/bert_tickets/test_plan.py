@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from vita_jax.papers.bert_tickets.config import default_config
-from vita_jax.papers.bert_tickets.trainings import plan
+from vita_jax.papers.bert_tickets.plan import plan
+from vita_jax.papers.bert_tickets.recipe import default_config, recipe_of
 
 
 def _plan(method, size=1000, **overrides):
   config = default_config("sst2", method)
   config.update_from_flattened_dict(overrides)
-  return plan(config, size)
+  return plan(recipe_of(config), size)
 
 
 def test_imp_trains_a_round_for_each_tenth_and_the_ticket_by_itself():
@@ -28,7 +28,7 @@ def test_tickets_on_the_way_are_cut_where_the_search_reaches_them():
   assert [t.name for t in found[:3]] == ["round_1", "round_2", "round_3"]
   assert [t.cut for t in found[:3]] == [(("10", 100),), (("20", 200),), (("25", 250),)]
   names = [f"ticket_{s}_{w}" for s in (10, 20, 25) for w in ("theta0", "shuffled")]
-  # What a run is named and exported for comes last; its dropout masks do not hang on that.
+  # What a run is named and exported for comes last; its dropout masks do not depend on that.
   assert [t.name for t in found[3:]] == [*names[:4], names[5], names[4]]
   assert [t.number for t in found] == [1, 2, 3, 4, 5, 6, 7, 9, 8]
 
@@ -71,15 +71,18 @@ def test_the_suite_shows_what_its_runs_report():
   for row in rows:
     config = default_config(*row.config.removeprefix("configs/bert_tickets/").split(".py:"))
     config.update_from_flattened_dict(row.overrides)
-    results = [t.result for t in plan(config, 5_308_416) if t.result]
+    results = [t.result for t in plan(recipe_of(config), 5_308_416) if t.result]
     assert row.metric.rpartition("_")[0] in ("", *results), row.label
     assert runs.setdefault(row.run, (row.config, row.overrides)) == (row.config, row.overrides)
   assert len(rows) == 2 * (1 + 3 * 5) and len(runs) == 2 * 4
   score = {"full": 0.9, "IMP 50": 0.91, "IMP 70": 0.89, "IMP 90": 0.5, "one-shot 50": 0.87}
   known = [row for row in rows if row.label.removeprefix("SST-2 ").removesuffix(" %") in score]
   values = {r.label: score[r.label.removeprefix("SST-2 ").removesuffix(" %")] for r in known}
-  metric = lambda row: {row.metric: {"values": [values[row.label] - 0.02, values[row.label] + 0.02]}}  # noqa: E731
-  text = suite["finish"]({row.label: {"metrics": metric(row)} for row in known}, None)
+  found = {
+    row.label: {"metrics": {row.metric: {"values": [values[row.label] - 0.02, values[row.label] + 0.02]}}}
+    for row in known
+  }
+  text = suite["finish"](found, None)
   assert text.strip() == (
     "- SST-2, IMP: last matching sparsity 70 % (mean + std reaches the full mean), 50 % (the mean does)\n"
     "- SST-2, one-shot: last matching sparsity none"
@@ -101,8 +104,8 @@ def test_an_early_point_splits_the_first_training():
 @pytest.mark.parametrize(
   "method,overrides,message",
   [
-    ("imp", {"sparsity": 1.0}, r"a sparsity is 1.0"),
-    ("imp", {"tickets": (-0.1,)}, r"a sparsity is -0.1"),
+    ("imp", {"sparsity": 1.0}, r"config.sparsity is 1.0: it must be in \[0, 1\)"),
+    ("imp", {"tickets": (-0.1,)}, "config.tickets is .*-0.1.*: it must be a list of"),
     ("imp", {"starts": ("shufled",)}, "did you mean 'shuffled'"),
     ("imp", {"starts": ("trained",)}, "rewind_to=none"),
     ("imp", {"starts": ("trained",), "ticket": "x"}, "needs a search"),

@@ -35,9 +35,7 @@ def main(out: Path) -> None:
     seed = programs.place(np.uint32(0))
     state = programs.init(seed)
     chunk = programs.chunk(experiment.stages[0], state)
-    state, *_ = chunk(
-      state, seed, programs.place(np.int32(0)), programs.place(np.int32(1)), programs.place(np.bool_(False))
-    )
+    state, *_ = chunk(state, seed, programs.cursor(), programs.place(np.int32(1)))
     moment = jax.device_get(optax.tree.get(state["meta"]["self"], "mu"))
     x = jax.tree.leaves(state["task"].x)[0]
     return moment, x.sharding.shard_shape(x.shape)[0]

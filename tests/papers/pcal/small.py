@@ -4,8 +4,8 @@ import numpy as np
 
 from vita_jax.data.schema import parse_schema
 from vita_jax.data.tables import as_table
-from vita_jax.papers.pcal.config import default_config
-from vita_jax.papers.pcal.inputs import make_task
+from vita_jax.papers.pcal.data import make_task
+from vita_jax.papers.pcal.recipe import default_config
 
 SCHEMA = {
   "numeric": ["u", "v"],

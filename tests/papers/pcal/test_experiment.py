@@ -13,13 +13,14 @@ from papers.pcal import small
 
 from vita_jax import papers, train
 from vita_jax.data import tabular
+from vita_jax.data.credit import SCHEMAS
 from vita_jax.data.schema import parse_schema
 from vita_jax.data.sources import load
+from vita_jax.data.splits import part_sizes
 from vita_jax.data.tables import as_table
 from vita_jax.papers import pcal
-from vita_jax.papers.pcal import inputs, report, split
-from vita_jax.papers.pcal.credit import SCHEMAS
 from vita_jax.papers.pcal.export import encode, released, represent
+from vita_jax.papers.pcal.recipe import VARIANTS
 from vita_jax.train.finish import load_state
 
 
@@ -31,8 +32,8 @@ def german(tmp_path_factory):
   config.data.name = "credit/german"
   experiment = papers.build(config)
   summary = train.run(experiment, config, workdir, quiet=True)
-  table, schema = inputs.read(config)
-  task = inputs.make_task(table, schema, attributes=("age",), variant="exclude")
+  table, schema = pcal.read(config)
+  task = pcal.make_task(table, schema, attributes=("age",), variant="exclude")
   return experiment, config, task, summary, workdir, load_state(experiment, config, workdir)[0]
 
 
@@ -58,9 +59,9 @@ def test_the_exported_program_is_what_was_audited_and_noise_stays_with_the_recor
   raw = exported.read(str(tmp_path / "rows.csv"))
   program = jax.jit(lambda p, x: exported.program(p, **x))
   outputs = program(exported.params, raw)
-  game = pcal.make_game(config, task)
+  game = pcal.make_game(pcal.recipe_of(config), task)
   audited = jax.jit(functools.partial(encode, game))(
-    released(state), numbers=task.numbers, codes=task.arrays["codes"]
+    released(state), numbers=task.arrays["raw"], codes=task.arrays["codes"]
   )
   for name in ("z", "probability"):
     np.testing.assert_allclose(outputs[name], audited[name], atol=1e-5)
@@ -69,14 +70,14 @@ def test_the_exported_program_is_what_was_audited_and_noise_stays_with_the_recor
   np.testing.assert_allclose(again["z"], outputs["z"][100:110], atol=1e-4)
   encoding = tabular.from_json(exported.card["encoding"])
   assert "age" not in encoding.schema.inputs and not encoding.schema.private
-  train_rows = np.asarray(state["rows"])[: split.parts(1000).train]
+  train_rows = np.asarray(state["rows"])[: part_sizes(1000).train]
   mean = task.arrays["numbers"][train_rows].mean(0)
   np.testing.assert_allclose(encoding.mean, mean, rtol=1e-5)
 
 
 def test_baselines_go_through_the_same_door(tmp_path):
   config = small.config(method="drop", attributes=("s",))
-  task = inputs.make_task(
+  task = pcal.make_task(
     as_table(small.columns(900)), parse_schema(small.SCHEMA), attributes=("s",), variant="exclude"
   )
   experiment = pcal.experiment(config, task)
@@ -86,7 +87,7 @@ def test_baselines_go_through_the_same_door(tmp_path):
   state, _ = load_state(experiment, config, tmp_path)
   for method in ("leace", "equalised_score"):
     config.method = method
-    found = report.make_report(task, config, None)(state, None).metrics
+    found = pcal.experiment(config, task).report(state, None, None).metrics
     assert found["utility_auc"] > 0.75
     if method == "leace":  # trees read s from what it adds to 0/1 columns: only linear attackers are shut out
       assert found["attack_auc"] > 0.8 and found["attack_auc_logistic_s"] < 0.72
@@ -100,7 +101,7 @@ def _columns(encoding):
 
 def test_private_columns_are_in_the_inputs_of_variant_a_only():
   table, schema = as_table(load("credit/taiwan")), parse_schema(SCHEMAS["credit/taiwan"])
-  tasks = {v: inputs.make_task(table, schema, attributes=("edu",), variant=v) for v in inputs.VARIANTS}
+  tasks = {v: pcal.make_task(table, schema, attributes=("edu",), variant=v) for v in VARIANTS}
   widths = {v: len(t.encoding.names) for v, t in tasks.items()}
   assert widths == {"include": 28, "exclude": 24, "exclude_all": 18}
   assert "EDUCATION" in _columns(tasks["include"].encoding)
@@ -134,14 +135,15 @@ def test_tasks_that_cannot_be(change, message):
   else:
     schema = parse_schema(small.SCHEMA)
   with pytest.raises(ValueError, match=message):
-    inputs.make_task(table, schema, attributes=(), variant="exclude")
+    pcal.make_task(table, schema, attributes=(), variant="exclude")
 
 
 def test_options_that_cannot_be():
   table, schema = as_table(small.columns()), parse_schema(small.SCHEMA)
-  make = lambda **more: inputs.make_task(  # noqa: E731
-    table, schema, **{"attributes": ("s",), "variant": "exclude", **more}
-  )
+
+  def make(**more):
+    return pcal.make_task(table, schema, **{"attributes": ("s",), "variant": "exclude", **more})
+
   with pytest.raises(ValueError, match="no private attribute 'ss' .nearest: 's'"):
     make(attributes=("ss",))
   with pytest.raises(ValueError, match="variant 'include' needs 's' among"):
@@ -163,7 +165,7 @@ def test_inputs_that_are_a_label_are_warned_of():
   for name in ("bad", "s"):
     table = as_table({**columns, "u": 3.0 * columns[name] - 1})
     with pytest.warns(UserWarning, match=f"the input 'u' is '{'target' if name == 'bad' else 's'}'"):
-      inputs.make_task(table, parse_schema(small.SCHEMA), attributes=("s",), variant="exclude")
+      pcal.make_task(table, parse_schema(small.SCHEMA), attributes=("s",), variant="exclude")
   with warnings.catch_warnings():
     warnings.simplefilter("error")
     small.task()
@@ -211,8 +213,10 @@ def test_the_head_sees_what_training_saw(german):
   _, config, task, _, _, state = german
   config = config.copy_and_resolve_references()
   config.noise = 0.0
-  game, rows = pcal.make_game(config, task), np.asarray(state["rows"])[:50]
-  z = jax.jit(lambda s: represent(game, released(s), task.numbers[rows], task.arrays["codes"][rows]))(state)
+  game, rows = pcal.make_game(pcal.recipe_of(config), task), np.asarray(state["rows"])[:50]
+  z = jax.jit(lambda s: represent(game, released(s), task.arrays["raw"][rows], task.arrays["codes"][rows]))(
+    state
+  )
   arrays = jax.tree.map(jnp.asarray, task.arrays)
   trained = jax.jit(lambda s: game.frozen_z(s, arrays, rows, jax.random.key(0)))(state)
   np.testing.assert_allclose(z, trained, atol=1e-4)

@@ -1,10 +1,11 @@
-"""Splits and what is learned of training rows; each test is a leak that must not be."""
+"""What is learned of training rows; each test is a leak that must not be."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vita_jax.data.splits import part_sizes, shuffle_rows
 from vita_jax.papers.pcal import split
 
 N = 1000
@@ -15,29 +16,7 @@ GROUPS = np.concatenate([np.repeat(np.arange(60), 5), 60 + np.arange(700)]).asty
 
 @pytest.fixture(scope="module")
 def rows():
-  return np.stack([split.shuffle_rows(jax.random.key(seed), GROUPS, STRATA) for seed in range(4)])
-
-
-def test_every_row_is_in_one_part_and_duplicates_in_the_same(rows):
-  sizes = split.parts(N)
-  assert sizes == (600, 200, 200)
-  for order in rows:
-    np.testing.assert_array_equal(np.sort(order), np.arange(N))
-    parts = split.host_parts(order, GROUPS, sizes)
-    taken = np.concatenate(list(parts.values()))
-    assert len(np.unique(taken)) == len(taken) >= N - 2 * 5  # what lies across a border is left out
-    groups = [set(GROUPS[p]) for p in parts.values()]
-    assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
-    np.testing.assert_array_equal(parts["train"], order[:600])
-  assert len({tuple(order[:600]) for order in rows}) == 4  # a split of its own for each seed
-
-
-def test_parts_have_the_strata_of_the_whole():
-  alone = np.arange(N, dtype=np.int32)
-  order = np.asarray(split.shuffle_rows(jax.random.key(0), alone, STRATA))
-  whole = np.bincount(STRATA) / N
-  for part in np.split(order, [600, 800]):
-    np.testing.assert_allclose(np.bincount(STRATA[part], minlength=4) / len(part), whole, atol=0.011)
+  return np.stack([shuffle_rows(jax.random.key(seed), GROUPS, STRATA) for seed in range(4)])
 
 
 def _arrays(numbers):
@@ -47,7 +26,7 @@ def _arrays(numbers):
 
 def test_statistics_are_of_training_rows_only(rows):
   numbers = RNG.normal(size=(N, 3)).astype(np.float32)
-  sizes, wild = split.parts(N), numbers.copy()
+  sizes, wild = part_sizes(N), numbers.copy()
   wild[rows[0][600:]] = 1e6
   ours, theirs = (split.learn(rows[0], _arrays(x), (2, 0), sizes) for x in (wild, numbers))
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)

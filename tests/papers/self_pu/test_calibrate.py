@@ -1,5 +1,7 @@
 """The one-jvp closed form against the virtual step differentiated twice; weights and their budget."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,7 +63,7 @@ def test_the_closed_form_is_the_second_order_computation(make):
     def closed(params):
       logits, derivative = jax.linearize(lambda p: forward(p, x), params)
       along = derivative(jax.grad(validation_loss)(params))
-      gradient = lambda **k: calibrate.meta_gradient(logits, along, labelled, prior=PRIOR, rate=RATE, **k)  # noqa: E731
+      gradient = partial(calibrate.meta_gradient, logits, along, labelled, prior=PRIOR, rate=RATE)
       return jnp.stack(gradient()), gradient(flipped_entropy=True)[0]
 
     found, flipped = jax.jit(closed)(params)

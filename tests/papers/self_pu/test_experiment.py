@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from vita_jax import papers, train
+from vita_jax.data import volumes
 from vita_jax.data.resident import batch_at
-from vita_jax.papers.self_pu import volumes
-from vita_jax.papers.self_pu.config import RELEASED, default_config
+from vita_jax.papers.self_pu.recipe import RELEASED, default_config, recipe_of
 from vita_jax.train.finish import load_state
 from vita_jax.train.writers import read_rows
 
@@ -18,7 +18,7 @@ from vita_jax.train.writers import read_rows
 def _config(method, **changes):
   config = default_config("digits", method, prior=0.496, batch_size=64, data__n_labelled=40)
   config.validation.update({"rows": 150, "labelled": 15})
-  config.model.hidden, config.learning_rate = (64,), 2e-3
+  config.model.hidden, config.learning_rate = (32,), 2e-3
   config.self_paced.update({"start": 3, "stop": 9, "every": 3, "form": "linear"})
   config.calibration.update({"start": 4, "stop": 9})
   config.distillation.start, config.epochs = 9, 12
@@ -160,21 +160,24 @@ def test_the_nnpu_step_is_adam_with_the_decay_inside_the_gradient(nnpu_step):
   """One step by hand: the sampler's rows, gradients by jax.grad of the losses, optax.adam."""
   import optax
 
+  from vita_jax.data import pu_batches
   from vita_jax.losses import pu
-  from vita_jax.papers.self_pu import sampling
-  from vita_jax.papers.self_pu.inputs import read_inputs
+  from vita_jax.papers.self_pu.data import read_inputs
   from vita_jax.papers.self_pu.model import MLP
 
   config = _config("nnpu")
   before, after, metrics = nnpu_step
   n_labelled, n_unlabelled = before["labelled"].size, before["unlabelled"].size
-  draw = jax.jit(sampling.draw_pu)(
+  draw = jax.jit(pu_batches.draw_pu)(
     jnp.arange(64), epoch=jnp.int32(0), order=before["order"], student=jnp.int32(0),
     labelled_rows=before["labelled"], unlabelled_rows=before["unlabelled"],
     interleave=jnp.int32(n_unlabelled // n_labelled + 1),
   )  # fmt: skip
-  x = jnp.asarray(read_inputs(config).rows["x"])[draw.row] / 255.0
-  one = lambda tree: jax.tree.map(lambda a: a[0], tree)  # noqa: E731
+  x = jnp.asarray(read_inputs(recipe_of(config)).rows["x"])[draw.row] / 255.0
+
+  def one(tree):
+    return jax.tree.map(lambda a: a[0], tree)
+
   params, stats = one(before["params"]), one(before["batch_stats"])
 
   def loss(params):
@@ -226,13 +229,11 @@ def test_released_switches_run_and_kill_the_consistency(tmp_path):
 @pytest.mark.slow
 def test_self_pu_is_no_worse_than_nnpu_on_the_digits(tmp_path):
   """Five paired seeds at full length; what the README's table has for ten."""
-  import importlib.util
-
   from golden.update import ROOT
 
-  spec = importlib.util.spec_from_file_location("config", ROOT / "configs/self_pu/digits.py")
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  from vita_jax.base.files import load_python_file
+
+  module = load_python_file(ROOT / "configs/self_pu/digits.py")
   found = {}
   for method in ("nnpu", "self_pu"):
     config = module.get_config(method)

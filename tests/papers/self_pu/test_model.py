@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.papers.self_pu import volumes
-from vita_jax.papers.self_pu.model import CNN, MLP, ThreeBranchCNN
+from vita_jax.data import volumes
+from vita_jax.nn.volumes import ThreeBranchCNN
+from vita_jax.papers.self_pu.model import CNN, MLP
 
 REGIONS = {name: jax.ShapeDtypeStruct((2, *shape), jnp.float32) for name, shape in volumes.SHAPES.items()}
 
@@ -35,8 +36,9 @@ def test_parameter_counts_are_the_papers(model, x, count):
 def test_parts_of_the_counts():
   params, _ = _shapes(CNN(), jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32))
   sizes = {name: sum(np.prod(x.shape) for x in jax.tree.leaves(tree)) for name, tree in params.items()}
-  total = lambda start: sum(n for name, n in sizes.items() if name.startswith(start))  # noqa: E731
-  assert (total("conv"), total("BatchNorm"), total("Dense")) == (1_369_738, 2_516, 1_643_001)
+  kinds = ("conv", "BatchNorm", "Dense")
+  totals = [sum(n for name, n in sizes.items() if name.startswith(kind)) for kind in kinds]
+  assert totals == [1_369_738, 2_516, 1_643_001]
   params, _ = _shapes(ThreeBranchCNN(), REGIONS)
   for branch in ("brain", "left", "right"):
     assert sum(np.prod(x.shape) for x in jax.tree.leaves(params[branch])) == 14_400
@@ -58,10 +60,18 @@ def _brains(n):
   ]
 
 
-def test_generated_volumes_go_through_the_three_branches():
-  regions = volumes.regions(_brains(2))
+@pytest.fixture(scope="module")
+def regions():
+  return volumes.regions(_brains(2))
+
+
+def test_regions_of_generated_volumes(regions):
   assert {name: x.shape[1:] for name, x in regions.items()} == volumes.SHAPES
   assert all(x.dtype == np.float32 and 0 <= x.min() and x.max() < 1 + 1e-6 for x in regions.values())
+
+
+@pytest.mark.slow
+def test_generated_volumes_go_through_the_three_branches(regions):
   model = ThreeBranchCNN(hidden=16)
   variables = jax.jit(lambda k, x: model.init(k, x, train=True))(jax.random.key(0), regions)
   logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, regions)

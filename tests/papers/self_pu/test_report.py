@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from vita_jax.papers.self_pu.report import prior_figure, purity_table
+from vita_jax.papers.self_pu.report import purity_table
+from vita_jax.report import band_figure
 
 
 def _metrics(**values):
@@ -18,7 +19,8 @@ def test_purities_are_shown_from_the_first_selection_to_the_last():
 
 
 def test_the_prior_curve_shows_means_in_percent_and_the_true_prior():
-  axes = prior_figure({"nnPU": {0.4: [0.7, 0.8], 0.5: [0.9, 0.9]}}, prior=0.5).axes[0]
+  labels = {"xlabel": "assumed prior", "ylabel": "test accuracy, %", "mark_label": "true prior"}
+  axes = band_figure({"nnPU": {0.4: [0.7, 0.8], 0.5: [0.9, 0.9]}}, mark=0.5, **labels).axes[0]
   curve, line = axes.lines
   np.testing.assert_allclose(curve.get_xydata(), [[0.4, 75.0], [0.5, 90.0]])
   assert line.get_xdata()[0] == 0.5

@@ -1,17 +1,23 @@
 """The experiment as a whole: controls that must be exact, mechanisms, and the real Citeseer and Cora."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden.update import ROOT
 from laws.small_graph import write_small_graph
 
 from vita_jax import papers, train
+from vita_jax.base.files import load_python_file
 from vita_jax.data import load_graph_npz
-from vita_jax.papers.ss_gcn.config import default_config
 from vita_jax.papers.ss_gcn.model import HOSTS
+from vita_jax.papers.ss_gcn.recipe import default_config
+from vita_jax.train.finish import load_state
 
 TASKS = {"cluster": (0.8, 0), "partition": (0.8, 4), "completion": (0.5, 5)}
+NOTHING = 1e-30  # a weight that no gradient shows; 0 is what a config has where no task is asked for
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +43,15 @@ def _trained(config, steps=9):
   return state, metrics
 
 
-@pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("task,off", [("partition", 1.0), ("completion", 0.0)])
+@functools.cache
+def _plain(graph, host):
+  return _trained(_config(graph, "none", host=host))[0]
+
+
+@pytest.mark.parametrize("host", ["gcn", *(pytest.param(h, marks=pytest.mark.slow) for h in ("gin", "gat"))])
+@pytest.mark.parametrize("task,off", [("partition", 1.0), ("completion", NOTHING)])
 def test_a_task_of_no_weight_leaves_the_plain_network(graph, host, task, off):
-  plain, _ = _trained(_config(graph, "none", host=host))
+  plain = _plain(graph, host)
   found, _ = _trained(_config(graph, task, host=host, **{f"ss.{host}.weight": off}))
   for name in plain["params"]:
     ours, expected = jax.tree.leaves(found["params"][name]), jax.tree.leaves(plain["params"][name])
@@ -68,10 +79,10 @@ def test_released_hosts_lose_their_dropout_after_the_first_epoch(graph):
   """From the second epoch on, the key no longer matters."""
   experiment = papers.build(_config(graph, "none", host="gin", faithful_to_code=True))
   stage = experiment.stages[0]
-  state, batch = experiment.init(jax.random.key(0)), stage.data.arrays
+  state, batch, step = jax.jit(experiment.init)(jax.random.key(0)), stage.data.arrays, jax.jit(stage.step)
   other = {**state, "key": jax.random.key(1)}
   for t, equal in ((0, False), (1, True)):
-    ours, theirs = (stage.step(s, batch, jnp.int32(t))[1]["loss"][0] for s in (state, other))
+    ours, theirs = (step(s, batch, jnp.int32(t))[1]["loss"][0] for s in (state, other))
     assert (ours == theirs) == equal
 
 
@@ -90,18 +101,19 @@ def test_test_labels_steer_nothing(graph, tmp_path):
 def test_pretraining_keeps_the_encoder_and_renews_the_head(graph):
   experiment = papers.build(_config(graph, "partition", mechanism="pretrain", **{"pretrain.epochs": 5}))
   first, second = experiment.stages
-  state = experiment.init(jax.random.key(0))
+  state, step = jax.jit(experiment.init)(jax.random.key(0)), jax.jit(first.step)
   for t in range(5):
-    state, metrics = first.step(state, first.data.arrays, jnp.int32(t))
+    state, metrics = step(state, first.data.arrays, jnp.int32(t))
   assert "loss" not in metrics and "ss_loss" in metrics
   renewed = second.enter(state, None)
   np.testing.assert_array_equal(renewed["params"]["input"]["kernel"], state["params"]["input"]["kernel"])
   assert not np.array_equal(renewed["params"]["target"]["kernel"], state["params"]["target"]["kernel"])
   assert int(renewed["epochs"]) == 0 and not renewed["stopped"]
-  assert "ss_loss" not in second.step(renewed, second.data.arrays, jnp.int32(0))[1]
+  metrics = jax.eval_shape(second.step, renewed, second.data.arrays, jnp.int32(0))[1]
+  assert "loss" in metrics and "ss_loss" not in metrics
 
 
-@pytest.mark.parametrize("task", ["cluster", "partition"])
+@pytest.mark.parametrize("task", ["cluster", pytest.param("partition", marks=pytest.mark.slow)])
 def test_self_training_grows_the_labels_outside_validation(graph, task, tmp_path):
   settings = {"self_training.rounds": 2, "self_training.per_class": 5, "self_training.n_clusters": 9}
   if task == "cluster":
@@ -110,8 +122,6 @@ def test_self_training_grows_the_labels_outside_validation(graph, task, tmp_path
   experiment = papers.build(config)
   summary = train.run(experiment, config, tmp_path, quiet=True)
   assert [stage.name for stage in experiment.stages] == ["train_0", "train_1", "train_2"]
-  from vita_jax.train.finish import load_state
-
   state, _ = load_state(experiment, config, tmp_path)
   known = load_graph_npz(graph)
   mask, labels = np.asarray(state["label_mask"]), np.asarray(state["labels"])
@@ -122,34 +132,17 @@ def test_self_training_grows_the_labels_outside_validation(graph, task, tmp_path
   assert summary["metrics"]["test_accuracy"]["mean"] > 0.8
 
 
-@pytest.mark.parametrize("mechanism", ["pretrain", "self_training"])
-def test_a_mechanism_without_a_task_is_refused(graph, mechanism):
-  with pytest.raises(ValueError, match="config.mechanism"):
-    papers.build(_config(graph, "none", mechanism=mechanism))
-
-
-def _config_of(data, task):
-  import importlib.util
-
-  from golden.update import ROOT
-
-  spec = importlib.util.spec_from_file_location("config", ROOT / f"configs/ss_gcn/{data}.py")
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.get_config(task)
-
-
-def _ten_seeds(data, task, folder):
-  config = _config_of(data, task)
-  config.seeds = 10
-  experiment = train.replicate(papers.build(config), 10)
+def _accuracy(data, task, folder, *, seeds=10):
+  config = load_python_file(ROOT / f"configs/ss_gcn/{data}.py").get_config(task)
+  config.seeds = seeds
+  experiment = train.replicate(papers.build(config), seeds)
   return train.run(experiment, config, folder / f"{data}_{task}", quiet=True)["metrics"]["test_accuracy"]
 
 
 def test_citeseer_falls_where_the_literature_has_it(tmp_path):
-  plain, parts = (_ten_seeds("citeseer", task, tmp_path) for task in ("none", "partition"))
+  plain, parts = (_accuracy("citeseer", task, tmp_path, seeds=4) for task in ("none", "partition"))
   assert 0.698 < plain["mean"] < 0.719 and plain["std"] < 0.012 and plain["diverged"] == 0
-  assert parts["mean"] > plain["mean"] - 0.002
+  assert parts["mean"] > plain["mean"] - 0.005
 
 
 @pytest.mark.slow
@@ -159,4 +152,4 @@ def test_cora_and_pubmed_fall_where_the_literature_has_them(data, low, high, tmp
 
   if "VITA_DATA_DIR" not in os.environ:
     pytest.skip(f"VITA_DATA_DIR is not set: {data} is not shipped")
-  assert low < _ten_seeds(data, "none", tmp_path)["mean"] < high
+  assert low < _accuracy(data, "none", tmp_path)["mean"] < high

@@ -1,8 +1,7 @@
-"""The label cache and the which-task report, on a small graph with known answers."""
+"""The labels, what their cache depends on, and the which-task report, on a small graph with known answers."""
 
 import importlib.metadata
 import pathlib
-import warnings
 
 import numpy as np
 import pytest
@@ -160,43 +159,6 @@ def test_labels_outside_training_are_never_read(tmp_path):
     seen, unseen = make(task, tmp_path / "a", graph), make(task, tmp_path / "b", blind)
     np.testing.assert_array_equal(seen.target, unseen.target)
     assert label_report(graph, seen) == label_report(blind, unseen)
-
-
-@pytest.mark.parametrize("task", CACHED)
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text", "pickle", "other"])
-def test_a_damaged_file_is_made_again_with_one_warning(task, damage, tmp_path):
-  good = make(task, tmp_path)
-  (path,) = files(tmp_path)
-  whole = path.read_bytes()
-  if damage == "pickle":
-    with open(path, "wb") as file:
-      np.savez(file, inputs=np.array([{"a": 1}], dtype=object))
-  elif damage == "other":
-    with open(path, "wb") as file:
-      np.savez(file, inputs=np.zeros(3, np.uint8), parts=good.target)
-  else:
-    flipped = bytearray(whole)
-    flipped[len(whole) // 3] ^= 0x10
-    bad = {"truncated": whole[:-40], "flipped": bytes(flipped), "empty": b"", "text": b"hello"}
-    path.write_bytes(bad[damage])
-  with pytest.warns(RuntimeWarning, match="damaged .*: making it again") as caught:
-    again = make(task, tmp_path)
-  assert len(caught) == 1 and "\n" not in str(caught[0].message)
-  np.testing.assert_array_equal(again.target, good.target)
-  with warnings.catch_warnings():
-    warnings.simplefilter("error")
-    np.testing.assert_array_equal(make(task, tmp_path).target, good.target)
-  assert files(tmp_path) == [path]
-
-
-def test_a_failed_write_leaves_no_file_and_costs_a_warning_only(tmp_path, monkeypatch):
-  def full(*_, **__):
-    raise OSError("No space left on device")
-
-  monkeypatch.setattr(np, "savez_compressed", full)
-  with pytest.warns(RuntimeWarning, match="labels are not cached .*No space left.*VITA_CACHE_DIR"):
-    found = make("partition", tmp_path)
-  assert found.target.shape == (60,) and not files(tmp_path)
 
 
 def test_cache_folder_from_the_environment(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ def _judged(name, losses, accuracies=None):
   return None, state
 
 
-def test_early_stop_on_the_list_of_the_spec():
+def test_early_stop_on_a_list_made_by_hand():
   assert _judged("early_stop", [1.0] * 11 + [0.9, 1.05, 5.0])[0] == 12
 
 

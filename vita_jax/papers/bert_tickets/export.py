@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +13,29 @@ import numpy as np
 
 from vita_jax import compress
 from vita_jax.nn.bert import save_bert
-from vita_jax.papers.bert_tickets.inputs import Start
-from vita_jax.papers.bert_tickets.tasks import Task, read_rows
-from vita_jax.papers.bert_tickets.trainings import theta0
+from vita_jax.papers.bert_tickets.data import read_rows
+from vita_jax.papers.bert_tickets.model import Start, theta0
+from vita_jax.papers.bert_tickets.recipe import Recipe
+from vita_jax.papers.bert_tickets.tasks import Task
 from vita_jax.train.experiment import Exported, State
 
 
 def exported(
-  config: Any, start: Start, task: Task, state: State, *, fresh: Callable[[jax.Array], Any], select: str
+  recipe: Recipe, start: Start, task: Task, fresh: Callable[[jax.Array], Any], state: State
 ) -> Exported:
-  """The exported form of a finished run of one seed: its last model, and the masks of all its tickets."""
+  """Makes the exported form of a finished run of one seed: its last model, and the masks of all tickets."""
   params = state["params"]
-  width = config.data.max_length
-
-  def program(params, *, ids, mask, types):
-    outputs = task.model.apply({"params": params}, ids, mask, types)
-    if config.task == "squad":
-      return {"start_logits": outputs[..., 0], "end_logits": outputs[..., 1]}
-    if config.task == "mlm":
-      return {"ids": jnp.argmax(outputs, axis=-1).astype(jnp.int32)}
-    if not task.classes:
-      return {"scores": outputs[:, 0]}
-    probabilities = jax.nn.softmax(outputs, axis=-1)
-    return {"labels": jnp.argmax(probabilities, axis=-1).astype(jnp.int32), "probabilities": probabilities}
-
   masks = {name: compress.unpack(packed, params) for name, packed in state["tickets"].items()}
   # From random weights θ0 is another for each seed: the seed's own is meant.
   first = start.pretrained or theta0(fresh, state["key"], {})
   digest = compress.weights_sha256(first["bert"])
-
-  def write(folder: Path) -> None:
-    card = {"task": config.task, "method": config.method, "model": config.model.path}  # seed: in card.json
-    for name, one in masks.items():
-      compress.save_ticket(folder / f"ticket_{name}.safetensors", compress.Ticket(one, digest, card))
-    if masks:
-      compress.save_sparse(folder / "sparse.safetensors", params, compress.unpack(state["masks"], params))
-    vocab = start.folder / "vocab.txt"
-    save_bert(folder / "hugging_face", start.config, jax.device_get(params), vocab=vocab)
-
+  width = recipe.data.max_length
   return Exported(
     params=params,
-    program=program,
+    program=functools.partial(_program, recipe.task, task),
     inputs={name: (f"rows, {width}", "int32") for name in ("ids", "mask", "types")},
-    read=lambda path: read_rows(config, start, path),
-    write=write,
+    read=functools.partial(read_rows, recipe, start),
+    write=functools.partial(_write, recipe, start, state, masks, digest),
     card={
       "inputs": {
         "ids": f"WordPiece ids with [CLS] and [SEP], padded to {width}",
@@ -63,12 +43,39 @@ def exported(
         "types": "1 for the tokens of second texts",
       },
       "classes": list(task.classes),
-      "theta0": {"model": config.model.path, "sha256": digest},
+      "theta0": {"model": recipe.model.path, "sha256": digest},
       "tickets": {name: _facts(params, one) for name, one in masks.items()},
-      "pruned matrices": select,
-      "trained on": {"task": config.task, "texts": len(task.train.source)},
+      "pruned matrices": start.select,
+      "trained on": {"task": recipe.task, "texts": len(task.train.source)},
     },
   )
+
+
+def _program(
+  name: str, task: Task, params: Any, *, ids: jax.Array, mask: jax.Array, types: jax.Array
+) -> dict[str, jax.Array]:
+  outputs = task.model.apply({"params": params}, ids, mask, types)
+  if name == "squad":
+    return {"start_logits": outputs[..., 0], "end_logits": outputs[..., 1]}
+  if name == "mlm":
+    return {"ids": jnp.argmax(outputs, axis=-1).astype(jnp.int32)}
+  if not task.classes:
+    return {"scores": outputs[:, 0]}
+  probabilities = jax.nn.softmax(outputs, axis=-1)
+  return {"labels": jnp.argmax(probabilities, axis=-1).astype(jnp.int32), "probabilities": probabilities}
+
+
+def _write(
+  recipe: Recipe, start: Start, state: State, masks: Mapping[str, compress.Masks], digest: str, folder: Path
+) -> None:
+  params = state["params"]
+  card = {"task": recipe.task, "method": recipe.method, "model": recipe.model.path}  # seed: in card.json
+  for name, one in masks.items():
+    compress.save_ticket(folder / f"ticket_{name}.safetensors", compress.Ticket(one, digest, card))
+  if masks:
+    compress.save_sparse(folder / "sparse.safetensors", params, compress.unpack(state["masks"], params))
+  vocab = start.folder / "vocab.txt"
+  save_bert(folder / "hugging_face", start.config, jax.device_get(params), vocab=vocab)
 
 
 def _facts(params: Any, masks: compress.Masks) -> dict[str, Any]:

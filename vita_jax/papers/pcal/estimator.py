@@ -17,9 +17,10 @@ from vita_jax.data import tabular
 from vita_jax.data.schema import parse_schema
 from vita_jax.data.tables import Table, as_table
 from vita_jax.papers import pcal
-from vita_jax.papers.pcal import inputs
-from vita_jax.papers.pcal.config import default_config
+from vita_jax.papers.pcal.data import make_task
 from vita_jax.papers.pcal.export import encode
+from vita_jax.papers.pcal.game import make_game
+from vita_jax.papers.pcal.recipe import check, default_config, recipe_of
 from vita_jax.train.finish import load_state
 
 TARGET = "__target__"
@@ -33,7 +34,7 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
     gamma: weight of privacy against utility. latent: width of the representation. noise: std of its noise.
     steps: of the game. attributes: names of the private attributes to hide, () for all of the schema.
     variant: which private columns are inputs: "exclude" none of those attacked, "include", "exclude_all".
-    random_state: seed. settings: further settings of `papers/pcal/config.py`, e.g. {"restart.every": 300}.
+    random_state: seed. settings: further settings of `papers/pcal/recipe.py`, e.g. {"restart.every": 300}.
 
   `fit` takes all columns, also the private ones; `transform` needs the inputs alone. Of the rows given to
   `fit`, 60 % train, the rest is left for choosing: audit the result on rows that `fit` has never seen.
@@ -69,7 +70,7 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
       X: every column of the schema. y: the target [n] of two classes; None: the schema names its column.
 
     Raises:
-      ValueError: see `inputs.make_task`.
+      ValueError: see `data.make_task`.
     """
     table, content = as_table(X, source="the data given to fit"), dict(self.schema)
     if y is not None:
@@ -91,7 +92,8 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
       }
     )
     config.update_from_flattened_dict(dict(self.settings or {}))
-    task = inputs.make_task(table, schema, attributes=config.attributes, variant=config.variant)
+    check(config)
+    task = make_task(table, schema, attributes=config.attributes, variant=config.variant)
     experiment = pcal.experiment(config, task)._replace(report=None)  # whoever fits, audits
     with tempfile.TemporaryDirectory() as folder:
       train.run(experiment, config, folder, quiet=True)
@@ -99,7 +101,7 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
     taken = experiment.export(state)
     self.params_ = jax.device_get(taken.params)
     self.encoding_ = tabular.from_json(taken.card["encoding"])
-    self.game_ = pcal.make_game(config, task)._replace(tx={})  # optimizers cannot be pickled
+    self.game_ = make_game(recipe_of(config), task)._replace(tx={})  # optimizers cannot be pickled
     self.n_features_in_ = len(table.columns)
     return self
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,16 +22,15 @@ from vita_jax.train.experiment import Exported, State
 
 
 def released(state: State) -> dict[str, Any]:
-  """The arrays of the one object: `scaler`, `encoder`, `moments`, `head`, `noise_seed` (uint32 [2])."""
+  """Returns the arrays to take away: `scaler`, `encoder`, `moments`, `head`, `noise_seed` (uint32 [2])."""
   seed = jax.random.key_data(jax.random.fold_in(state["noise_key"], 0))
-  names = ("encoder", "head")
   moments = {"mean": state["moments"].mean, "variance": state["moments"].variance}
-  weights = {name: state["params"][name] for name in names}
+  weights = {name: state["params"][name] for name in ("encoder", "head")}
   return {"scaler": state["scaler"], **weights, "moments": moments, "noise_seed": seed}
 
 
 def represent(game: Game, params: Mapping[str, Any], numbers: jax.Array, codes: jax.Array) -> jax.Array:
-  """z float32 [n, m] of rows: raw `numbers` float32 [n, a] and `codes` int32 [n, b].
+  """Computes z float32 [n, m] of rows: raw `numbers` float32 [n, a] and `codes` int32 [n, b].
 
   Noise, where there is any, is a function of the record: asking again gives the same draw.
   """
@@ -38,19 +38,21 @@ def represent(game: Game, params: Mapping[str, Any], numbers: jax.Array, codes: 
   x = tabular.features(encoding, numbers, codes, xp=jnp)
   h = game.encoder.apply({"params": params["encoder"]}, x)
   z = normalize(h, Moments(**params["moments"]))
-  if game.config.noise == 0:
+  if game.recipe.noise == 0:
     return z
-  return z + game.config.noise * record_noise(params["noise_seed"], numbers, codes, game.config.latent)
+  return z + game.recipe.noise * record_noise(params["noise_seed"], numbers, codes, game.recipe.latent)
 
 
-def encode(game: Game, params: Mapping[str, Any], *, numbers: jax.Array, codes: jax.Array) -> dict:
-  """`z` (see `represent`), and `probability` float32 [n] of the target's class 1 by the utility head."""
+def encode(
+  game: Game, params: Mapping[str, Any], *, numbers: jax.Array, codes: jax.Array
+) -> dict[str, jax.Array]:
+  """Computes `z` (see `represent`) and the head's `probability` float32 [n] of the target's class 1."""
   z = represent(game, params, numbers, codes)
   return {"z": z, "probability": jax.nn.softmax(game.head.apply({"params": params["head"]}, z))[:, 1]}
 
 
 def exported(game: Game, state: State) -> Exported:
-  """What a user takes away: z and the probability of default from raw numbers and category codes."""
+  """Returns what a user takes away: z and the probability of default from raw numbers and category codes."""
   encoding, schema = game.encoding, game.encoding.schema
   learned = encoding._replace(**{k: np.asarray(v) for k, v in state["scaler"].items()})
   learned = learned._replace(schema=schema._replace(target=None, private=()), classes={})
@@ -73,16 +75,20 @@ def exported(game: Game, state: State) -> Exported:
         "codes": f"position of the category of {', '.join(schema.categorical) or 'no column'}; -1: unknown",
       },
       "outputs": {
-        "z": f"float32 [rows, {game.config.latent}]",
+        "z": f"float32 [rows, {game.recipe.latent}]",
         "probability": "float32 [rows], of the target",
       },
       "hides": [label.name for label in schema.private],
-      "gamma": float(game.config.gamma),
-      "noise": float(game.config.noise),
+      "gamma": float(game.recipe.gamma),
+      "noise": float(game.recipe.noise),
       "is not": "differential privacy; see the audit for what attackers that were tried still find",
     },
-    write=lambda folder: (folder / "transform.py").write_text(TRANSFORM),
+    write=_write_transform,
   )
+
+
+def _write_transform(folder: Path) -> None:
+  (folder / "transform.py").write_text(TRANSFORM)
 
 
 TRANSFORM = '''\

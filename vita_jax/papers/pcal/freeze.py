@@ -13,15 +13,17 @@ from vita_jax.train.experiment import State
 
 
 def exact_moments(game: Game, state: State, arrays: Any, *, block: int = 4096) -> Moments:
-  """Of the encoder's outputs over all training rows, in blocks."""
+  """Computes the moments of the encoder's outputs over all training rows, in blocks."""
   rows = state["rows"][: game.sizes.train]
-  encoder = state["params"]["encoder"]
-  one = lambda row: game.hidden(encoder, game.inputs(state, arrays, row[None]))[0]  # noqa: E731
-  return moments(jax.lax.map(one, rows, batch_size=min(block, game.sizes.train)))
+
+  def hidden(row):
+    return game.hidden(state["params"]["encoder"], game.inputs(state, arrays, row[None]))[0]
+
+  return moments(jax.lax.map(hidden, rows, batch_size=min(block, game.sizes.train)))
 
 
 def without_constants(game: Game, state: State, arrays: Any) -> Any:
-  """The encoder with zero weights for inputs that no training row varies: a category that none of them had.
+  """Returns the encoder with zero weights for inputs that no training row varies, e.g. an absent category.
 
   Such weights were never trained; rows that have the category later would be encoded at random.
   """

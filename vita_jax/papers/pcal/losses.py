@@ -2,8 +2,7 @@
 
 Per-sample forms take logits [..., C] and `mask` bool [..., C], the classes that an attribute really has
 (attributes of fewer classes are padded). Natural logarithms throughout; p = softmax(logits).
-Source: Wu et al., ECCV 2018 (arXiv 1807.08379) and arXiv 1906.05675; `kl_prior` is ours. `auc` is what the
-monitors of the game read.
+Source: Wu et al., ECCV 2018 (arXiv 1807.08379) and arXiv 1906.05675; `kl_prior` is ours.
 """
 
 from __future__ import annotations
@@ -18,37 +17,37 @@ _ABSENT = -1e9  # logit of a class that is not there: its probability is exactly
 
 
 def log_probabilities(logits: jax.Array, mask: jax.Array) -> jax.Array:
-  """log p [..., C]; about -1e9 for classes that are not there."""
+  """Computes log p [..., C]; about -1e9 for classes that are not there."""
   return jax.nn.log_softmax(jnp.where(mask, logits, _ABSENT))
 
 
 def neg_entropy(logits: jax.Array, mask: jax.Array) -> jax.Array:
-  """sum_c p_c log p_c, in [-log C, 0]: least at the uniform distribution. Shape [...]."""
+  """Computes sum_c p_c log p_c, in [-log C, 0]: least at the uniform distribution. Shape [...]."""
   log_p = log_probabilities(logits, mask)
   return jnp.sum(jnp.exp(log_p) * log_p, axis=-1)  # not p * log(p), which is NaN where p underflows
 
 
 def xent_uniform(logits: jax.Array, mask: jax.Array) -> jax.Array:
-  """-(1/C) sum_c log p_c, in [log C, inf): strongest against confident adversaries. Shape [...]."""
+  """Computes -(1/C) sum_c log p_c, in [log C, inf): strongest against confident adversaries. Shape [...]."""
   log_p = jnp.where(mask, log_probabilities(logits, mask), 0.0)
   return -jnp.sum(log_p, axis=-1) / jnp.sum(mask, axis=-1)
 
 
 def kl_prior(logits: jax.Array, mask: jax.Array, prior: jax.Array) -> jax.Array:
-  """KL(p || prior), zero with zero gradient at p = prior [..., C]: the right aim for unequal classes."""
+  """Computes KL(p || prior), zero with zero gradient at p = prior [..., C]: the aim for unequal classes."""
   log_p = log_probabilities(logits, mask)
   log_prior = jnp.log(jnp.where(mask & (prior > 0), prior, 1.0))
   return jnp.sum(jnp.exp(log_p) * (jnp.where(mask, log_p, 0.0) - log_prior), axis=-1)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
-  """-log p_label: logits [..., C], labels int [...]. Shape [...]."""
+  """Computes -log p_label: logits [..., C], labels int [...]. Shape [...]."""
   log_p = log_probabilities(logits, mask)
   return -jnp.take_along_axis(log_p, labels[..., None], axis=-1)[..., 0]
 
 
 def reduce_ensemble(values: jax.Array, how: str) -> jax.Array:
-  """Per-sample values [M, K, B] of M models to one number per attribute [K].
+  """Reduces per-sample values [M, K, B] of M models to one number per attribute [K].
 
   "max": the most confident model on each sample, then the mean over samples; "mean": over both.
   """
@@ -59,7 +58,7 @@ def reduce_ensemble(values: jax.Array, how: str) -> jax.Array:
 def privacy_risk(
   name: str, logits: jax.Array, labels: jax.Array, mask: jax.Array, prior: jax.Array, *, reduction: str
 ) -> jax.Array:
-  """J_B per attribute, float32 [K]; what the encoder minimises, its adversaries held fixed.
+  """Computes J_B per attribute, float32 [K]: what the encoder minimises, its adversaries held fixed.
 
   Args:
     name: "neg_entropy", "xent_uniform", "kl_prior" (all reduced by `reduction`); "neg_xent", minus the mean
@@ -67,7 +66,8 @@ def privacy_risk(
       model on this batch; "auto", per attribute neg_entropy, or kl_prior where a class has a prior over 0.6.
     logits: float32 [M, K, B, C], of M models for K attributes.
     labels: int32 [K, B]; read by "neg_xent" and "kbeam" only.
-    mask: bool [K, C]. prior: float32 [K, C], class shares of the training rows.
+    mask: bool [K, C].
+    prior: float32 [K, C], class shares of the training rows.
   """
   wide, flat = mask[:, None, :], prior[:, None, :]
   if name in ("neg_xent", "kbeam"):
@@ -82,15 +82,3 @@ def privacy_risk(
     return towards_prior
   unequal = jnp.max(prior, axis=-1) > IMBALANCED
   return jnp.where(unequal, towards_prior, reduce_ensemble(neg_entropy(logits, wide), reduction))
-
-
-def auc(score: jax.Array, label: jax.Array) -> jax.Array:
-  """Area under the ROC curve of score [n] for label in {0, 1} [n]; ties count half; 0.5 with one class."""
-  ordered = jnp.sort(score)
-  low, high = (jnp.searchsorted(ordered, score, side=side) for side in ("left", "right"))
-  rank = (low + high + 1) / 2
-  positive = jnp.sum(label)
-  negative = label.size - positive
-  area = jnp.sum(rank * label) - positive * (positive + 1) / 2
-  both = positive * negative
-  return jnp.where(both > 0, area / jnp.maximum(both, 1), 0.5)

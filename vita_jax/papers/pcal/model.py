@@ -6,6 +6,7 @@ after it), or it could hide content at a scale that gradients do not see and a s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -54,12 +55,12 @@ class Moments(NamedTuple):
 
 
 def moments(h: jax.Array) -> Moments:
-  """Of a batch [n, m]."""
+  """Computes the moments of a batch [n, m]."""
   return Moments(jnp.mean(h, axis=0), jnp.var(h, axis=0))
 
 
 def normalize(h: jax.Array, by: Moments) -> jax.Array:
-  """z = (h - mean) / sqrt(variance + 1e-5), float32 [n, m]."""
+  """Computes z = (h - mean) / sqrt(variance + 1e-5), float32 [n, m]."""
   return (h - by.mean) * jax.lax.rsqrt(by.variance + EPSILON)
 
 
@@ -78,7 +79,7 @@ class Ensemble(NamedTuple):
     return sum(n for _, n in self.groups)
 
   def init(self, key: jax.Array, n_inputs: int) -> tuple[Any, ...]:
-    """Fresh parameters; every model of every attribute has a key of its own."""
+    """Draws fresh parameters; every model of every attribute has a key of its own."""
     z = jnp.zeros((1, n_inputs))
 
     def group(number, module, n):
@@ -88,10 +89,10 @@ class Ensemble(NamedTuple):
     return tuple(group(i, module, n) for i, (module, n) in enumerate(self.groups))
 
   def apply(self, params: tuple[Any, ...], z: jax.Array) -> jax.Array:
-    """Logits float32 [M, K, B, C] from z [B, m]."""
+    """Computes logits float32 [M, K, B, C] from z [B, m]."""
     each = []
     for (module, n), stacked in zip(self.groups, params, strict=True):
-      one = lambda p, module=module: module.apply({"params": p}, z)  # noqa: E731
+      one = functools.partial(_logits, module, z)
       if n == self.n_attributes == 1:  # a batched product of one costs a CPU more than a plain one
         each.append(one(jax.tree.map(lambda x: x[0, 0], stacked))[None, None])
       else:
@@ -99,12 +100,17 @@ class Ensemble(NamedTuple):
     return jnp.concatenate(each, axis=0)
 
 
+def _logits(module: MLP, z: jax.Array, params: Any) -> jax.Array:
+  return module.apply({"params": params}, z)
+
+
 def make_ensemble(widths: Sequence[Sequence[int]], *, n_attributes: int, n_classes: int) -> Ensemble:
-  """One adversary per entry of `widths` for each attribute; the deepest, if of two layers, has a layer norm.
+  """Makes an adversary per entry of `widths` for each attribute; the deepest, if deep, has a layer norm.
 
   Args:
     widths: hidden widths of each adversary, () for a linear one.
-    n_attributes: K. n_classes: C, of the attribute with the most.
+    n_attributes: K.
+    n_classes: C, of the attribute with the most.
   """
   counted: dict[tuple[int, ...], int] = {}
   for one in widths:
@@ -115,14 +121,15 @@ def make_ensemble(widths: Sequence[Sequence[int]], *, n_attributes: int, n_class
 
 
 def record_noise(seed: jax.Array, numbers: jax.Array, codes: jax.Array, n_outputs: int) -> jax.Array:
-  """Standard normal noise [n, n_outputs] that is a function of `seed` and of each record.
+  """Draws standard normal noise [n, n_outputs] that is a function of `seed` and of each record.
 
-  A record that is encoded again gets the same draw, so that draws cannot be averaged away. It hangs on the
+  A record that is encoded again gets the same draw, so that draws cannot be averaged away. It depends on the
   bits of raw inputs: features may differ in their last bit from one program to another.
 
   Args:
     seed: uint32 [2], kept by whoever encodes: who has it can take the noise off.
-    numbers: float32 [n, a], raw. codes: int32 [n, b].
+    numbers: float32 [n, a], raw.
+    codes: int32 [n, b].
   """
   bits, codes = (jax.lax.bitcast_convert_type(x, jnp.uint32) for x in (numbers, codes))
   magnitude = bits & jnp.uint32(0x7FFFFFFF)

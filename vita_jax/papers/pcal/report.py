@@ -4,55 +4,73 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.audit import baselines, labels, protocol, text
 from vita_jax.data import tabular
-from vita_jax.papers.pcal import audit, baselines, scores, split, text
+from vita_jax.data.splits import cut_rows, part_sizes
+from vita_jax.metrics import mean_auc
+from vita_jax.papers.pcal.data import Task
 from vita_jax.papers.pcal.export import encode, released
 from vita_jax.papers.pcal.game import Game
-from vita_jax.papers.pcal.inputs import Task
-from vita_jax.train.experiment import Report, State
+from vita_jax.papers.pcal.recipe import Recipe
+from vita_jax.train.experiment import Batch, Evaluate, Report, State, Sweep
+
+EVAL = "validation"  # its data are the arrays of all rows
 
 
-def make_report(task: Task, config: Any, game: Game | None) -> Callable:
-  """`report(state, evaluate) -> Report`; `game` is None for a baseline without training."""
-  options = audit.Options(**config.audit)
-  private = {
-    attribute.name: audit.Private(_values(task, k), attribute.classes)
-    for k, attribute in enumerate(task.attributes)
+def report(
+  task: Task, recipe: Recipe, encoded: Any, state: State, evaluate: Evaluate, sweep: Sweep
+) -> Report:
+  """Audits the representation of one seed.
+
+  Args:
+    encoded: `encode_all` of the game, or None for a baseline that is only fitted. One function for all
+      seeds, so that they share one compiled program.
+  """
+  del evaluate  # an audit needs whole columns of the data, not sums over batches
+  parts = cut_rows(state["rows"], task.groups, part_sizes(task.n_rows))
+  given, in_training = {}, {}
+  if encoded:
+    outputs = sweep(encoded, state, over=EVAL)
+    z, given["head of the encoder"] = outputs["z"], outputs["probability"]
+    if "guesses" in outputs:
+      in_training = _in_training(outputs["guesses"][parts["test"]], task, parts["test"])
+  else:
+    z = baseline(task, recipe, state, parts)
+  found = protocol.audit(
+    z,
+    private={x.name: labels.Private(_values(task, k), x.classes) for k, x in enumerate(task.attributes)},
+    target=labels.Target(task.arrays["target"], given),
+    parts=parts,
+    options=recipe.audit,
+  )
+  content = {**found, "in_training": in_training, "variant": recipe.variant, "method": recipe.method}
+  files = {
+    "audit.md": text.markdown(found, title=_title(recipe), in_training=in_training),
+    "audit.json": json.dumps(content, indent=1) + "\n",
   }
-  encoded = jax.jit(functools.partial(encode, game)) if game else None
-  guess = jax.jit(lambda params, z: jax.nn.softmax(game.ensemble.apply(params, z))) if game else None
+  figure = functools.partial(text.figure, found, in_training=in_training)
+  return Report(numbers(found, in_training), {"audit": figure}, files)
 
-  def report(state: State, evaluate, sweep) -> Report:
-    del evaluate  # an audit needs whole columns of the data, not sums over batches
-    parts = split.host_parts(state["rows"], task.groups, split.parts(task.n_rows))
-    given, in_training = {}, {}
-    if game:
-      outputs = encoded(released(state), numbers=task.numbers, codes=task.arrays["codes"])
-      z, given["head of the encoder"] = (np.asarray(outputs[name]) for name in ("z", "probability"))
-      if config.adversary.steps and "adversary" in state:
-        guesses = np.asarray(guess(state["adversary"], z[parts["test"]]))
-        in_training = _in_training(guesses, task, parts["test"])
-    else:
-      z = baseline(task, config, state, parts)
-    target = audit.Target(task.arrays["target"], given)
-    result = audit.audit(z, parts, private, target=target, options=options)
-    title = f"Audit: {config.method}" + (f", gamma {config.gamma:g}" if config.method == "pcal" else "")
-    title += f", variant {config.variant}"
-    content = {**result, "in_training": in_training, "variant": config.variant, "method": config.method}
-    files = {
-      "audit.md": text.markdown(result, title=title, in_training=in_training),
-      "audit.json": json.dumps(content, indent=1) + "\n",
-    }
-    figures = {"audit": lambda: text.figure(result, in_training=in_training)}
-    return Report(numbers(result, in_training), figures, files)
 
-  return report
+def encode_all(game: Game, state: State, batch: Batch) -> dict[str, jax.Array]:
+  """Encodes rows as what is released does: `z`, `probability`, and `guesses` [n, M, K, C] of adversaries."""
+  outputs = encode(game, released(state), numbers=batch["raw"], codes=batch["codes"])
+  if game.recipe.adversary_steps and "adversary" in state:
+    guesses = jax.nn.softmax(game.ensemble.apply(state["adversary"], outputs["z"]))
+    outputs["guesses"] = jnp.moveaxis(guesses, 2, 0)
+  return outputs
+
+
+def _title(recipe: Recipe) -> str:
+  gamma = f", gamma {recipe.gamma:g}" if recipe.method == "pcal" else ""
+  return f"Audit: {recipe.method}{gamma}, variant {recipe.variant}"
 
 
 def _values(task: Task, k: int) -> np.ndarray:
@@ -61,18 +79,18 @@ def _values(task: Task, k: int) -> np.ndarray:
 
 
 def _in_training(guesses: np.ndarray, task: Task, test: np.ndarray) -> dict[str, float]:
-  """Mean AUC on test rows of the adversaries as training left them, by attribute; guesses [M, K, n, C]."""
+  """Mean AUC on test rows of the adversaries as training left them, by attribute; guesses [n, M, K, C]."""
   found = {}
   for k, attribute in enumerate(task.attributes):
     if n := len(attribute.classes):
-      labels = _values(task, k)[test]
-      each = [scores.mean_auc(guesses[i, k, :, :n], labels) for i in range(len(guesses))]
+      y = _values(task, k)[test]
+      each = [mean_auc(guesses[:, i, k, :n], y) for i in range(guesses.shape[1])]
       found[attribute.name] = float(np.mean([max(a, 1 - a) if n == 2 else a for a in each]))
   return found
 
 
-def baseline(task: Task, config: Any, state: State, parts: dict[str, np.ndarray]) -> np.ndarray:
-  """float32 [n, m]: the representation of a baseline, fitted on this seed's training rows.
+def baseline(task: Task, recipe: Recipe, state: State, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+  """Fits a baseline on this seed's training rows; returns its representation of all, float32 [n, m].
 
   Raises:
     ValueError: a reference that needs one class attribute and was given others.
@@ -80,29 +98,32 @@ def baseline(task: Task, config: Any, state: State, parts: dict[str, np.ndarray]
   scaler = {name: np.asarray(value) for name, value in state["scaler"].items()}
   x = tabular.assemble(task.encoding._replace(**scaler), task.arrays["numbers"], task.arrays["codes"])
   draw = int(jax.random.randint(jax.random.fold_in(state["noise_key"], 1), (), 0, 2**31 - 1))
-  if config.method in baselines.REFERENCES:
+  if recipe.method in baselines.REFERENCES:
     found = baselines.utility_score(x, task.arrays["target"], parts["train"])
-    if config.method == "score":
-      return found
-    if len(task.attributes) > 1 or not task.attributes[0].classes:
-      raise ValueError("method 'equalised_score' takes one private attribute of classes")
-    groups = len(parts) * _values(task, 0)
-    for number, rows in enumerate(parts.values()):
-      groups[rows] += number
-    return baselines.equalised(found, groups, draw)
+    return found if recipe.method == "score" else _equalised(found, task, parts, draw)
   train = parts["train"]
   rows = baselines.Training(
     x=x[train],
     private=task.arrays["private"][train],
     target=task.arrays["target"][train],
-    n_classes=tuple(len(attribute.classes) for attribute in task.attributes),
+    n_classes=task.n_classes,
     columns=_columns(task.encoding),
   )
-  settings = baselines.Settings(config.strength, config.latent, draw)
-  return np.asarray(baselines.BASELINES[config.method](rows, settings)(x), np.float32)
+  settings = baselines.Settings(recipe.strength, recipe.latent, draw)
+  return np.asarray(baselines.BASELINES[recipe.method](rows, settings)(x), np.float32)
+
+
+def _equalised(score: np.ndarray, task: Task, parts: Mapping[str, np.ndarray], draw: int) -> np.ndarray:
+  if len(task.attributes) > 1 or not task.attributes[0].classes:
+    raise ValueError("method 'equalised_score' takes one private attribute of classes")
+  groups = len(parts) * _values(task, 0)
+  for number, rows in enumerate(parts.values()):
+    groups[rows] += number
+  return baselines.equalised(score, groups, draw)
 
 
 def _columns(encoding: tabular.Encoding) -> tuple[tuple[int, int, int], ...]:
+  """(start, width, categories) of each categorical column among the features."""
   found, start = [], len(encoding.schema.numbers)
   for column, known in encoding.categories.items():
     width = sum(name.startswith(f"{column}=") for name in encoding.names)
@@ -111,48 +132,54 @@ def _columns(encoding: tabular.Encoding) -> tuple[tuple[int, int, int], ...]:
   return tuple(found)
 
 
-def numbers(result: dict[str, Any], in_training: dict[str, float]) -> dict[str, float]:
-  """The metrics of a run, flat: utility, and per attribute what is found; `attack_auc` is the worst of them.
+def numbers(found: Mapping[str, Any], in_training: Mapping[str, float]) -> dict[str, float]:
+  """Flattens an audit to metrics: utility, and what is found per attribute; `attack_auc` is the worst.
 
   Names that start with `validation_` are what models and settings may be chosen by.
   """
-  best = result["utility"]["best"]
-  found = {
+  best = found["utility"]["best"]
+  values = {
     "utility_auc": best["auc"],
     "validation_utility_auc": best["validation"],
     **{f"utility_{k}": best[k] for k in ("accuracy", "majority_rate", "average_precision", "ks", "brier")},
     "utility_bad_rate_at_70": best["bad_rate_at_70"],
   }
-  for model in result["utility"]["models"]:
-    found[f"utility_auc_{_plain(model['name'])}"] = model["auc"]
-  for name, one in result["private"].items():
-    strongest, key = one["strongest"], one["metric"]
-    end = f"_{name}"
-    found[f"attack_{key}{end}"] = strongest[key]
-    found[f"validation_attack_{key}{end}"] = strongest["validation"]
-    found[f"largest_attack_{key}{end}"] = one["largest_test"]
-    for family in dict.fromkeys(a["family"] for a in one["attackers"]):
-      members = [a for a in one["attackers"] if a["family"] == family]
-      found[f"attack_{key}_{_plain(family)}{end}"] = max(members, key=lambda a: a["validation"])[key]
-    if one.get("score_alone") is not None:
-      found[f"score_alone{end}"] = one["score_alone"]
-    if key == "auc":
-      for k in ("advantage", "balanced_accuracy", "majority_rate"):
-        found[f"attack_{k}{end}"] = strongest[k]
-      found[f"information_nats{end}"] = one["information"]["nats"]
-      found |= {f"{k}{end}": v for k, v in one["fairness"].items()}
+  for model in found["utility"]["models"]:
+    values[f"utility_auc_{_plain(model['name'])}"] = model["auc"]
+  for name, one in found["private"].items():
+    values |= _of_attribute(name, one)
     if name in in_training:
-      found[f"in_training_auc{end}"] = in_training[name]
-  areas = {name: one for name, one in result["private"].items() if one["metric"] == "auc"}
+      values[f"in_training_auc_{name}"] = in_training[name]
+  areas = {name: one for name, one in found["private"].items() if one["metric"] == "auc"}
   if areas:
     worst = max(areas, key=lambda name: areas[name]["strongest"]["validation"])
-    found["attack_auc"] = areas[worst]["strongest"]["auc"]
-    found["validation_attack_auc"] = areas[worst]["strongest"]["validation"]
-    found["attack_auc_boosting"] = found[f"attack_auc_boosting_{worst}"]
+    values["attack_auc"] = areas[worst]["strongest"]["auc"]
+    values["validation_attack_auc"] = areas[worst]["strongest"]["validation"]
+    values["attack_auc_boosting"] = values[f"attack_auc_boosting_{worst}"]
     if worst in in_training:
-      found["in_training_auc"] = in_training[worst]
-  found["collapsed"] = float(result["collapsed"])
-  return found
+      values["in_training_auc"] = in_training[worst]
+  values["collapsed"] = float(found["collapsed"])
+  return values
+
+
+def _of_attribute(name: str, found: Mapping[str, Any]) -> dict[str, float]:
+  strongest, key, end = found["strongest"], found["metric"], f"_{name}"
+  values = {
+    f"attack_{key}{end}": strongest[key],
+    f"validation_attack_{key}{end}": strongest["validation"],
+    f"largest_attack_{key}{end}": found["largest_test"],
+  }
+  for family in dict.fromkeys(a["family"] for a in found["attackers"]):
+    members = [a for a in found["attackers"] if a["family"] == family]
+    values[f"attack_{key}_{_plain(family)}{end}"] = max(members, key=lambda a: a["validation"])[key]
+  if found.get("score_alone") is not None:
+    values[f"score_alone{end}"] = found["score_alone"]
+  if key == "auc":
+    names = ("advantage", "balanced_accuracy", "majority_rate")
+    values |= {f"attack_{k}{end}": strongest[k] for k in names}
+    values[f"information_nats{end}"] = found["information"]["nats"]
+    values |= {f"{k}{end}": v for k, v in found["fairness"].items()}
+  return values
 
 
 def _plain(name: str) -> str:

@@ -28,11 +28,14 @@ def meta_gradient(
   rate: float = 1e-3,
   flipped_entropy: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-  """(u_ce, u_pu) float [n] each: how the validation loss falls per weight on either term of each row.
+  """Computes (u_ce, u_pu), float [n]: how the validation loss falls per weight on either term of a row.
 
   Args:
-    logits: float [n] at θ, in training mode. tangent: ġ, the derivative of the logits along v = ∇L_val(θ).
-    labelled: [n]. prior, balance: of the risk (see `pu_risk`). rate: δ of the virtual step.
+    logits: float [n] at θ, in training mode.
+    tangent: ġ, the derivative of the logits along v = ∇L_val(θ).
+    labelled: [n].
+    prior, balance: of the risk (see `pu_risk`).
+    rate: δ of the virtual step.
     flipped_entropy: gives the entropy the wrong sign, as released.
   """
   ce = jax.grad(lambda g: jnp.mean(binary_entropy(g)))(logits)
@@ -48,12 +51,14 @@ def calibration_weights(
   budget: float = 1 / 16,
   budget_total: bool | jax.Array = False,
 ) -> tuple[jax.Array, jax.Array]:
-  """(w_ce, w_pu) float [n] each, rows summing to 1, from `meta_gradient`.
+  """Computes (w_ce, w_pu) float [n] each, rows summing to 1, from `meta_gradient`.
 
   Negative u count as 0, w_pu gets 1e-10; each row is normalised; labelled positives are (0, 1). In the order
   of the batch, once the w_ce before a row reach budget * n, it and all later ones are (0, 1).
 
   Args:
+    u_ce, u_pu: float [n].
+    labelled: bool [n].
     budget: γ_c, the share of the batch that may go to entropy.
     budget_total: counts the not yet normalised u_ce of the rows from i on, too (as released for student 1).
   """

@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vita_jax.papers.self_pu.inputs import Inputs
-from vita_jax.papers.self_pu.network import Network
+from vita_jax.papers.self_pu.data import Inputs
+from vita_jax.papers.self_pu.model import Network
+from vita_jax.papers.self_pu.recipe import Recipe
 from vita_jax.train.experiment import Exported
 
 
-def exported(config: Any, network: Network, inputs: Inputs, params: Any) -> Exported:
-  """The exported form of the chosen network; `params` holds `params` and `batch_stats`."""
+def export(recipe: Recipe, network: Network, inputs: Inputs, params: Any) -> Exported:
+  """Exports the chosen network; `params` holds `params` and `batch_stats`."""
 
   def program(params, **arrays):
     logits = network.logits(params["params"], params["batch_stats"], inputs.stored(**arrays))
@@ -29,6 +30,6 @@ def exported(config: Any, network: Network, inputs: Inputs, params: Any) -> Expo
         "labels": "int32 [rows], 1 is positive",
         "probabilities": "float32 [rows], of the positive class; trained by a sigmoid loss, not calibrated",
       },
-      "trained on": {"data": config.data.name, "method": config.method, "class prior": config.prior},
+      "trained on": {"data": recipe.data.name, "method": recipe.method, "class prior": recipe.prior},
     },
   )

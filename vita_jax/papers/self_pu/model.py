@@ -1,27 +1,26 @@
-"""The networks of Self-PU: one logit per row, positive for the positive class.
+"""The networks of Self-PU, one logit per row, and how they are applied to rows as they are stored.
 
-All have `__call__(x, *, train, mask=None) -> logits float32 [n]`; `train` normalises by the batch (rows with
-`mask` 0 left out) and moves the running statistics in the collection `batch_stats`. `dtype` is the type
-computed in; parameters are float32.
+All modules have `__call__(x, *, train, mask=None) -> logits float32 [n]`, positive for the positive class;
+`train` normalises by the batch (rows with `mask` 0 left out) and moves the running statistics in the
+collection `batch_stats`. `dtype` is the type computed in; parameters are float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vita_jax.base.choose import choose
 from vita_jax.nn.conv import conv2d
-from vita_jax.nn.conv3d import conv3d, max_pool3d
 from vita_jax.nn.norm import BatchNorm
+from vita_jax.nn.volumes import ThreeBranchCNN
+from vita_jax.papers.self_pu.recipe import Recipe
 
-KINDS = ("mlp", "cnn", "volumes")
 kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-xavier_uniform = nn.initializers.xavier_uniform()
 
 
 class MLP(nn.Module):
@@ -79,57 +78,43 @@ class CNN(nn.Module):
     return _logit(h, kaiming_normal, self.dtype)
 
 
-class Branch(nn.Module):
-  """One region of a volume: x [n, d, d, d, 1] -> [n, d/4 rounded up (three times), 32]; 14,400 parameters."""
-
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x, train: bool, mask):
-    h = x.astype(self.dtype)
-    for i, width in enumerate((16, 32)):
-      kernel = self.param(f"conv_{i}_kernel", xavier_uniform, (3, 3, 3, h.shape[-1], width))
-      bias = self.param(f"conv_{i}_bias", nn.initializers.zeros, (width,))
-      h = conv3d(h, kernel.astype(self.dtype), padding=1) + bias.astype(self.dtype)
-      h = max_pool3d(nn.relu(BatchNorm()(h, train=train, mask=mask)))
-    return h
+def make_model(recipe: Recipe) -> nn.Module:
+  """Builds the module that `config.model` describes."""
+  dtype = jnp.dtype(recipe.dtype)
+  if recipe.model == "mlp":
+    return MLP(hidden=recipe.hidden, dtype=dtype)
+  return CNN(dtype=dtype) if recipe.model == "cnn" else ThreeBranchCNN(dtype=dtype)
 
 
-class ThreeBranchCNN(nn.Module):
-  """A branch each for the whole brain and the two hippocampi, joined by a dense layer of 256, one logit.
+class Network(NamedTuple):
+  """A module that is applied to rows as they are stored.
 
-  x: {"brain" [n, 50, 50, 50], "left", "right" [n, 30, 30, 30]}. 26,430,657 parameters (the paper's for ADNI).
+  Attributes:
+    forward: `(params, stats, x, mask=None) -> (logits [n], new stats)` in training mode.
+    logits: `(params, stats, x) -> [n]` in evaluation mode.
   """
 
-  hidden: int = 256
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: Mapping[str, jax.Array], *, train: bool, mask=None):
-    # A branch holds 8 MB of activations per volume and layer: it is computed again in the backward pass.
-    branch = nn.remat(Branch, static_argnums=(2,))
-    parts = [
-      branch(self.dtype, name=name)(x[name][..., None], train, mask) for name in ("brain", "left", "right")
-    ]
-    h = jnp.concatenate([part.reshape(part.shape[0], -1) for part in parts], axis=-1)
-    h = nn.Dense(self.hidden, kernel_init=xavier_uniform, dtype=self.dtype)(h)
-    h = nn.relu(BatchNorm()(h, train=train, mask=mask))
-    return _logit(h, xavier_uniform, self.dtype)
+  forward: Callable
+  logits: Callable
 
 
-def make_model(config: Any) -> nn.Module:
-  """The network that `config.model` describes.
-
-  Raises:
-    ValueError: an unknown kind.
-  """
-  choose("config.model.kind", config.model.kind, KINDS)
-  dtype = jnp.dtype(config.dtype)
-  if config.model.kind == "mlp":
-    return MLP(hidden=tuple(config.model.hidden), dtype=dtype)
-  return CNN(dtype=dtype) if config.model.kind == "cnn" else ThreeBranchCNN(dtype=dtype)
+def make_network(model: nn.Module, prepare: Callable[[Any], Any]) -> Network:
+  """Builds the network of a module whose inputs are `prepare(stored rows)`."""
+  return Network(partial(_forward, model, prepare), partial(_evaluated, model, prepare))
 
 
-def _logit(h, kernel_init, dtype):
+def _forward(
+  model: nn.Module, prepare: Callable, params: Any, stats: Any, x: Any, mask: jax.Array | None = None
+) -> tuple[jax.Array, Any]:
+  variables = {"params": params, "batch_stats": stats}
+  logits, new = model.apply(variables, prepare(x), train=True, mask=mask, mutable=["batch_stats"])
+  return logits, new["batch_stats"]
+
+
+def _evaluated(model: nn.Module, prepare: Callable, params: Any, stats: Any, x: Any) -> jax.Array:
+  return model.apply({"params": params, "batch_stats": stats}, prepare(x), train=False)
+
+
+def _logit(h: jax.Array, kernel_init: Any, dtype: Any) -> jax.Array:
   logit = nn.Dense(1, kernel_init=kernel_init, dtype=dtype)(h)[:, 0]
   return logit.astype(jnp.promote_types(dtype, jnp.float32))

@@ -1,4 +1,4 @@
-"""What depends on the epoch alone: learning rate, sizes of the trusted sets, phases of training."""
+"""What depends on the epoch alone: sizes of the trusted sets, phases of training."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 import warnings
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.base.choose import choose
+from vita_jax.papers.self_pu.recipe import Recipe
 
 FORMS = ("released", "linear")
 
@@ -25,7 +25,7 @@ def trusted_fraction(
   stop: int = 50,
   every: int = 10,
 ) -> float:
-  """The share of the unlabelled rows that is trusted on EACH side by the selection after `epoch`.
+  """Computes the share of the unlabelled rows that is trusted on EACH side by the selection after `epoch`.
 
   released: (1 - ρ) min(epoch / 100, 1) pace; without `increasing` the middle factor is 1.
   linear (as the paper describes it): the whole trusted set grows by equal steps, one per selection, from 0
@@ -43,24 +43,13 @@ def trusted_fraction(
 
 
 def trusted_rows(epoch: int, *, n_unlabelled: int, **options: Any) -> int:
-  """n(e): how many rows each side of the trusted set has after the selection of `epoch`, rounded down."""
+  """Computes how many rows a trusted set has on each side after the selection of `epoch`, rounded down."""
   # 60000 * 0.5 * 0.3 * 0.4 is a hair below 3600 in floating point.
   return math.floor(n_unlabelled * trusted_fraction(epoch, **options) + 1e-6)
 
 
-def ramp_up(epoch: Any, *, peak: float = 0.3, length: float = 400.0, shift: float = 30.0) -> Any:
-  """λ(e) = peak exp(-5 (1 - clip(e - shift, 0, length) / length)^2): weight of the teachers' consistency."""
-  done = jnp.clip(epoch - shift, 0.0, length) / length
-  return peak * jnp.exp(-5.0 * jnp.square(1.0 - done))
-
-
-def learning_rate(epoch: Any, *, peak: float, epochs: int, ahead: bool = False) -> Any:
-  """Cosine from `peak` towards 0: peak (1 + cos(π e / epochs)) / 2; `ahead` takes e + 1 (as released)."""
-  return 0.5 * peak * (1.0 + jnp.cos(jnp.pi * (epoch + int(ahead)) / epochs))
-
-
 def prior_of_rest(prior: float, *, n_unlabelled: int, side: int) -> float:
-  """Share of positives among the unlabelled rows once `side` positives and `side` negatives are taken out.
+  """Computes the share of positives once `side` positives and `side` negatives leave the unlabelled rows.
 
   (π n - k) / (n - 2k), kept inside (0, 1): a trusted set larger than what the prior allows (which
   `phase_numbers` warns of) would leave none.
@@ -84,21 +73,23 @@ class Phase(NamedTuple):
   sides: tuple[int, ...]
 
 
-def phases(config: Any, n_unlabelled: int) -> tuple[Phase, ...]:
-  """The phases of a run: they change where a selection is due, calibration starts or ends, teachers start."""
-  paced, calibration, distillation = config.self_paced, config.calibration, config.distillation
+def phases(recipe: Recipe, n_unlabelled: int) -> tuple[Phase, ...]:
+  """Returns the phases of a run: a selection, a start or end of calibration or of distillation parts them."""
+  paced, calibration, distillation = recipe.self_paced, recipe.calibration, recipe.distillation
   selections = list(range(paced.start, paced.stop, paced.every)) if paced.enabled else []
-  selections = [e for e in selections if e + 1 < config.epochs]
-  marks = {0, config.epochs, *(e + 1 for e in selections)}
+  selections = [e for e in selections if e + 1 < recipe.epochs]
+  marks = {0, recipe.epochs, *(e + 1 for e in selections)}
   marks |= {calibration.start, calibration.stop} if calibration.enabled else set()
   marks |= {distillation.start} if distillation.enabled else set()
-  marks = sorted(m for m in marks if 0 <= m <= config.epochs)
+  marks = sorted(m for m in marks if 0 <= m <= recipe.epochs)
   found, rounds = [], 0
   for first, last in zip(marks[:-1], marks[1:], strict=True):
     chosen = [e for e in selections if e < first]
     sides = (0,) * len(paced.paces)
     if chosen:
-      options = {name: paced[name] for name in ("form", "increasing", "rho", "start", "stop", "every")}
+      options = {
+        name: getattr(paced, name) for name in ("form", "increasing", "rho", "start", "stop", "every")
+      }
       sides = tuple(
         trusted_rows(chosen[-1], n_unlabelled=n_unlabelled, pace=p, **options) for p in paced.paces
       )
@@ -118,8 +109,10 @@ def phases(config: Any, n_unlabelled: int) -> tuple[Phase, ...]:
   )
 
 
-def phase_numbers(config: Any, phase: Phase, *, n_labelled: int, n_unlabelled: int) -> dict[str, np.ndarray]:
-  """What a step has to know about its phase, as arrays, so that phases share one compiled step.
+def phase_numbers(
+  recipe: Recipe, phase: Phase, *, n_labelled: int, n_unlabelled: int
+) -> dict[str, np.ndarray]:
+  """Computes what a step must know about its phase, as arrays, so that phases share one compiled step.
 
   An epoch visits the trusted sets first (`trusted_steps` batches, the last one padded), then labelled and
   unlabelled rows interleaved: every `interleave`-th row is a labelled positive. Students with fewer
@@ -141,29 +134,29 @@ def phase_numbers(config: Any, phase: Phase, *, n_labelled: int, n_unlabelled: i
       " labelled positives (config.data.n_labelled) or smaller config.self_paced.paces"
     )
   interleave = rest // n_labelled + 1
-  if (interleave > config.batch_size).any():
+  if (interleave > recipe.batch_size).any():
     raise ValueError(
-      f"config.batch_size {config.batch_size} is smaller than the interleave {int(interleave.max())}"
+      f"config.batch_size {recipe.batch_size} is smaller than the interleave {int(interleave.max())}"
       f" ({n_labelled} labelled among {n_unlabelled} unlabelled rows): a batch could be without a labelled"
       f" positive; take a batch_size of at least {int(interleave.max())}"
     )
-  own_trusted, own_pu = -(-2 * side // config.batch_size), n_labelled * interleave // config.batch_size
+  own_trusted, own_pu = -(-2 * side // recipe.batch_size), n_labelled * interleave // recipe.batch_size
   if (own_pu == 0).any():
     raise ValueError(
-      f"config.batch_size {config.batch_size} is larger than an epoch of"
+      f"config.batch_size {recipe.batch_size} is larger than an epoch of"
       f" {int((n_labelled * interleave).min())} rows ({n_labelled} labelled among"
       f" {n_unlabelled} unlabelled ones, {int(2 * side.max())} trusted): take a smaller one"
     )
-  paced = config.self_paced
+  paced = recipe.self_paced
   adjusts = paced.enabled and paced.adjust_prior
-  if (most := side.max()) > (fewer := int(min(config.prior, 1 - config.prior) * n_unlabelled)):
+  if (most := side.max()) > (fewer := int(min(recipe.prior, 1 - recipe.prior) * n_unlabelled)):
     warnings.warn(
-      f"{phase.name}: a trusted set takes {most} rows for either class, and by config.prior {config.prior}"
+      f"{phase.name}: a trusted set takes {most} rows for either class, and by config.prior {recipe.prior}"
       f" the smaller one has {fewer} of {n_unlabelled}: take smaller config.self_paced.paces",
       stacklevel=2,
     )
   prior = [
-    prior_of_rest(config.prior, n_unlabelled=n_unlabelled, side=k) if adjusts else config.prior
+    prior_of_rest(recipe.prior, n_unlabelled=n_unlabelled, side=k) if adjusts else recipe.prior
     for k in phase.sides
   ]
   numbers = {

@@ -25,7 +25,7 @@ class Trusted(NamedTuple):
 
 
 def empty_trusted(n: int) -> Trusted:
-  """A trusted set of nothing."""
+  """Returns a trusted set of nothing."""
   return Trusted(jnp.zeros(n, jnp.int8), jnp.arange(n, dtype=jnp.int32), jnp.full(n, 0.5, jnp.float32))
 
 
@@ -36,7 +36,7 @@ def select_trusted(
   eligible: jax.Array | None = None,
   previous: Trusted | None = None,
 ) -> Trusted:
-  """The `side` lowest logits as trusted negatives, the `side` highest as trusted positives.
+  """Selects the `side` lowest logits as trusted negatives, the `side` highest as trusted positives.
 
   Ranked by logit: the order of probabilities, without the ties where these round to 0 or 1; equal logits
   go by item. Static shapes: `side` may be traced.
@@ -57,9 +57,9 @@ def select_trusted(
 
   order = jnp.argsort(jnp.where(open_items, logits, jnp.inf))
   rank = jnp.zeros(n, jnp.int32).at[order].set(jnp.arange(n, dtype=jnp.int32))
-  lacking = lambda member: side - jnp.sum(kept == member)  # noqa: E731
-  lowest = open_items & (rank < lacking(NEGATIVE))
-  highest = open_items & (rank >= jnp.sum(open_items) - lacking(POSITIVE))
+  lacking = {member: side - jnp.sum(kept == member) for member in (NEGATIVE, POSITIVE)}
+  lowest = open_items & (rank < lacking[NEGATIVE])
+  highest = open_items & (rank >= jnp.sum(open_items) - lacking[POSITIVE])
   new = jnp.where(lowest, NEGATIVE, jnp.where(highest, POSITIVE, 0))
   sides = jnp.where(kept > 0, kept, new.astype(jnp.int8))
   probability = jax.nn.sigmoid(logits).astype(jnp.float32)
@@ -70,7 +70,10 @@ def select_trusted(
 
 
 def purity(trusted: Trusted, is_positive: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Share of true positives on the positive side and of true negatives on the negative one; NaN if empty."""
+  """Computes the share of true positives on the positive side and of true negatives on the negative one.
+
+  Scalars, NaN where the side is empty; `is_positive` bool [n] of all items.
+  """
   positives, negatives = trusted.side == POSITIVE, trusted.side == NEGATIVE
-  share = lambda right, of: jnp.sum(right & of) / jnp.sum(of)  # noqa: E731
-  return share(is_positive, positives), share(~is_positive, negatives)
+  true_positives, true_negatives = jnp.sum(is_positive & positives), jnp.sum(~is_positive & negatives)
+  return true_positives / jnp.sum(positives), true_negatives / jnp.sum(negatives)

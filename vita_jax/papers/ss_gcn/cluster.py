@@ -30,14 +30,14 @@ def align_clusters(cluster_of_node, cluster_centroids, class_centroids):
   Returns:
     int [N], values in [0, C).
 
-  Source: SS-GCN section 3, node clustering; `SS-GCNs/clu.py` [code].
+  Source: paper, section 3, node clustering; the released `clu.py`.
   """
   distance = ((cluster_centroids[:, None, :] - class_centroids[None, :, :]) ** 2).sum(axis=-1)
   return distance.argmin(axis=1)[cluster_of_node]
 
 
 def class_centroids(features, labels, mask, *, n_classes: int) -> np.ndarray:
-  """Mean feature row of the nodes of each class inside `mask`; labels outside it are not read.
+  """Computes the mean feature row of the nodes of each class inside `mask`; labels outside it are not read.
 
   Args:
     features: float [N, F], dense or CSR.
@@ -67,10 +67,10 @@ def class_centroids(features, labels, mask, *, n_classes: int) -> np.ndarray:
 
 
 def kmeans_clusters(features, *, n_clusters: int, seed: int = 0) -> Clusters:
-  """scikit-learn's k-means (k-means++, 10 restarts, Lloyd) on dense float32 rows.
+  """Runs scikit-learn's k-means (k-means++, 10 restarts, Lloyd) on dense float32 rows.
 
   The rows are always made dense: scikit-learn centres dense data but not sparse data, so the two
-  forms round differently and can end in different optima; the reference uses dense rows [code].
+  forms round differently and can end in different optima; the released code uses dense rows.
 
   Args:
     features: float [N, F], dense or CSR, row-normalised.
@@ -117,7 +117,7 @@ def cluster_labels(
   align: str = "classes",
   seed: int = 0,
 ) -> np.ndarray:
-  """Labels of the node clustering task.
+  """Makes the labels of the node clustering task.
 
   "classes": each cluster takes the class whose labelled centroid (mean feature row of the
   training nodes of that class) is nearest in L2 to the cluster's centroid; a node's label is the
@@ -139,7 +139,7 @@ def cluster_labels(
   Raises:
     ValueError: unknown `align`, K not in [1, N], or a training node without a valid label.
 
-  Source: SS-GCN section 3, node clustering; `SS-GCNs/clu.py` [code].
+  Source: paper, section 3, node clustering; the released `clu.py`.
   """
   clusters = kmeans_clusters(features_normalized, n_clusters=n_clusters, seed=seed)
   return target_from_clusters(

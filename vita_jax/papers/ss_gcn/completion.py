@@ -5,7 +5,7 @@ import scipy.sparse
 
 
 def completion_targets(features_normalized, *, rank: int) -> np.ndarray:
-  """First `rank` left singular vectors of X, by decreasing singular value, not scaled by it.
+  """Computes the first `rank` left singular vectors of X, by decreasing singular value, not scaled by it.
 
   X = U diag(s) V^T, target U[:, :rank], with orthonormal columns. A singular vector is defined up
   to its sign; the entry of largest magnitude of each column is made positive. Runs once on the
@@ -22,7 +22,7 @@ def completion_targets(features_normalized, *, rank: int) -> np.ndarray:
     ValueError: rank out of range, or larger than the numerical rank of X (the further columns
       would be arbitrary).
 
-  Source: SS-GCN section 3, graph completion; `main_comp.py` [code].
+  Source: paper, section 3, graph completion; the released `main_comp.py`.
   """
   from scipy.sparse.linalg import svds  # slow to import
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -13,37 +14,28 @@ from vita_jax.data.graphs import Graph, load_unlabelled_npz
 from vita_jax.train.experiment import Exported
 
 
-def exported(model: Any, params: Any, graph: Graph, *, normalization: str = "row") -> Exported:
-  """The exported form of a trained network; `graph` is the one it was trained on."""
+def exported(model: Any, params: Any, graph: Graph, *, normalization: str) -> Exported:
+  """Returns the exported form of a trained network.
+
+  Args:
+    model, params: the host and its weights.
+    graph: what it was trained on.
+    normalization: of the features, as in training.
+  """
   n_features = graph.features.shape[1]
-
-  def program(params, *, features, edges, self_loops):
-    if normalization == "row":
-      total = features.sum(-1, keepdims=True)
-      features = jnp.where(total == 0, 0.0, features / jnp.where(total == 0, 1.0, total))
-    outputs = model.apply({"params": params}, features, traced_graph(edges, self_loops), "full", None)
-    probabilities = jax.nn.softmax(outputs["target"], axis=-1)
-    return {"labels": jnp.argmax(probabilities, axis=-1).astype(jnp.int32), "probabilities": probabilities}
-
-  def read(path: str) -> dict[str, np.ndarray]:
-    data = load_unlabelled_npz(path, n_features=n_features)
-    loops = np.zeros(data.features.shape[0], np.float32)
-    loops[data.self_loops] = 1.0
-    features = np.asarray(data.features.todense(), np.float32)
-    return {"features": features, "edges": data.edges.astype(np.int32), "self_loops": loops}
-
+  rows = "rows are normalised inside" if normalization == "row" else "taken as they are"
   return Exported(
     params=params,
-    program=program,
+    program=functools.partial(_program, model, normalization),
     inputs={
       "features": (f"nodes, {n_features}", "float32"),
       "edges": ("edges, 2", "int32"),
       "self_loops": ("nodes", "float32"),
     },
-    read=read,
+    read=functools.partial(_read, n_features),
     card={
       "inputs": {
-        "features": "raw node features; rows are normalised inside",
+        "features": f"raw node features; {rows}",
         "edges": "undirected edges u < v, each once, without self-loops",
         "self_loops": "1 where the raw adjacency has a self-loop, else 0",
       },
@@ -57,8 +49,27 @@ def exported(model: Any, params: Any, graph: Graph, *, normalization: str = "row
   )
 
 
+def _program(
+  model: Any, normalization: str, params: Any, *, features: jax.Array, edges: jax.Array, self_loops: jax.Array
+) -> dict[str, jax.Array]:
+  if normalization == "row":
+    total = features.sum(-1, keepdims=True)
+    features = jnp.where(total == 0, 0.0, features / jnp.where(total == 0, 1.0, total))
+  outputs = model.apply({"params": params}, features, traced_graph(edges, self_loops), "full", None)
+  probabilities = jax.nn.softmax(outputs["target"], axis=-1)
+  return {"labels": jnp.argmax(probabilities, axis=-1).astype(jnp.int32), "probabilities": probabilities}
+
+
+def _read(n_features: int, path: str) -> dict[str, np.ndarray]:
+  data = load_unlabelled_npz(path, n_features=n_features)
+  loops = np.zeros(data.features.shape[0], np.float32)
+  loops[data.self_loops] = 1.0
+  features = np.asarray(data.features.todense(), np.float32)
+  return {"features": features, "edges": data.edges.astype(np.int32), "self_loops": loops}
+
+
 def traced_graph(edges: jax.Array, self_loops: jax.Array) -> jraph.GraphsTuple:
-  """`nn.graph.undirected_graph` as a traceable function, forward pass only.
+  """Builds `nn.graph.undirected_graph` as a traceable function, forward pass only.
 
   Args:
     edges: int32 [E, 2], u < v, unique. self_loops: float32 [N], 1 where A has a 1 on the diagonal.

@@ -1,18 +1,23 @@
 """The self-supervised labels of a graph: made once, before training, and kept on disk."""
 
+from __future__ import annotations
+
 import importlib.metadata
+import json
 import os
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vita_jax.base.choose import choose
+from vita_jax.base.hashing import arrays_sha256
+from vita_jax.data.cache import cache_folder, cached_arrays
 from vita_jax.data.graphs import Graph, row_normalize
-from vita_jax.papers.ss_gcn.cache import arrays_sha256, cached
 from vita_jax.papers.ss_gcn.cluster import Clusters, kmeans_clusters, target_from_clusters
 from vita_jax.papers.ss_gcn.completion import completion_targets
-from vita_jax.papers.ss_gcn.config import TASKS
 from vita_jax.papers.ss_gcn.partition import partition_labels
+from vita_jax.papers.ss_gcn.recipe import ALIGN, TASKS, Recipe
 
 LIBRARY = {"cluster": "scikit-learn", "partition": "pymetis", "completion": "scipy"}
 
@@ -34,22 +39,36 @@ class SelfSupervision(NamedTuple):
   target: np.ndarray
   mask: np.ndarray
   n_outputs: int
-  meta: dict
+  meta: dict[str, Any]
   clusters: Clusters | None = None
+
+
+def supervision_of(recipe: Recipe, graph: Graph) -> SelfSupervision | None:
+  """Returns `self_supervision` as a recipe asks for it."""
+  return self_supervision(
+    graph,
+    recipe.task,
+    n_clusters=recipe.n_clusters,
+    align=recipe.align,
+    n_parts=recipe.n_outputs,
+    rank=recipe.n_outputs,
+    seed=recipe.labels_seed,
+    cache_dir=recipe.cache_dir,
+  )
 
 
 def self_supervision(
   graph: Graph,
   task: str,
   *,
-  n_clusters: int,
-  align: str,
-  n_parts: int,
-  rank: int,
+  n_clusters: int = 0,
+  align: str = "classes",
+  n_parts: int = 0,
+  rank: int = 0,
   seed: int = 0,
   cache_dir: str | os.PathLike | None = None,
 ) -> SelfSupervision | None:
-  """The target of one self-supervised task, from the cache when it was made before.
+  """Returns the target of one self-supervised task, from the cache when it was made before.
 
   "cluster": k-means on row-normalised features, named by class (`cluster.cluster_labels`).
   "partition": METIS parts (`partition.partition_labels`).
@@ -57,7 +76,7 @@ def self_supervision(
   "random_labels": the control; labels drawn uniformly from [0, n_parts), same mask as "partition".
   "none": returns None.
 
-  Cached is what is dear: clusters, parts, singular vectors. The classes of clusters depend on the
+  Cached is what takes long: clusters, parts, singular vectors. The classes of clusters depend on the
   training labels and are given anew in every call. The key covers the graph file's sha256, the
   arrays the task reads, its parameters and seed, the normalisation, and the library's version.
 
@@ -75,57 +94,80 @@ def self_supervision(
     ValueError: unknown task (the nearest valid one is named), or a parameter out of range.
     ImportError: the task's library is not installed.
   """
-  n_nodes = len(graph.labels)
-  everywhere = np.ones(n_nodes, np.float32)
-  features = row_normalize(graph.features)
-  if choose("self-supervised task", task, TASKS) == "none":
+  choose("self-supervised task", task, TASKS)
+  if task == "none":
     return None
   if task == "random_labels":
-    if n_parts < 2:
-      raise ValueError(f"n_parts={n_parts} must be at least 2")
-    target = np.random.default_rng(seed).integers(n_parts, size=n_nodes, dtype=np.int32)
-    return SelfSupervision(task, target, everywhere, n_parts, {"n_parts": n_parts, "seed": seed})
+    return _random_labels(graph, n_parts, seed)
   if task == "cluster":
-    if align not in ("classes", "none"):  # before minutes of k-means
-      raise ValueError(f"align={align!r} must be 'classes' or 'none'")
-    inputs = _inputs(graph, task, {"n_clusters": n_clusters, "seed": seed})
-
-    def compute():
-      return kmeans_clusters(features, n_clusters=n_clusters, seed=seed)._asdict()
-
-    clusters = Clusters(**cached(task, inputs, compute, cache_dir=cache_dir))
-    target = target_from_clusters(
-      clusters,
-      features,
-      graph.labels,
-      graph.train_mask,
-      n_classes=graph.n_classes,
-      align=align,
-    )
-    n_outputs = graph.n_classes if align == "classes" else n_clusters
-    mask = everywhere * ~graph.train_mask
-    return SelfSupervision(task, target, mask, n_outputs, inputs | {"align": align}, clusters)
+    return _cluster(graph, n_clusters, align, seed, cache_dir)
   if task == "partition":
-    inputs = _inputs(graph, task, {"n_parts": n_parts, "seed": seed})
-
-    def compute():
-      parts, edge_cut = partition_labels(graph.edges, n_nodes, n_parts=n_parts, seed=seed)
-      return {"parts": parts, "edge_cut": np.int64(edge_cut)}
-
-    found = cached(task, inputs, compute, cache_dir=cache_dir)
-    meta = inputs | {"edge_cut": int(found["edge_cut"])}
-    return SelfSupervision(task, found["parts"], everywhere, n_parts, meta)
-  inputs = _inputs(graph, task, {"rank": rank})
-
-  def compute():
-    return {"vectors": completion_targets(features, rank=rank)}
-
-  found = cached(task, inputs, compute, cache_dir=cache_dir)
-  return SelfSupervision(task, found["vectors"], everywhere, rank, inputs)
+    return _partition(graph, n_parts, seed, cache_dir)
+  return _completion(graph, rank, cache_dir)
 
 
-def _inputs(graph, task, parameters):
-  """Everything the cached arrays of a task depend on, as JSON values."""
+def _random_labels(graph: Graph, n_parts: int, seed: int) -> SelfSupervision:
+  if n_parts < 2:
+    raise ValueError(f"n_parts={n_parts} must be at least 2")
+  n_nodes = len(graph.labels)
+  target = np.random.default_rng(seed).integers(n_parts, size=n_nodes, dtype=np.int32)
+  meta = {"n_parts": n_parts, "seed": seed}
+  return SelfSupervision("random_labels", target, _everywhere(graph), n_parts, meta)
+
+
+def _cluster(graph: Graph, n_clusters: int, align: str, seed: int, cache_dir: Any) -> SelfSupervision:
+  if align not in ALIGN:  # before minutes of k-means
+    raise ValueError(f"align={align!r} must be 'classes' or 'none'")
+  features = row_normalize(graph.features)
+  inputs = _inputs(graph, "cluster", {"n_clusters": n_clusters, "seed": seed})
+
+  def make():
+    return kmeans_clusters(features, n_clusters=n_clusters, seed=seed)._asdict()
+
+  clusters = Clusters(**_cached(inputs, make, cache_dir))
+  target = target_from_clusters(
+    clusters, features, graph.labels, graph.train_mask, n_classes=graph.n_classes, align=align
+  )
+  n_outputs = graph.n_classes if align == "classes" else n_clusters
+  mask = _everywhere(graph) * ~graph.train_mask
+  return SelfSupervision("cluster", target, mask, n_outputs, inputs | {"align": align}, clusters)
+
+
+def _partition(graph: Graph, n_parts: int, seed: int, cache_dir: Any) -> SelfSupervision:
+  inputs = _inputs(graph, "partition", {"n_parts": n_parts, "seed": seed})
+
+  def make():
+    parts, edge_cut = partition_labels(graph.edges, len(graph.labels), n_parts=n_parts, seed=seed)
+    return {"parts": parts, "edge_cut": np.int64(edge_cut)}
+
+  found = _cached(inputs, make, cache_dir)
+  meta = inputs | {"edge_cut": int(found["edge_cut"])}
+  return SelfSupervision("partition", found["parts"], _everywhere(graph), n_parts, meta)
+
+
+def _completion(graph: Graph, rank: int, cache_dir: Any) -> SelfSupervision:
+  inputs = _inputs(graph, "completion", {"rank": rank})
+
+  def make():
+    return {"vectors": completion_targets(row_normalize(graph.features), rank=rank)}
+
+  found = _cached(inputs, make, cache_dir)
+  return SelfSupervision("completion", found["vectors"], _everywhere(graph), rank, inputs)
+
+
+def _everywhere(graph: Graph) -> np.ndarray:
+  return np.ones(len(graph.labels), np.float32)
+
+
+def _cached(
+  inputs: dict[str, Any], make: Callable[[], Mapping[str, np.ndarray]], cache_dir: Any
+) -> dict[str, np.ndarray]:
+  folder, key = cache_folder("ss_gcn", cache_dir), json.dumps(inputs, sort_keys=True)
+  return cached_arrays(folder, key, make, prefix=f"{inputs['task']}-")
+
+
+def _inputs(graph: Graph, task: str, parameters: dict[str, Any]) -> dict[str, Any]:
+  """Returns everything the cached arrays of a task depend on, as JSON values."""
   library = LIBRARY[task]
   try:
     version = importlib.metadata.version(library)
@@ -135,11 +177,11 @@ def _inputs(graph, task, parameters):
     ) from error
   x = graph.features
   # A graph changed in memory (graph._replace) keeps its file's sha256: hash the arrays as well.
-  read = (graph.edges,) if task == "partition" else (x.indptr, x.indices, x.data)
+  values = {"indptr": x.indptr, "indices": x.indices, "data": x.data}
   return {
     "task": task,
     "graph_sha256": graph.sha256,
-    "inputs_sha256": arrays_sha256(read),
+    "inputs_sha256": arrays_sha256({"edges": graph.edges} if task == "partition" else values),
     "shape": list(x.shape),
     "row_normalized": task != "partition",
     "library": f"{library} {version}",

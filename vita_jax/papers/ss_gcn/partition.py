@@ -18,7 +18,7 @@ def import_pymetis():
 def partition_labels(
   edges: np.ndarray, n_nodes: int, *, n_parts: int, seed: int = 0
 ) -> tuple[np.ndarray, int]:
-  """Labels of the graph partitioning task: METIS k-way, unweighted, without self-loops.
+  """Makes the labels of the graph partitioning task: METIS k-way, unweighted, without self-loops.
 
   Minimises the number of cut edges subject to n_parts * max_k |V_k| / N <= 1.03 (METIS's default
   tolerance, which it may miss by a little on small or disconnected graphs).
@@ -36,7 +36,7 @@ def partition_labels(
     ImportError: pymetis is not installed.
     ValueError: n_parts is not in [2, N], or an edge names a node outside [0, N).
 
-  Source: SS-GCN section 3, graph partitioning; `utils.py::partition` [code].
+  Source: paper, section 3, graph partitioning; `partition` in the released `utils.py`.
   """
   pymetis = import_pymetis()
   edges = np.asarray(edges)

@@ -18,7 +18,7 @@ WINDOW = 10  # validation losses that the current one is compared with
 
 
 def start(protocol: str, params: Any) -> State:
-  """The fields of the state that a protocol needs, as they are before the first epoch.
+  """Returns the fields of the state that a protocol needs, as they are before the first epoch.
 
   `stopped` bool, `epochs` int32 (updates done), and `window` float32 [10] (the last validation losses)
   or `best` float32 and `kept` (a copy of the weights).

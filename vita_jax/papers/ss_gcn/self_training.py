@@ -10,7 +10,7 @@ N_ITERATIONS = 30  # of Lloyd's algorithm; a fixed number keeps the program's sh
 
 
 def confident_candidates(logits, pool_mask, *, per_class: int):
-  """The `per_class` most confident nodes of the pool for each predicted class.
+  """Chooses the `per_class` most confident nodes of the pool for each predicted class.
 
   Confidence is the softmax probability p of the predicted class, ranked through its log-odds
   log p/(1-p) (the same order, and no ties where p rounds to 1). Ties go to the lower node.
@@ -42,7 +42,7 @@ def confident_candidates(logits, pool_mask, *, per_class: int):
 def aligned_cluster_class(
   key, hidden, labels, label_mask, *, n_classes: int, n_clusters: int, mask=None, assignment=None
 ):
-  """Class of each node by clustering embeddings: the class nearest to the node's cluster.
+  """Finds the class of each node by clustering embeddings: the class nearest to the node's cluster.
 
   k-means on `hidden`; each cluster takes the class whose labelled centroid (mean embedding of
   the nodes in `label_mask` of that class) is nearest in L2; `cluster.align_clusters` has the rule.
@@ -71,7 +71,7 @@ def aligned_cluster_class(
 
 
 def _means(hidden, groups, mask, n_groups):
-  """Mean of `hidden` [N, d] over the masked nodes of each group: [n_groups, d]; +inf for an empty one."""
+  """Computes means of `hidden` [N, d] over the masked nodes of each group: [n_groups, d]; +inf if empty."""
   member = jax.nn.one_hot(groups, n_groups) * mask.astype(jnp.float32)[:, None]
   count = member.sum(0)[:, None]
   sums = jnp.matmul(member.T, hidden, precision=jax.lax.Precision.HIGHEST)
@@ -91,7 +91,7 @@ def enlarge(
   n_classes: int,
   assignment=None,
 ):
-  """One stage of M3S: adds confident nodes whose aligned cluster agrees with the prediction.
+  """Runs one round of M3S: adds confident nodes whose aligned cluster agrees with the prediction.
 
   A candidate (see `confident_candidates`; pool without the nodes already labelled) is added with
   its predicted class as pseudo-label when `aligned_cluster_class` gives it the same class.
@@ -113,8 +113,8 @@ def enlarge(
   Returns:
     (labels int [N], label_mask [N]), dtypes as given.
 
-  Source: Sun, Lin, Zhu, AAAI 2020 (M3S), as a baseline of SS-GCN section 3. The numbers of
-  stages, of nodes per class and of clusters are settings, not given by SS-GCN.
+  Source: Sun, Lin, Zhu, AAAI 2020 (M3S), a baseline in section 3 of the paper. The numbers of
+  rounds, of nodes per class and of clusters are settings; the paper does not give them.
   """
   labelled = label_mask.astype(bool)
   pool = pool_mask.astype(bool) & ~labelled

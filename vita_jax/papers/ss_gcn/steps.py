@@ -7,7 +7,8 @@ of the first layer; a run of E epochs therefore has E + 1 steps, the last of whi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +16,12 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax import metrics
+from vita_jax.losses.xent import cross_entropy
 from vita_jax.papers.ss_gcn import losses, protocol
-from vita_jax.train.experiment import State
+from vita_jax.train.experiment import Metrics, State
+
+Batch = Mapping[str, Any]
+Keys = tuple[jax.Array | None, jax.Array | None]  # dropout of the target pass and of the task's; None: none
 
 
 class Objective(NamedTuple):
@@ -34,77 +39,106 @@ class Objective(NamedTuple):
 
 
 def make_step(model: Any, tx: optax.GradientTransformation, objective: Objective) -> Callable:
-  """Builds `step(state, batch, t) -> (state, metrics)`.
+  """Returns `step(state, batch, t) -> (state, metrics)`: `train_step` of this model, optimizer and objective.
 
   The state holds `params`, `tx`, `key`, the fields of `protocol.start`, and in self-training `labels`
   int32 [N] and `label_mask` bool [N], which replace the graph's own training labels.
   """
+  return functools.partial(train_step, model, tx, objective)
+
+
+def train_step(
+  model: Any,
+  tx: optax.GradientTransformation,
+  objective: Objective,
+  state: State,
+  batch: Batch,
+  t: jax.Array,
+) -> tuple[State, Metrics]:
+  """Judges the weights of epoch `t`, then trains epoch `t + 1`; a state that has stopped stays as it is."""
+  grads, (logits, values) = _gradient(model, objective, state, batch, t)
+  nodes = batch["graph"].nodes
+  validation = cross_entropy(logits, nodes["labels"], nodes["validation"])
+  right = metrics.accuracy(logits, nodes["labels"], nodes["validation"])
+  values = {**values, "validation_loss": validation}
+  summed = {name: metrics.once(value) for name, value in values.items()} | {"validation_accuracy": right}
+  if objective.target:  # pre-training has a fixed length
+    accuracy = right[0] / jnp.maximum(right[1], 1.0)
+    state = protocol.judge(state, t, loss=validation, accuracy=accuracy)
+  updates, tx_state = tx.update(grads, state["tx"], state["params"])
+  trained = {"params": optax.apply_updates(state["params"], updates), "tx": tx_state, "epochs": t + 1}
+  halt = state["stopped"] | (t >= objective.epochs)
+  kept = {name: state[name] for name in trained}
+  return {**state, **jax.tree.map(lambda x, y: jnp.where(halt, x, y), kept, trained)}, summed
+
+
+def _gradient(model: Any, objective: Objective, state: State, batch: Batch, t: jax.Array) -> Any:
+  """Returns the gradient of `_loss` at epoch `t`, and what `_loss` returns beside its value."""
+  key = jax.random.fold_in(state["key"], t)
+  # One key per pass, by name: adding the self-supervised pass does not change the target's dropout.
+  keys = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+  gradient = functools.partial(
+    jax.grad(_loss, has_aux=True), state["params"], state, batch, model=model, objective=objective
+  )
+  if objective.first_epoch_dropout_only:
+    return jax.lax.cond(t == 0, lambda: gradient(keys=keys), lambda: gradient(keys=(None, None)))
+  return gradient(keys=keys)
+
+
+def _loss(
+  params: Any, state: State, batch: Batch, *, keys: Keys, model: Any, objective: Objective
+) -> tuple[jax.Array, tuple[jax.Array, dict[str, jax.Array]]]:
+  """Computes the objective; beside it the logits without dropout, and the values of its parts."""
   views = ("full",) if objective.ss_view == "full" else ("full", objective.ss_view)
-
-  def loss(params, state, batch, keys):
-    graph, features = batch["graph"], batch["features"]
-    apply = lambda method, *args: model.apply({"params": params}, *args, method=method)  # noqa: E731
-    projected = apply("project_views", features, graph, views)
-    judged = apply("heads", projected[0], graph, "full", None)["target"]
-    target_key, ss_key = keys
-    values, total = {}, 0.0
-    if objective.target:
-      logits = apply("heads", projected[0], graph, "full", target_key)["target"]
-      labels, mask = training_labels(state, batch)
-      total = values["loss"] = losses.cross_entropy(logits, labels, mask)
-    if objective.ss_weight is not None:
-      outputs = apply("heads", projected[-1], graph, objective.ss_view, ss_key)["ss"]
-      ss = losses.self_supervised(objective.task, outputs, batch["ss_target"], batch["ss_mask"])
-      values["ss_loss"] = ss
-      both = objective.target
-      total = losses.multitask(objective.task, total, ss, objective.ss_weight) if both else ss
-    return total, (judged, values)
-
-  def gradient(state, batch, t):
-    key = jax.random.fold_in(state["key"], t)
-    # One key per pass, by name: adding the self-supervised pass does not change the target's dropout.
-    keys = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-    run = lambda keys: jax.grad(loss, has_aux=True)(state["params"], state, batch, keys)  # noqa: E731
-    if objective.first_epoch_dropout_only:
-      return jax.lax.cond(t == 0, lambda: run(keys), lambda: run((None, None)))
-    return run(keys)
-
-  def step(state: State, batch, t):
-    grads, (logits, values) = gradient(state, batch, t)
-    nodes = batch["graph"].nodes
-    validation = losses.cross_entropy(logits, nodes["labels"], nodes["validation"])
-    right = metrics.accuracy(logits, nodes["labels"], nodes["validation"])
-    values = {**values, "validation_loss": validation}
-    one = jnp.asarray(1.0)
-    summed = {name: (value, one) for name, value in values.items()} | {"validation_accuracy": right}
-    if objective.target:  # pre-training has a fixed length
-      accuracy = right[0] / jnp.maximum(right[1], 1.0)
-      state = protocol.judge(state, t, loss=validation, accuracy=accuracy)
-    updates, tx_state = tx.update(grads, state["tx"], state["params"])
-    trained = {"params": optax.apply_updates(state["params"], updates), "tx": tx_state, "epochs": t + 1}
-    halt = state["stopped"] | (t >= objective.epochs)
-    kept = {name: state[name] for name in trained}
-    return {**state, **jax.tree.map(lambda x, y: jnp.where(halt, x, y), kept, trained)}, summed
-
-  return step
+  graph, features = batch["graph"], batch["features"]
+  apply = functools.partial(model.apply, {"params": params})
+  projected = apply(features, graph, views, method="project_views")
+  judged = apply(projected[0], graph, "full", None, method="heads")["target"]
+  target_key, ss_key = keys
+  values: dict[str, jax.Array] = {}
+  total: Any = 0.0
+  if objective.target:
+    logits = apply(projected[0], graph, "full", target_key, method="heads")["target"]
+    labels, mask = training_labels(state, batch)
+    total = values["loss"] = cross_entropy(logits, labels, mask)
+  if objective.ss_weight is not None:
+    outputs = apply(projected[-1], graph, objective.ss_view, ss_key, method="heads")["ss"]
+    ss = losses.self_supervised(objective.task, outputs, batch["ss_target"], batch["ss_mask"])
+    values["ss_loss"] = ss
+    both = objective.target
+    total = losses.multitask(objective.task, total, ss, objective.ss_weight) if both else ss
+  return total, (judged, values)
 
 
-def training_labels(state: State, batch) -> tuple[jax.Array, jax.Array]:
-  """(labels int32 [N], mask [N]) of the target loss: the graph's own, or those self-training has grown."""
+def training_labels(state: State, batch: Batch) -> tuple[jax.Array, jax.Array]:
+  """Returns the labels int32 [N] and mask [N] of the target loss: the graph's, or those that have grown."""
   if "labels" in state:
     return state["labels"], state["label_mask"]
   nodes = batch["graph"].nodes
   return nodes["labels"], nodes["train"]
 
 
-def test_step(model: Any, params_of: Callable[[State], Any], split: str) -> Callable:
-  """`(state, batch) -> metrics`: accuracy and loss of the result's weights on one split."""
+def final_params(state: State) -> Any:
+  """Returns the weights of the result: the last ones, or those of the best validation epoch."""
+  return state.get("kept", state["params"])
 
-  def step(state, batch):
-    graph = batch["graph"]
-    outputs = model.apply({"params": params_of(state)}, batch["features"], graph, "full", None)
-    labels, mask = graph.nodes["labels"], graph.nodes[split]
-    loss = losses.cross_entropy(outputs["target"], labels, mask)
-    return {"accuracy": metrics.accuracy(outputs["target"], labels, mask), "loss": (loss, jnp.asarray(1.0))}
 
-  return step
+def test_step(model: Any, split: str) -> Callable[[State, Batch], Metrics]:
+  """Returns `(state, batch) -> metrics`: accuracy and loss of the result's weights on one split."""
+  return functools.partial(_test, model, split)
+
+
+def _test(model: Any, split: str, state: State, batch: Batch) -> Metrics:
+  logits = outputs_of(model, state, batch)["target"]
+  nodes = batch["graph"].nodes
+  loss = cross_entropy(logits, nodes["labels"], nodes[split])
+  return {
+    "accuracy": metrics.accuracy(logits, nodes["labels"], nodes[split]),
+    "loss": metrics.once(loss),
+  }
+
+
+def outputs_of(model: Any, state: State, batch: Batch) -> dict[str, jax.Array]:
+  """Returns what the result's weights give on the whole graph, without dropout."""
+  params = {"params": final_params(state)}
+  return model.apply(params, batch["features"], batch["graph"], "full", None)

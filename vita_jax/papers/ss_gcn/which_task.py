@@ -12,7 +12,7 @@ N_SHUFFLES = 100
 
 
 def label_report(graph: Graph, supervision: SelfSupervision) -> dict[str, float]:
-  """How much a task's target agrees with the training labels, or with the graph.
+  """Measures how much a task's target agrees with the training labels, or with the graph.
 
   cluster: `left_out_accuracy`, share of training nodes whose cluster gets their class when the
     labels of their fold (a fifth of each class) are left out, beside `majority_share`.
@@ -23,11 +23,11 @@ def label_report(graph: Graph, supervision: SelfSupervision) -> dict[str, float]
     neighbours of node i, over nodes that have one; and `r2_fitted`, the same with the best line
     from M to U in each column.
 
-  Only training labels are read. Source: SS-GCN's discussion of which task helps where.
+  Only training labels are read. Source: the paper's discussion of which task helps where.
   """
   rows = np.flatnonzero(graph.train_mask)
   labels = graph.labels[rows]
-  if supervision.task == "cluster":
+  if supervision.clusters is not None:
     return {
       "left_out_accuracy": left_out_accuracy(graph, supervision.clusters),
       "majority_share": float(np.bincount(labels).max() / len(labels)),
@@ -41,14 +41,14 @@ def label_report(graph: Graph, supervision: SelfSupervision) -> dict[str, float]
 
 
 def purity(parts: np.ndarray, labels: np.ndarray) -> float:
-  """Share of nodes whose label is the most frequent of their part; both int [n], >= 0."""
+  """Computes the share of nodes whose label is the most frequent of their part; both int [n], >= 0."""
   table = np.zeros((parts.max() + 1, labels.max() + 1), np.int64)
   np.add.at(table, (parts, labels), 1)
   return float(table.max(axis=1).sum() / len(labels))
 
 
 def left_out_accuracy(graph: Graph, clusters: Clusters) -> float:
-  """Cross-validated accuracy of the classes of clusters on training nodes, in 5 folds."""
+  """Computes the cross-validated accuracy of the classes of clusters on training nodes, in 5 folds."""
   features = row_normalize(graph.features)
   fold = np.full(len(graph.labels), -1)
   for c in range(graph.n_classes):
@@ -67,7 +67,7 @@ def left_out_accuracy(graph: Graph, clusters: Clusters) -> float:
 
 
 def neighbour_r2(edges: np.ndarray, target: np.ndarray) -> dict[str, float]:
-  """R^2 of predicting float [N, r] targets by neighbour means; see `label_report`."""
+  """Computes the R^2 of predicting float [N, r] targets by neighbour means; see `label_report`."""
   n_nodes = len(target)
   u, v = edges.T
   adjacency = scipy.sparse.csr_matrix(

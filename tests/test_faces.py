@@ -1,0 +1,93 @@
+"""Every public name is reached by attribute from `import vita_jax`, and every example of a docstring runs."""
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launch.commands import ROOT, environment
+
+import vita_jax
+
+PACKAGE = ROOT / "vita_jax"
+MODULES = sorted(
+  module.name
+  for module in pkgutil.walk_packages([str(PACKAGE)], "vita_jax.")
+  if not any(part.startswith("_") for part in module.name.split(".")[1:]) and module.name.count(".") < 3
+)
+PACKAGES = [
+  module.name
+  for module in pkgutil.walk_packages([str(PACKAGE)], "vita_jax.")
+  if module.ispkg and module.name.count(".") < 2
+]
+WALK = """
+import sys, vita_jax
+for name in sys.argv[1:]:
+  found = vita_jax
+  for part in name.split(".")[1:]:
+    found = getattr(found, part)
+"""
+
+
+def _docstrings(name):
+  path = PACKAGE.joinpath(*name.split(".")[1:])
+  path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+  return path.read_text(encoding="utf-8")
+
+
+def test_every_module_is_reached_by_attribute_in_a_fresh_process():
+  command = [sys.executable, "-c", WALK, *MODULES]
+  done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", ["vita_jax", *PACKAGES])
+def test_a_package_says_what_it_offers_and_has_it(name):
+  package = importlib.import_module(name)
+  assert package.__doc__ and len(set(package.__all__)) == len(package.__all__) > 0
+  for public in package.__all__:
+    assert not public.startswith("_") and getattr(package, public) is not None
+  assert set(package.__all__) <= set(dir(package))
+
+
+def test_a_name_that_is_not_there_is_answered_by_those_that_are():
+  for found, name in ((vita_jax, "optimizers"), (vita_jax.nn, "cnn"), (vita_jax.papers, "ss_gnn")):
+    with pytest.raises(AttributeError, match=f"no attribute '{name}': its modules are .*"):
+      getattr(found, name)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if ">>> " in _docstrings(name)])
+def test_the_examples_of_a_docstring_run(name):
+  options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+  found = doctest.testmod(importlib.import_module(name), optionflags=options)
+  assert found.attempted and not found.failed
+
+
+def test_the_python_of_the_readme_runs():
+  from vita_jax.base.files import load_python_file
+  from vita_jax.cli import find_config
+
+  blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+  assert blocks
+  scope = {"config": load_python_file(find_config("ss_gcn/citeseer.py")).get_config()}
+  for block in blocks:
+    exec(compile(block, "README.md", "exec"), scope)
+  assert "tx" in scope and float(scope["metrics"]["loss"][0]) > 0
+
+
+def test_the_commands_of_the_readme_name_files_that_exist():
+  text = (ROOT / "README.md").read_text(encoding="utf-8")
+  named = set(re.findall(r"(?:launch|configs|tests|vita_jax|colabs|docs)/[\w/.]+\w", text))
+  assert len(named) > 10
+  assert not [name for name in sorted(named) if not (ROOT / name).exists()]
+
+
+def test_the_root_is_a_face_without_code_of_its_own():
+  tree = ast.parse(Path(vita_jax.__file__).read_text(encoding="utf-8"))
+  imported = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+  assert imported == ["vita_jax._lazy"]

@@ -1,0 +1,67 @@
+"""The command `vita`, also `python -m vita_jax`: runs a launch script of the package by its name.
+
+  vita train --config=ss_gcn/citeseer.py:partition --workdir=runs/par
+  vita l2o optimize --help        # a paper's own scripts: PAPER SCRIPT, or PAPER/SCRIPT
+
+Everything after the name is the script's: `vita train` is `python launch/train.py` of a checkout.
+"""
+
+from __future__ import annotations
+
+import ast
+import runpy
+import sys
+from pathlib import Path
+
+from vita_jax import __version__
+
+LAUNCH = (
+  Path(__file__).parent / "launch"
+)  # in a checkout a link to launch/, in a wheel the scripts themselves
+NO_SCRIPTS = ("benchmarks", "cluster")
+
+
+def scripts() -> dict[str, Path]:
+  """Returns name -> file of the launch scripts: `train`, ..., and a paper's own as `l2o/optimize`."""
+  files = sorted([*LAUNCH.glob("*.py"), *LAUNCH.glob("*/*.py")], key=lambda path: (len(path.parts), path))
+  names = {path.relative_to(LAUNCH).with_suffix("").as_posix(): path for path in files}
+  return {name: path for name, path in names.items() if name.partition("/")[0] not in NO_SCRIPTS}
+
+
+def overview() -> str:
+  """Returns how to use the command, and one line about each script."""
+  found = scripts()
+  width = max(map(len, found))
+  lines = ["Usage: vita SCRIPT [--flags]; vita SCRIPT --help lists a script's flags.", ""]
+  for name, path in found.items():
+    first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    lines.append(f"  {name:<{width}}  {first.partition(': ')[0].rstrip('.:')}")
+  return "\n".join(lines)
+
+
+def main() -> None:
+  """Runs the script that the first argument (or the first two) names, with the rest as its arguments."""
+  arguments = sys.argv[1:]
+  if not arguments or arguments[0] in ("-h", "--help", "help"):
+    print(overview())
+    return
+  if arguments[0] == "--version":
+    print(f"vita_jax {__version__}")
+    return
+  found = scripts()
+  name, rest = arguments[0], arguments[1:]
+  if rest and any(other.startswith(f"{name}/") for other in found):
+    name, rest = f"{name}/{rest[0]}", rest[1:]
+  if name not in found:
+    from vita_jax.base.choose import hint  # imports jax: only where it is needed
+
+    sys.exit(f"error: no script '{name}'{hint(name, found)}: choose one of {', '.join(found)}")
+  sys.argv = [str(found[name]), *rest]
+  sys.path.insert(
+    0, str(found[name].parent)
+  )  # as `python FILE` does: a script may import what lies beside it
+  runpy.run_path(str(found[name]), run_name="__main__")
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,70 @@
+"""Linear erasure: no linear model finds an attribute in what is left. Closed forms in numpy float64."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+EIGENVALUE = 1e-9  # relative; directions without variance are left alone
+
+
+class Affine(NamedTuple):
+  """x -> mean + (x - mean) @ matrix: `matrix` [p, p], `mean` [p]."""
+
+  matrix: np.ndarray
+  mean: np.ndarray
+
+  def __call__(self, x: np.ndarray) -> np.ndarray:
+    return (self.mean + (x - self.mean) @ self.matrix).astype(np.float32)
+
+
+def leace(x: np.ndarray, concept: np.ndarray) -> Affine:
+  """Erases a concept by the smallest change of x (least squares) after which cov(x, concept) is zero.
+
+  r(x) = x - W^+ P W (x - mean) with W = Sigma_xx^(-1/2) and P the orthogonal projector on the column space of
+  W Sigma_xz (Belrose et al. 2023, arXiv 2306.03819).
+
+  Args:
+    x: float [n, p], training rows.
+    concept: float [n, c], one-hot classes or values.
+  """
+  x, concept = np.asarray(x, np.float64), np.asarray(concept, np.float64)
+  mean = x.mean(0)
+  centred = x - mean
+  covariance, cross = centred.T @ centred / len(x), centred.T @ (concept - concept.mean(0)) / len(x)
+  values, vectors = np.linalg.eigh(covariance)
+  kept = values > EIGENVALUE * max(values.max(), 1e-300)
+  root = np.sqrt(np.where(kept, values, 1.0))
+  whiten = (vectors * (kept / root)) @ vectors.T
+  unwhiten = (vectors * (kept * root)) @ vectors.T
+  basis, sizes, _ = np.linalg.svd(whiten @ cross, full_matrices=False)
+  basis = basis[:, sizes > 1e-10 * max(sizes.max(), 1e-300)]
+  return Affine(np.eye(x.shape[1]) - (unwhiten @ basis @ basis.T @ whiten).T, mean)
+
+
+def inlp(x: np.ndarray, labels: np.ndarray, *, rounds: int) -> Affine:
+  """Projects an attribute's directions out one after the other: INLP (Ravfogel et al., arXiv 2004.07667).
+
+  Each round trains a logistic regression on what is left and projects its directions out; it ends early when
+  that is no better than the largest class.
+
+  Args:
+    x: float [n, p], training rows.
+    labels: int [n].
+  """
+  from sklearn.linear_model import LogisticRegression
+
+  x = np.asarray(x, np.float64)
+  mean, directions = x.mean(0), np.zeros((x.shape[1], 0))
+  centred = x - mean
+  majority = np.bincount(labels).max() / len(labels)
+  for _ in range(rounds):
+    left = centred - centred @ directions @ directions.T
+    if not np.any(left.std(0) > 1e-9):
+      break
+    model = LogisticRegression(max_iter=1000).fit(left, labels)
+    if model.score(left, labels) <= majority:
+      break
+    directions = np.linalg.qr(np.concatenate([directions, model.coef_.T], axis=1))[0]
+  return Affine(np.eye(x.shape[1]) - directions @ directions.T, mean)

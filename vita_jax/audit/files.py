@@ -1,0 +1,87 @@
+"""Reads representations, labels and splits from files that others made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vita_jax.base.choose import hint
+from vita_jax.data import tabular
+from vita_jax.data.files import read_npz
+from vita_jax.data.schema import Schema, parse_label
+from vita_jax.data.tables import Table, as_table, number_of, read_table
+
+
+def read_matrix(path: str, *, without: Sequence[str] = ()) -> np.ndarray:
+  """Reads a representation from an npz (its array `z`, or its only matrix) or a CSV of numbers.
+
+  Args:
+    path: the file.
+    without: label specifications; the columns of a CSV that they name without a file are left out.
+
+  Returns:
+    float32 [n, m].
+
+  Raises:
+    ValueError: several matrices and none named `z`, cells that are no numbers. FileNotFoundError.
+  """
+  if path.endswith(".npz"):
+    found = {name: x for name, x in read_npz(path).items() if x.ndim == 2 and x.dtype.kind == "f"}
+    if "z" not in found and len(found) != 1:
+      raise ValueError(f"{path} has the float matrices {sorted(found)}: name the representation 'z'")
+    z = found["z"] if "z" in found else next(iter(found.values()))
+    return z.astype(np.float32)
+  table = read_table(path)
+  labels = {parse_label("", spec).column for spec in without if not _file_of(spec)}
+  kept = [name for name in table.columns if name not in labels]
+  if not kept:
+    raise ValueError(f"{path} has no columns left: they are all labels")
+  return np.stack([number_of(table, name, missing="error") for name in kept], axis=1).astype(np.float32)
+
+
+def read_labels(spec: str, default: str, *, n_rows: int) -> tuple[str, np.ndarray, tuple[str, ...]]:
+  """Reads (name, values [n], classes) of a label `[FILE:]NAME`, where NAME is written as in a schema.
+
+  Values are int32 class numbers, or float32 with classes () for `number(NAME)` and `log(NAME)`.
+
+  Raises:
+    ValueError: no such column, another number of rows. FileNotFoundError.
+  """
+  file = _file_of(spec)
+  text = spec[len(file) + 1 :] if file else spec
+  table = _columns(file or default)
+  label = parse_label(text, text)
+  if label.column not in table.columns:
+    raise ValueError(f"{table.source} has no column '{label.column}'{hint(label.column, table.columns)}")
+  if table.n_rows != n_rows:
+    raise ValueError(f"{table.source} has {table.n_rows} rows, the representation {n_rows}: they must match")
+  encoding = tabular.fit(Schema(private=(label,)), table)
+  return text, tabular.label_values(encoding, table, text), encoding.classes[text]
+
+
+def read_split(spec: str, default: str, *, n_rows: int) -> dict[str, np.ndarray]:
+  """Reads the row numbers of "train", "validation" and "test" from a column that holds these words.
+
+  Raises:
+    ValueError: other words.
+  """
+  _, values, classes = read_labels(spec, default, n_rows=n_rows)
+  names = ("train", "validation", "test")
+  if set(classes) != set(names):
+    raise ValueError(f"--split={spec} holds {', '.join(classes)}: it must hold train, validation and test")
+  return {name: np.nonzero(values == classes.index(name))[0] for name in names}
+
+
+def _file_of(spec: str) -> str:
+  file, colon, _ = spec.rpartition(":")
+  return file if colon and file.endswith((".csv", ".npz")) else ""
+
+
+def _columns(path: str) -> Table:
+  if not path.endswith(".npz"):
+    return read_table(path)
+  if not Path(path).is_file():
+    raise FileNotFoundError(f"no file {path}; check the path")
+  return as_table({name: x for name, x in read_npz(path).items() if x.ndim == 1}, source=path)

@@ -1,0 +1,25 @@
+"""Correlations of predicted with true values, on the host."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def pearson(predicted: np.ndarray, labels: np.ndarray) -> float:
+  """Computes the Pearson correlation of raw values [n], in float64; 0 where either is constant.
+
+  NaN where a value is not finite: a model that has diverged has no score.
+  """
+  if not (np.isfinite(predicted).all() and np.isfinite(labels).all()):
+    return float("nan")
+  x, y = (np.asarray(v, np.float64) - np.mean(v, dtype=np.float64) for v in (predicted, labels))
+  root = np.sqrt(np.sum(x * x) * np.sum(y * y))
+  return 0.0 if root == 0 else float(np.sum(x * y) / root)
+
+
+def spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
+  """Computes the Pearson correlation of ranks [n]; ties share their mean rank, NaN as in `pearson`."""
+  from scipy.stats import rankdata
+
+  finite = np.isfinite(predicted).all() and np.isfinite(labels).all()
+  return pearson(rankdata(predicted), rankdata(labels)) if finite else float("nan")

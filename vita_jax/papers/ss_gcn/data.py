@@ -1,0 +1,68 @@
+"""From a `Graph` on the host to the one full batch that every step of SS-GCN sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vita_jax.data.graphs import Graph, load_graph, load_graph_npz, row_normalize
+from vita_jax.nn import sparse
+from vita_jax.nn.graph import undirected_graph
+from vita_jax.papers.ss_gcn.labels import SelfSupervision
+from vita_jax.papers.ss_gcn.model import propagated
+from vita_jax.papers.ss_gcn.recipe import Recipe
+
+DENSE_FROM = 0.05  # share of non-zeros above which a dense first layer is faster (papers/ss_gcn/README.md)
+
+
+def read_graph(recipe: Recipe) -> Graph:
+  """Reads the graph that a recipe names: a user's npz, or a known one by its name.
+
+  Raises:
+    ValueError, FileNotFoundError: see `load_graph_npz` and `load_graph`; or no validation nodes.
+  """
+  graph = load_graph_npz(recipe.graph_path) if recipe.graph_path else load_graph(recipe.graph_name)
+  if not graph.val_mask.any():
+    raise ValueError(f"graph '{graph.name}' has an empty val_mask: the protocol needs validation nodes")
+  return graph
+
+
+def features_form(recipe: Recipe, graph: Graph) -> str:
+  """Returns "sparse" or "dense": as `recipe.features` says, or by the density of the feature matrix."""
+  if recipe.features != "auto":
+    return recipe.features
+  n_nodes, n_features = graph.features.shape
+  return "dense" if graph.features.nnz > DENSE_FROM * n_nodes * n_features else "sparse"
+
+
+def full_batch(recipe: Recipe, graph: Graph, supervision: SelfSupervision | None) -> dict[str, Any]:
+  """Makes the batch: host arrays, placed on the devices once.
+
+  Returns:
+    `graph`: jraph.GraphsTuple whose `nodes` are `labels` int32 [N] and the masks `train`,
+    `validation`, `test`, `pool` (neither train nor validation) bool [N]; `features`: normalised X as
+    `Sparse` or float32 [N, F], or `Propagated` for a GCN with dense features; with supervision
+    `ss_target` and `ss_mask` [N].
+  """
+  nodes = {
+    "labels": graph.labels.astype(np.int32),
+    "train": graph.train_mask,
+    "validation": graph.val_mask,
+    "test": graph.test_mask,
+    "pool": ~(graph.train_mask | graph.val_mask),
+  }
+  graphs_tuple = undirected_graph(graph.edges, graph.self_loops, nodes)
+  normalized = row_normalize(graph.features) if recipe.normalization == "row" else graph.features
+  features: Any
+  if features_form(recipe, graph) == "sparse":
+    features = sparse.from_scipy(normalized)
+  elif recipe.host == "gcn":
+    views = ("full", "no_self") if recipe.task == "completion" else ("full",)
+    features = propagated(graphs_tuple, normalized, views=views)
+  else:
+    features = np.asarray(normalized.todense(), np.float32)
+  batch = {"graph": graphs_tuple, "features": features}
+  if supervision is not None:
+    batch["ss_target"], batch["ss_mask"] = supervision.target, supervision.mask
+  return batch

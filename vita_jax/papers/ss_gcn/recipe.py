@@ -1,0 +1,229 @@
+"""The settings of SS-GCN: every key with its rule and meaning, and the recipe they resolve to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import optax
+
+from vita_jax import base
+from vita_jax.base.keys import Key, Rule, anything, at_least, between, boolean, one_of
+from vita_jax.base.tree import path_name
+from vita_jax.papers.ss_gcn.protocol import PROTOCOLS
+from vita_jax.train.config import KEYS as SHARED
+
+TASKS = ("none", "cluster", "partition", "completion", "random_labels")
+MECHANISMS = ("multitask", "pretrain", "self_training")
+HOSTS = ("gcn", "gin", "gat")
+ALIGN = ("classes", "none")
+# For a graph of one's own: Citeseer's. task -> (λ, parts or rank); clusters have no second.
+USUAL = {"cluster": (0.9, 0), "partition": (0.8, 14), "completion": (0.7, 24)}
+_MOST = 2**31 - 2  # steps and seeds are int32
+
+
+def _is_regex(text: Any) -> bool:
+  try:
+    re.compile(text)
+  except (re.error, TypeError):
+    return False
+  return True
+
+
+KEYS = (
+  Key("data.name", "", anything, "A graph by name: citeseer, cora, pubmed; empty: see data.path."),
+  Key("data.path", "", anything, "An npz file with a graph of your own; it takes precedence over data.name."),
+  Key("host", "gcn", one_of(*HOSTS), "The graph network."),
+  Key("task", "none", one_of(*TASKS), "The self-supervised task; set it by the config's argument."),
+  Key("mechanism", "multitask", one_of(*MECHANISMS), "How the task takes part in training."),
+  Key(
+    "protocol",
+    "early_stop",
+    one_of(*PROTOCOLS),
+    "Which weights are tested: the last ones, or the best epoch's.",
+  ),
+  Key("epochs", 1000, between(1, _MOST), "Training epochs of the last stage, at most."),
+  Key("hidden", 16, at_least(1), "Width of the hidden layer (GAT: of each of its 8 heads)."),
+  Key("learning_rate", 0.01, at_least(0), "Adam's rate."),
+  Key("weight_decay", 5e-4, at_least(0), "L2 coefficient, added to the gradient before Adam."),
+  Key("weight_decay_on", ".*", Rule("a regular expression", _is_regex), "Names of the weights that decay."),
+  Key("normalization", "row", one_of("row", "none"), "Of the features: row divides each row by its sum."),
+  Key("features", "auto", one_of("auto", "sparse", "dense"), "Form of the features; auto: by their density."),
+  Key("faithful_to_code", False, boolean, "GIN and GAT as released: no dropout after the first epoch."),
+  Key(
+    "cache_dir",
+    "",
+    anything,
+    "Where labels are kept; empty: $VITA_CACHE_DIR, or ~/.cache/vita_jax.",
+  ),
+  Key(
+    "labels_seed",
+    0,
+    between(0, _MOST),
+    "Seed of METIS, k-means and random labels, for all seeds of a run.",
+  ),
+  *(
+    key
+    for host in HOSTS
+    for key in (
+      Key(f"ss.{host}.weight", 0.0, between(0, 1), "λ of the loss (losses.multitask); 0: no task uses it."),
+      Key(f"ss.{host}.n_outputs", 0, at_least(0), "Number of parts, or rank of completion; 0: not used."),
+    )
+  ),
+  Key("clustering.n_clusters", 200, at_least(1), "k of k-means, for the task cluster."),
+  Key("clustering.align", "classes", one_of(*ALIGN), "Name clusters by the nearest class, or leave numbers."),
+  Key("pretrain.epochs", 200, between(1, _MOST), "Epochs on the task alone, for the mechanism pretrain."),
+  Key("self_training.rounds", 3, at_least(1), "How often the labelled set grows, for self_training."),
+  Key("self_training.per_class", 10, at_least(1), "Candidates of each class in a round."),
+  Key("self_training.n_clusters", 100, at_least(1), "k of k-means on embeddings (with the task cluster)."),
+)
+
+
+class Recipe(NamedTuple):
+  """The settings of a run, checked and resolved; named as the keys of the config unless it says otherwise.
+
+  Attributes:
+    graph_name, graph_path: `data.name`, `data.path`.
+    host, task, mechanism, protocol, epochs, hidden, normalization, features: see `KEYS`.
+    tx: the optimizer. dtype: of the computation.
+    ss_weight, n_outputs: λ, and parts or rank, of the chosen host; ss_weight is None without a task.
+    n_clusters, align, labels_seed, cache_dir: how the labels of a task are made.
+    released: GIN and GAT as the released code trains them.
+    pretrain_epochs, rounds, per_class, embedding_clusters: of pre-training and self-training.
+  """
+
+  graph_name: str
+  graph_path: str
+  host: str
+  task: str
+  mechanism: str
+  protocol: str
+  epochs: int
+  hidden: int
+  normalization: str
+  features: str
+  tx: optax.GradientTransformation
+  dtype: str
+  ss_weight: float | None
+  n_outputs: int
+  n_clusters: int
+  align: str
+  labels_seed: int
+  cache_dir: str | None
+  released: bool
+  pretrain_epochs: int
+  rounds: int
+  per_class: int
+  embedding_clusters: int
+
+
+def default_config(
+  data: str, task: str, hosts: Mapping[str, Mapping[str, tuple[float, int]]] | None = None
+) -> ml_collections.ConfigDict:
+  """Returns the released code's settings for one graph and one self-supervised task.
+
+  Args:
+    data: a name for `data.load_graph`, or "" for a user's own graph.
+    task: one of `TASKS`; "" is "none".
+    hosts: host -> task -> (λ, parts or rank); a host that is left out gets `USUAL`.
+
+  Raises:
+    ValueError: unknown task.
+  """
+  task = base.choose("self-supervised task", task or "none", TASKS)
+  config = base.defaults(SHARED, KEYS)
+  config.paper, config.log_every = "ss_gcn", 50
+  config.data.name, config.task = data, task
+  # The controls draw as many random labels as there are parts, and weigh them alike.
+  pick = "partition" if task == "random_labels" else task
+  for host in HOSTS if pick != "none" else ():
+    config.ss[host].weight, config.ss[host].n_outputs = (hosts or {}).get(host, USUAL)[pick]
+  return config
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """Checks a config: every key by its rule, and what keys ask of each other.
+
+  Raises:
+    ValueError: one line that names the key and what it must be.
+  """
+  base.check(config, SHARED, KEYS)
+  task, mechanism = config.task, config.mechanism
+  if not (config.data.path or config.data.name):
+    raise ValueError("no graph is named: give yours as --config.data.path=my.npz")
+  if mechanism == "pretrain" and task == "none":
+    raise ValueError("config.mechanism=pretrain needs a task: --config=...:partition (or cluster, ...)")
+  if mechanism == "self_training" and task not in ("cluster", "partition", "random_labels"):
+    raise ValueError(
+      f"config.mechanism=self_training takes pseudo-classes from cluster or partition, not '{task}'"
+    )
+  if task == "none":
+    return
+  settings = config.ss[config.host]
+  if settings.weight == 0:
+    raise ValueError(
+      f"config.ss.{config.host}.weight is 0, which no task can use: give the task as the config's argument,"
+      f" --config=FILE:{task}, or a weight above 0"
+    )
+  least = {"partition": 2, "random_labels": 2, "completion": 1}.get(task, 0)
+  if settings.n_outputs < least:
+    raise ValueError(
+      f"config.ss.{config.host}.n_outputs is {settings.n_outputs}: the task {task} needs at least {least}"
+    )
+
+
+def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
+  """Checks a config and returns the recipe that it resolves to.
+
+  Raises:
+    ValueError: see `check`.
+  """
+  check(config)
+  settings = config.ss[config.host]
+  return Recipe(
+    graph_name=config.data.name,
+    graph_path=config.data.path,
+    host=config.host,
+    task=config.task,
+    mechanism=config.mechanism,
+    protocol=config.protocol,
+    epochs=config.epochs,
+    hidden=config.hidden,
+    normalization=config.normalization,
+    features=config.features,
+    tx=optimizer(config.learning_rate, config.weight_decay, decay_on=config.weight_decay_on),
+    dtype=config.dtype,
+    ss_weight=None if config.task == "none" else settings.weight,
+    n_outputs=settings.n_outputs,
+    n_clusters=config.clustering.n_clusters,
+    align=config.clustering.align,
+    labels_seed=config.labels_seed,
+    cache_dir=config.cache_dir or None,
+    released=config.faithful_to_code and config.host != "gcn",
+    pretrain_epochs=config.pretrain.epochs,
+    rounds=config.self_training.rounds,
+    per_class=config.self_training.per_class,
+    embedding_clusters=config.self_training.n_clusters,
+  )
+
+
+def optimizer(
+  learning_rate: float, weight_decay: float, *, decay_on: str = ".*"
+) -> optax.GradientTransformation:
+  """Builds Adam whose weight decay enters the gradient before it, as torch's `Adam(weight_decay=...)`.
+
+  Args:
+    learning_rate: Adam's.
+    weight_decay: coefficient of the L2 term.
+    decay_on: regular expression on the '/'-joined names of the weights that decay.
+  """
+  chosen = re.compile(decay_on)
+
+  def decays(params):
+    return jax.tree_util.tree_map_with_path(lambda path, _: bool(chosen.search(path_name(path))), params)
+
+  decay = optax.add_decayed_weights(weight_decay, mask=decays)
+  return optax.chain(decay, optax.adam(learning_rate))

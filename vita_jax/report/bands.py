@@ -1,0 +1,40 @@
+"""Curves with a band: the mean over seeds of a number against a setting, and its spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def band_figure(
+  curves: Mapping[str, Mapping[float, Sequence[float]]],
+  *,
+  xlabel: str,
+  ylabel: str,
+  mark: float,
+  mark_label: str,
+) -> Any:
+  """Draws one curve per label, mean and population std over seeds in percent, and a vertical line.
+
+  Args:
+    curves: label -> setting -> values (fractions), one per seed.
+    xlabel, ylabel: names of the axes.
+    mark, mark_label: where the vertical line stands, and what it says.
+
+  Returns:
+    A matplotlib Figure.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(5, 3.2), layout="constrained")
+  axes = figure.add_subplot()
+  for label, curve in curves.items():
+    mean, std = (np.array([f(v) for v in curve.values()]) * 100 for f in (np.mean, np.std))
+    (line,) = axes.plot(list(curve), mean, "o-", label=label)
+    axes.fill_between(list(curve), mean - std, mean + std, color=line.get_color(), alpha=0.2, lw=0)
+  axes.axvline(mark, color="0.6", lw=1, label=mark_label)
+  axes.set(xlabel=xlabel, ylabel=ylabel)
+  axes.legend(frameon=False)
+  return figure

@@ -1,0 +1,69 @@
+"""Small charts that any experiment draws: lines, bars, a heat map. Each returns a matplotlib Figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def lines(points: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> Any:
+  """Draws one line with markers for each name, through its (x, y) points in the order of x.
+
+  Args:
+    points: name in the legend -> points.
+    x, y: names of the axes.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(4.5, 3.2), layout="constrained")
+  axes = figure.add_subplot()
+  for name, listed in points.items():
+    axes.plot(*np.array(sorted(listed)).T, marker="o", label=name)
+  axes.set(xlabel=x, ylabel=y)
+  axes.legend(frameon=False)
+  return figure
+
+
+def bars(values: Mapping[str, float], *, x: str, limits: tuple[float, float] | None = None) -> Any:
+  """Draws a horizontal bar for each name, the first on top; `limits` are those of the value axis."""
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(5, 1 + 0.16 * len(values)), layout="constrained")
+  axes = figure.add_subplot()
+  axes.barh(list(values), list(values.values()))
+  axes.invert_yaxis()
+  axes.tick_params(axis="y", labelsize=6)
+  axes.set(xlabel=x, xlim=limits)
+  return figure
+
+
+def heat_maps(
+  grids: Mapping[str, np.ndarray], rows: Sequence[str], columns: Sequence[str], *, x: str, y: str, unit: str
+) -> Any:
+  """Draws matrices side by side on one diverging colour scale around 0, each cell with its number.
+
+  Args:
+    grids: title -> float [rows, columns]; NaN cells stay empty.
+    rows, columns: their names.
+    x, y: what columns and rows are.
+    unit: name of the colour scale.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(1.5 + 3.2 * len(grids), 3), layout="constrained")
+  known = np.concatenate([grid[np.isfinite(grid)] for grid in grids.values()])
+  limit = max(1e-6, np.abs(known).max(initial=0.0))
+  for i, (title, grid) in enumerate(grids.items()):
+    axes = figure.add_subplot(1, len(grids), i + 1)
+    image = axes.imshow(grid, cmap="RdBu", vmin=-limit, vmax=limit)
+    for (row, column), value in np.ndenumerate(grid):
+      if np.isfinite(value):
+        colour = "white" if abs(value) > 0.6 * limit else "black"  # both ends of the scale are dark
+        axes.text(column, row, f"{value:+.1f}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(title=title, xlabel=x, ylabel=y)
+  figure.colorbar(image, ax=figure.axes, label=unit)
+  return figure
