@@ -9,6 +9,7 @@ Conventions (axes, pixel centres, winding) are in README.md of this folder. All 
 under `jax.jit`, `jax.grad` and `jax.vmap`.
 """
 
+from vita_jax._lazy import submodules
 from vita_jax.render.camera import (
   Camera,
   check_intrinsics,
@@ -69,3 +70,5 @@ __all__ = [
   "vertex_normals",
   "visibility",
 ]
+
+__getattr__, __dir__ = submodules(__name__)
