@@ -25,8 +25,8 @@ from vita_jax.render.maps import depth_map, normal_map, render, shrink
 from vita_jax.render.mesh import Mesh, batch_meshes, check_mesh, face_normals, vertex_normals
 from vita_jax.render.pictures import frame_camera, save_gif, save_png, turntable
 from vita_jax.render.raster import Fragments, fragments, interpolated, rasterize, visibility
-from vita_jax.render.shade import Image, Lights, sample, shade
-from vita_jax.render.skin import forward_kinematics, local_transforms, rest_transforms, rotation_of, skin
+from vita_jax.render.shading import Image, Lights, sample, shade
+from vita_jax.render.skinning import forward_kinematics, local_transforms, rest_transforms, rotation_of, skin
 from vita_jax.render.soft import silhouette, soft_render
 
 __all__ = [

@@ -16,7 +16,7 @@ import numpy as np
 
 from vita_jax.base.files import write_bytes
 from vita_jax.render.mesh import Mesh, check_mesh
-from vita_jax.render.skin import forward_kinematics
+from vita_jax.render.skinning import forward_kinematics
 
 _COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}

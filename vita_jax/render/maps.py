@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from vita_jax.render.camera import Camera
 from vita_jax.render.mesh import Mesh, face_normals, normalize, vertex_normals
 from vita_jax.render.raster import interpolated, rasterize
-from vita_jax.render.shade import Image, Lights, shade
+from vita_jax.render.shading import Image, Lights, shade
 
 
 def render(

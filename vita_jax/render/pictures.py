@@ -12,7 +12,7 @@ import numpy as np
 from vita_jax.render.camera import Camera, orbit, orthographic_camera
 from vita_jax.render.maps import render
 from vita_jax.render.mesh import Mesh
-from vita_jax.render.shade import Lights
+from vita_jax.render.shading import Lights
 
 
 def as_bytes(color: Any) -> np.ndarray:

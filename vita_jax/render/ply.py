@@ -97,6 +97,8 @@ def _read_ascii(body: bytes, elements: list[_Element], order: str) -> dict:
       for name, _, listed in element.properties:
         if listed:
           length = int(row[place])
+          if length > len(row) - place - 1:
+            raise ValueError(f"a list of {length} numbers has {len(row) - place - 1}")
           columns[name].append([int(x) for x in row[place + 1 : place + 1 + length]])
           place += 1 + length
         else:

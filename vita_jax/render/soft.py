@@ -17,7 +17,7 @@ from vita_jax.render.camera import Camera, to_screen
 from vita_jax.render.mesh import Mesh
 from vita_jax.render.pairs import pair_max, pair_sum
 from vita_jax.render.raster import face_boxes
-from vita_jax.render.shade import Image, Lights, color_at, corner_attributes, eye_of
+from vita_jax.render.shading import Image, Lights, color_at, corner_attributes, eye_of
 
 CUT = 1e-4  # a face whose probability at a pixel outside of it is less does not count there
 
