@@ -73,7 +73,8 @@ def test_what_is_written_is_read_again(ending, kind, tmp_path):
 @pytest.mark.parametrize("order", ["ascii", "binary_big_endian"])
 def test_ply_in_other_formats(order, tmp_path):
   head = (
-    f"ply\nformat {order} 1.0\ncomment x\nelement vertex 4\nproperty double x\nproperty double y\nproperty double z\n"
+    f"ply\nformat {order} 1.0\ncomment x\nelement vertex 4\n"
+    "property double x\nproperty double y\nproperty double z\n"
     "element face 1\nproperty list uchar int vertex_index\nend_header\n"
   )
   points = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)]
