@@ -58,9 +58,8 @@ def soft(camera, vertices, faces, colors, size, *, sigma, gamma=1e-4, epsilon=1e
       square = np.minimum(square, (px[k] + t * dx - column) ** 2 + (py[k] + t * dy - row) ** 2)
     square /= half**2
     counts = inside | (square < cut)
-    probability = np.where(
-      counts, 1 / (1 + np.exp(np.where(inside, -1, 1) * np.minimum(square / sigma, 700))), 0.0
-    )
+    logit = np.where(inside, -1, 1) * np.minimum(square / sigma, 700)
+    probability = np.where(counts, 1 / (1 + np.exp(logit)), 0.0)
     outside *= 1 - probability
     clipped = np.clip(inner, 0, 1)
     over = clipped / np.maximum(clipped.sum(0), 1e-5) / w[corners][:, None, None]
