@@ -5,6 +5,7 @@ So a new paper appears by itself: its README as a page, its keys in "Config keys
 
 from __future__ import annotations
 
+import logging
 import posixpath
 import re
 from pathlib import Path
@@ -36,6 +37,8 @@ PARTS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py") if pat
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
   """Lists the pages."""
+  for handler in logging.getLogger("mkdocs").handlers:
+    handler.addFilter(_is_no_bracket)
   papers = [{Path(page).stem: page} for page in PAGES if page.startswith("papers/")]
   config.nav = [
     {"Start": "index.md"},
@@ -50,6 +53,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     {"Changelog": "changelog.md"},
   ]
   return config
+
+
+def _is_no_bracket(record: logging.LogRecord) -> bool:
+  # Brackets in a docstring are arrays and printed values; two of them in a row are taken for a link.
+  return "Could not find cross-reference target" not in record.getMessage()
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -22,6 +22,8 @@ import sys
 
 from absl import app, flags, logging
 
+from vita_jax import help as script_help
+
 PARTS = ["ss_gcn", "l2o", "self_pu", "pcal", "bert", "loop", "scale", "shards", "stream", "gpu", "import"]
 WHAT = flags.DEFINE_enum("what", None, PARTS, "Or first argument.")
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
@@ -146,4 +148,4 @@ MEASUREMENTS = {
 }
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=script_help.parse)

@@ -12,8 +12,7 @@ from typing import Any
 from absl import flags
 
 from vita_jax import cli, train
-from vita_jax.report.summary import summarize
-from vita_jax.train.finish import final_report, read_summary
+from vita_jax.train.finish import final_metrics, final_report, read_summary
 
 WORKDIR = cli.define_workdir()
 TOLERANCE = flags.DEFINE_float("tolerance", 1e-6, "Relative difference that still counts as equal.")
@@ -23,8 +22,9 @@ def main() -> None:
   summary = read_summary(WORKDIR.value)
   if summary is None:
     raise train.RunError(f"{WORKDIR.value} has no summary.json: finish the run with launch/train.py first")
-  experiment, _, state, programs = cli.finished_run(WORKDIR.value)
-  metrics = {k: summarize(v) for k, v in final_report(experiment, programs, state).metrics.items()}
+  experiment, config, state, programs = cli.finished_run(WORKDIR.value)
+  frozen = [seed - config.seed for seed in summary.get("frozen", ())]
+  metrics = final_metrics(final_report(experiment, programs, state), frozen)
   cli.print_summary({**summary, "metrics": metrics}, WORKDIR.value)
   new, old = dict(_numbers(metrics)), dict(_numbers(summary["metrics"]))
   wrong = [name for name in sorted(new | old) if not _equal(new.get(name, "none"), old.get(name, "none"))]

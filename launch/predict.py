@@ -1,4 +1,4 @@
-"""Labels and probabilities for a user's own data.
+"""Predicts labels, scores or answers for a user's own data.
 
 python launch/predict.py --workdir=DIR --data=my.npz --out=P.npz
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
 from vita_jax import cli
+from vita_jax.base.files import write_npz
+from vita_jax.train.program_file import run_program
 
 WORKDIR = cli.define_workdir()
 DATA = flags.DEFINE_string("data", None, "File to predict, see the paper's README.", required=True)
@@ -19,14 +20,13 @@ SEED = flags.DEFINE_integer("seed", None, "Seed whose weights are used; default:
 
 
 def main() -> None:
-  import jax
-
   if not OUT.value.endswith(".npz") or not Path(OUT.value).resolve().parent.is_dir():
     raise ValueError(f"--out={OUT.value} must be a .npz file in a folder that exists")
   exported, seed = cli.exported(WORKDIR.value, SEED.value)
-  inputs = exported.read(DATA.value)
-  outputs = jax.device_get(jax.jit(lambda p, x: exported.program(p, **x))(exported.params, inputs))
-  np.savez_compressed(OUT.value, **outputs)
+  outputs = run_program(exported, exported.read(DATA.value))
+  if exported.decode:
+    outputs = {**outputs, **exported.decode(DATA.value, outputs)}
+  write_npz(OUT.value, outputs)
   shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in outputs.items())
   print(f"{OUT.value}: {shapes} (weights of seed {seed})")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from vita_jax import help as script_help
 from vita_jax.data import images
 from vita_jax.data.sources import SOURCES, SPLIT, load
 from vita_jax.data.text import GLUE
@@ -80,4 +81,4 @@ def download(name, data_dir):
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=script_help.parse)

@@ -11,6 +11,7 @@ Markdown that it returns ends the table.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from vita_jax import cli
 from vita_jax.base.choose import nearest
 from vita_jax.base.files import load_python_file, write_text
 from vita_jax.report import suite
-from vita_jax.report.summary import join_summaries
+from vita_jax.report.pictures import save_figure
 
 SUITE = flags.DEFINE_string("suite", None, "Python file with get_suite() -> tuple of Row.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
@@ -42,7 +43,7 @@ def main() -> None:
   workdir, summaries = Path(WORKDIR.value), {}
   for i, row in enumerate(rows):
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)
-    summaries[row.label] = run_row(row, workdir, SEEDS.value, split=SPLIT.value)
+    summaries[row.label] = cli.run_row(row, workdir, seeds=SEEDS.value, split=SPLIT.value)
     # After every row: a stopped table shows what it has.
     text = write_table(rows, summaries, workdir, module)
   print(text)
@@ -68,42 +69,6 @@ def chosen_rows(rows: Sequence[suite.Row], pattern: str) -> list[suite.Row]:
   return kept
 
 
-def row_config(row: suite.Row, seeds: int | None) -> Any:
-  """The resolved config of a row.
-
-  Raises:
-    ValueError: an override that the config does not have.
-  """
-  path, _, argument = row.config.partition(":")
-  get_config = load_python_file(cli.find_config(path)).get_config
-  config = get_config(argument) if argument else get_config()
-  try:
-    config.update_from_flattened_dict(dict(row.overrides))
-  except (KeyError, AttributeError) as error:
-    raise ValueError(f"row '{row.label}': {error}") from error
-  if seeds is not None:
-    config.seeds = seeds
-  return config
-
-
-def run_row(row: suite.Row, workdir: Path, seeds: int | None, *, split: int = 0) -> dict[str, Any]:
-  """Runs a row in its folder, resumes it, or returns what an earlier call or row has computed there.
-
-  With `split`, in runs of so many seeds each, in `<row>/seed_<first>`; the summary is that of all of them.
-  """
-  config = row_config(row, seeds)
-  folder = workdir / row.folder
-  done = cli.finished(config, folder)
-  if done or not 0 < split < config.seeds:
-    return done or cli.trained(config, folder)
-  parts, end = [], config.seed + config.seeds
-  for first in range(config.seed, end, split):
-    part = config.copy_and_resolve_references()
-    part.update(seed=first, seeds=min(split, end - first))
-    parts.append(cli.trained(part, folder / f"seed_{first}"))
-  return join_summaries(parts)
-
-
 def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: Path, module: Any) -> str:
   """Writes table.md, table.csv, table.png and what the suite's own `finish` makes; returns the Markdown."""
   lines = suite.make_lines(rows, summaries)
@@ -113,7 +78,7 @@ def write_table(rows: Sequence[suite.Row], summaries: dict[str, Any], workdir: P
     text += module.finish(summaries, workdir)
   write_text(workdir / "table.md", text)
   write_text(workdir / "table.csv", suite.comma_separated(lines))
-  suite.figure(lines, title=title).savefig(workdir / "table.png", dpi=120)
+  save_figure(workdir / "table.png", functools.partial(suite.figure, lines, title=title))
   return text
 
 

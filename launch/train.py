@@ -1,7 +1,11 @@
-"""Trains one experiment, or resumes it: python launch/train.py --config=FILE[:ARG] --workdir=DIR
+"""Trains one experiment, or resumes it: python launch/train.py --config=FILE[:ARGUMENT] --workdir=FOLDER
 
-Over several processes: launch/cluster/README.md. What it would take, without running it:
---dry_run --cpu_devices=N (as many devices as the machines to be rented have).
+  python launch/train.py --config=configs/ss_gcn/citeseer.py:partition --config.seeds=10 --workdir=runs/par
+  python launch/train.py --config=configs/ss_gcn/citeseer.py:partition --explain
+  python launch/train.py --config=... --workdir=... --dry_run --cpu_devices=16 --config.mesh.seed=16
+
+The same command resumes a run that was stopped, or says that it is complete. --dry_run tells what each device
+would need, without running anything. Over several processes: launch/cluster/README.md.
 """
 
 from __future__ import annotations

@@ -18,13 +18,9 @@ PACKAGE = ROOT / "vita_jax"
 MODULES = sorted(
   module.name
   for module in pkgutil.walk_packages([str(PACKAGE)], "vita_jax.")
-  if not any(part.startswith("_") for part in module.name.split(".")[1:]) and module.name.count(".") < 3
+  if not any(part.startswith("_") for part in module.name.split(".")[1:])
 )
-PACKAGES = [
-  module.name
-  for module in pkgutil.walk_packages([str(PACKAGE)], "vita_jax.")
-  if module.ispkg and module.name.count(".") < 2
-]
+PACKAGES = [module.name for module in pkgutil.walk_packages([str(PACKAGE)], "vita_jax.") if module.ispkg]
 WALK = """
 import sys, vita_jax
 for name in sys.argv[1:]:

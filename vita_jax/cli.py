@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
+import io
 import os
 import re
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from vita_jax import help as script_help
 from vita_jax import papers, train
 from vita_jax.base import keys
 from vita_jax.base.choose import hint
-from vita_jax.report.summary import format_metric
+from vita_jax.base.files import load_python_file
+from vita_jax.report import suite
+from vita_jax.report.summary import format_metric, join_summaries, select_seeds
 from vita_jax.train import cluster
 from vita_jax.train.config import KEYS, as_dict, check_config, config_hash
+from vita_jax.train.display import waiting
 from vita_jax.train.finish import load_state, read_config, read_summary
 from vita_jax.train.mesh import use_cpu_devices
 
+SPELLED = {
+  "±": "+/-",
+  "×": "x",
+  "·": "*",
+  "µ": "u",
+  "…": "...",
+  "λ": "lambda",
+  "π": "pi",
+  "≥": ">=",
+  "²": "^2",
+}
 HERE = Path(__file__).parent  # `configs` and `launch` are here, in a checkout as links, in a wheel as folders
 CPU_DEVICES = flags.DEFINE_integer(
   "cpu_devices", None, "Split the CPU into this many devices (of each process)."
@@ -92,11 +110,12 @@ def define_cluster() -> Callable[[], None]:
 def run(main: Callable[[], None]) -> None:
   """Parses the flags and calls `main`; a user's error ends as one line on stderr and exit code 1.
 
-  Flags that cannot be used exit with 2, interrupted runs with 143 (SIGTERM) or 130 (Ctrl-C).
+  Flags that cannot be used exit with 2, interrupted runs with 143 (SIGTERM), 129 (SIGHUP) or 130 (Ctrl-C).
   VITA_DEBUG=1 shows the traceback of an error instead.
   """
 
   def parse(argv):
+    script_help.show_if_asked(argv)
     return guarded(lambda: _parse(argv), exit_code=2)
 
   def start(argv):
@@ -109,8 +128,23 @@ def run(main: Callable[[], None]) -> None:
 
     guarded(start_jax_and_main, exit_code=1)
 
+  spell_out()
   app.define_help_flags()
   app.run(start, flags_parser=parse)
+
+
+def spell_out() -> None:
+  """Lets a terminal that cannot show a character, e.g. "±" in an ASCII locale, get a spelling of it."""
+
+  def spelled(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+      raise error
+    return "".join(SPELLED.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+  codecs.register_error("vita_jax.spelled", spelled)
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors="vita_jax.spelled")
 
 
 def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
@@ -141,9 +175,9 @@ def finished(config: Any, folder: Path) -> dict[str, Any] | None:
   return found if same else None
 
 
-def trained(config: Any, folder: Path) -> dict[str, Any]:
+def trained(config: Any, folder: Path, *, quiet: bool = False) -> dict[str, Any]:
   """Returns the summary of a config: trained in a folder, resumed there, or read where it is finished."""
-  return finished(config, folder) or train.run(build(config), config, folder)
+  return finished(config, folder) or train.run(build(config), config, folder, quiet=quiet)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -205,11 +239,17 @@ def _hush() -> None:
   sys.unraisablehook = hook
 
 
+def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
+  """Shows a warning as one line, without the place in our code that it comes from."""
+  print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
 def _start_jax() -> None:
   import jax
 
   if not os.environ.get("VITA_DEBUG"):
     _hush()
+    warnings.showwarning = _show_warning
   if CPU_DEVICES.value:
     use_cpu_devices(CPU_DEVICES.value)
   if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
@@ -221,7 +261,8 @@ def _start_jax() -> None:
 def build(config: Any) -> train.Experiment:
   """Builds the experiment of a config, replicated when `config.seeds` asks for several."""
   check_config(config)
-  experiment = papers.build(config)
+  with waiting("preparing data and model", quiet=not cluster.is_main()):
+    experiment = papers.build(config)
   return train.replicate(experiment, config.seeds, config.replicate) if config.seeds > 1 else experiment
 
 
@@ -265,5 +306,79 @@ def print_summary(summary: dict[str, Any], workdir: str) -> None:
   print(f"complete: {summary['experiment']}, {seeds} seed(s), {seconds:.1f} s of training")
   width = max(map(len, summary["metrics"]), default=0)
   for name, entry in summary["metrics"].items():
-    print(f"  {name:<{width}}  {format_metric(entry, percent=name.endswith('accuracy'))}")
+    percent = name.endswith(("accuracy", "accuracy_low", "accuracy_high"))
+    print(f"  {name:<{width}}  {format_metric(entry, percent=percent)}")
   print(f"written: {workdir}/summary.json, metrics.jsonl, figures/, export/, checkpoints/, tensorboard/")
+
+
+def row_config(row: suite.Row, seeds: int | None) -> Any:
+  """Returns the resolved config of a row.
+
+  Raises:
+    ValueError: an override that the config does not have.
+  """
+  path, _, argument = row.config.partition(":")
+  get_config = load_python_file(find_config(path)).get_config
+  config = get_config(argument) if argument else get_config()
+  try:
+    config.update_from_flattened_dict(dict(row.overrides))
+  except (KeyError, AttributeError) as error:
+    raise ValueError(f"row '{row.label}': {error}") from error
+  if seeds is not None:
+    config.seeds = seeds
+  return config
+
+
+def run_row(
+  row: suite.Row, workdir: Path, *, seeds: int | None = None, split: int = 0, quiet: bool = False
+) -> dict[str, Any]:
+  """Runs the seeds of a row that are not there yet, and returns the summary of all that are asked for.
+
+  A row's first run is in its folder, or with `split` in runs of so many seeds each in `<row>/seed_<first>`;
+  seeds that are added later are there, too. Replicated by `map`, a seed has the same numbers in any
+  company; by `vmap` sums may be rounded otherwise, which moves an accuracy by a row or two.
+  """
+  config, folder = row_config(row, seeds), workdir / row.folder
+  wanted = list(range(config.seed, config.seed + config.seeds))
+  parts = _stored_parts(config, folder)
+  if not parts and not 0 < split < len(wanted):
+    return trained(config, folder, quiet=quiet)
+  parts += _new_parts(sorted(set(wanted) - {seed for _, some in parts for seed in some}), folder, split)
+  found: dict[int, dict[str, Any]] = {}
+  for place, some in parts:
+    if set(wanted) & (set(some) - found.keys()):
+      part = config.copy_and_resolve_references()
+      part.update(seed=some[0], seeds=len(some))
+      summary = trained(part, place, quiet=quiet)
+      if list(some) == wanted:
+        return summary
+      found |= {seed: select_seeds(summary, [seed]) for seed in some if seed not in found}
+  return join_summaries([found[seed] for seed in wanted])
+
+
+def _stored_parts(config: Any, folder: Path) -> list[tuple[Path, range]]:
+  """The folders that hold a run of this config, finished or not, and its seeds."""
+
+  def kind(config: Any) -> str:
+    return config_hash({k: v for k, v in as_dict(config).items() if k not in ("seed", "seeds")})
+
+  found = []
+  for place in (folder, *sorted(folder.glob("seed_*"))):
+    if (place / "config.json").exists():
+      stored = read_config(place)
+      if kind(stored) == kind(config):
+        found.append((place, range(stored.seed, stored.seed + stored.seeds)))
+      elif place == folder:
+        trained(config, folder)  # is refused, and says which settings the run there has
+  return found
+
+
+def _new_parts(seeds: Sequence[int], folder: Path, split: int) -> list[tuple[Path, range]]:
+  """Folders for seeds that no run has: consecutive ones together, `split` at a time if it is given."""
+  found: list[tuple[Path, range]] = []
+  for seed in seeds:
+    if found and found[-1][1].stop == seed and not 0 < split <= len(found[-1][1]):
+      found[-1] = (found[-1][0], range(found[-1][1].start, seed + 1))
+    else:
+      found.append((folder / f"seed_{seed}", range(seed, seed + 1)))
+  return found

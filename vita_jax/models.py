@@ -46,7 +46,7 @@ class Model(NamedTuple):
 
 
 def names() -> tuple[str, ...]:
-  """The artifacts that there are, sorted; those that begin with "learned/" are learned optimizers."""
+  """Lists the artifacts that there are, sorted; those that begin with "learned/" are learned optimizers."""
   return tuple(sorted(MODELS))
 
 

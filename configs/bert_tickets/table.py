@@ -3,10 +3,10 @@
   python launch/prepare_data.py --dataset=minilm_l3
   python launch/table.py --suite=configs/bert_tickets/table.py --workdir=runs/bert_tickets_table
 
-The protocol is in HEADER; all else is the paper's: 10 % of the original weights a round, everything rewound,
+The protocol is in HEADER; all else is as in the paper: 10 % of the weights per round, everything rewound,
 tickets trained by themselves. One run of IMP per task gives the rows IMP, shuffled and re-initialised. SST-2
 and CoLA are read from VITA_DATA_DIR or prepared TFDS. Hardware and time: 150 trainings of 70 to 85 s on one
-CPU core, three hours and a half; the same command goes on where it was stopped, and --split=1 trains seed
+CPU core, three hours and a half; the same command resumes where it was stopped, and --split=1 trains seed
 after seed. Two cores are used best by two commands, `taskset -c 0 ... --rows='^SST'` and `taskset -c 1 ...
 --rows='^CoLA'`, with GLIBC_TUNABLES=glibc.malloc.hugetlb=1. The paper's numbers are BERT-base's, at its own
 sparsities: they are shown where the sparsity is the same. Numbers: vita_jax/papers/bert_tickets/README.md.
@@ -19,7 +19,7 @@ from vita_jax.report.summary import paired_interval
 HEADER = (
   "Reduced protocol, not the paper's: MiniLM-L3 (3 layers, hidden 384, pre-trained for sentence similarity,"
   " no pooler) instead of BERT-base; the first 8,000 training sentences of SST-2 in a fixed random order, all"
-  " 8,551 of CoLA; one epoch a training (250 and 268 steps of 32); learning rate 1e-4, not tuned, and 3e-4"
+  " 8,551 of CoLA; one epoch per training (250 and 268 steps of 32); learning rate 1e-4, not tuned, and 3e-4"
   " for CoLA, which this model hardly learns; scores on the development set after the last step."
 )
 SPARSITIES = (50, 70, 90)

@@ -3,11 +3,13 @@
   python launch/train.py --config=configs/l2o/rnnprop.py:cl_il --workdir=runs/rnnprop_cl_il
 
 The argument is the variant: plain (100 epochs of 100 steps, as released) | cl_il (lengths up to 3,000 steps,
-E = 10, R = 4; 320,000 inner steps, what the rule takes at least; a stage without improvement does not end
-it, see the paper folder's README). Hardware and time: 2 CPU cores; plain 3 minutes, cl_il 2 to 3 hours.
+E = 10, R = 4; 320,000 inner steps, the least that the rule needs; a stage without improvement does not end
+it, see the paper folder's README). Hardware, time and peak memory: 2 CPU cores; plain 3 minutes, cl_il 2 to 3
+hours; 1.1 GB. Number: ln loss after 10,000 steps on MLP-orig (launch/l2o/optimize.py, 5 seeds): plain -3.6,
+cl_il -9.3. MNIST comes from $VITA_DATA_DIR.
 """
 
-from vita_jax.papers.l2o.config import default_config
+from vita_jax.papers.l2o.recipe import default_config
 
 VARIANTS = ("plain", "cl_il")
 

@@ -2,9 +2,10 @@
 
   python launch/table.py --suite=configs/l2o/table.py --workdir=runs/l2o_table
 
-Hardware and time: 2 CPU cores, an hour a row; --rows=REGEX picks rows. The metric is ln loss, mean over
-the last 100 of 10,000 steps on MLP-orig, over 5 optimizations; the paper's numbers are read off its figures.
-Unseen problems and classical optimizers are compared by launch/l2o/optimize.py.
+Hardware, time and peak memory: 2 CPU cores, about one hour per row, 1.1 GB; --rows=REGEX picks rows. The
+metric is ln loss, mean over the last 100 of 10,000 steps on MLP-orig, over 5 optimizations; the paper's
+numbers are read off its figures. Unseen problems and classical optimizers are compared by
+launch/l2o/optimize.py.
 """
 
 from vita_jax.report.suite import Row

@@ -17,11 +17,13 @@ In every group `raw` is the ceiling of utility, `score` what no encoder that kee
 `equalised_score` what one may hope for. The paper's numbers are not known.
 """
 
+import functools
 import json
 from typing import NamedTuple
 
 from vita_jax.audit import fronts
 from vita_jax.base.files import write_text
+from vita_jax.report.pictures import save_figure
 from vita_jax.report.suite import Row
 
 CONFIG = "configs/pcal/taiwan.py"
@@ -171,7 +173,7 @@ def finish(summaries, workdir):
           rivals, ours, at=BAR, boosted=("leace", "GRL", "GRL with dropout and noise")
         )
     name = where.replace(" ", "_")
-    fronts.figure(points, title=where).savefig(workdir / f"tradeoff_{name}.png", dpi=120)
+    save_figure(workdir / f"tradeoff_{name}.png", functools.partial(fronts.figure, points, title=where))
     write_text(workdir / f"tradeoff_{name}.csv", fronts.comma_separated(points))
     at_bar = {method: fronts.utility_at(own, BAR) for method, own in fronts.by_method(points).items()}
     facts = {"points": [fronts.plain(p) for p in points], "bar": BAR, "utility_at": at_bar}

@@ -12,9 +12,11 @@ The paper's numbers are [memory], except Self-PU on MNIST, which its README's fo
 The table ends with the purity of the trusted sets; prior_curve.png has accuracies at wrong priors.
 """
 
+import functools
+
 from vita_jax.papers.self_pu.recipe import RELEASED
 from vita_jax.papers.self_pu.report import purity_table
-from vita_jax.report import band_figure
+from vita_jax.report import band_figure, save_figure
 from vita_jax.report.suite import Row
 
 # label -> method; each is paired with the one before, Self-PU with nnPU.
@@ -110,5 +112,6 @@ def finish(summaries, workdir):
     curves[method] = {p: m["test_accuracy"]["values"] for p, m in found.items() if m}
   if all(len(curve) > 1 for curve in curves.values()):
     labels = {"xlabel": "assumed prior", "ylabel": "test accuracy, %", "mark_label": "true prior"}
-    band_figure(curves, mark=DIGITS_PRIOR, **labels).savefig(workdir / "prior_curve.png", dpi=120)
+    draw = functools.partial(band_figure, curves, mark=DIGITS_PRIOR, **labels)
+    save_figure(workdir / "prior_curve.png", draw)
   return purity_table(metrics)

@@ -20,6 +20,7 @@ from vita_jax.papers.self_pu.recipe import default_config
 
 
 def get_config(method: str = "nnpu"):
+  sizes = {"batch_size": 0, "validation__rows": 0}  # what suits the table
   return default_config(
-    "tabular", method, prior=0.0, validation__rows=200, calibration__meta="entropy", model__hidden=(100, 100)
+    "tabular", method, prior=0.0, calibration__meta="entropy", model__hidden=(100, 100), **sizes
   )

@@ -9,7 +9,7 @@ The argument is the self-supervised task:
   completion     singular vectors of a node's own features, from its neighbours alone
   random_labels  the control: as many random labels as there are parts
 Hardware: 2 CPU cores. Time: 10 seeds under a minute.
-Peak memory, GCN with 10 seeds: 0.5 GB.
+Peak memory with 10 seeds: 0.5 GB (gcn).
 Expect test accuracy 81.1 ± 0.6 % with none, 50 seeds; vita_jax/papers/ss_gcn/README.md has all rows.
 The graph does not ship with the package: set VITA_DATA_DIR (see vita_jax/data/README.md).
 """

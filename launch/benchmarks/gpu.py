@@ -25,7 +25,8 @@ from benchmarks.bert_tickets.steps import prepare
 from benchmarks.measure import LAUNCH, print_table
 from vita_jax import cli
 from vita_jax.base.files import load_python_file
-from vita_jax.nn import conv, conv3d, edge_shards, graph
+from vita_jax.nn import edge_shards, graph
+from vita_jax.nn.conv import convolve, convolve_transposed
 from vita_jax.train import batches
 from vita_jax.train.mesh import make_mesh
 from vita_jax.train.programs import make_programs
@@ -139,14 +140,21 @@ def forms() -> list[Form]:
     return jnp.asarray(rng.standard_normal(shape), jnp.float32)
 
   found = []
-  for stride, padding in ((1, "SAME"), (2, "VALID")):
-    ours, other = (
-      functools.partial(f, stride=stride, padding=padding) for f in (conv.conv2d, conv.patches_conv2d)
-    )
-    inputs = (normal(4, 17, 16, 8), normal(3, 3, 8, 12))
-    found.append(Form(f"conv2d, stride {stride}, {padding}", ours, other, inputs, 1e-5))
-  volume = (normal(2, 9, 8, 7, 4), normal(3, 3, 3, 4, 6))
-  found.append(Form("conv3d", conv3d.conv3d, conv3d.patches_conv3d, volume, 1e-5))
+  kernels = {  # name: function of (x, w, form), its options, x, w
+    "conv2d": (convolve, {"padding": "SAME"}, normal(4, 17, 16, 8), normal(3, 3, 8, 12)),
+    "conv2d, stride 2": (convolve, {"stride": 2}, normal(4, 17, 16, 8), normal(3, 3, 8, 12)),
+    "depthwise": (convolve, {"padding": 2, "groups": 8}, normal(4, 17, 16, 8), normal(5, 5, 1, 8)),
+    "transposed": (
+      convolve_transposed,
+      {"stride": 2, "padding": 1, "output_padding": 1},
+      normal(4, 9, 8, 8),
+      normal(3, 3, 8, 12),
+    ),
+    "conv3d": (convolve, {}, normal(2, 9, 8, 7, 4), normal(3, 3, 3, 4, 6)),
+  }
+  for name, (f, options, *inputs) in kernels.items():
+    ours, other = (functools.partial(f, form=form, **options) for form in ("native", "shifted"))
+    found.append(Form(name, ours, other, tuple(inputs), 1e-5))
   factors = (normal(64, 256) / 16, normal(256, 64))
   found.append(Form("bfloat16 product", _bfloat16_product, jnp.matmul, factors, 1e-2))
   return found + _graph_forms(normal(400, 16))
@@ -160,8 +168,8 @@ def _graph_forms(h: jax.Array) -> list[Form]:
   """Propagation h [400, d] over a random graph, on one device and with its edges spread over several."""
   pairs = np.random.default_rng(1).integers(400, size=(1600, 2))
   edges = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
-  whole = graph.undirected_graph(edges, np.zeros(0, np.int64), {"label": np.zeros(400, np.int32)})
-  weight = jnp.asarray(whole.edges["gcn"])
+  whole = graph.adjacency(edges, np.zeros(0, np.int64), 400)
+  weight = jnp.asarray(whole.gcn)
   dense = jnp.zeros((400, 400)).at[whole.receivers, whole.senders].add(weight)
   n = max(n for n in (1, 2, 4, 8) if n <= jax.device_count())
   mesh = jax.make_mesh((n,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

@@ -23,6 +23,7 @@ from absl import flags
 
 from vita_jax import cli, train
 from vita_jax.base.files import write_text
+from vita_jax.report.pictures import save_figure
 from vita_jax.train.config import as_dict
 from vita_jax.train.finish import read_config, read_summary
 
@@ -92,7 +93,7 @@ def _source(folder: Path) -> Source:
   """The search in a workdir, or in the workdirs seed_0, seed_1, ... that it holds.
 
   Raises:
-    ValueError: see `_imp_config`; parts that are no unbroken row of seeds.
+    ValueError: see `_imp_config`; parts in which a seed is missing.
   """
   parts = [folder] if (folder / "config.json").exists() else sorted(folder.glob("seed_*")) or [folder]
   configs = {part: _imp_config(part) for part in parts}
@@ -113,7 +114,7 @@ def _imp_config(folder: Path) -> Any:
   config = read_config(folder)
   if config.get("paper") != "bert_tickets" or config.method != "imp" or "theta0" not in config.starts:
     raise ValueError(
-      f"{folder} is no run of bert_tickets with method imp and tickets from theta0: train one first"
+      f"{folder} is not a run of bert_tickets with method imp and tickets from theta0: train one first"
     )
   if not (summary := read_summary(folder)) or not summary["complete"]:
     raise ValueError(f"{folder} has not finished: run launch/train.py with its --workdir again")
@@ -140,7 +141,7 @@ def _tickets(name: str, source: Source, workdir: Path):
     one = train.replica(state, seed - config.seed) if experiment.replicas else state
     masks = compress.unpack(one["tickets"][f"{100 * float(sparsity):g}"], one["params"])
     pretrained = experiment.stages[0].also.get("pretrained")
-    digest = compress.weights_sha256(pretrained.arrays["params"]["bert"]) if pretrained else ""
+    digest = compress.weights_sha256(pretrained.arrays["params"], masks) if pretrained else ""
     card = {"task": config.task, "method": config.method, "model": config.model.path, "seed": seed}
     path.parent.mkdir(parents=True, exist_ok=True)
     compress.save_ticket(path, compress.Ticket(masks, digest, card))
@@ -158,7 +159,7 @@ def _own(source: Source, sparsity: str, metric: str) -> list[float]:
 def _write(transfer: Any, cells: list[Any], workdir: Path) -> None:
   write_text(workdir / "transfer.md", transfer.markdown(cells))
   write_text(workdir / "transfer.csv", transfer.comma_separated(cells))
-  transfer.figure(cells).savefig(workdir / "transfer.png", dpi=120)
+  save_figure(workdir / "transfer.png", functools.partial(transfer.figure, cells))
 
 
 if __name__ == "__main__":

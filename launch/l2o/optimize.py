@@ -5,18 +5,27 @@
 
 An optimizer is a shipped one, LABEL=FOLDER of an export, a classical one (its rate tuned on a grid, on other
 seeds), one with a fixed rate (adam:0.001), or an untrained control. Writes table.md, table.csv and curves.png
-into the workdir, and each run into its runs/: the same command goes on where it was stopped, and an optimizer
-that is added reuses the others' runs. MNIST and CIFAR-10 need VITA_DATA_DIR; the digits tasks need nothing.
+into the workdir. Every row is a run of configs/l2o/optimize.py in a folder of its own: the same command
+continues where it was stopped, and an optimizer that is added reuses the others' runs. MNIST and CIFAR-10
+need VITA_DATA_DIR; the digits tasks need nothing.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from vita_jax import cli
+from vita_jax.base.choose import choose
+from vita_jax.base.files import write_text
+from vita_jax.optim import comparison
+from vita_jax.report import suite
+from vita_jax.report.pictures import save_figure
 
 OPTIMIZER = flags.DEFINE_list("optimizer", None, "Optimizers, see above.", required=True)
 TASK = flags.DEFINE_list("task", None, "Optimizees, e.g. digits_mlp,mnist_relu.", required=True)
@@ -26,42 +35,51 @@ SEED = flags.DEFINE_integer("seed", 0, "The first seed.")
 SPLIT = flags.DEFINE_string("split", "test", "Split to fit, test (the paper's) or train; the other scores.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images in a minibatch.")
 LOGIT_RELU = flags.DEFINE_bool("logit_relu", False, "End convolutional networks in a ReLU, as released.")
+RATES = flags.DEFINE_list("rates", [str(r) for r in comparison.GRID], "Learning rates that are tried.")
 REFERENCE = flags.DEFINE_string("reference", None, "Label to compare with; default: adam, else the first.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table, the figure and the runs.", required=True)
 
 
 def main() -> None:
-  from vita_jax.base.choose import choose
-  from vita_jax.base.files import write_text
-  from vita_jax.papers.l2o import comparison, curves
+  import jax
 
   entrants = [comparison.entrant(text.strip()) for text in OPTIMIZER.value]
   labels = tuple(entrant.label for entrant in entrants)
-  reference = REFERENCE.value or ("adam" if "adam" in labels else labels[0])
-  choose("reference", reference, labels)
+  reference = choose("reference", REFERENCE.value or ("adam" if "adam" in labels else labels[0]), labels)
   workdir = Path(WORKDIR.value)
-  each = comparison.each_result(
-    entrants,
-    [name.strip() for name in TASK.value],
+  protocol = comparison.Protocol(
     steps=STEPS.value,
     seeds=SEEDS.value,
     seed=SEED.value,
     split=SPLIT.value,
     batch_size=BATCH_SIZE.value,
     logit_relu=LOGIT_RELU.value,
-    store=workdir / "runs",
-    log=lambda text: print(text, file=sys.stderr, flush=True),
+    grid=tuple(float(rate) for rate in RATES.value),
+    replicate="map" if jax.default_backend() == "cpu" else "vmap",
   )
-  workdir.mkdir(parents=True, exist_ok=True)
-  results = []
-  for result in each:
+  tasks, run = [name.strip() for name in TASK.value], functools.partial(run_row, workdir)
+  results: list[comparison.Result] = []
+  for result in comparison.compare(entrants, tasks, protocol, run=run, reference=reference):
     results.append(result)
-    text = curves.markdown(results, reference=reference)  # after each: a stopped comparison shows what it has
-    write_text(workdir / "table.md", text)
-    write_text(workdir / "table.csv", curves.comma_separated(results, reference=reference))
-  curves.figure(results).savefig(workdir / "curves.png", dpi=120)
+    text = write_tables(workdir, results)  # after each: a stopped comparison shows what it has
+  save_figure(workdir / "curves.png", functools.partial(comparison.figure, results, workdir))
   print(text)
-  print(f"written: {workdir}/table.md, table.csv, curves.png; runs: {workdir}/runs/")
+  print(f"written: {workdir}/table.md, table.csv, curves.png; runs: {workdir}/<row>/")
+
+
+def run_row(workdir: Path, row: suite.Row) -> dict[str, Any]:
+  """Runs, resumes or reads a row, and says which."""
+  print(row.label, file=sys.stderr, flush=True)
+  return cli.run_row(row, workdir)
+
+
+def write_tables(workdir: Path, results: Sequence[comparison.Result]) -> str:
+  """Writes table.md and table.csv; returns the Markdown."""
+  lines = suite.make_lines([r.row for r in results], {r.row.label: r.summary for r in results})
+  text = suite.markdown(lines, title="Optimizers") + comparison.notes(results)
+  write_text(workdir / "table.md", text)
+  write_text(workdir / "table.csv", suite.comma_separated(lines))
+  return text
 
 
 if __name__ == "__main__":

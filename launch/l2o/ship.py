@@ -8,7 +8,6 @@ is what launch/l2o/optimize.py wrote for an optimizer of that label; without it 
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import runpy
@@ -19,8 +18,9 @@ from absl import flags
 
 from vita_jax import cli
 from vita_jax.base.files import write_json
+from vita_jax.data.files_text import open_cells
 from vita_jax.optim.library import SHIPPED
-from vita_jax.papers.l2o.card import card
+from vita_jax.papers.l2o.export import card
 from vita_jax.train.config import config_difference
 from vita_jax.train.weights import save_params
 
@@ -61,13 +61,13 @@ def main() -> None:
   if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", NAME.value):
     raise ValueError(f"--name={NAME.value}: small letters, digits and single hyphens, e.g. rnnprop-cl-il")
   experiment, config, state, _ = cli.finished_run(WORKDIR.value)
-  if config.paper != "l2o" or experiment.replicas:
+  if config.paper != "l2o" or config.experiment != "meta_train" or experiment.replicas:
     raise ValueError(f"{WORKDIR.value} is not a meta-training run of one seed (config.paper=l2o, seeds=1)")
   rows = []
   if TABLE.value:
-    with open(TABLE.value, newline="") as file:
-      rows = list(csv.DictReader(file))
-    if NAME.value not in [row["optimizer"] for row in rows]:
+    cells = open_cells(TABLE.value)
+    rows = [dict(zip(cells.header, row, strict=True)) for _, row in cells.rows]
+    if NAME.value not in [row["label"].partition(" ")[2] for row in rows]:
       raise ValueError(
         f"{TABLE.value} has no optimizer '{NAME.value}': run launch/l2o/optimize.py with that label"
       )

@@ -1,8 +1,8 @@
-"""Writes what a meta-training run needs to go on elsewhere: python launch/l2o/state.py --workdir=W --out=F
+"""Writes what a meta-training run needs to continue elsewhere: python launch/l2o/state.py --workdir=W --out=F
 
 F (safetensors, some 150 kB) holds theta, its best, the meta-optimizers' moments and the place in the
-curriculum, of the newest good checkpoint. `launch/train.py ... --config.resume_from=F --workdir=NEW` goes on
-from it; the epoch that was in progress is begun again.
+curriculum, of the newest good checkpoint. `launch/train.py ... --config.resume_from=F --workdir=NEW`
+continues from it; the epoch that was in progress starts again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OUT = flags.DEFINE_string("out", None, "File to write.", required=True)
 
 def main() -> None:
   experiment, config, state, _ = cli.finished_run(WORKDIR.value)
-  if config.paper != "l2o" or experiment.replicas:
+  if config.paper != "l2o" or config.experiment != "meta_train" or experiment.replicas:
     raise ValueError(f"{WORKDIR.value} is not a meta-training run of one seed (config.paper=l2o, seeds=1)")
   Path(OUT.value).parent.mkdir(parents=True, exist_ok=True)
   save_params(Path(OUT.value), resume.packed(state))

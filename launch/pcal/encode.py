@@ -8,7 +8,6 @@ DIR/export is what launch/export.py wrote of a PCAL run. OUT.npz holds `z` float
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,17 +47,13 @@ def read_encoding(path: Path) -> Any:
   Raises:
     FileNotFoundError, ValueError: no such file, or one without them.
   """
-  from safetensors import SafetensorError, safe_open
-
+  from vita_jax.base import parse_json
   from vita_jax.data import tabular
+  from vita_jax.data.files import read_metadata
 
   if not path.exists():
     raise FileNotFoundError(f"no encoder at {path}: --encoder takes the folder that launch/export.py wrote")
-  try:
-    with safe_open(path, "numpy") as file:
-      card = json.loads((file.metadata() or {}).get("card", "{}"))
-  except SafetensorError as error:
-    raise ValueError(f"{path} is not a readable safetensors file ({error}); export it again") from error
+  card = parse_json(read_metadata(path).get("card", "{}"), str(path), what="an encoder of tables")
   if "encoding" not in card:
     raise ValueError(f"{path} is no encoder of tables: export a PCAL run with launch/export.py")
   return tabular.from_json(card["encoding"])

@@ -16,6 +16,7 @@ FAST = Options(attackers="fast", n_jobs=1)
 
 
 IS_S = (S > 0).astype(int)
+QUESTION = audit.Question("classes", IS_S, BINARY)
 
 
 def _hidden(z, values=IS_S, classes=BINARY, **more):
@@ -44,7 +45,7 @@ def test_what_linear_attackers_do_not_see_is_reported(exclusive_or):
 
 def test_the_report_shows_both_sides_and_the_gap(exclusive_or):
   shown = text.markdown(exclusive_or, title="XOR", in_training={"s": 0.55})
-  assert "not differential privacy" in shown and "reach 0.550: a gap of +0.4" in shown
+  assert "not differential privacy" in shown and "reach 0.550; new attackers find 0.4" in shown
   assert "majority class" in shown and "Utility: AUC" in shown
   assert len(text.figure(exclusive_or, in_training={"s": 0.55}).axes) == 1
 
@@ -65,10 +66,15 @@ def test_the_bayes_attack_on_a_gaussian():
 
 
 def test_wrong_more_often_than_right_is_no_privacy():
+  """Decided on validation rows: right more often there and wrong on test rows is no leak."""
   wrong = np.stack([S > 0, S < 0], 1) * 0.8 + 0.1
-  wrong[: N // 20] = 0.5
-  found = scores.attack(wrong, (S > 0).astype(int))
+  wrong[:: N // 20] = 0.5
+  guesses = [wrong[PARTS[part]] for part in ("validation", "test")]
+  found = findings.answer(QUESTION, [(Attacker("a", "MLP", None), guesses)], PARTS)["strongest"]
   assert found["auc"] > 0.9 and found["advantage"] > 0.8
+  guesses[0] = guesses[0][:, ::-1]
+  found = findings.answer(QUESTION, [(Attacker("a", "MLP", None), guesses)], PARTS)["strongest"]
+  assert found["validation"] > 0.9 and found["auc"] < 0.1
 
 
 def test_scores_are_scikit_learns():
@@ -125,7 +131,7 @@ def test_the_strongest_is_chosen_without_test_labels():
     (Attacker(name, "MLP", None), (sure(labels["validation"], on_validation), sure(labels["test"], on_test)))
     for name, on_validation, on_test in (("lucky", 0.6, 0.95), ("chosen", 0.9, 0.8))
   ]
-  found = findings.attribute(Private(IS_S, BINARY), each, PARTS)
+  found = findings.answer(QUESTION, each, PARTS)
   assert found["strongest"]["name"] == "chosen" and found["strongest"]["auc"] < 0.87
   assert found["largest_test"] > 0.9
 
@@ -172,11 +178,12 @@ def test_few_labels_are_too_few_where_a_class_is_missing():
   rare = np.arange(N) % 60 == 0
   third = np.where(rare, 2, IS_S)
   z = np.concatenate([S[:, None] + 3.0 * rare[:, None], RNG.normal(size=(N, 45))], 1)
-  found = {"s": {"strongest": {"name": "quadratic, C 0.01"}}}
+  strongest = {"name": "quadratic, C 0.01", "family": "quadratic", "validation": 1.0}
+  found = {"s": {"attackers": [strongest]}}
   rows = {**PARTS, "train": PARTS["train"][:300]}
   for values, classes, tried in ((third, ("a", "b", "c"), False), (IS_S, BINARY, True)):
-    labels = {"s": Private(values, classes)}
-    protocol._add_fewer_labels(found, z.astype(np.float32), labels, rows, Options(n_jobs=1))
+    asked = {"s": audit.questions(Private(values, classes), rows["train"])}
+    protocol._add_fewer_labels(found, audit.rows.scale(z), asked, rows, Options(n_jobs=1))
     few = found["s"]["few_labels"]
     assert few["0.01"] is None and (few["0.1"] is not None) == tried
 

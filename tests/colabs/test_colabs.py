@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom with this interpreter (most are slow), and are committed clean."""
+"""The notebooks run from top to bottom with this interpreter (most are slow); what they store is small."""
 
 import ast
 import importlib
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from vita_jax.base.files import load_python_file
 from vita_jax.papers.ss_gcn.recipe import default_config
 
 nbformat = pytest.importorskip("nbformat")
@@ -16,6 +17,7 @@ nbclient = pytest.importorskip("nbclient")
 TransformerManager = pytest.importorskip("IPython.core.inputtransformer2").TransformerManager
 
 COLABS = Path(__file__).parents[2] / "colabs"
+update = load_python_file(COLABS / "update.py")
 NOTEBOOKS = sorted(path.stem for path in COLABS.glob("*.ipynb"))
 
 
@@ -162,14 +164,32 @@ def test_what_it_imports_is_there(name):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_committed_clean(name):
-  notebook = json.loads((COLABS / f"{name}.ipynb").read_text())
+def test_what_is_committed_is_small_and_says_nothing_of_the_machine(name):
+  text = (COLABS / f"{name}.ipynb").read_text(encoding="utf-8")
+  notebook = json.loads(text)
   nbformat.validate(notebook)
   assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
   assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+  assert len(text) < 400_000
   for cell in notebook["cells"]:
     assert cell["metadata"] == {}
-    assert cell["cell_type"] != "code" or (cell["outputs"] == [] and cell["execution_count"] is None)
+    for output in cell.get("outputs", []):
+      assert output["output_type"] != "error" and output.get("name") != "stderr"
+      assert "/tmp/" not in json.dumps(output) and "/home/" not in json.dumps(output)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_first_cells_are_those_of_the_one_place(name):
+  """Badge, a word on runtimes and the install cell: `python colabs/update.py` writes them."""
+  notebook = json.loads((COLABS / f"{name}.ipynb").read_text(encoding="utf-8"))
+  assert update.with_first_cells(notebook, name) == notebook
+  first = "".join(notebook["cells"][0]["source"])
+  assert first.startswith("[![Open in Colab]") and "GPU or TPU runtime" in first
+
+
+def test_quickstart_shows_its_outputs_on_the_web():
+  cells = nbformat.read(COLABS / "quickstart.ipynb", as_version=4).cells
+  assert _pictures(cells) == 1 and any("test accuracy" in str(c.get("outputs")) for c in cells)
 
 
 def test_settings_in_the_graph_notebooks_are_those_of_the_config_file():

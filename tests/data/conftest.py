@@ -27,7 +27,7 @@ def vita_data_dir():
 def toy_arrays():
   """A valid user graph: 5 nodes, edges in both directions, twice, and a self loop."""
   return {
-    "edges": np.array([[1, 0], [0, 1], [1, 2], [2, 1], [3, 3], [4, 2], [1, 0]]),
+    "edges": np.array([[1, 0], [0, 1], [1, 2], [2, 1], [3, 3], [4, 2], [2, 4], [1, 0]]),
     "features": np.array([[1, 0, 3], [0, 0, 0], [2, 2, 0], [0, 0, 5], [1, 1, 1]], np.float64),
     "labels": np.array([0, 1, -1, 1, 0]),
     "train_mask": np.array([True, False, False, False, False]),

@@ -1,6 +1,5 @@
 """Cached arrays: made once, told apart by their key, and never trusted without their digest."""
 
-import doctest
 import warnings
 
 import numpy as np
@@ -14,10 +13,6 @@ MADE = {"x": np.arange(400, dtype=np.float32).reshape(20, 20), "n": np.int64(7)}
 
 def forbidden():
   raise AssertionError("made again")
-
-
-def test_docstring_example():
-  assert doctest.testmod(cache).failed == 0
 
 
 def test_a_second_call_reads_what_the_first_wrote(tmp_path):

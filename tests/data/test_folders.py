@@ -1,13 +1,16 @@
 """Folders of images as rows of a Stream; images of every kind upright in 8 bits; broken ones named."""
 
+import functools
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from vita_jax.data import augment
 from vita_jax.data.files_image import read_image
 from vita_jax.data.folders import ImageFolder, Partner
+from vita_jax.data.stream import Stream, batches
 
 RED = np.zeros((4, 6, 3), np.uint8)
 RED[:2, :3] = (255, 0, 0)
@@ -110,3 +113,25 @@ def test_images_that_are_too_large_or_broken_are_refused(tmp_path):
     assert "\n" not in str(error.value)
   with pytest.raises(FileNotFoundError):
     read_image(tmp_path / "none.png")
+
+
+def test_a_stream_of_a_folder_draws_the_same_crops_whenever_it_resumes(pets):
+  """Two unpaired domains, cropped and flipped on the host: batch 5 is the same from the start and resumed."""
+  steps = (functools.partial(augment.random_crop, size=(3, 3), padding=1), augment.flip, augment.to_float)
+  both = (augment.Augment(steps), augment.Augment(steps, key="partner"))
+  partner = Partner(ImageFolder(pets / "cat" / "deep"), then=both)
+  data = Stream(ImageFolder(pets / "dog"), 2, transform=partner)
+
+  def take(start, n, **options):
+    iterator = batches(data._replace(**options), 3, start)
+    found = [next(iterator)[1] for _ in range(n)]
+    iterator.close()
+    return found
+
+  whole = take(0, 6)
+  assert whole[0]["image"].shape == whole[0]["partner"].shape == (2, 3, 3, 3)
+  assert len({batch["image"].tobytes() for batch in whole}) > 3  # an epoch is one batch: crops differ
+  for prefetch in (0, 3):
+    for one, other in zip(take(3, 3, prefetch=prefetch), whole[3:], strict=True):
+      for name in one:
+        np.testing.assert_array_equal(one[name], other[name])

@@ -1,12 +1,22 @@
 """Graphs: the shipped ones agree with their published counts; users' files are checked."""
 
+import warnings
+
+import jax
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
 from vita_jax.base.hashing import file_sha256
-from vita_jax.data.graphs import graph_from_arrays, load_graph, load_graph_npz, row_normalize
+from vita_jax.data.graphs import (
+  check_normalizable,
+  graph_from_arrays,
+  load_graph,
+  load_graph_npz,
+  load_unlabelled_npz,
+  normalize_rows,
+)
 
 COUNTS = {  # nodes, features, classes, edges, self loops, non-zeros, max degree, class counts
   "cora": (2708, 1433, 7, 5278, 0, 49216, 168, [351, 217, 418, 818, 426, 298, 180]),
@@ -137,18 +147,121 @@ def test_bad_graphs_are_refused_with_one_line(tmp_path, toy_arrays, change, mess
   assert "\n" not in str(error.value) and "bad.npz" in str(error.value)
 
 
-def test_row_normalize_matches_scikit_learn():
+def test_rows_that_sum_to_one_match_scikit_learn():
   features = load_graph("citeseer").features
-  ours = row_normalize(features)
-  reference = normalize(features, norm="l1")  # the same for non-negative entries
-  np.testing.assert_allclose(ours.data, reference.data, rtol=1e-6)
-  sums = np.asarray(ours.sum(axis=1)).ravel()
-  filled = np.diff(features.indptr) > 0
-  np.testing.assert_allclose(sums[filled], 1, rtol=1e-5)
-  assert (sums[~filled] == 0).all() and ours.dtype == np.float32
+  for normalization, norm in (("row", "l1"), ("abs", "l1"), ("l2", "l2")):  # the same where none is negative
+    ours, reference = normalize_rows(features, normalization), normalize(features, norm=norm)
+    np.testing.assert_allclose(ours.data, reference.data, rtol=1e-6)
+    assert ours.dtype == np.float32
   assert features.data.max() == 1  # the input is left alone
 
 
-def test_row_normalize_by_hand():
-  ours = row_normalize(sp.csr_matrix(np.array([[1, 3, 0], [0, 0, 0], [2, -2, 0]])))
-  np.testing.assert_array_equal(ours.toarray(), [[0.25, 0.75, 0], [0, 0, 0], [0, 0, 0]])
+MIXED = np.array([[1, 3, 0], [0, 0, 0], [4, -1, 0], [2, -2, 0]], np.float32)
+
+
+@pytest.mark.parametrize(
+  "normalization,expected",
+  [
+    ("row", [[0.25, 0.75, 0], [0, 0, 0], [4 / 3, -1 / 3, 0], [0, 0, 0]]),
+    ("abs", [[0.25, 0.75, 0], [0, 0, 0], [0.8, -0.2, 0], [0.5, -0.5, 0]]),
+    ("l2", [[0.1**0.5, 0.9**0.5, 0], [0, 0, 0], [4 / 17**0.5, -1 / 17**0.5, 0], [0.5**0.5, -(0.5**0.5), 0]]),
+    ("none", MIXED),
+  ],
+)
+def test_normalisation_by_hand_is_the_same_for_sparse_dense_and_traced_rows(normalization, expected):
+  program = jax.jit(lambda x: normalize_rows(x, normalization))
+  for found in (
+    normalize_rows(sp.csr_matrix(MIXED), normalization).toarray(),
+    normalize_rows(MIXED, normalization),
+    program(MIXED),
+  ):
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+  "rows,normalization,message",
+  [
+    (
+      [[1, 0], [3, -2.9999]],
+      "row",
+      "1 of 2 nodes are negative or close to 0 .node 1: .*normalization=abs, l2",
+    ),
+    ([[1, 0], [1, -3]], "row", "node 1: -2, magnitudes sum to 4"),
+    ([[-1, -3], [1, 0]], "row", "node 0: -4"),
+    ([[1e-30, 0], [1, 0]], "l2", "1 of 2 nodes .*too small or too large"),
+    ([[1e20, 0], [1, 0]], "abs", "too small or too large"),
+  ],
+)
+def test_rows_that_normalisation_would_blow_up_are_refused(rows, normalization, message):
+  with pytest.raises(ValueError, match=message) as error:
+    check_normalizable(sp.csr_matrix(np.array(rows, np.float32)), normalization)
+  assert "\n" not in str(error.value)
+
+
+def test_ordinary_rows_pass():
+  rows = sp.csr_matrix(np.array([[0, 0], [1, 2], [3, -1], [1e-9, 1e-9]], np.float32))
+  check_normalizable(rows, "row")
+  check_normalizable(sp.csr_matrix(MIXED), "none")
+  with pytest.raises(ValueError, match="did you mean 'abs'"):
+    normalize_rows(rows, "abz")
+
+
+def _edges(toy, edges, **more):
+  return graph_from_arrays({**toy, "edges": np.array(edges), **more}, name="a", sha256="")
+
+
+@pytest.mark.parametrize(
+  "edges", [[[0, 1], [1, 2], [3, 4]], [[0, 1], [1, 0], [2, 1], [1, 2], [3, 3]], [[1, 1]], [[0, 1], [0, 1]]]
+)
+def test_undirected_lists_are_taken_without_a_word(toy_arrays, edges):
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    _edges(toy_arrays, edges)
+
+
+@pytest.mark.parametrize(
+  "edges,single,every", [([[1, 0], [2, 3]], 2, 2), ([[0, 1], [1, 0], [1, 2]], 1, 3), ([[0, 1], [4, 2]], 2, 2)]
+)
+def test_directed_edges_are_symmetrised_with_a_word(toy_arrays, edges, single, every):
+  with pytest.warns(
+    UserWarning, match=f"{single} of {every} edges are listed in one direction only"
+  ) as caught:
+    graph = _edges(toy_arrays, edges)
+  assert len(caught) == 1 and (graph.edges[:, 0] < graph.edges[:, 1]).all()
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    said = _edges(toy_arrays, edges, directed=np.array(False))
+  np.testing.assert_array_equal(said.edges, graph.edges)
+  with pytest.raises(ValueError, match="directed=True"):
+    _edges(toy_arrays, edges, directed=np.array(True))
+  with pytest.raises(ValueError, match="directed must be one bool"):
+    _edges(toy_arrays, edges, directed=np.array([1]))
+
+
+def test_edge_weights_follow_their_edges(toy_arrays, tmp_path):
+  edges, weight = [[2, 1], [1, 2], [0, 1], [3, 3], [1, 0]], np.array([4, 4, 0.5, 7, 0.5])
+  graph = _edges(toy_arrays, edges, edge_weight=weight, self_loop_nodes=np.array([4]))
+  assert graph.edges.tolist() == [[0, 1], [1, 2]] and graph.edge_weight.tolist() == [0.5, 4]
+  assert graph.self_loops.tolist() == [3, 4] and graph.loop_weight.tolist() == [7, 1]
+  assert _edges(toy_arrays, edges).edge_weight is None
+  with pytest.warns(UserWarning, match="1 edges are listed more than once with different weights"):
+    graph = _edges(toy_arrays, edges, edge_weight=np.array([4, 2, 0.5, 7, 0.5]))
+  assert graph.edge_weight.tolist() == [0.5, 3]
+  np.savez(tmp_path / "new.npz", edges=edges, edge_weight=weight, features=np.ones((5, 2)))
+  assert load_unlabelled_npz(tmp_path / "new.npz", n_features=2).edge_weight.tolist() == [0.5, 4]
+
+
+@pytest.mark.parametrize(
+  "weight,message",
+  [
+    (np.ones(2), r"edge_weight must be numbers \[3\], one for each edge"),
+    (np.array([1, 0, 1]), "finite numbers above 0, found 0 .. 1"),
+    (np.array([1, -2.0, 1]), "found -2 .. 1"),
+    (np.array([1, np.nan, 1]), "finite numbers"),
+    (np.array(["a"] * 3), "edge_weight must be numbers"),
+  ],
+)
+def test_bad_weights_are_refused(toy_arrays, weight, message):
+  with pytest.raises(ValueError, match=message):
+    _edges(toy_arrays, [[0, 1], [1, 2], [2, 3]], edge_weight=weight)

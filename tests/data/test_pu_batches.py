@@ -107,10 +107,25 @@ def test_given_labels_are_kept(scenario):
 
 @pytest.mark.parametrize("change,words", [
   ({"n_labelled": 500}, "500 labelled positives are asked for"),
-  ({"validation_rows": 300}, "asks for 300 of 300 rows"),
+  ({"validation_rows": 151}, "rows 151 is more than half of the 300 rows: take at most 150, or 0"),
   ({"validation_labelled": 60}, "60 of them"),
 ])  # fmt: skip
 def test_splits_that_cannot_be_are_refused(change, words):
   options = {"n_labelled": 30, "validation_rows": 60, "validation_labelled": 10}
   with pytest.raises(ValueError, match=words):
     pu_split.sizes(300, 120, scenario=pu_split.DRAWN, **{**options, **change})
+
+
+@pytest.mark.parametrize("n,expected", [(398, 79), (9, 2), (60_000, 1000)])
+def test_validation_takes_a_fifth_by_default(n, expected):
+  found = pu_split.sizes(
+    n, n // 3, n_labelled=1, validation_rows=0, validation_labelled=1, scenario="single_training_set"
+  )
+  assert found.validation == expected
+
+
+@pytest.mark.parametrize(
+  "labelled,unlabelled,expected", [(19, 111, 28), (1000, 60_000, 256), (10, 5000, 501)]
+)
+def test_a_batch_size_that_suits_the_rows(labelled, unlabelled, expected):
+  assert pu_batches.fitting_batch_size(labelled, unlabelled) == expected

@@ -118,7 +118,8 @@ def test_missing_values_and_unseen_categories_by_the_schemas_rule(written):
   np.testing.assert_allclose(x[1, 0], (30 - encoding.mean[0]) / encoding.std[0], rtol=1e-6)
   assert x[1, list(encoding.names).index("job=")] == 1
   new = tables.as_table({"age": [1], "amount": [2], "job": ["z"], "phone": ["maybe"]})
-  np.testing.assert_array_equal(tabular.encode(encoding, new)[0, 2:], 0)
+  with pytest.warns(UserWarning, match="1 of 1 rows have a category"):
+    np.testing.assert_array_equal(tabular.encode(encoding, new)[0, 2:], 0)
   assert {"phone=no", "phone=yes"} <= set(encoding.names)  # or an unseen one would read as "no"
 
 
@@ -188,7 +189,7 @@ def test_faults_at_encoding_and_of_labels(written):
   with pytest.raises(ValueError, match="120 classes: write 'age > NUMBER'"):
     rows = tables.as_table({"age": np.arange(120.0)})
     tabular.fit(parse_schema({"numeric": ["age"], "private": ["age"]}), rows)
-  with pytest.raises(ValueError, match="not a CSV file in UTF-8"):
+  with pytest.raises(ValueError, match="not a text in UTF-8"):
     path = written("x")
     path.write_bytes(b"a,b\n\xff\xfe,1\n")
     tables.read_table(path)
@@ -201,3 +202,144 @@ def test_data_frames_read_as_mappings_do(written):
   encoding, table = _fitted(written())
   frame = tables.as_table(pandas.read_csv(written()))
   np.testing.assert_array_equal(tabular.encode(encoding, frame), tabular.encode(encoding, table))
+
+
+@pytest.mark.parametrize(
+  "text,expected",
+  [
+    ("5", "5"),
+    ("5.0", "5"),
+    ("+5.00", "5"),
+    ("-0.0", "0"),
+    ("-0.50", "-0.5"),
+    (".5", "0.5"),
+    ("1e3", "1000"),
+    ("2.5e-3", "0.0025"),
+    ("1e999999999", "1e999999999"),
+    ("007", "007"),
+    ("12345678901234567890123456789012345", "12345678901234567890123456789012345"),
+    ("A5.0", "A5.0"),
+    (".", "."),
+    ("", ""),
+  ],
+)
+def test_a_number_has_one_spelling(text, expected):
+  assert tables.canonical(text) == expected
+
+
+def _coded(values):
+  """A table of 300 rows whose category is written as `values`, and something to predict."""
+  n = len(values)
+  return tables.as_table({"code": values, "x": np.arange(n), "bad": np.arange(n) % 2})
+
+
+CODED = {"numeric": ["x"], "categorical": ["code"], "target": "bad", "unseen": "zeros"}
+
+
+def test_a_category_is_the_same_however_its_number_is_written():
+  codes = np.arange(300) % 3 + 4
+  encoding = tabular.fit(parse_schema(CODED), _coded(codes))
+  expected = tabular.encode(encoding, _coded(codes))
+  assert expected[:, 1:].sum() == 300
+  for values in (
+    codes.astype(float),
+    [f"{c}.0" for c in codes],
+    [str(c) for c in codes],
+    codes.astype(object),
+  ):
+    np.testing.assert_array_equal(tabular.encode(encoding, _coded(values)), expected)
+  merged = parse_schema({**CODED, "merge": {"code": {"4.0": "5"}}, "target": "code == 5.0", "drop": ["bad"]})
+  assert tabular.fit(merged, _coded(codes)).categories["code"] == ("5", "6")
+  assert tabular.label_values(tabular.fit(merged, _coded(codes)), _coded(codes), "target").sum() == 100
+
+
+def test_spellings_that_meet_in_one_column_are_told():
+  with pytest.warns(UserWarning, match="'code' spells 250.1 in 2 ways .250.1, 250.10.*put a letter"):
+    tabular.fit(parse_schema(CODED), _coded(["250.1", "250.10", "3"] * 10))
+
+
+def test_many_unseen_categories_are_refused_unless_asked_for():
+  encoding = tabular.fit(parse_schema(CODED), _coded(["a", "b", "c"] * 100))
+  new = ["a"] * 95 + ["z"] * 5
+  with pytest.warns(UserWarning, match="5 of 100 rows have a category in column 'code'.*'z' in row 96"):
+    tabular.encode(encoding, _coded(new))
+  with pytest.raises(ValueError, match="6 of 100 rows .* set the schema's unseen to 'any'"):
+    tabular.encode(encoding, _coded([*new[1:], "z"]))
+  asked = encoding._replace(schema=encoding.schema._replace(unseen="any"))
+  np.testing.assert_array_equal(tabular.encode(asked, _coded(["z"] * 100))[:, 1:], 0)
+
+
+@pytest.mark.parametrize("text", ["None", "n/a", "<NA>", "#N/A", "nan", "NULL", ""])
+def test_what_counts_as_missing(written, text):
+  with pytest.raises(ValueError, match="row 2: column 'job' has no value"):
+    _fitted(written(CSV.replace("2,40,0,b", f"2,40,0,{text}")))
+  with pytest.raises(ValueError, match="row 2: column 'age' has no value"):
+    _fitted(written(CSV.replace("2,40", f"2,{text}")))
+
+
+def test_a_missing_value_that_is_written_is_quoted(written):
+  with pytest.raises(ValueError, match="has no value .'None' counts as missing"):
+    _fitted(written(CSV.replace("2,40,0,b", "2,40,0,None")))
+
+
+def test_a_column_that_float32_would_flatten_is_refused():
+  times = 1_600_000_000 + 20 * (np.arange(300) % 3)
+  schema = parse_schema({"numeric": ["x"], "target": "bad"})
+  table = tables.as_table({"x": times, "bad": np.arange(300) % 2})
+  with pytest.raises(
+    ValueError, match="'x' varies by 16.3 around 1.6e.09, which float32 rounds away: subtract"
+  ):
+    tabular.fit(schema, table)
+  tabular.fit(schema, tables.as_table({"x": times - times.min(), "bad": np.arange(300) % 2}))
+
+
+class NAType:
+  """As the NA of pandas: comparing it gives no truth value."""
+
+  def __eq__(self, other):
+    return self
+
+  __ne__ = __eq__
+
+  def __bool__(self):
+    raise TypeError("boolean value of NA is ambiguous")
+
+  __hash__ = object.__hash__
+
+
+def test_columns_as_pandas_gives_them():
+  missing = NAType()
+  table = tables.as_table(
+    {
+      "flag": np.array([True, missing, False], object),
+      "name": np.array(["a", missing, "b"], object),
+      "count": np.array([1, missing, 3], object),
+      "number": np.array([1.5, np.float64("nan"), None], object),
+      "truth": np.array([True, False, True]),
+    }
+  )
+  assert tables.text_of(table, "flag", missing="fill").tolist() == ["True", "", "False"]
+  assert tables.text_of(table, "name", missing="fill").tolist() == ["a", "", "b"]
+  np.testing.assert_array_equal(tables.number_of(table, "count", missing="fill"), [1, np.nan, 3])
+  np.testing.assert_array_equal(tables.number_of(table, "flag", missing="fill"), [1, np.nan, 0])
+  np.testing.assert_array_equal(tables.number_of(table, "number", missing="fill"), [1.5, np.nan, np.nan])
+  np.testing.assert_array_equal(tables.number_of(table, "truth", missing="error"), [1, 0, 1])
+  with pytest.raises(ValueError, match="row 2: column 'name' has no value"):
+    tables.text_of(table, "name", missing="error")
+
+
+def test_extension_types_of_pandas(written):
+  pandas = pytest.importorskip("pandas")
+  frame = pandas.DataFrame(
+    {
+      "name": pandas.array(["a", None, "b"], dtype="string"),
+      "flag": pandas.array([True, None, False], dtype="boolean"),
+      "count": pandas.array([1, None, 3], dtype="Int64"),
+      "when": pandas.to_datetime(["2020-01-01", None, "2021-01-01"]),
+      "kind": pandas.Categorical(["x", None, "y"]),
+    }
+  )
+  table = tables.as_table(frame)
+  for name in frame.columns:
+    assert (tables.text_of(table, name, missing="fill") == "").tolist() == [False, True, False], name
+  np.testing.assert_array_equal(tables.number_of(table, "count", missing="fill"), [1, np.nan, 3])

@@ -99,18 +99,18 @@ def test_tables_are_read_and_bad_ones_are_named(tmp_path):
     "text\tlabel\na\t1\n": "needs a header",
     "sentence\tclass\na\t1\n": "needs a column 'label'",
     "sentence\tlabel\n": "holds no rows",
-    "sentence\tlabel\na\t1\nb\n": "row 2 has 1 columns, the header 2",
+    "sentence\tlabel\na\t1\nb\n": "row 2 has 1 cells, the header 2",
     "sentence\tlabel\na\tmaybe\n": "label 'maybe', which is none of no, yes",
   }
   for content, message in cases.items():
     with pytest.raises(ValueError, match=message):
       text.read_tsv(write(content), classes=("no", "yes"))
-  with pytest.raises(ValueError, match="have to be numbers"):
+  with pytest.raises(ValueError, match="must be numbers"):
     text.read_tsv(write("sentence\tlabel\na\tgood\n"), classes=())
   with pytest.raises(FileNotFoundError, match="check the path"):
     text.read_tsv(tmp_path / "none.tsv")
   (tmp_path / "b.txt").write_bytes(b"\xff\xfe\xff")
-  with pytest.raises(ValueError, match="no UTF-8"):
+  with pytest.raises(ValueError, match="not a text in UTF-8"):
     text.read_text(tmp_path / "b.txt")
 
 
@@ -152,7 +152,9 @@ def _stream(window, **options):
 
 
 def test_buckets_double_up_to_what_is_needed():
-  sizes = lambda lengths, **kw: make_buckets(np.array(lengths), ("ids",), **kw).sizes  # noqa: E731
+  def sizes(lengths, **options):
+    return make_buckets(np.array(lengths), ("ids",), **options).sizes
+
   assert sizes([3, 61], longest=128) == (16, 32, 64)
   assert sizes([3, 100], longest=100) == (16, 32, 64, 100)
   assert sizes([5], longest=128) == (8,)
@@ -228,7 +230,8 @@ def test_answers_survive_the_way_into_windows_and_back(tokenizer):
     best[row, 2] = [0, found.ends[row], 1]
     best[row, 1] = best[row, 3] = [50, 10 if holds else -10, -20]
   answers = text_squad.best_answers(questions, found, best)
-  assert answers == ["1890", "Paris"]
+  assert [answer.text for answer in answers] == ["1890", "Paris"]
+  assert [CONTEXT[a.start : a.end] for a in answers] == ["1890", "Paris"] and answers[0].score == 20
 
 
 def test_scores_of_answers_are_the_official_ones():
@@ -253,5 +256,43 @@ def test_squad_files_are_read(tmp_path):
   ]
   for content in ('{"data": []}', '{"data": [{}]}', "nonsense"):
     (tmp_path / "s.json").write_text(content)
-    with pytest.raises(ValueError, match="holds no question|no SQuAD"):
+    with pytest.raises(ValueError, match="holds no question|(no|not a) SQuAD"):
       text_squad.read_squad(tmp_path / "s.json")
+
+
+def _squad_file(path, *answers, context=CONTEXT):
+  qas = [{"id": f"q{i}", "question": "who?", "answers": list(found)} for i, found in enumerate(answers)]
+  path.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}))
+  return path
+
+
+def test_answers_that_are_somewhere_else_are_never_trained_on(tmp_path):
+  """Wrong starts used to be trained on as they were: nonsense spans, without a word."""
+  wrong = {"text": "1890", "answer_start": 3}
+  right = {"text": "Paris", "answer_start": 0}
+  with pytest.warns(UserWarning, match="1 of 2 answers are not where answer_start says"):
+    found = text_squad.read_squad(_squad_file(tmp_path / "moved.json", [wrong], [right]))
+  assert [q.start for q in found] == [CONTEXT.index("1890"), 0]
+  for answer, start in (("1891", 33), ("Paris", 2), ("Paris", -6)):  # nowhere; twice; counted from the end
+    lost = _squad_file(tmp_path / "lost.json", [right], [{"text": answer, "answer_start": start}])
+    with pytest.raises(ValueError, match=f"1 of 2 answers .*e.g. '{answer}' of question 'q1'"):
+      text_squad.read_squad(lost)
+  with pytest.raises(ValueError, match="1 of 2 questions in .* have no answer, e.g. 'q1': remove them"):
+    text_squad.read_squad(_squad_file(tmp_path / "without.json", [right], []))
+  unanswered = text_squad.read_squad(tmp_path / "without.json", answered=False)
+  assert [(q.answers, q.start) for q in unanswered] == [((), -1)] * 2
+
+
+def test_unanswered_questions_become_windows_and_answers(tokenizer):
+  questions = [_question(answers=(), start=-1)]
+  found = text_squad.windows(tokenizer, questions, max_length=17, stride=4, max_question=4)
+  assert not found.starts.any() and not found.ends.any()
+  logits = np.zeros((2, *found.ids.shape), np.float32)
+  row, place = np.argwhere(found.offsets[..., 0] == CONTEXT.index("1890"))[0]
+  logits[0, row, place], logits[1, row, place + 1] = 9, 8  # 18 ##90
+  best = text_squad.best_of_logits(*logits, found, k=3)
+  assert best.shape == (len(found.ids), 4, 3) and best[row, 0, 0] == place and best[row, 3, 0] == 8
+  (answer,) = text_squad.best_answers(questions, found, best)
+  assert answer == ("1890", CONTEXT.index("1890"), CONTEXT.index("1890") + 4, 17.0)
+  (none,) = text_squad.best_answers(questions, found, best[:, :, :0])
+  assert none == ("", -1, -1, -np.inf)

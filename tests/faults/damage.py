@@ -80,7 +80,7 @@ def main(*, flips: int, rows: tuple[str, ...] = ("ss_gcn_partition", "digits_str
           progress = checkpoint.Progress(0, step, step, 0.0)
           changed = {**state, "params": _scaled(state["params"], 1 / step)}
           expected[step] = digests(checkpoint.flatten(changed))
-          checkpoint.save(manager, progress, changed, experiment.params(changed), config={}, config_hash="")
+          checkpoint.save(manager, progress, changed, experiment.params(changed), run={})
           checkpoint.finish(manager)
       newest = folder / "run" / "checkpoints" / "2"
       for file in sorted(p for p in newest.rglob("*") if p.is_file()):

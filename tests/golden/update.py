@@ -16,6 +16,7 @@ CONFIGS = {f"configs/ss_gcn/{data}.py": SS_GCN_TASKS for data in ("citeseer", "c
   "configs/l2o/rnnprop.py": ("plain", "cl_il"),
   "configs/l2o/scale.py": ("plain", "cl_il"),
   "configs/l2o/mlp.py": ("plain", "cl_il"),
+  "configs/l2o/optimize.py": ("digits_mlp",),
   "configs/self_pu/digits.py": SELF_PU_METHODS,
   "configs/self_pu/mnist.py": ("nnpu", "self_pu"),
   "configs/self_pu/cifar10.py": ("self_pu",),

@@ -33,7 +33,7 @@ def launch(script, *flags, env=None, largest_file=None):
   if largest_file is not None:  # a full disk, for this process alone
     command = [sys.executable, "-c", LIMITED, str(largest_file), *command]
   return subprocess.run(
-    command, cwd=ROOT, env=environment(**(env or {})), capture_output=True, text=True, timeout=300
+    command, cwd=ROOT, env=environment(**(env or {})), capture_output=True, text=True, timeout=600
   )
 
 
@@ -66,13 +66,14 @@ def refused(done, *words, code=1):
   """Asserts that a command failed with one clear line that holds all `words`; returns the line."""
   assert done.returncode == code, f"{done.returncode}: {done.stderr[-3000:]}"
   assert "Traceback" not in done.stderr, done.stderr[-3000:]
-  line = done.stderr.strip().splitlines()[-1]
-  assert line.startswith("error: ") and len(line) < 600, line
+  lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+  assert len(lines) == 1 and len(lines[0]) < 600, done.stderr[-3000:]
+  (line,) = lines
   assert all(word in line for word in words), line
   return line
 
 
-def wait_for(condition, process, *, seconds=120.0):
+def wait_for(condition, process, *, seconds=600.0):
   """Polls until `condition()` is true of a process that is still running, and returns its value."""
   end = time.monotonic() + seconds
   while time.monotonic() < end:

@@ -36,12 +36,17 @@ def _write(path, columns):
   return path
 
 
+def _columns(n=300, seed=0):
+  return {**small.columns(n, seed), "code": np.arange(n) % 3 + 4}
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
   """(folder, flags of the training) with a finished, exported run in folder/run and the rows in rows.csv."""
   folder = tmp_path_factory.mktemp("pcal")
-  rows = _write(folder / "rows.csv", small.columns())
-  (folder / "schema.json").write_text(json.dumps(small.SCHEMA))
+  rows = _write(folder / "rows.csv", _columns())
+  schema = {**small.SCHEMA, "categorical": ["job", "code"]}
+  (folder / "schema.json").write_text(json.dumps(schema))
   flags = ["--config=configs/pcal/custom.py:s", f"--config.data.path={rows}"]
   flags += [f"--config.data.schema={folder / 'schema.json'}"]
   flags += [f"--config.{name}={value}" for name, value in SETTINGS.items()]
@@ -60,8 +65,9 @@ def _encode(folder, source, target, *more):
 
 def test_new_rows_are_encoded_in_chunks_and_alike_without_vita_jax(run, tmp_path):
   folder, _ = run
-  new = small.columns(50, seed=1)
-  source = _write(tmp_path / "new.csv", {name: new[name] for name in ("job", "amount", "v", "u")})
+  new = _columns(50, seed=1)
+  new["code"] = [f"{code}.0" for code in new["code"]]  # as a file of floats has what another has as integers
+  source = _write(tmp_path / "new.csv", {name: new[name] for name in ("job", "code", "amount", "v", "u")})
   succeeded(_encode(folder, source, tmp_path / "Z.npz", "--rows=20"))
   found = dict(np.load(tmp_path / "Z.npz"))
   assert found["z"].shape == (50, 2) and found["probability"].shape == (50,)
@@ -93,6 +99,9 @@ def test_a_representation_from_anywhere_is_audited(run, tmp_path):
   assert found.keys() == {"s", "log(wage)"}
   assert {a["family"] for a in found["s"]["attackers"]} >= {"quadratic", "forest", "kernel", "MLP"}
   assert (tmp_path / "audit.png").exists() and (tmp_path / "audit.md").exists()
+  output = succeeded(audit(f"--private={rows}:s", f"--groups={rows}:id", "--attackers=fast"))
+  assert "not differential privacy" in output
+  assert "one of the given groups" in (tmp_path / "audit.md").read_text()
   refused(audit(f"--private={rows}:t"), "no column 't'")
   refused(audit(f"--private={rows}:s", f"--target={rows}:s == 0"), "'s' equals the target")
   new = _write(tmp_path / "new.csv", small.columns(50))
@@ -106,7 +115,7 @@ def test_commands_that_cannot_be(run, tmp_path):
     launch("train", *flags, "--config.attributes=('z',)", f"--workdir={tmp_path}"), "no private attribute 'z'"
   )
   refused(launch("train", *flags, "--config.data.schema=no.json", f"--workdir={tmp_path}"), "no file no.json")
-  other = _write(tmp_path / "other.csv", {"U" if k == "u" else k: v for k, v in small.columns(50).items()})
+  other = _write(tmp_path / "other.csv", {"U" if k == "u" else k: v for k, v in _columns(50).items()})
   refused(_encode(folder, other, tmp_path / "no.npz"), "no column 'u'", "nearest: 'U'")
   assert not (tmp_path / "no.npz").exists()
   refused(

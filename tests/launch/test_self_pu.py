@@ -50,4 +50,7 @@ def test_what_cannot_be_is_one_line(files, tmp_path):
   workdir = tmp_path / "run"
   refused(launch("train", *_flags(files, workdir, prior=1.5)), "config.prior is 1.5")
   refused(launch("train", *_flags(files, workdir, batch_size=2)), "smaller than the interleave")
+  schema = tmp_path / "schema.json"
+  schema.write_text(json.dumps({"numeric": ["a"], "labelled": "label == 1"}))
+  refused(launch("train", *_flags(files, workdir, **{"data.schema": schema})), "columns without a role: kind")
   assert not workdir.exists()

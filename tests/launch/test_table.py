@@ -115,3 +115,25 @@ def test_a_row_with_an_unknown_key_is_named_and_the_table_stays(table):
 
 def test_rows_that_match_nothing_are_refused(table):
   refused(launch("table", *table[0][:2], "--rows=nothing"), "--rows='nothing'", "Plain + completion")
+
+
+def test_more_seeds_compute_only_the_new_ones_and_fewer_compute_none(table):
+  (suite, workdir, _, _), folder, _ = table
+  before = {
+    p: p.stat().st_mtime_ns for p in (folder / "plain").rglob("*") if p.is_file() and p.name != ".lock"
+  }
+  flags = (suite, workdir, "--rows=^Plain$")
+  succeeded(launch("table", *flags, "--seeds=4"))
+  assert {p: p.stat().st_mtime_ns for p in before} == before
+  assert json.loads((folder / "plain" / "seed_3" / "summary.json").read_text())["seeds"] == [3]
+  four = next(csv.DictReader(io.StringIO((folder / "table.csv").read_text())))
+  assert four["seeds"] == "4" and [float(v) for v in four["values"].split()][:3] == list(
+    _values(folder, "plain")
+  )
+  succeeded(launch("table", *flags, "--seeds=2"))
+  two = next(csv.DictReader(io.StringIO((folder / "table.csv").read_text())))
+  assert [float(v) for v in two["values"].split()] == list(_values(folder, "plain")[:2])
+
+
+def test_a_config_given_as_a_suite_is_told(table):
+  refused(launch("table", "--suite=configs/ss_gcn/citeseer.py", table[0][1]), "is a config", "get_suite()")

@@ -52,6 +52,7 @@ def _inputs(path):
   return {
     "features": features.astype(np.float32),
     "edges": edges.astype(np.int32),
+    "edge_weight": np.ones(len(edges), np.float32),
     "self_loops": np.zeros(len(features), np.float32),
   }
 

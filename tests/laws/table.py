@@ -7,7 +7,8 @@ from laws import digits
 from laws.small_graph import write_small_graph
 from laws.small_texts import small_config, write_texts
 from vita_jax import papers
-from vita_jax.papers.l2o.config import default_config as l2o_config
+from vita_jax.papers.l2o.recipe import default_config as l2o_config
+from vita_jax.papers.l2o.recipe import optimize_config
 from vita_jax.papers.pcal.recipe import default_config as pcal_config
 from vita_jax.papers.self_pu.recipe import default_config as self_pu_config
 from vita_jax.papers.ss_gcn.recipe import default_config
@@ -71,6 +72,17 @@ def _l2o(kind, **overrides):
   return Row(config, papers.build, {"data": 2}, tolerance=1e-4, map_tolerance=1e-6)
 
 
+def _l2o_optimize(**overrides):
+  def config(folder):
+    del folder
+    found = optimize_config("digits_mlp")
+    found.optimizee.batch_size, found.run.steps, found.log_every = 16, 100, 25
+    found.update_from_flattened_dict(overrides)
+    return found
+
+  return Row(config, papers.build, {"data": 2}, map_tolerance=1e-6)
+
+
 def _self_pu(method):
   """Two phases: nnPU alone, then every block of the method at once."""
 
@@ -123,6 +135,7 @@ ROWS = {
   "l2o_mlp_together": _l2o("l2o_mlp", tasks="vmap", meta_batch=2, inner_steps=40, save_every=2)._replace(
     slow=True
   ),
+  "l2o_optimize": _l2o_optimize(),
   # The selection between phases and the choice at the end, by default; every other block is within a step.
   "self_pu_self_paced": _self_pu("self_paced"),
   "self_pu": _self_pu("self_pu")._replace(slow=True),

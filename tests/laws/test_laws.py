@@ -51,7 +51,7 @@ def test_state_survives_a_checkpoint_bit_for_bit(lab, tmp_path):
   experiment, state = lab.vmap.experiment, lab.vmap.stepped
   with checkpoint.open_manager(tmp_path, keep=1) as manager:
     progress = checkpoint.Progress(len(experiment.stages) - 1, 3, 7, 1.5)
-    checkpoint.save(manager, progress, state, experiment.params(state), config={}, config_hash="")
+    checkpoint.save(manager, progress, state, experiment.params(state), run={})
     checkpoint.finish(manager)
   found, again = checkpoint.restore(tmp_path / "checkpoints", lab.vmap.programs.abstract, warn=pytest.fail)
   assert again == progress

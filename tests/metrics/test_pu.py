@@ -1,10 +1,9 @@
-"""Class priors of sets whose prior is known, and metrics without a labelled negative against those with."""
+"""Metrics without a labelled negative against those with."""
 
 import numpy as np
 import pytest
 
-from vita_jax.metrics.class_prior import best_bin_estimate, estimate_prior
-from vita_jax.metrics.pu import pu_metrics, pu_metrics_of_scores
+from vita_jax.metrics.pu import impossible, pu_intervals, pu_metrics, pu_metrics_of_scores, pu_summary
 
 RANDOM = np.random.default_rng(0)
 
@@ -13,34 +12,6 @@ def _scores(prior, n_labelled=2000, n_unlabelled=5000, apart=4.0):
   positive = RANDOM.random(n_unlabelled) < prior
   unlabelled = np.where(positive, apart, 0.0) + RANDOM.normal(size=n_unlabelled)
   return apart + RANDOM.normal(size=n_labelled), unlabelled, positive
-
-
-@pytest.mark.parametrize("prior", [0.1, 0.3, 0.5, 0.8])
-def test_best_bin_finds_known_priors(prior):
-  labelled, unlabelled, positive = _scores(prior)
-  assert best_bin_estimate(labelled, unlabelled).prior == pytest.approx(positive.mean(), abs=0.04)
-
-
-def test_best_bin_reads_the_ratio_at_its_threshold():
-  labelled, unlabelled, _ = _scores(0.3, 200, 300)
-  prior, threshold = best_bin_estimate(labelled, unlabelled)
-  ratio = (unlabelled >= threshold).mean() / (labelled >= threshold).mean()
-  assert prior == pytest.approx(ratio, rel=1e-9)
-  # Scores that tell nothing apart: the bound is 1, whatever the truth.
-  assert best_bin_estimate(np.zeros(50), np.zeros(60)).prior == 1.0
-  # Only ranks matter.
-  assert best_bin_estimate(np.exp(labelled), np.exp(unlabelled)).prior == prior
-
-
-def test_the_prior_of_the_digits_by_cross_fitting():
-  """Even against odd digits, 60 % of the unlabelled ones even: real rows, a linear classifier."""
-  from sklearn.datasets import load_digits
-
-  x, y = load_digits(return_X_y=True)
-  even, odd = RANDOM.permutation(x[y % 2 == 0]), RANDOM.permutation(x[y % 2 == 1])
-  estimate = estimate_prior(even[600:], np.concatenate([even[:600], odd[:400]])).prior
-  # An upper bound in expectation, and a loose one with 290 labelled rows and a linear score.
-  assert 0.54 < estimate < 0.75
 
 
 def test_pu_metrics_estimate_the_supervised_ones():
@@ -71,9 +42,52 @@ def test_ties_count_half_and_nothing_called_is_no_precision():
 @pytest.mark.parametrize("call,words", [
   (lambda: pu_metrics(0.5, 0.5, prior=1.0), "prior is 1.0"),
   (lambda: pu_metrics_of_scores([], [1.0], prior=0.5), "are needed"),
-  (lambda: best_bin_estimate([np.nan], [1.0]), "without NaN"),
-  (lambda: estimate_prior(np.zeros((2, 1)), np.zeros((9, 1))), "5 of each are needed"),
 ])  # fmt: skip
 def test_what_cannot_be_estimated_is_refused(call, words):
   with pytest.raises(ValueError, match=words):
     call()
+
+
+def test_an_impossible_estimate_is_marked_beside_its_interval_and_count():
+  """Three labelled validation rows, and a prior that is far too high: an AUC of 6.4."""
+  counts = {"recall": 1.0, "called": 0.1, "auc": 0.87, "labelled": 3.0, "unlabelled": 80.0}
+  with pytest.warns(UserWarning, match=r"from 3 labelled and 80 unlabelled rows .* cannot be: .*auc 6.37"):
+    numbers, text = pu_summary(counts, prior=0.937)
+  assert numbers["auc"] == pytest.approx((0.87 - 0.4685) / 0.063) and numbers["labelled_rows"] == 3
+  assert numbers["accuracy"] == pytest.approx(2 * 0.937 + 1 - 0.1 - 0.937)
+  assert numbers["accuracy_low"] < numbers["accuracy"] < numbers["accuracy_high"]
+  line = next(line for line in text.splitlines() if line.startswith("| auc "))
+  assert line.startswith("| auc | 6.373 |") and "! cannot be" in line
+  assert "! cannot be" not in next(line for line in text.splitlines() if line.startswith("| recall "))
+  assert impossible({"accuracy": 1.077, "recall": 1.0, "lee_liu": 3.0, "f1": None, "auc": -0.1}) == [
+    "accuracy",
+    "auc",
+  ]
+
+
+def test_intervals_hold_what_they_promise():
+  """Samples of 40 labelled and 200 unlabelled rows: at least 95 % of the intervals cover the truth."""
+  random, prior, covered = np.random.default_rng(3), 0.35, []
+  recall, false = 0.8, 0.1
+  truth = pu_metrics(recall, prior * recall + (1 - prior) * false, prior=prior)
+  for _ in range(300):
+    r = random.binomial(40, recall) / 40
+    q = (random.binomial(200, prior * recall + (1 - prior) * false)) / 200
+    found = pu_intervals(r, q, prior=prior, n_labelled=40, n_unlabelled=200)
+    covered.append([found[name][0] <= truth[name] <= found[name][1] for name in ("recall", "accuracy", "f1")])
+  assert (np.mean(covered, axis=0) > 0.93).all()
+  assert pu_intervals(None, 0.5, prior=prior, n_labelled=0, n_unlabelled=5)["auc"] == (None, None)
+
+
+def test_counts_in_a_step_are_those_of_numpy():
+  import jax
+
+  from vita_jax.metrics import divide
+  from vita_jax.metrics.pu import pu_counts
+
+  logits, labelled = RANDOM.normal(size=30).astype(np.float32), np.arange(30) < 8
+  found = divide(jax.jit(pu_counts)(logits, labelled, np.ones(30, bool)))
+  expected = pu_metrics_of_scores(logits[labelled], logits, prior=0.4)
+  summary, _ = pu_summary(found, prior=0.4)
+  assert summary["auc"] == pytest.approx(expected["auc"], abs=1e-6) and summary["labelled_rows"] == 8
+  assert summary["accuracy"] == pytest.approx(expected["accuracy"], abs=1e-6)

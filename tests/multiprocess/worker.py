@@ -11,13 +11,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import cli  # noqa: E402
 from absl import flags  # noqa: E402
+
+from vita_jax import cli  # noqa: E402
 
 ROW = flags.DEFINE_string("row", None, "Name in tests/laws/table.py, or wide.", required=True)
 OVERRIDES = flags.DEFINE_string("overrides", "{}", "JSON: config.NAME -> value.")
 LATE = flags.DEFINE_float("late", 0.0, "Seconds to wait before joining.")
 FAIL_AT = flags.DEFINE_integer("fail_at", None, "Raise when this process reads that batch of a stream.")
+STALL_AT = flags.DEFINE_integer("stall_at", None, "Wait for ever when this process reads that row.")
+UNLIKE = flags.DEFINE_enum("unlike", None, ["data", "version", "code"], "What this process has otherwise.")
 WORKDIR = cli.define_workdir()
 join = cli.define_cluster()
 
@@ -38,8 +41,10 @@ def main() -> None:
   config = row.config(folder)
   config.update_from_flattened_dict(json.loads(OVERRIDES.value))
   experiment = row.build(config)
-  if FAIL_AT.value is not None:
+  if FAIL_AT.value is not None or STALL_AT.value is not None:
     experiment = _failing(experiment)
+  if UNLIKE.value:
+    experiment = _unlike(experiment)
   if config.seeds > 1:
     experiment = train.replicate(experiment, config.seeds, config.replicate)
   summary = train.run(experiment, config, workdir)
@@ -48,19 +53,37 @@ def main() -> None:
 
 
 def _failing(experiment):
-  """The experiment, whose streamed rows cannot be read once FAIL_AT batches have been."""
+  """The experiment, whose streamed rows cannot be read once FAIL_AT of them were, or never come."""
   count = 0
 
   def transform(row, rng):
     del rng
     nonlocal count
     count += 1
-    if count > FAIL_AT.value:
+    if FAIL_AT.value is not None and count > FAIL_AT.value:
       raise OSError("the disk of this process is gone")
+    if STALL_AT.value is not None and count > STALL_AT.value:
+      time.sleep(10_000)
     return row
 
   stages = tuple(s._replace(data=s.data._replace(transform=transform)) for s in experiment.stages)
   return experiment._replace(stages=stages)
+
+
+def _unlike(experiment):
+  """The experiment with other data; or a process that says that it has another version or other code."""
+  from vita_jax.train import identity
+
+  if UNLIKE.value == "version":
+    real = identity.versions()
+    identity.versions = lambda: {**real, "jax": "0.0.1"}
+  elif UNLIKE.value == "code":
+    identity._code_digest = lambda: "0" * 16
+  else:
+    (stage,) = experiment.stages
+    data = stage.data._replace(arrays={**stage.data.arrays, "image": stage.data.arrays["image"] * 2})
+    return experiment._replace(stages=(stage._replace(data=data),))
+  return experiment
 
 
 if __name__ == "__main__":

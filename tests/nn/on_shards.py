@@ -20,10 +20,8 @@ from vita_jax.train.mesh import make_mesh  # noqa: E402
 n = int(sys.argv[1])
 mesh = make_mesh({"seed": 1, "data": n, "model": 1})
 citeseer = load_graph("citeseer")
-whole = graph.undirected_graph(
-  citeseer.edges, citeseer.self_loops, {"label": citeseer.labels}, pad_multiple=n
-)
-h = np.random.default_rng(0).normal(size=(graph.n_nodes(whole), 16)).astype(np.float32)
+whole = graph.adjacency(citeseer.edges, citeseer.self_loops, len(citeseer.labels), pad_multiple=n)
+h = np.random.default_rng(0).normal(size=(len(whole.row_starts) - 1, 16)).astype(np.float32)
 over = NamedSharding(mesh, P("data"))
 shards = edge_shards.edge_shards(whole, n)
 placed = jax.device_put(shards, over)
@@ -39,8 +37,7 @@ def value(propagate):
 
 
 far = lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max())  # noqa: E731
-for name in ("gcn", "mean"):  # the second one is not symmetric
-  weight = np.asarray(whole.edges[name])
+for weight in (whole.gcn, whole.mean):  # the second one is not symmetric
   weights = jax.device_put(edge_shards.sharded_weights(shards, weight), over)
   many = lambda h: edge_shards.propagate(placed, weights, h, mesh=mesh)  # noqa: B023, E731
   (_, y), gradient = value(lambda h: graph.propagate(whole, h, weight))(h)  # noqa: B023

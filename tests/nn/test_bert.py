@@ -132,11 +132,14 @@ def test_a_folder_gives_back_every_bit(head, tmp_path):
   assert all(ours[path].tobytes() == theirs[path].tobytes() for path in theirs)
 
 
-def _written(folder, tensors, **changes):
+def _written(folder, tensors, architecture="", **changes):
   from safetensors.numpy import save_file
 
   folder.mkdir()
-  (folder / "config.json").write_text(json.dumps({**TINY.to_dict("BertModel"), **changes}))
+  config = {**TINY.to_dict(architecture), **changes}
+  if not architecture:  # as in old folders: the names of the tensors tell
+    del config["architectures"]
+  (folder / "config.json").write_text(json.dumps(config))
   save_file(tensors, folder / "model.safetensors")
   return folder
 
@@ -181,12 +184,13 @@ def test_folders_that_cannot_be_read_are_named(tmp_path):
     "wide": (tensors, {"hidden_size": 12}, r"has shape \[\d+.*by its config it is"),
     "other": (tensors, {"model_type": "roberta"}, "model_type is 'roberta'"),
     "relative": (tensors, {"position_embedding_type": "relative_key"}, "relative_key"),
-    "heads": (tensors, {"num_attention_heads": 3}, "no multiple of num_attention_heads 3"),
+    "heads": (tensors, {"num_attention_heads": 3}, "not a multiple of num_attention_heads 3"),
     "act": (tensors, {"hidden_act": "silu"}, "hidden_act is 'silu'"),
+    "rate": (tensors, {"classifier_dropout": 0.3}, "classifier_dropout is 0.3, its hidden_dropout_prob 0.1"),
   }
   (tmp_path / "list").mkdir()
   (tmp_path / "list" / "config.json").write_text("[]")
-  with pytest.raises(ValueError, match="no JSON object"):
+  with pytest.raises(ValueError, match="not the config of a BERT"):
     load_bert(tmp_path / "list")
   for name, (content, changes, message) in cases.items():
     with pytest.raises(ValueError, match=message):
@@ -204,10 +208,75 @@ def test_folders_that_cannot_be_read_are_named(tmp_path):
   with pytest.raises(FileNotFoundError, match="no model.safetensors"):
     load_bert(folder)
   (folder / "pytorch_model.bin").write_bytes(b"")
-  with pytest.raises(ValueError, match="torch pickle.*save_pretrained"):
+  with pytest.raises(ValueError, match="torch pickle.* python -c .*save_file"):
     load_bert(folder)
-  with pytest.raises(ValueError, match="no parameter of a BERT"):
+  with pytest.raises(ValueError, match="not a parameter of a BERT"):
     to_tensors({"bert": {"extra": {"kernel": np.zeros((2, 2))}}})
+
+
+def test_only_the_files_of_the_model_are_read(tmp_path):
+  """A quantised copy beside model.safetensors was merged into it."""
+  from safetensors.numpy import save_file
+
+  tensors, _ = _filled(TINY, "classifier")
+  expected = from_tensors(TINY, tensors).params
+  folder = _written(tmp_path / "one", tensors)
+  stray = {name: np.zeros_like(x) for name, x in tensors.items()}
+  save_file(stray, folder / "model_quantized.safetensors")
+  save_file(stray, folder / "model-00001-of-00001.safetensors")
+  jax.tree.map(np.testing.assert_array_equal, load_bert(folder)[1], expected)
+  # Shards: those of the index, and of them the tensors that it names.
+  (folder / "model.safetensors").unlink()
+  names = sorted(tensors)
+  parts = {"model-00001-of-00002.safetensors": names[:9], "model-00002-of-00002.safetensors": names[9:]}
+  for file, own in parts.items():
+    save_file({n: tensors[n] for n in own} | {"stray": np.ones(2)}, folder / file)
+  index = {"weight_map": {name: file for file, own in parts.items() for name in own}}
+  (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+  jax.tree.map(np.testing.assert_array_equal, load_bert(folder)[1], expected)
+  index["weight_map"]["more"] = "model-00002-of-00002.safetensors"
+  (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+  with pytest.raises(ValueError, match="model-00002-of-00002.safetensors lacks more"):
+    load_bert(folder)
+  for place in ("gone.safetensors", "../one/model-00001-of-00002.safetensors"):
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": place}}))
+    with pytest.raises(FileNotFoundError, match=f"no shard '{place}'"):
+      load_bert(folder)
+
+
+def test_the_architecture_decides_the_head(tmp_path):
+  """A classifier of tokens or of multiple choices has the tensors of one of texts, and is none."""
+  tensors, _ = _filled(TINY, "classifier")
+  good = load_bert(_written(tmp_path / "good", tensors, "BertForSequenceClassification"))
+  assert set(good[1]) == {"bert", "classifier"}
+  for name in ("BertForTokenClassification", "BertForMultipleChoice", "BertLMHeadModel"):
+    with pytest.raises(ValueError, match=f"its architecture is {name}.*save_pretrained"):
+      load_bert(_written(tmp_path / name, tensors, name))
+  with pytest.raises(ValueError, match="unexpected classifier.bias"):
+    load_bert(_written(tmp_path / "bare", tensors, "BertModel"))
+  with pytest.raises(ValueError, match="missing cls.predictions.bias"):
+    load_bert(_written(tmp_path / "mlm", tensors, "BertForMaskedLM"))
+  tokens, _ = _filled(TINY, "classifier", pooler=False)  # without a word on the architecture
+  with pytest.raises(ValueError, match="missing bert.pooler.dense.bias"):
+    load_bert(_written(tmp_path / "tokens", tokens))
+
+
+def test_names_of_labels_survive(tmp_path):
+  config = TINY._replace(num_labels=3, id2label=("bad", "good", "so so"))
+  params = from_tensors(config, _filled(config, "classifier")[0]).params
+  save_bert(tmp_path / "one", config, params)
+  loaded, _ = load_bert(tmp_path / "one")
+  assert loaded == config
+  save_bert(tmp_path / "two", loaded, params)
+  written = json.loads((tmp_path / "two" / "config.json").read_text())
+  assert written["id2label"] == {"0": "bad", "1": "good", "2": "so so"}
+  assert written["label2id"] == {"bad": 0, "good": 1, "so so": 2}
+  # A head of another size does not keep them.
+  save_bert(tmp_path / "three", loaded, from_tensors(TINY, _filled(TINY, "classifier")[0]).params)
+  assert load_bert(tmp_path / "three")[0] == TINY
+  for names, message in (({"0": "a", "2": "b"}, "not 0 to 1"), ({"0": "a"}, "num_labels is 3")):
+    with pytest.raises(ValueError, match=message):
+      BertConfig.from_dict({"num_labels": 3, "id2label": names})
 
 
 def test_padding_never_matters_and_all_padding_stays_finite():

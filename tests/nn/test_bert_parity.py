@@ -1,6 +1,9 @@
 """BERT against transformers with torch: forward, gradients, files; small random models and MiniLM-L3."""
 
 import os
+import shlex
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +27,7 @@ from vita_jax.nn.bert_files import to_tensors
 
 torch = pytest.importorskip("torch", reason="parity with transformers' BertModel needs torch")
 transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.parity
 
 # layers, heads, head dim, feed-forward, vocabulary, batch, length, positions, attention, head
 CONFIGS = [
@@ -97,8 +101,9 @@ def test_a_random_model_computes_the_same_and_has_the_same_gradients(case, tmp_p
   def loss(params):
     logits = model.apply({"params": params}, jnp.asarray(ids, jnp.int32), mask, jnp.asarray(types, jnp.int32))
     if head == "qa_outputs":
-      each = lambda i, at: optax.softmax_cross_entropy_with_integer_labels(logits[..., i], at).mean()  # noqa: E731
-      return 0.5 * (each(0, starts) + each(1, ends)), logits
+      entropy = optax.softmax_cross_entropy_with_integer_labels
+      each = [entropy(logits[..., i], at).mean() for i, at in enumerate((starts, ends))]
+      return 0.5 * sum(each), logits
     weights = jnp.asarray(labels >= 0, jnp.float32)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
     return jnp.sum(losses * weights) / jnp.sum(weights), logits
@@ -149,3 +154,32 @@ def test_minilm_computes_what_transformers_computes(tmp_path):
   _, params = load_bert(tmp_path / "again")
   ours, expected = flatten_dict(params), flatten_dict(loaded.params)
   assert all(ours[path].tobytes() == x.tobytes() for path, x in expected.items())
+
+
+def test_the_command_for_torch_files_keeps_every_tensor(tmp_path):
+  """It is printed for a folder with a .bin, and run here as printed; pooler and classifier used to go."""
+  config = transformers.BertConfig(
+    vocab_size=20,
+    hidden_size=8,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=8,
+    num_labels=3,
+  )
+  theirs = transformers.BertForSequenceClassification(config)
+  folder = tmp_path / "it's here"
+  theirs.save_pretrained(folder)
+  (folder / "model.safetensors").unlink()
+  names = sorted(theirs.state_dict())
+  for number, part in enumerate((names[:7], names[7:]), start=1):
+    tensors = {name: theirs.state_dict()[name] for name in part}
+    torch.save(tensors, folder / f"pytorch_model-0000{number}-of-00002.bin")
+  with pytest.raises(ValueError, match="is a torch pickle") as error:
+    load_bert(folder)
+  command = str(error.value).partition("where torch is: ")[2]
+  assert command.startswith("python -c ")
+  subprocess.run(command.replace("python", shlex.quote(sys.executable), 1), shell=True, check=True)
+  found = to_tensors(load_bert(folder)[1])
+  assert found.keys() == set(names) and {"bert.pooler.dense.weight", "classifier.bias"} <= set(names)
+  for name, x in theirs.state_dict().items():
+    np.testing.assert_array_equal(found[name], x.numpy(), err_msg=name)

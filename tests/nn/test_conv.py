@@ -1,7 +1,9 @@
-"""All forms of a convolution agree wherever they stand; what does not fit is refused; pools and norms.
+"""All forms of a convolution agree wherever they stand; what does not fit is refused.
 
 Values and gradients beside torch's are in test_layers_parity.py.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +11,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from vita_jax.nn import conv
-from vita_jax.nn.conv import FORMS, Conv, ConvTranspose, convolve, convolve_transposed, form_for, reflect
+from vita_jax.nn.conv import Conv, ConvTranspose, convolve, convolve_transposed, form_for, reflect
 
 X = np.random.default_rng(0).normal(size=(2, 11, 10, 3)).astype(np.float32)
 W = np.random.default_rng(1).normal(0, 0.2, (3, 3, 3, 4)).astype(np.float32)
@@ -23,7 +24,7 @@ def _loss(w, x, form):
   return jnp.sum(jnp.sin(depthwise))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ("loop", "top"))
 def test_forms_agree_at_the_top_in_a_scan_and_under_vmap(form):
   ws = jnp.stack([W, 2 * W])
   gradient = jax.grad(_loss)
@@ -31,7 +32,7 @@ def test_forms_agree_at_the_top_in_a_scan_and_under_vmap(form):
   def step(carry, w):
     return carry, gradient(w, X, form)
 
-  @jax.jit
+  @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
   def every(ws):
     single = jnp.stack([gradient(w, X, "native") for w in ws])
     one_by_one = jnp.stack([gradient(w, X, form) for w in ws])
@@ -104,18 +105,3 @@ def test_what_does_not_fit_is_refused_in_one_line(function, options, message):
   assert "\n" not in str(error.value)
   with pytest.raises(ValueError, match="1 to 3 axes"):
     function(X[0, 0], W)
-
-
-def test_pools_are_maxima_and_means():
-  np.testing.assert_array_equal(conv.max_pool(X, 2)[0, 1, 3], X[0, 2:4, 6:8].max((0, 1)))
-  assert conv.max_pool(X, 2).shape == (2, 5, 5, 3)
-  means = conv.average_pool_same(jnp.asarray(X), 3)
-  np.testing.assert_allclose(means[1, 4, 5], X[1, 3:6, 4:7].mean((0, 1)), rtol=1e-5, atol=1e-6)
-  np.testing.assert_allclose(means[1, 0, 0], X[1, :2, :2].mean((0, 1)), rtol=1e-5, atol=1e-6)
-
-
-def test_batch_norm_is_its_formula():
-  y = conv.batch_norm(jnp.asarray(X), jnp.arange(1.0, 4.0), jnp.array([0.0, 1.0, -1.0]), epsilon=1e-3)
-  x = np.float64(X)
-  expected = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-3) * [1, 2, 3] + [0, 1, -1]
-  np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from vita_jax.nn.edge_shards import edge_shards
-from vita_jax.nn.graph import undirected_graph
+from vita_jax.nn.graph import adjacency
 
 
 def _small(pad_multiple=4):
   edges = np.array([[0, 1], [0, 2], [1, 4], [2, 3], [3, 4], [0, 5]])
-  return undirected_graph(edges, [2], {"x": np.zeros((6, 1))}, pad_multiple=pad_multiple)
+  return adjacency(edges, [2], 6, pad_multiple=pad_multiple)
 
 
 def test_shards_hold_each_edge_once_with_its_reverse():

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.nn.norm import BatchNorm, InstanceNorm
+from vita_jax.nn.norm import BatchNorm, InstanceNorm, batch_norm
 
 X = np.random.default_rng(0).normal(2.0, 3.0, (10, 4, 5)).astype(np.float32)
+IMAGES = np.random.default_rng(0).normal(size=(2, 11, 10, 3)).astype(np.float32)
 PARAMS = {"scale": jnp.linspace(0.5, 2.0, 5), "bias": jnp.arange(5.0)}
 START = {"mean": jnp.zeros(5), "var": jnp.ones(5)}
 
@@ -48,3 +49,10 @@ def test_instance_norm_leaves_every_channel_of_every_image_centred():
   assert InstanceNorm().apply({}, x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
   with pytest.raises(ValueError, match="more than one place"):
     InstanceNorm().apply({}, x[:, :1, :1])
+
+
+def test_batch_norm_is_its_formula():
+  y = batch_norm(jnp.asarray(IMAGES), jnp.arange(1.0, 4.0), jnp.array([0.0, 1.0, -1.0]), epsilon=1e-3)
+  x = np.float64(IMAGES)
+  expected = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-3) * [1, 2, 3] + [0, 1, -1]
+  np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)

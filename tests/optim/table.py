@@ -13,6 +13,10 @@ from vita_jax.optim import KINDS
 
 COORDINATEWISE = [name for name, kind in KINDS.items() if kind.coordinatewise]
 every_kind = pytest.mark.parametrize("kind", KINDS)
+# The compositions of one kind are those of another: the one that compiles longest is left to `make slow`.
+every_quick_kind = pytest.mark.parametrize(
+  "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "l2o_scale")) for kind in KINDS]
+)
 every_coordinatewise_kind = pytest.mark.parametrize("kind", COORDINATEWISE)
 
 

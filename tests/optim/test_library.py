@@ -10,7 +10,17 @@ import optax
 import pytest
 from safetensors.numpy import save_file
 
-from optim.table import assert_close, every_kind, gradients_like, make, named, play, small_params, theta_of
+from optim.table import (
+  assert_close,
+  every_kind,
+  every_quick_kind,
+  gradients_like,
+  make,
+  named,
+  play,
+  small_params,
+  theta_of,
+)
 from vita_jax.optim import KINDS, learned, learned_card, learned_names, library, load_learned
 
 PARAMS = small_params()
@@ -45,7 +55,7 @@ def _says(error):
   return message
 
 
-@every_kind
+@every_quick_kind
 def test_an_exported_optimizer_is_the_one_that_was_trained(kind, tmp_path):
   folder = _write(tmp_path / "export", kind)
   read_kind, theta, options = library.read_learned(folder)
@@ -171,7 +181,7 @@ def test_a_file_that_is_no_safetensors_is_refused_and_never_unpickled(content, t
     load_learned(tmp_path)
   message = _says(error)
   assert (
-    f"{tmp_path}/params.safetensors: not a readable safetensors file" in message
+    f"{tmp_path}/params.safetensors is not a readable safetensors file" in message
     and "export it again" in message
   )
 
@@ -215,6 +225,13 @@ def test_an_option_that_the_kind_has_not_is_named(tmp_path):
     load_learned(_write(tmp_path, beta1=0.9))
   message = _says(error)
   assert f"{tmp_path}/config.json" in message and "'beta1'" in message
+
+
+def test_an_option_that_is_given_and_the_kind_has_not_is_named():
+  with pytest.raises(
+    ValueError, match="unknown option of l2o_dm 'beta1': .*Choose one of scale, state_dtype"
+  ):
+    learned("dm", beta1=0.9)
 
 
 @pytest.mark.parametrize("file", ["params.safetensors", "config.json"])

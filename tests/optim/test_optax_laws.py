@@ -19,6 +19,7 @@ from optim.table import (
   assert_close,
   every_coordinatewise_kind,
   every_kind,
+  every_quick_kind,
   gradients_like,
   jit,
   make,
@@ -28,7 +29,7 @@ from optim.table import (
   small_params,
   theta_of,
 )
-from vita_jax.optim import KINDS
+from vita_jax.optim import KINDS, learned
 
 PARAMS = small_params()
 GRADIENTS = gradients_like(PARAMS, 4)
@@ -64,7 +65,7 @@ def test_jit_and_scan_give_the_loop_without_jit(kind):
   assert_close(carry, (params, state))
 
 
-@every_kind
+@every_quick_kind
 def test_vmap_gives_the_single_runs(kind):
   tx = make(kind)
   params = [small_params(seed) for seed in (1, 2, 3)]
@@ -93,7 +94,7 @@ def test_shapes_are_known_without_numbers(kind):
   assert shapes_and_types(after) == shapes_and_types(state)
 
 
-@every_kind
+@every_quick_kind
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_later_steps_trace_nothing(kind, dtype):
   options = {"state_dtype": dtype} if DOCUMENTED[kind].has_state_dtype else {}
@@ -128,7 +129,7 @@ def test_every_weight_has_a_meta_gradient(kind):
     assert np.isfinite(gradient).all() and np.any(np.asarray(gradient) != 0), name
 
 
-@every_kind
+@every_quick_kind
 @pytest.mark.parametrize("size", [1.0, 0.0])
 def test_second_derivatives_are_finite_even_at_zero(kind, size):
   """Whoever differentiates through the gradients gets numbers, not the root's infinite slope at zero."""
@@ -147,7 +148,7 @@ def test_second_derivatives_are_finite_even_at_zero(kind, size):
 # Among other transformations.
 
 
-@every_kind
+@every_quick_kind
 def test_in_a_chain_it_sees_clipped_gradients(kind):
   tx = make(kind)
   chained = optax.chain(optax.clip_by_global_norm(0.5), tx, optax.scale(2.0))
@@ -162,7 +163,7 @@ def test_in_a_chain_it_sees_clipped_gradients(kind):
   assert_close(state[1], inner)
 
 
-@every_kind
+@every_quick_kind
 def test_partition_and_mask_give_the_subtree_alone(kind):
   tx = make(kind)
   labels = {"layer": "learned", "b": "plain"}
@@ -178,13 +179,12 @@ def test_partition_and_mask_give_the_subtree_alone(kind):
 
 @functools.cache
 def _injected(kind):
-  inject = optax.inject_hyperparams(KINDS[kind].build, static_args=("theta", "state_dtype"))
-  return inject(theta_of(kind))
+  return optax.inject_hyperparams(KINDS[kind].build)(theta_of(kind))
 
 
 @pytest.mark.parametrize("kind, option", [(k, o) for k, d in DOCUMENTED.items() for o in d.options])
 def test_float_options_may_be_injected_hyperparameters(kind, option):
-  """theta is a tree and state_dtype a callable: neither is a schedule, so both have to be static."""
+  """No default of a builder is callable, which optax would take for a schedule."""
   value = {"scale": 0.02, "beta1": 0.8, "beta2": 0.8, "eps": 0.1, "step_scale": 0.01, "magnitude_scale": 0.5}
   tx = _injected(kind)
   state = tx.init(PARAMS)
@@ -198,7 +198,82 @@ def test_float_options_may_be_injected_hyperparameters(kind, option):
     assert_close(found, with_default)
 
 
+@pytest.mark.parametrize(
+  "inject",
+  [
+    lambda value: optax.inject_hyperparams(KINDS["rnnprop"].build)(theta_of("rnnprop"), scale=value),
+    lambda value: optax.inject_hyperparams(KINDS["rnnprop"].build)(theta=theta_of("rnnprop"), scale=value),
+    lambda value: optax.inject_hyperparams(functools.partial(KINDS["rnnprop"].build, theta_of("rnnprop")))(
+      scale=value
+    ),
+    lambda value: optax.inject_hyperparams(KINDS["rnnprop"].build, static_args="theta")(
+      theta_of("rnnprop"), scale=value, state_dtype="float32"
+    ),
+  ],
+  ids=["positional", "named", "partial", "static"],
+)
+def test_a_schedule_of_the_scale_in_every_natural_form(inject):
+  schedule = lambda count: 0.3 / (1.0 + count)  # noqa: E731
+  scheduled, fixed = (play(inject(value), GRADIENTS[:3], PARAMS)[0] for value in (schedule, 0.3))
+  (expected, *_) = play(make("rnnprop", scale=0.3), GRADIENTS[:1], PARAMS)[0]
+  assert_close(scheduled[0], expected)
+  for t, (found, other) in enumerate(zip(scheduled, fixed, strict=True)):
+    assert_close(found, jax.tree.map(lambda x, t=t: x / (1.0 + t), other))
+
+
+def test_a_shipped_optimizer_may_have_a_schedule():
+  for inject in (
+    optax.inject_hyperparams(learned)("rnnprop-cl-il", scale=lambda count: 0.02),
+    optax.inject_hyperparams(functools.partial(learned, "rnnprop-cl-il"))(scale=0.02),
+  ):
+    state = inject.init(PARAMS)
+    assert set(state.hyperparams) == {"scale"}
+    assert_close(
+      play(inject, GRADIENTS[:2], PARAMS)[0],
+      play(learned("rnnprop-cl-il", scale=0.02), GRADIENTS[:2], PARAMS)[0],
+    )
+
+
+def test_a_type_that_is_taken_for_a_schedule_is_refused_in_one_line():
+  inject = optax.inject_hyperparams(KINDS["l2o_dm"].build)
+  with pytest.raises(ValueError, match="state_dtype .* give the name of a float type, e.g. 'bfloat16'"):
+    inject(theta_of("l2o_dm"), state_dtype=jnp.bfloat16).init(PARAMS)
+  assert (
+    inject(theta_of("l2o_dm"), state_dtype="bfloat16").init(PARAMS).inner_state.h1["b"].dtype == jnp.bfloat16
+  )
+
+
 @every_kind
+def test_complex_parameters_are_refused_by_name(kind):
+  params = {"a": jnp.array([1.0 + 2.0j, -0.5 - 1.0j]), "b": jnp.ones(3)}
+  with pytest.raises(ValueError, match=r"a parameter of shape \(2,\) is complex: .*split_real_and_imaginary"):
+    make(kind).init(params)
+
+
+@pytest.mark.parametrize(
+  "kind", ["rnnprop", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "rnnprop")]
+)
+def test_complex_parameters_move_in_both_parts_when_split(kind):
+  params = {"a": jnp.array([1.0 + 2.0j, -0.5 - 1.0j]), "b": jnp.ones(3)}
+  gradients = [{"a": jnp.array([0.3 - 0.7j, 0.2 + 0.4j]) * t, "b": jnp.ones(3)} for t in (1.0, -2.0, 1.5)]
+  found, _ = play(optax.contrib.split_real_and_imaginary(make(kind)), gradients, params)
+  assert all(np.all(np.asarray(u["a"].real) != 0) and np.all(np.asarray(u["a"].imag) != 0) for u in found)
+
+
+@every_kind
+def test_a_fresh_state_may_be_donated(kind):
+  tx = make(kind)
+  update = jit(tx.update, donate_argnums=1)
+  found, state = update(GRADIENTS[0], tx.init(PARAMS), PARAMS)
+  expected, _ = play(tx, GRADIENTS[:1], PARAMS)
+  assert_close(found, expected[0])
+  found, state = update(GRADIENTS[1], state, PARAMS)
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves((found, state)))
+  again = tx.init(PARAMS)  # weights of theta were not given away with the state
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(again))
+
+
+@every_quick_kind
 def test_multi_steps_averages_gradients(kind):
   tx = make(kind)
   found, state = play(optax.MultiSteps(tx, 2), GRADIENTS, PARAMS, compiled=True)
@@ -209,7 +284,7 @@ def test_multi_steps_averages_gradients(kind):
   assert_close(state.inner_opt_state, inner)
 
 
-@every_kind
+@every_quick_kind
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_apply_if_finite_leaves_out_a_bad_step(kind, bad):
   tx = make(kind)
@@ -382,7 +457,7 @@ def test_the_first_rates_of_l2o_scale_follow_its_key():
 # What coordinates see of each other.
 
 
-@every_kind
+@every_quick_kind
 def test_a_nan_gradient_is_not_hidden_and_spoils_no_more_than_it_must(kind):
   tx = make(kind)
   spoiled = jax.tree.map(lambda x: x, GRADIENTS[0])
@@ -450,9 +525,10 @@ def test_two_devices_compute_what_one_does(kind, on_two_devices):
 
 
 @every_kind
-def test_state_leaves_lie_where_their_parameter_lies(kind, on_two_devices):
-  """Features lead: behind them the axes are those of the parameter, with its sharding."""
-  found = on_two_devices[kind]["shardings"]
+@pytest.mark.parametrize("when", ["eager", "jit", "later"])
+def test_state_leaves_lie_where_their_parameter_lies(kind, when, on_two_devices):
+  """From `init` on. Features lead: behind them the axes are those of the parameter, with its sharding."""
+  found = on_two_devices[kind]["shardings"][when]
   said = {"w": (None, "model"), "b": ("model",), "s": ()}
   like = {
     name: spec for name, spec in found.items() if name.split("/")[-1] in said and "h_tensor" not in name
@@ -461,6 +537,21 @@ def test_state_leaves_lie_where_their_parameter_lies(kind, on_two_devices):
   for name, (spec, ndim) in like.items():
     own = said[name.split("/")[-1]]
     assert P(*spec) == P(*(None,) * (ndim - len(own)), *own) or (not any(own) and not any(spec)), name
+
+
+@every_kind
+def test_explicit_axes_give_the_same_updates(kind, on_two_devices):
+  found = on_two_devices[kind]["explicit"]
+  assert isinstance(found, float) and found < 1e-6, found
+
+
+@every_kind
+def test_inside_shard_map_updates_are_the_same_or_refused(kind, on_two_devices):
+  found = on_two_devices[kind]["shard_map"]
+  if kind in COORDINATEWISE:
+    assert isinstance(found, float) and found < 1e-6, found
+  else:  # means over parts of tensors would be other numbers
+    assert found.startswith(f"ValueError: {kind} takes means over whole tensors") and "along model" in found
 
 
 @every_kind

@@ -195,6 +195,7 @@ def test_every_kind_has_its_second_implementation():
 
 
 @pytest.mark.parametrize("kind", ["l2o_dm", "rnnprop"])
+@pytest.mark.parity
 def test_a_hundred_steps_equal_torch(kind):
   torch = pytest.importorskip("torch")
   theta = _theta64(kind)

@@ -12,8 +12,7 @@ import pytest
 from vita_jax.data import load_images
 from vita_jax.optim import KINDS
 from vita_jax.optim.library import nested
-from vita_jax.papers.l2o.final import late_log_loss, optimize
-from vita_jax.papers.l2o.optimizees import optimizee
+from vita_jax.optim.optimizees import late_log_loss, optimize, optimizee
 
 FILES = {"l2o_dm": "dm.npz", "rnnprop": "rnnprop.npz"}
 

@@ -1,18 +1,9 @@
 """The picture of representations: legend, axes, and inputs that leave little to draw."""
 
-import doctest
-
 import numpy as np
 import pytest
 
-import vita_jax.report.embedding  # noqa: F401  `vita_jax.report.embedding` is the function
 from vita_jax.report import embedding, principal_plane
-
-
-def test_docstring_example():
-  import sys
-
-  assert doctest.testmod(sys.modules["vita_jax.report.embedding"]).failed == 0
 
 
 def test_the_legend_names_the_classes_and_the_axes_say_what_they_are():

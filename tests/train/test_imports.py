@@ -20,7 +20,7 @@ HEAVY = (
   "safetensors",
 )
 PACKAGE = ROOT / "vita_jax"
-ENGINE = ("train", "cli.py")
+ENGINE = ("train", "cli.py", "help.py")
 # What shared code may import of ours, beside itself; papers, cli and launch may import all of it.
 FLOORS = {
   "base": (),
@@ -28,8 +28,8 @@ FLOORS = {
   "losses": ("base", "metrics"),
   "data": ("base", "metrics"),
   "nn": ("base", "data", "losses", "metrics"),
-  "optim": ("base", "nn"),
-  "compress": ("base", "nn", "metrics"),
+  "optim": ("base", "data", "metrics", "nn", "report"),
+  "compress": ("base", "data", "nn", "metrics"),
   "report": ("base", "metrics"),
   "audit": ("base", "data", "metrics", "losses", "nn", "report"),
   "render": ("base", "data"),

@@ -96,7 +96,9 @@ def test_a_non_finite_loss_stops_with_step_metric_and_last_good_checkpoint(lengt
     train.run(tiny.experiment(poison=7), config, tmp_path, quiet=True)
   (*_, last) = good_steps(tmp_path / "checkpoints")
   assert 0 < last <= 7
-  assert f"loss not finite at step 7 (stage fit); last good checkpoint: step {last}" in str(error.value)
+  assert f"loss not finite at step 7 (stage fit, seed 1); last good checkpoint: step {last}" in str(
+    error.value
+  )
   assert "\n" not in str(error.value) and "on_nonfinite=skip" in str(error.value)
 
 

@@ -100,14 +100,14 @@ def _row(step):
 def test_a_torn_last_line_and_rows_beyond_the_checkpoint_are_dropped(tmp_path):
   path = tmp_path / "metrics.jsonl"
   assert read_rows(path) == []
-  logs = open_logs(tmp_path, step=0)
+  logs = open_logs(tmp_path, step=0, warn=pytest.fail)
   for step in (4, 8, 12):
     logs.write(_row(step))
   logs.close()
   with path.open("a") as file:
     file.write('{"stage": "fit", "at": 16, "st')
   assert [row["step"] for row in read_rows(path)] == [4, 8, 12]
-  logs = open_logs(tmp_path, step=8)
+  logs = open_logs(tmp_path, step=8, warn=pytest.fail)
   logs.write(_row(9))
   logs.close()
   assert [json.loads(line) for line in path.read_text().splitlines()] == [_row(4), _row(8), _row(9)]

@@ -82,7 +82,7 @@ def _abstract(state):
 def _save(manager, state, *steps):
   for step in steps:
     progress = checkpoint.Progress(0, step, step, 0.5)
-    checkpoint.save(manager, progress, state, {"w": state["half"]}, config={"a": 1}, config_hash="x")
+    checkpoint.save(manager, progress, state, {"w": state["half"]}, run={"config": {"a": 1}})
   checkpoint.finish(manager)
 
 

@@ -8,18 +8,22 @@
 An audit is an empirical bound over the attackers that were tried. It is no differential privacy.
 """
 
+from vita_jax._lazy import submodules
 from vita_jax.audit.attackers import KINDS, Attacker, Rows, attackers, run_all, run_one
 from vita_jax.audit.baselines import BASELINES, REFERENCES, Settings, Training, equalised, utility_score
 from vita_jax.audit.erasure import Affine, inlp, leace
-from vita_jax.audit.files import read_labels, read_matrix, read_split
+from vita_jax.audit.files import read_column, read_labels, read_matrix, read_split
 from vita_jax.audit.fronts import Point, bar, gains, leak_at, pareto, points_of, utility_at
 from vita_jax.audit.labels import Private, Target, as_private, as_target, check_label
-from vita_jax.audit.protocol import SPLITS, Options, attacker_parts, audit
+from vita_jax.audit.protocol import SPLITS, VERSION, Options, attacker_parts, audit
+from vita_jax.audit.questions import Question, questions
 from vita_jax.audit.scores import attack, fairness, utility
-from vita_jax.audit.text import figure, markdown
+from vita_jax.audit.summary import numbers
+from vita_jax.audit.text import CAVEAT, figure, headlines, markdown
 
 __all__ = [
   "BASELINES",
+  "CAVEAT",
   "KINDS",
   "REFERENCES",
   "SPLITS",
@@ -28,10 +32,12 @@ __all__ = [
   "Options",
   "Point",
   "Private",
+  "Question",
   "Rows",
   "Settings",
   "Target",
   "Training",
+  "VERSION",
   "as_private",
   "as_target",
   "attack",
@@ -44,12 +50,16 @@ __all__ = [
   "fairness",
   "figure",
   "gains",
+  "headlines",
   "inlp",
   "leace",
   "leak_at",
   "markdown",
+  "numbers",
   "pareto",
   "points_of",
+  "questions",
+  "read_column",
   "read_labels",
   "read_matrix",
   "read_split",
@@ -59,3 +69,5 @@ __all__ = [
   "utility_at",
   "utility_score",
 ]
+
+__getattr__, __dir__ = submodules(__name__)

@@ -23,6 +23,7 @@ class Attacker(NamedTuple):
     model: an unfitted scikit-learn estimator.
     cost: orders the work, the most costly first.
     neighbours: how many rows a neighbour attacker asks for.
+    reads: which field of `rows.Inputs` it is trained on.
   """
 
   name: str
@@ -30,10 +31,11 @@ class Attacker(NamedTuple):
   model: Any
   cost: int = 1
   neighbours: int = 0
+  reads: str = "standardised"
 
 
 class Rows(NamedTuple):
-  """Rows to train on, to choose on and to report on: z float32 [n, m], y int32 or float32 [n]."""
+  """Rows to train on, to choose on and to report on: z float [n, m], y int32 or float64 [n]."""
 
   z: np.ndarray
   y: np.ndarray
@@ -48,14 +50,21 @@ def attackers(kind: str, *, n_classes: int, width: int, n_rows: int) -> tuple[At
   Args:
     kind: "all": linear (three penalties), quadratic, nearest neighbours (three sizes), extra trees, boosting
       (three sizes), kernel machines (Nystroem), three MLPs from three starts each, all on standardised
-      inputs, and a linear and a neighbour one on inputs as they are. "fast": one linear, one neighbour, one
-      boosting, one MLP.
+      inputs, and a linear and a neighbour one on inputs whose columns keep their sizes.
+      "fast": one linear, one neighbour, one boosting, one MLP.
     n_classes: of the attribute; 0 for a continuous one.
     width: of the representation.
     n_rows: to train on; neighbour attackers that ask for more than half of them are left out.
   """
   found = (_classifiers if n_classes else _regressors)(kind, width, n_rows)
   return tuple(a for a in found if a.neighbours <= n_rows // 2)
+
+
+def linear_attacker(name: str, n_classes: int) -> Attacker:
+  """Makes a linear attacker of one input, for a score that is given away (family "score")."""
+  from sklearn.linear_model import LogisticRegression, Ridge
+
+  return Attacker(name, "score", _scaled(LogisticRegression() if n_classes else Ridge(1e-3)))
 
 
 def _scaled(*steps: Any) -> Any:
@@ -89,22 +98,22 @@ def _classifiers(kind: str, width: int, n_rows: int) -> Iterator[Attacker]:
     yield Attacker("logistic, C 1", "logistic", _scaled(linear(C=1.0)))
     yield Attacker("kNN, 25", "kNN", _scaled(KNeighborsClassifier(25)), 2, 25)
     boosting = HistGradientBoostingClassifier(**_boosting(0.1, 31))
-    yield Attacker("boosting, rate 0.1", "boosting", boosting, 5)
+    yield Attacker("boosting, rate 0.1", "boosting", boosting, 5, reads="exact")
     yield Attacker("MLP 128-128", "MLP", _scaled(MLPClassifier(hidden_layer_sizes=(128, 128), **_mlp(0))), 6)
     return
   for c in (0.01, 1.0, 100.0):
     yield Attacker(f"logistic, C {c:g}", "logistic", _scaled(linear(C=c)))
-  yield Attacker("logistic, raw inputs", "logistic", linear(C=1.0))
+  yield Attacker("logistic, raw inputs", "logistic", linear(C=1.0), reads="raw")
   for c in (0.01, 1.0):
     yield Attacker(f"quadratic, C {c:g}", "quadratic", _quadratic(width, n_rows, linear(C=c)), 4)
   for k in (5, 25, 100):
     yield Attacker(f"kNN, {k}", "kNN", _scaled(KNeighborsClassifier(k)), 2, k)
-  yield Attacker("kNN, 25, raw inputs", "kNN", KNeighborsClassifier(25), 2, 25)
+  yield Attacker("kNN, 25, raw inputs", "kNN", KNeighborsClassifier(25), 2, 25, reads="raw")
   forest = ExtraTreesClassifier(N_TREES, min_samples_leaf=5, random_state=0)
   yield Attacker("extra trees", "forest", forest, 6)
   for rate, leaves in ((0.1, 31), (0.05, 15), (0.05, 63)):
     boosting = HistGradientBoostingClassifier(**_boosting(rate, leaves))
-    yield Attacker(f"boosting, rate {rate:g}, leaves {leaves}", "boosting", boosting, 5)
+    yield Attacker(f"boosting, rate {rate:g}, leaves {leaves}", "boosting", boosting, 5, reads="exact")
   for scale in (0.3, 1.0, 3.0):
     kernel = _kernel(scale / width, linear(C=10.0))
     yield Attacker(f"kernel, gamma {scale:g}/width", "kernel", kernel, 4)
@@ -130,7 +139,8 @@ def _regressors(kind: str, width: int, n_rows: int) -> Iterator[Attacker]:
 
   yield Attacker("ridge", "linear", _scaled(Ridge(1.0)))
   yield Attacker("kNN, 25", "kNN", _scaled(KNeighborsRegressor(25)), 2, 25)
-  yield Attacker("boosting, rate 0.1", "boosting", HistGradientBoostingRegressor(**_boosting(0.1, 31)), 5)
+  boosting = HistGradientBoostingRegressor(**_boosting(0.1, 31))
+  yield Attacker("boosting, rate 0.1", "boosting", boosting, 5, reads="exact")
   yield Attacker("MLP 128-128", "MLP", mlp((128, 128)), 6)
   if kind == "fast":
     return
@@ -138,7 +148,8 @@ def _regressors(kind: str, width: int, n_rows: int) -> Iterator[Attacker]:
   yield Attacker("kNN, 100", "kNN", _scaled(KNeighborsRegressor(100)), 2, 100)
   forest = ExtraTreesRegressor(N_TREES, min_samples_leaf=5, random_state=0)
   yield Attacker("extra trees", "forest", forest, 6)
-  yield Attacker("boosting, rate 0.05", "boosting", HistGradientBoostingRegressor(**_boosting(0.05, 15)), 5)
+  boosting = HistGradientBoostingRegressor(**_boosting(0.05, 15))
+  yield Attacker("boosting, rate 0.05", "boosting", boosting, 5, reads="exact")
   yield Attacker("kernel", "kernel", _kernel(1.0 / width, Ridge(1.0)), 4)
   yield Attacker("MLP 256-256-256", "MLP", mlp((256, 256, 256)), 12)
 
@@ -158,7 +169,7 @@ def run_one(attacker: Attacker, rows: Rows, n_classes: int) -> tuple[np.ndarray,
   """Trains an attacker and returns its predictions for validation and test rows.
 
   Returns:
-    Probabilities float32 [n, n_classes], columns by class number, or values float32 [n] of a regression.
+    Probabilities float32 [n, n_classes], columns by class number, or values float64 [n] of a regression.
   """
   model = attacker.model
   with warnings.catch_warnings():
@@ -167,15 +178,15 @@ def run_one(attacker: Attacker, rows: Rows, n_classes: int) -> tuple[np.ndarray,
       model.fit(rows.z, rows.y, X_val=rows.z_validation, y_val=rows.y_validation)
     else:
       model.fit(rows.z, rows.y)
-    parts = (rows.z_validation, rows.z_test)
-    if not n_classes:
-      return tuple(model.predict(z).astype(np.float32) for z in parts)
-    found = []
-    for z in parts:
-      probabilities = np.zeros((len(z), n_classes), np.float32)
-      probabilities[:, model.classes_] = model.predict_proba(z)
-      found.append(probabilities)
-    return tuple(found)
+    return _predicted(model, rows.z_validation, n_classes), _predicted(model, rows.z_test, n_classes)
+
+
+def _predicted(model: Any, z: np.ndarray, n_classes: int) -> np.ndarray:
+  if not n_classes:
+    return np.asarray(model.predict(z), np.float64)
+  probabilities = np.zeros((len(z), n_classes), np.float32)
+  probabilities[:, model.classes_] = model.predict_proba(z)
+  return probabilities
 
 
 def run_all(

@@ -149,7 +149,7 @@ def null_space(rows: Training, settings: Settings) -> Transform:
   """Applies INLP, `strength` rounds (8 if 0) for each class attribute in turn."""
   transforms, x = [], rows.x
   for values, _ in _of_classes(rows):
-    transforms.append(inlp(x, values, rounds=int(settings.strength) or 8))
+    transforms.append(inlp(x, values, rounds=int(settings.strength) or 8).apply)
     x = transforms[-1](x)
 
   def transform(x):
@@ -166,7 +166,7 @@ def erase(rows: Training, settings: Settings) -> Transform:
     values[:, None] == np.arange(n) if n else values[:, None]
     for values, n in zip(rows.private.T, rows.n_classes, strict=True)
   ]
-  return leace(rows.x, np.concatenate(columns, axis=1))
+  return leace(rows.x, np.concatenate(columns, axis=1)).apply
 
 
 BASELINES = {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from vita_jax.metrics import auc
+
 EIGENVALUE = 1e-9  # relative; directions without variance are left alone
+SURE = 2.0  # standard errors
 
 
 class Affine(NamedTuple):
@@ -15,7 +18,8 @@ class Affine(NamedTuple):
   matrix: np.ndarray
   mean: np.ndarray
 
-  def __call__(self, x: np.ndarray) -> np.ndarray:
+  def apply(self, x: np.ndarray) -> np.ndarray:
+    """Erases rows [n, p]; float32."""
     return (self.mean + (x - self.mean) @ self.matrix).astype(np.float32)
 
 
@@ -46,25 +50,41 @@ def leace(x: np.ndarray, concept: np.ndarray) -> Affine:
 def inlp(x: np.ndarray, labels: np.ndarray, *, rounds: int) -> Affine:
   """Projects an attribute's directions out one after the other: INLP (Ravfogel et al., arXiv 2004.07667).
 
-  Each round trains a logistic regression on what is left and projects its directions out; it ends early when
-  that is no better than the largest class.
+  Each round trains a logistic regression on what is left and projects its directions out. It ends early when
+  such a model, trained on four fifths of the rows, has an AUC on the others that chance gives, too: accuracy
+  would end it at once for a rare class, which no model of a weak signal ever predicts.
 
   Args:
     x: float [n, p], training rows.
-    labels: int [n].
+    labels: int [n], class numbers from 0.
+    rounds: at most.
   """
   from sklearn.linear_model import LogisticRegression
 
   x = np.asarray(x, np.float64)
   mean, directions = x.mean(0), np.zeros((x.shape[1], 0))
   centred = x - mean
-  majority = np.bincount(labels).max() / len(labels)
+  held_out = np.random.default_rng(0).permutation(len(x)) < len(x) // 5
   for _ in range(rounds):
     left = centred - centred @ directions @ directions.T
     if not np.any(left.std(0) > 1e-9):
       break
-    model = LogisticRegression(max_iter=1000).fit(left, labels)
-    if model.score(left, labels) <= majority:
+    model = LogisticRegression(max_iter=1000).fit(left[~held_out], labels[~held_out])
+    if not _is_told(model, left[held_out], labels[held_out]):
       break
-    directions = np.linalg.qr(np.concatenate([directions, model.coef_.T], axis=1))[0]
+    coefficients = LogisticRegression(max_iter=1000).fit(left, labels).coef_
+    directions = np.linalg.qr(np.concatenate([directions, coefficients.T], axis=1))[0]
   return Affine(np.eye(x.shape[1]) - directions @ directions.T, mean)
+
+
+def _is_told(model: Any, x: np.ndarray, labels: np.ndarray) -> bool:
+  """Whether any class has an AUC, against the others, that is over 0.5 by two standard errors of chance."""
+  probabilities = model.predict_proba(x)
+  for column, c in enumerate(model.classes_):
+    inside = int((labels == c).sum())
+    outside = len(labels) - inside
+    if inside and outside:
+      error = np.sqrt((len(labels) + 1) / (12 * inside * outside))
+      if auc(probabilities[:, column], labels == c) > 0.5 + SURE * error:
+        return True
+  return False

@@ -22,43 +22,49 @@ def read_matrix(path: str, *, without: Sequence[str] = ()) -> np.ndarray:
     without: label specifications; the columns of a CSV that they name without a file are left out.
 
   Returns:
-    float32 [n, m].
+    float64 [n, m], or as the npz has it: nothing is rounded before the audit centres it.
 
   Raises:
     ValueError: several matrices and none named `z`, cells that are no numbers. FileNotFoundError.
   """
   if path.endswith(".npz"):
-    found = {name: x for name, x in read_npz(path).items() if x.ndim == 2 and x.dtype.kind == "f"}
+    found = {name: x for name, x in read_npz(path).items() if x.ndim == 2 and x.dtype.kind in "iuf"}
     if "z" not in found and len(found) != 1:
-      raise ValueError(f"{path} has the float matrices {sorted(found)}: name the representation 'z'")
+      raise ValueError(f"{path} has the matrices {sorted(found)}: name the representation 'z'")
     z = found["z"] if "z" in found else next(iter(found.values()))
-    return z.astype(np.float32)
+    return z
   table = read_table(path)
   labels = {parse_label("", spec).column for spec in without if not _file_of(spec)}
   kept = [name for name in table.columns if name not in labels]
   if not kept:
     raise ValueError(f"{path} has no columns left: they are all labels")
-  return np.stack([number_of(table, name, missing="error") for name in kept], axis=1).astype(np.float32)
+  return np.stack([number_of(table, name, missing="error") for name in kept], axis=1)
 
 
 def read_labels(spec: str, default: str, *, n_rows: int) -> tuple[str, np.ndarray, tuple[str, ...]]:
   """Reads (name, values [n], classes) of a label `[FILE:]NAME`, where NAME is written as in a schema.
 
-  Values are int32 class numbers, or float32 with classes () for `number(NAME)` and `log(NAME)`.
+  Values are int32 class numbers, or float64 with classes () for `number(NAME)` and `log(NAME)`.
 
   Raises:
     ValueError: no such column, another number of rows. FileNotFoundError.
   """
-  file = _file_of(spec)
-  text = spec[len(file) + 1 :] if file else spec
-  table = _columns(file or default)
+  text, table = _located(spec, default)
   label = parse_label(text, text)
-  if label.column not in table.columns:
-    raise ValueError(f"{table.source} has no column '{label.column}'{hint(label.column, table.columns)}")
-  if table.n_rows != n_rows:
-    raise ValueError(f"{table.source} has {table.n_rows} rows, the representation {n_rows}: they must match")
+  _check_column(table, label.column, n_rows)
   encoding = tabular.fit(Schema(private=(label,)), table)
   return text, tabular.label_values(encoding, table, text), encoding.classes[text]
+
+
+def read_column(spec: str, default: str, *, n_rows: int) -> np.ndarray:
+  """Reads a column `[FILE:]NAME` as it is, e.g. ids of persons: int64 or text [n].
+
+  Raises:
+    ValueError: no such column, another number of rows. FileNotFoundError.
+  """
+  name, table = _located(spec, default)
+  _check_column(table, name, n_rows)
+  return table.columns[name]
 
 
 def read_split(spec: str, default: str, *, n_rows: int) -> dict[str, np.ndarray]:
@@ -72,6 +78,18 @@ def read_split(spec: str, default: str, *, n_rows: int) -> dict[str, np.ndarray]
   if set(classes) != set(names):
     raise ValueError(f"--split={spec} holds {', '.join(classes)}: it must hold train, validation and test")
   return {name: np.nonzero(values == classes.index(name))[0] for name in names}
+
+
+def _located(spec: str, default: str) -> tuple[str, Table]:
+  file = _file_of(spec)
+  return (spec[len(file) + 1 :] if file else spec), _columns(file or default)
+
+
+def _check_column(table: Table, name: str, n_rows: int) -> None:
+  if name not in table.columns:
+    raise ValueError(f"{table.source} has no column '{name}'{hint(name, table.columns)}")
+  if table.n_rows != n_rows:
+    raise ValueError(f"{table.source} has {table.n_rows} rows, the representation {n_rows}: they must match")
 
 
 def _file_of(spec: str) -> str:

@@ -1,4 +1,8 @@
-"""What the predictions of attackers say: the strongest, intervals, what the score alone gives away."""
+"""What the predictions of attackers say: the strongest, the worst class, intervals, what a score gives away.
+
+Everything is chosen on validation rows, also which way round a score of two classes is read, and told of
+test rows.
+"""
 
 from __future__ import annotations
 
@@ -8,73 +12,128 @@ from typing import Any
 import numpy as np
 
 from vita_jax.audit import scores
-from vita_jax.audit.attackers import Attacker
+from vita_jax.audit.attackers import Attacker, Rows, linear_attacker, run_one
 from vita_jax.audit.labels import Private, Target
-from vita_jax.metrics import auc, bootstrap_interval, information, mean_auc, r_squared
+from vita_jax.audit.questions import Question
+from vita_jax.metrics import auc, bootstrap_interval, information, mean_auc, one_vs_rest_auc, r_squared
 
 Predictions = Sequence[np.ndarray]  # for validation rows and for test rows
+Each = Sequence[tuple[Attacker, Predictions]]
+UTILITY_SCORE = "utility score"
 
 
-def score_of(attribute: Private, predicted: np.ndarray, rows: np.ndarray) -> float:
-  """Computes what a prediction for these rows is worth: AUC (mirrored below 0.5 for two classes), or R²."""
-  labels = attribute.values[rows]
-  return oriented_auc(predicted, labels) if attribute.classes else r_squared(predicted, labels)
-
-
-def oriented_auc(probabilities: np.ndarray, labels: np.ndarray) -> float:
-  """Computes `mean_auc`, mirrored below 0.5 for two classes."""
-  area = mean_auc(probabilities, labels)
-  return max(area, 1 - area) if probabilities.shape[1] == 2 else area
-
-
-def attribute(
-  found: Private, each: Sequence[tuple[Attacker, Predictions]], rows: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
-  """Tells what the attackers found of one attribute; the strongest is chosen by validation rows.
+def answer(question: Question, each: Each, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """Tells what the attackers found; the strongest is chosen by validation rows.
 
   Args:
-    found: the attribute.
     each: attackers with their predictions for validation and test rows.
     rows: the attackers' "validation" and "test" rows.
   """
-  y_validation, y_test = (found.values[rows[part]] for part in ("validation", "test"))
-  n_classes = len(found.classes)
-  listed = []
-  for attacker, (validation, test) in each:
-    measured = scores.attack(test, y_test) if n_classes else {"r2": r_squared(test, y_test)}
-    entry = {
+  validation, test = (question.labels[rows[part]] for part in ("validation", "test"))
+  return (_of_classes if question.classes else _of_values)(question, each, validation, test)
+
+
+def score_of(question: Question, predictions: Predictions, rows: Mapping[str, np.ndarray]) -> float:
+  """Computes the test score of one attacker: AUC, read the way round that validation rows say, or R²."""
+  validation, test = (question.labels[rows[part]] for part in ("validation", "test"))
+  if not question.classes:
+    return r_squared(predictions[1], test)
+  return mean_auc(_oriented(predictions, validation)[1], test)
+
+
+def _oriented(predictions: Predictions, validation: np.ndarray) -> Predictions:
+  """Exchanges two classes where that is right more often on validation rows: to be wrong is to know."""
+  if predictions[0].shape[1] == 2 and mean_auc(predictions[0], validation) < 0.5:
+    return [p[:, ::-1] for p in predictions]
+  return predictions
+
+
+def _of_values(question: Question, each: Each, validation: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+  listed = [
+    {
       "name": attacker.name,
       "family": attacker.family,
-      "validation": score_of(found, validation, rows["validation"]),
+      "validation": r_squared(guesses[0], validation),
+      "r2": r_squared(guesses[1], test),
     }
-    if n_classes:
-      entry["validation_information"] = information(validation, y_validation)
-    listed.append({**entry, **measured})
-  key = "auc" if n_classes else "r2"
-  best = max(range(len(listed)), key=lambda i: listed[i]["validation"])
-  reason = scores.small(y_test, n_classes)
-  test = each[best][1][1]
-  interval = None
-  if not reason:
-    interval = _auc_interval(test, y_test) if n_classes else bootstrap_interval(r_squared, test, y_test)
-  told: dict[str, Any] = {
-    "classes": list(found.classes),
-    "metric": key,
+    for attacker, guesses in each
+  ]
+  best = _first_largest([entry["validation"] for entry in listed])
+  reason = scores.small(test, 0)
+  interval = None if reason else bootstrap_interval(r_squared, each[best][1][1], test)
+  return {
+    "classes": [],
+    "metric": "r2",
     "strongest": {**listed[best], "interval": interval, "no_interval": reason},
-    "largest_test": max(entry[key] for entry in listed),
+    "largest_test": max(entry["r2"] for entry in listed),
     "attackers": listed,
   }
-  if n_classes:
-    knowing = max(range(len(listed)), key=lambda i: listed[i]["validation_information"])
-    bounds = None if reason else bootstrap_interval(information, each[knowing][1][1], y_test)
-    nats = listed[knowing]["information"]
-    told["information"] = {"name": listed[knowing]["name"], "nats": nats, "interval": bounds}
-  return told
+
+
+def _of_classes(question: Question, each: Each, validation: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+  oriented = [_oriented(guesses, validation) for _, guesses in each]
+  listed = [
+    {
+      "name": attacker.name,
+      "family": attacker.family,
+      "validation": mean_auc(guesses[0], validation),
+      "validation_information": information(guesses[0], validation),
+      **scores.attack(guesses[1], test),
+    }
+    for (attacker, _), guesses in zip(each, oriented, strict=True)
+  ]
+  best = _first_largest([entry["validation"] for entry in listed])
+  knowing = _first_largest([entry["validation_information"] for entry in listed])
+  reason = scores.small(test, len(question.classes))
+  bounds = None if reason else bootstrap_interval(information, oriented[knowing][1], test)
+  interval = None if reason else bootstrap_interval(mean_auc, oriented[best][1], test)
+  found = {
+    "classes": list(question.classes),
+    "metric": "auc",
+    "strongest": {**listed[best], "interval": interval, "no_interval": reason},
+    "largest_test": max(entry["auc"] for entry in listed),
+    "attackers": listed,
+    "information": {
+      "name": listed[knowing]["name"],
+      "nats": listed[knowing]["information"],
+      "interval": bounds,
+    },
+  }
+  if len(question.classes) == 2:
+    worst = {"class": "", **{k: found["strongest"][k] for k in ("name", "validation", "auc")}}
+    found["worst_class"] = {**worst, "interval": interval, "no_interval": reason}
+  else:
+    found["each_class"], found["worst_class"] = _one_by_one(question, each, validation, test)
+  return found
+
+
+def _one_by_one(
+  question: Question, each: Each, validation: np.ndarray, test: np.ndarray
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+  """Tells every class from the others by the attacker that does it best, and the class worst off."""
+  areas = np.array([one_vs_rest_auc(guesses[0], validation) for _, guesses in each])
+  areas = np.nan_to_num(areas, nan=0.5)
+  found, certain = [], []
+  for c, name in enumerate(question.classes):
+    i = _first_largest(np.maximum(areas[:, c], 1 - areas[:, c]))
+    guess = each[i][1][1][:, c] * (1 if areas[i, c] >= 0.5 else -1)
+    inside, n = int((validation == c).sum()), len(validation)
+    # Of a rare class, some attacker's area is large by chance: less of it counts in the choice.
+    error = np.sqrt((n + 1) / (12 * max(inside, 1) * max(n - inside, 1)))
+    certain.append(abs(areas[i, c] - 0.5) - error)
+    area = auc(guess, test == c)
+    entry = {"class": name, "name": each[i][0].name, "validation": max(areas[i, c], 1 - areas[i, c])}
+    found.append({**entry, "auc": None if np.isnan(area) else area, "guess": guess})
+  c = _first_largest(certain)
+  reason = scores.small((test == c).astype(int), 2)
+  interval = None if reason else bootstrap_interval(auc, found[c]["guess"], test == c)
+  listed = [{k: v for k, v in entry.items() if k != "guess"} for entry in found]
+  return listed, {**listed[c], "interval": interval, "no_interval": reason}
 
 
 def utility(
-  models: list[tuple[str, Predictions]], target: Target, rows: Mapping[str, np.ndarray]
-) -> tuple[dict[str, Any], Predictions]:
+  models: Sequence[tuple[str, Predictions]], target: Target, rows: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Any], np.ndarray]:
   """Tells how well each model predicts the target; the best is chosen by its AUC on validation rows.
 
   Args:
@@ -83,7 +142,7 @@ def utility(
     rows: "validation" and "test" rows.
 
   Returns:
-    The scores of all models and of the best; the predictions of the best.
+    The scores of all models and of the best; the score of the best, float64 [n], NaN for training rows.
   """
   given = [(k, [np.asarray(s)[rows[p]] for p in ("validation", "test")]) for k, s in target.scores.items()]
   models = [*models, *given]
@@ -92,33 +151,43 @@ def utility(
     {"name": name, "validation": auc(validation, bad_validation == 1), **scores.utility(test, bad_test)}
     for name, (validation, test) in models
   ]
-  best = max(range(len(listed)), key=lambda i: listed[i]["validation"])
+  best = _first_largest([entry["validation"] for entry in listed])
   reason = scores.small(bad_test, 2)
   interval = None if reason else bootstrap_interval(auc, models[best][1][1], bad_test == 1)
-  found = {"best": {**listed[best], "interval": interval, "no_interval": reason}, "models": listed}
-  return found, models[best][1]
+  score = np.full(len(target.values), np.nan)
+  score[rows["validation"]], score[rows["test"]] = models[best][1]
+  return {"best": {**listed[best], "interval": interval, "no_interval": reason}, "models": listed}, score
 
 
-def of_score(
-  score: Predictions, attribute: Private, target: Target, rows: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
-  """Tells what the bare utility score gives away, and the gaps between classes if it decides."""
+def score_attacker(
+  score: np.ndarray, question: Question, rows: Mapping[str, np.ndarray]
+) -> tuple[Attacker, Predictions]:
+  """Makes an attacker of the bare utility score: whatever keeps the score gives away what it finds.
+
+  A linear model of one input reads the score; its two numbers are fitted on validation rows, since scores
+  of rows that the score was trained on are not like others.
+
+  Args:
+    score: float [n], often a probability; validation and test rows are read.
+  """
+  validation, test = rows["validation"], rows["test"]
+  if np.all((score[validation] >= 0) & (score[validation] <= 1)):
+    score = np.clip(score, 1e-6, 1 - 1e-6)
+    score = np.log(score / (1 - score))
+  x = score[:, None]
+  labels = question.labels[validation]
+  attacker = linear_attacker(UTILITY_SCORE, len(question.classes))
+  known = Rows(x[validation], labels, x[validation], labels, x[test])
+  return attacker, run_one(attacker, known, len(question.classes))
+
+
+def fairness(
+  score: np.ndarray, attribute: Private, target: Target, rows: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+  """Computes the gaps between classes if the score decides; see `scores.fairness`."""
   test = rows["test"]
-  found: dict[str, Any] = {"score_alone": _score_alone(score[1], attribute, test)}
-  if attribute.classes:
-    found["fairness"] = scores.fairness(score[1], target.values[test], attribute.values[test])
-  return found
+  return scores.fairness(score[test], target.values[test], attribute.values[test])
 
 
-def _score_alone(score: np.ndarray, attribute: Private, rows: np.ndarray) -> float:
-  labels = attribute.values[rows]
-  if not attribute.classes:
-    return float(np.corrcoef(score, labels)[0, 1] ** 2) if np.std(score) > 0 else 0.0
-  each = [auc(score, labels == c) for c in range(len(attribute.classes)) if (labels == c).any()]
-  return float(np.mean([max(a, 1 - a) for a in each]))
-
-
-def _auc_interval(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-  low, high = bootstrap_interval(mean_auc, probabilities, labels)
-  flipped = probabilities.shape[1] == 2 and mean_auc(probabilities, labels) < 0.5
-  return (1 - high, 1 - low) if flipped else (low, high)
+def _first_largest(values: Sequence[float]) -> int:
+  return max(range(len(values)), key=lambda i: values[i])

@@ -31,8 +31,8 @@ def as_private(name: str, values: Any) -> Private:
   """Reads a private attribute from a column.
 
   Args:
-    values: a `Private`, or [n]: text, truth values and up to 20 distinct whole numbers are classes, other
-      numbers are the values of a continuous attribute.
+    values: a `Private`, or [n]: text, truth values, two distinct numbers and up to 20 distinct whole ones
+      are classes; other numbers are the values of a continuous attribute.
 
   Raises:
     ValueError: not one value per row, or a value is missing.
@@ -43,9 +43,9 @@ def as_private(name: str, values: Any) -> Private:
   if table.columns[name].dtype.kind in "iuf":
     column = number_of(table, name, missing="error")
     classes, numbers = np.unique(column, return_inverse=True)
-    if len(classes) > MOST_CLASSES or (classes != np.round(classes)).any():
+    if len(classes) > 2 and (len(classes) > MOST_CLASSES or (classes != np.round(classes)).any()):
       return Private(column, ())
-    classes = classes.astype(np.int64)
+    classes = np.array([f"{value:.17g}" for value in classes])
   else:
     classes, numbers = np.unique(text_of(table, name, missing="error"), return_inverse=True)
   return Private(numbers.astype(np.int32), tuple(map(str, classes.tolist())))

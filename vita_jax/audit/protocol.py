@@ -7,7 +7,7 @@ differential privacy, no guarantee against others, and says nothing of membershi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,15 +15,18 @@ import numpy as np
 from vita_jax.audit import findings
 from vita_jax.audit.attackers import KINDS, Attacker, Rows, attackers, run_all
 from vita_jax.audit.labels import Private, Target, as_private, as_target, check_label
+from vita_jax.audit.questions import Question, questions
+from vita_jax.audit.rows import Inputs, check_matrix, record_groups, scale
 from vita_jax.audit.scores import LEAST_OF_A_CLASS
 from vita_jax.base.choose import choose
-from vita_jax.data.splits import draw_split
+from vita_jax.data.splits import combinations, draw_split
 
+VERSION = 2  # of the protocol: numbers of different versions do not compare (CHANGELOG.md)
 PARTS = ("train", "validation", "test")
 SHARES = (0.01, 0.1)  # of the attackers' labels, for the strongest attacker with fewer
 LEAST_LABELS = 20
 SPLITS = ("train", "disjoint")
-COLLAPSED = 1e-6  # largest standard deviation of a representation that carries nothing
+DUPLICATES = ("together", "apart")
 USELESS = 0.55  # utility AUC
 
 
@@ -35,6 +38,8 @@ class Options(NamedTuple):
     attacker_split: "train" takes the encoder's own training rows (what an insider has), "disjoint" cuts the
       validation rows in two (what an outsider with other people's data has).
     attacker_rows, test_rows: at most so many; 0: all.
+    duplicates: equal and nearly equal rows (standardised, closer than 1e-6) stay "together" on one side of
+      the split, or "apart": every row counts as a record of its own.
     n_jobs: processes; 0: one per core.
   """
 
@@ -42,13 +47,14 @@ class Options(NamedTuple):
   attacker_split: str = "train"
   attacker_rows: int = 0
   test_rows: int = 0
+  duplicates: str = "together"
   n_jobs: int = 0
 
 
 class Job(NamedTuple):
-  """An attacker to train: `finds` is the private attribute, None for a model of the target."""
+  """An attacker to train: what it `finds` is (private attribute, kind of question); None: the target."""
 
-  finds: str | None
+  finds: tuple[str, str] | None
   attacker: Attacker
   rows: Rows
   n_classes: int
@@ -60,6 +66,7 @@ def audit(
   private: Mapping[str, Any],
   target: Any = None,
   parts: Mapping[str, np.ndarray] | None = None,
+  groups: Any = None,
   options: Options | None = None,
   seed: int = 0,
 ) -> dict[str, Any]:
@@ -72,13 +79,17 @@ def audit(
       bad one), or a `Target`. None leaves utility out.
     parts: "train", "validation" and "test": row numbers, disjoint. If rows trained the encoder, give its own
       split. None: drawn, 60 / 20 / 20 percent, stratified on all labels.
+    groups: a column [n], e.g. ids of persons: rows of one value stay on one side of the split. None: rows
+      that are equal or nearly so do (see `Options.duplicates`). Rows of given `parts` that would be on two
+      sides are left out of the later one.
     options: see `Options`.
     seed: of the split that is drawn.
 
   Returns:
-    Plain data: `rows`, `width`, `collapsed`, `private` by name (every attacker, the strongest on validation
-    rows, its interval, the largest test score, what fewer labels and the bare utility score give), `utility`.
-    `collapsed`: nothing varies, or the target can no longer be told (AUC under 0.55): no privacy to boast of.
+    Plain data: `version`, `rows`, `same_records`, `width`, `collapsed`, `utility`, and `private` by name:
+    every attacker, the strongest on validation rows, its interval, the worst class, the largest test score,
+    what fewer labels and the bare utility score give; of a continuous attribute all that of its `rank` and
+    its `bins`, too. `collapsed`: nothing varies, or the target can no longer be told (AUC under 0.55).
 
   Raises:
     ValueError: parts that overlap, values that are not finite, labels that no attacker could learn.
@@ -94,49 +105,63 @@ def audit(
   options = options or Options()
   choose("audit.attackers", options.attackers, KINDS)
   choose("audit.attacker_split", options.attacker_split, SPLITS)
-  z = _matrix(z)
+  choose("audit.duplicates", options.duplicates, DUPLICATES)
+  z = check_matrix(z)
   labels = {name: as_private(name, column) for name, column in private.items()}
   goal = None if target is None else as_target(target)
   _check_labels(labels, goal, len(z))
+  records, same = _records(z, groups, options)
   if parts is None:
     strata = [x.values for x in labels.values() if x.classes] + ([goal.values] if goal else [])
-    parts = draw_split(len(z), strata=strata, seed=seed)
+    parts = draw_split(len(z), strata=strata, groups=records, seed=seed)
   _check_disjoint(parts)
-  rows = attacker_parts(parts, options)
-  jobs = [job for name, x in labels.items() for job in _attribute_jobs(name, x, z, rows, options)]
-  if goal:
-    jobs += _utility_jobs(goal, z, parts)
-  outputs = _run(jobs, options)
+  parts, same["left_out"] = _on_one_side(parts, records)
+  inputs = scale(z, parts["train"])
+  rows = attacker_parts(parts, options, records)
+  asked = {name: questions(x, rows["train"]) for name, x in labels.items()}
+  jobs = [job for name, each in asked.items() for q in each for job in _jobs(name, q, inputs, rows, options)]
+  outputs = _run(jobs + (_utility_jobs(goal, inputs, parts) if goal else []), options)
   result: dict[str, Any] = {
+    "version": VERSION,
     "rows": _counts(rows, parts),
+    "same_records": same,
     "width": z.shape[1],
-    "collapsed": bool(z[parts["train"]].std(0).max() < COLLAPSED),
+    "collapsed": not inputs.exact[parts["train"]].any(),
     "options": options._asdict(),
   }
-  score = None
+  score: np.ndarray | None = None
   if goal:
-    models = [(job.attacker.name, [p[:, 1] for p in out]) for job, out in outputs if job.finds is None]
+    models: list[tuple[str, findings.Predictions]] = [
+      (job.attacker.name, [p[:, 1] for p in out]) for job, out in outputs if job.finds is None
+    ]
     result["utility"], score = findings.utility(models, goal, parts)
     result["collapsed"] |= result["utility"]["best"]["auc"] < USELESS
   result["private"] = {}
-  for name, attribute in labels.items():
-    each = [(job.attacker, out) for job, out in outputs if job.finds == name]
-    result["private"][name] = findings.attribute(attribute, each, rows)
-  _add_fewer_labels(result["private"], z, labels, rows, options)
-  if goal:
-    for name, attribute in labels.items():
-      result["private"][name] |= findings.of_score(score, attribute, goal, parts)
+  for name, each in asked.items():
+    main, *others = (_answer(name, question, outputs, score, rows) for question in each)
+    result["private"][name] = main | {q.kind: told for q, told in zip(each[1:], others, strict=True)}
+    if goal and score is not None and labels[name].classes:
+      result["private"][name]["fairness"] = findings.fairness(score, labels[name], goal, parts)
+  _add_fewer_labels(result["private"], inputs, asked, rows, options)
   return result
 
 
-def attacker_parts(parts: Mapping[str, np.ndarray], options: Options) -> dict[str, np.ndarray]:
-  """Returns the attackers' "train", "validation" and "test" rows, disjoint, a random subset where limited."""
+def attacker_parts(
+  parts: Mapping[str, np.ndarray], options: Options, records: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+  """Returns the attackers' "train", "validation" and "test" rows, disjoint, a random subset where limited.
+
+  Args:
+    records: int [n]; rows of one record are in one part. None: every row is a record of its own.
+  """
   generator = np.random.default_rng(0)
   shuffled = {name: generator.permutation(rows) for name, rows in parts.items()}
   learn, choosing = shuffled["train"], shuffled["validation"]
   if options.attacker_split == "disjoint":
     half = len(choosing) // 2
     learn, choosing = choosing[:half], choosing[half:]
+    if records is not None:
+      choosing = choosing[~np.isin(records[choosing], records[learn])]
   few = options.attacker_rows and max(options.attacker_rows // 2, 1)
   return {
     "train": learn[: options.attacker_rows or None],
@@ -145,11 +170,35 @@ def attacker_parts(parts: Mapping[str, np.ndarray], options: Options) -> dict[st
   }
 
 
-def _matrix(z: Any) -> np.ndarray:
-  z = np.asarray(z, np.float32)
-  if z.ndim != 2 or not np.isfinite(z).all():
-    raise ValueError(f"a representation must be a finite matrix [rows, width], found the shape {z.shape}")
-  return z
+def _records(z: np.ndarray, groups: Any, options: Options) -> tuple[np.ndarray, dict[str, Any]]:
+  """Numbers the records that rows belong to, int32 [n], and says how that was decided."""
+  if groups is not None:
+    groups = np.asarray(groups)
+    if groups.shape != (len(z),):
+      raise ValueError(f"groups have the shape {groups.shape}, the representation {len(z)} rows: match them")
+    records = combinations([groups.astype(str) if groups.dtype.kind == "O" else groups])
+    sizes = np.bincount(records)
+    told = {"rows": int(sizes[sizes > 1].sum()), "groups": int((sizes > 1).sum()), "rows_apart": 0}
+    return records, {"by": "groups", **told}
+  if options.duplicates == "apart":
+    return np.arange(len(z)), {"by": "nothing", "rows": 0, "groups": 0, "rows_apart": 0}
+  records, told = record_groups(scale(z).exact)
+  return records, {"by": "equal rows", **told}
+
+
+def _on_one_side(parts: Mapping[str, np.ndarray], records: np.ndarray) -> tuple[dict[str, np.ndarray], int]:
+  """Leaves rows out of a part if an earlier one has their record; returns how many, too."""
+  kept, taken, left_out = {}, np.zeros(0, records.dtype), 0
+  for name in PARTS:
+    known = np.isin(records[parts[name]], taken)
+    kept[name] = np.asarray(parts[name])[~known]
+    taken, left_out = np.concatenate([taken, records[parts[name]]]), left_out + int(known.sum())
+    if not len(kept[name]):
+      raise ValueError(
+        f"all {name} rows are records that an earlier part of the split has, too: give another split, or"
+        " duplicates='apart' if equal rows are different records"
+      )
+  return kept, left_out
 
 
 def _check_labels(labels: Mapping[str, Private], goal: Target | None, n_rows: int) -> None:
@@ -171,10 +220,10 @@ def _check_disjoint(parts: Mapping[str, np.ndarray]) -> None:
     )
 
 
-def _check_parts(name: str, attribute: Private, rows: Mapping[str, np.ndarray]) -> None:
+def _check_parts(name: str, question: Question, rows: Mapping[str, np.ndarray]) -> None:
   """Refuses parts in which a label has one class or value; training rows need two of each class."""
   for part, chosen in rows.items():
-    values, n_classes = attribute.values[chosen], len(attribute.classes)
+    values, n_classes = question.labels[chosen], len(question.classes)
     counts = (
       np.bincount(values, minlength=n_classes) if n_classes else np.unique(values, return_counts=True)[1]
     )
@@ -192,25 +241,49 @@ def _counts(rows: Mapping[str, np.ndarray], parts: Mapping[str, np.ndarray]) -> 
   return attackers | {f"utility_{name}": len(x) for name, x in parts.items()}
 
 
-def _rows(z: np.ndarray, y: np.ndarray, parts: Mapping[str, np.ndarray]) -> Rows:
+def _rows(x: np.ndarray, y: np.ndarray, parts: Mapping[str, np.ndarray]) -> Rows:
   train, validation, test = (parts[name] for name in PARTS)
-  return Rows(z[train], y[train], z[validation], y[validation], z[test])
+  return Rows(x[train], y[train], x[validation], y[validation], x[test])
 
 
-def _attribute_jobs(
-  name: str, attribute: Private, z: np.ndarray, rows: Mapping[str, np.ndarray], options: Options
+def _jobs(
+  name: str, question: Question, inputs: Inputs, rows: Mapping[str, np.ndarray], options: Options
 ) -> list[Job]:
-  _check_parts(name, attribute, rows)
-  chosen, n_classes = _rows(z, attribute.values, rows), len(attribute.classes)
-  each = attackers(options.attackers, n_classes=n_classes, width=z.shape[1], n_rows=len(chosen.z))
-  return [Job(name, attacker, chosen, n_classes) for attacker in each]
+  """Of a continuous attribute, the rank and the bins are asked of the fast attackers only."""
+  if question.kind == "bins" and len(question.classes) < 2:
+    return []
+  _check_parts(name, question, rows)
+  kind = "fast" if question.kind in ("rank", "bins") else options.attackers
+  n_classes, width = len(question.classes), inputs.exact.shape[1]
+  views = {reads: _rows(x, question.labels, rows) for reads, x in inputs._asdict().items()}
+  each = attackers(kind, n_classes=n_classes, width=width, n_rows=len(rows["train"]))
+  return [Job((name, question.kind), a, views[a.reads], n_classes) for a in each]
 
 
-def _utility_jobs(goal: Target, z: np.ndarray, parts: Mapping[str, np.ndarray]) -> list[Job]:
-  _check_parts("target", Private(goal.values, ("0", "1")), parts)
-  rows = _rows(z, goal.values.astype(np.int32), parts)
-  each = attackers("fast", n_classes=2, width=z.shape[1], n_rows=len(rows.z))
-  return [Job(None, a, rows, 2) for a in each if a.family in ("logistic", "boosting")]
+def _utility_jobs(goal: Target, inputs: Inputs, parts: Mapping[str, np.ndarray]) -> list[Job]:
+  question = Question("target", goal.values.astype(np.int32), ("0", "1"))
+  _check_parts("target", question, parts)
+  each = attackers("fast", n_classes=2, width=inputs.exact.shape[1], n_rows=len(parts["train"]))
+  views = {reads: _rows(x, question.labels, parts) for reads, x in inputs._asdict().items()}
+  return [Job(None, a, views[a.reads], 2) for a in each if a.family in ("logistic", "boosting")]
+
+
+def _answer(
+  name: str,
+  question: Question,
+  outputs: Sequence[tuple[Job, findings.Predictions]],
+  score: np.ndarray | None,
+  rows: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+  """Tells what the attackers of one question found; the bare utility score is one of them."""
+  each = [(job.attacker, out) for job, out in outputs if job.finds == (name, question.kind)]
+  if not each:
+    return {}
+  if score is None:
+    return findings.answer(question, each, rows)
+  bare = findings.score_attacker(score, question, rows)
+  told = findings.answer(question, [*each, bare], rows)
+  return told | {"score_alone": findings.score_of(question, bare[1], rows)}
 
 
 def _run(jobs: list[Job], options: Options) -> list[tuple[Job, tuple[np.ndarray, np.ndarray]]]:
@@ -223,24 +296,28 @@ def _run(jobs: list[Job], options: Options) -> list[tuple[Job, tuple[np.ndarray,
 
 def _add_fewer_labels(
   found: dict[str, Any],
-  z: np.ndarray,
-  labels: Mapping[str, Private],
+  inputs: Inputs,
+  asked: Mapping[str, tuple[Question, ...]],
   rows: Mapping[str, np.ndarray],
   options: Options,
 ) -> None:
   """Adds `few_labels`: the strongest attacker again with 1 and 10 percent of the labels; None: too few."""
   jobs, places = [], []
-  for name, attribute in labels.items():
-    n_classes, found[name]["few_labels"] = len(attribute.classes), {}
+  for name, (question, *_) in asked.items():
+    n_classes, found[name]["few_labels"] = len(question.classes), {}
+    trained = [a for a in found[name]["attackers"] if a["family"] != "score"]
+    strongest = max(trained, key=lambda a: a["validation"])["name"]
     for share in SHARES:
       chosen = rows["train"][: round(share * len(rows["train"]))]
-      counts = np.bincount(attribute.values[chosen], minlength=n_classes) if n_classes else [len(chosen)]
-      choices = attackers(options.attackers, n_classes=n_classes, width=z.shape[1], n_rows=len(chosen))
-      same = [a for a in choices if a.name == found[name]["strongest"]["name"]]  # kNN: not with so few rows
+      counts = np.bincount(question.labels[chosen], minlength=n_classes) if n_classes else [len(chosen)]
+      width = inputs.exact.shape[1]
+      choices = attackers(options.attackers, n_classes=n_classes, width=width, n_rows=len(chosen))
+      same = [a for a in choices if a.name == strongest]  # kNN: not with so few rows
       found[name]["few_labels"][f"{share:g}"] = None
       if same and len(chosen) >= LEAST_LABELS and min(counts) >= LEAST_OF_A_CLASS:
-        jobs.append((same[0], _rows(z, attribute.values, {**rows, "train": chosen}), n_classes))
-        places.append((name, f"{share:g}"))
+        few = _rows(getattr(inputs, same[0].reads), question.labels, {**rows, "train": chosen})
+        jobs.append((same[0], few, n_classes))
+        places.append((name, question, f"{share:g}"))
   outputs = run_all(jobs, n_jobs=options.n_jobs) if jobs else []
-  for (name, share), (_, test) in zip(places, outputs, strict=True):
-    found[name]["few_labels"][share] = findings.score_of(labels[name], test, rows["test"])
+  for (name, question, shown), predictions in zip(places, outputs, strict=True):
+    found[name]["few_labels"][shown] = findings.score_of(question, predictions, rows)

@@ -35,11 +35,11 @@ def attack(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     labels: int [n].
 
   Returns:
-    `auc` is max(AUC, 1 - AUC): an attacker that is wrong more often than right knows as much. `advantage`
-    is 2 |AUC - 0.5|; `recalls` are per class; `majority_rate` is the accuracy of guessing the largest class.
+    `auc`, as the probabilities are given: which way round they are read is not decided on these rows.
+    `advantage` is 2 |AUC - 0.5|; `recalls` are per class; `majority_rate` is the accuracy of guessing the
+    largest class.
   """
   area = mean_auc(probabilities, labels)
-  area = max(area, 1 - area) if probabilities.shape[1] == 2 else area
   guesses = probabilities.argmax(1)
   recalls = [float(np.mean(guesses[labels == c] == c)) for c in np.unique(labels)]
   return {

@@ -10,13 +10,15 @@ CAVEAT = (
   " bound attackers that were not tried, and it says nothing of membership."
 )
 
+CLEAR = 0.005  # a difference that is told
+
 
 def markdown(audit: Mapping[str, Any], *, title: str, in_training: Mapping[str, float] | None = None) -> str:
   """Writes an audit as Markdown.
 
   Args:
     audit: from `audit`.
-    in_training: attribute -> AUC that the adversaries of training reach on test rows: always too good.
+    in_training: attribute -> AUC that the adversaries of training reach on test rows.
   """
   lines = [f"# {title}", "", CAVEAT, ""]
   if audit["collapsed"]:
@@ -25,12 +27,44 @@ def markdown(audit: Mapping[str, Any], *, title: str, in_training: Mapping[str, 
       "",
     ]
   rows = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in audit["rows"].items())
-  lines += [f"Representation of width {audit['width']}; rows: {rows}.", ""]
+  lines += [f"Representation of width {audit['width']}; rows: {rows}. Protocol {audit['version']}.", ""]
+  lines += [_same_records(audit["same_records"]), ""]
   if "utility" in audit:
     lines += _utility(audit["utility"])
   for name, found in audit["private"].items():
     lines += _private(name, found, (in_training or {}).get(name))
   return "\n".join(lines) + "\n"
+
+
+def headlines(audit: Mapping[str, Any]) -> list[str]:
+  """Returns the lines that matter most: which rows are one record, what use is left, what is found."""
+  shown = ["COLLAPSED: the representation no longer tells the target"] if audit["collapsed"] else []
+  if "utility" in audit:
+    shown.append(_utility(audit["utility"])[0][3:])
+  same = audit["same_records"]
+  if same["by"] != "equal rows" or same["rows"] or same["rows_apart"]:
+    shown.append(_same_records(same))
+  return shown + [_headline(name, found) for name, found in audit["private"].items()]
+
+
+def _same_records(same: Mapping[str, Any]) -> str:
+  """Says which rows counted as one record."""
+  left = f" {same['left_out']} rows were left out of the later part." if same["left_out"] else ""
+  if same["by"] == "groups":
+    return f"Rows of one of the given groups are on one side of the split: {same['groups']} groups.{left}"
+  if same["by"] == "nothing":
+    return (
+      "Every row counts as a record of its own, equal ones too: attackers may know the rows they are asked."
+    )
+  text = (
+    "Equal and nearly equal rows (standardised, closer than 1e-6) are on one side of the split:"
+    f" {same['rows']} rows in {same['groups']} groups.{left}"
+  )
+  if same["rows_apart"]:
+    text += (
+      f" {same['rows_apart']} rows are equal to so many others that they count as values, not as records."
+    )
+  return text
 
 
 def _bracket(entry: Mapping[str, Any], key: str) -> str:
@@ -56,29 +90,48 @@ def _utility(utility: Mapping[str, Any]) -> list[str]:
   return [*lines, *each, ""]
 
 
+def _headline(name: str, found: Mapping[str, Any]) -> str:
+  if found["metric"] == "auc":
+    return f"{name}: strongest attacker {_of_classes(found, 'class')}"
+  strongest = found["strongest"]
+  line = f"{name}: strongest attacker R² {_bracket(strongest, 'r2')}, {strongest['name']}"
+  if rank := found.get("rank"):
+    line += f"; of its rank R² {_bracket(rank['strongest'], 'r2')}, {rank['strongest']['name']}"
+  if bins := found.get("bins"):
+    line += f"; of its bin {_of_classes(bins, 'bin')}"
+  return line
+
+
+def _of_classes(found: Mapping[str, Any], what: str) -> str:
+  strongest = found["strongest"]
+  line = f"AUC {_bracket(strongest, 'auc')}"
+  if strongest["auc"] < 0.5:
+    line += " (below chance: what validation rows suggested is not there)"
+  if (n := len(found["classes"])) == 2:
+    return f"{line}, {strongest['name']}"
+  worst = found["worst_class"]
+  line += f" in the mean of {n}, {strongest['name']}"
+  return f"{line}; worst {what} '{worst['class']}' AUC {_bracket(worst, 'auc')}, {worst['name']}"
+
+
 def _private(name: str, found: Mapping[str, Any], in_training: float | None) -> list[str]:
   strongest, key = found["strongest"], found["metric"]
   shown = {"auc": "AUC", "r2": "R²"}[key]
   lines = [
-    f"## {name}: strongest attacker {shown} {_bracket(strongest, key)}, {strongest['name']}",
+    f"## {_headline(name, found)}",
     "",
     f"Chosen on validation rows; the largest {shown} of any attacker on test rows is"
     f" {found['largest_test']:.3f}.",
   ]
   if in_training is not None:
-    lines.append(
-      f"The adversaries of training reach {in_training:.3f}: a gap of {strongest[key] - in_training:+.3f}"
-      " that only new attackers show."
-    )
+    lines.append(_beside_training(strongest[key], in_training))
   if found.get("score_alone") is not None:
-    lines.append(f"The utility score alone gives {found['score_alone']:.3f} away.")
+    lines.append(f"The utility score alone, itself one of the attackers, reaches {found['score_alone']:.3f}.")
   if key == "auc":
-    told = found["information"]
-    bounds = f" [{told['interval'][0]:.3f}, {told['interval'][1]:.3f}]" if told["interval"] else ""
     lines.append(
       f"Advantage {strongest['advantage']:.3f}; accuracy {strongest['accuracy']:.3f} (majority class"
-      f" {strongest['majority_rate']:.3f}), balanced {strongest['balanced_accuracy']:.3f}; at least"
-      f" {told['nats']:.3f}{bounds} nats of information ({told['name']})."
+      f" {strongest['majority_rate']:.3f}), balanced {strongest['balanced_accuracy']:.3f};"
+      f" {_information(found['information'])}."
     )
   few = {k: v for k, v in found["few_labels"].items() if v is not None}
   if few:
@@ -86,16 +139,40 @@ def _private(name: str, found: Mapping[str, Any], in_training: float | None) -> 
   if "fairness" in found:
     gaps = ", ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in found["fairness"].items())
     lines.append(f"At 70 % acceptance: {gaps}.")
+  for what, one in (("class", found), ("bin", found.get("bins") or {})):
+    if one.get("each_class"):
+      each = ", ".join(f"{c['class']} {c['auc']:.3f}" for c in one["each_class"] if c["auc"] is not None)
+      lines.append(f"Each {what} against the others, by the attacker chosen for it, AUC: {each}.")
   lines += ["", f"| attacker | {shown} on validation rows | {shown} on test rows |", "|---|---|---|"]
   ordered = sorted(found["attackers"], key=lambda a: -a["validation"])
   return [*lines, *(f"| {a['name']} | {a['validation']:.3f} | {a[key]:.3f} |" for a in ordered), ""]
+
+
+def _information(told: Mapping[str, Any]) -> str:
+  if told["nats"] <= 0:
+    return f"no information is shown ({told['nats']:.3f} nats by {told['name']})"
+  bounds = f" [{told['interval'][0]:.3f}, {told['interval'][1]:.3f}]" if told["interval"] else ""
+  return f"at least {told['nats']:.3f}{bounds} nats of information ({told['name']})"
+
+
+def _beside_training(strongest: float, in_training: float) -> str:
+  """Says how the adversaries of training compare; one that is stronger is an attacker like any other."""
+  difference = strongest - in_training
+  line = f"The adversaries of training reach {in_training:.3f}"
+  if difference >= CLEAR:
+    return f"{line}; new attackers find {difference:.3f} more."
+  if difference <= -CLEAR:
+    return f"{line}, more than the strongest new attacker: the leak is at least that."
+  return f"{line}, as much as new attackers."
 
 
 def figure(audit: Mapping[str, Any], *, in_training: Mapping[str, float] | None = None) -> Any:
   """Draws every attacker's test score per attribute, the strongest with its interval: a matplotlib Figure."""
   from matplotlib.figure import Figure
 
-  panels = audit["private"]
+  training = in_training or {}
+  panels = dict(audit["private"])
+  panels |= {f"{name}, in bins": one["bins"] for name, one in audit["private"].items() if one.get("bins")}
   most = max(len(found["attackers"]) for found in panels.values())
   drawing = Figure(figsize=(5.2 * len(panels), 1.4 + 0.19 * most), layout="constrained")
   for i, (name, found) in enumerate(panels.items()):
@@ -107,8 +184,8 @@ def figure(audit: Mapping[str, Any], *, in_training: Mapping[str, float] | None 
     )
     if bounds := found["strongest"]["interval"]:
       axes.plot(bounds, [len(ordered) - 1] * 2, color="C0", lw=1)
-    if name in (in_training or {}):
-      axes.axvline(in_training[name], color="C3", ls="--", label="adversaries of training")
+    if name in training:
+      axes.axvline(training[name], color="C3", ls="--", label="adversaries of training")
     axes.axvline(0.5 if key == "auc" else 0.0, color="0.8", zorder=0)
     axes.set_yticks(range(len(ordered)), [a["name"] for a in ordered], fontsize=6)
     axes.set(xlabel="AUC" if key == "auc" else "R²", title=name)

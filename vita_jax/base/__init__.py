@@ -2,7 +2,15 @@
 
 from vita_jax._lazy import submodules
 from vita_jax.base.choose import choose, hint, nearest
-from vita_jax.base.files import load_python_file, read_json, write_bytes, write_json, write_text
+from vita_jax.base.files import (
+  load_python_file,
+  parse_json,
+  read_json,
+  write_bytes,
+  write_json,
+  write_npz,
+  write_text,
+)
 from vita_jax.base.hashing import arrays_sha256, file_sha256, mix
 from vita_jax.base.keys import (
   Key,
@@ -17,6 +25,7 @@ from vita_jax.base.keys import (
   explain,
   one_of,
 )
+from vita_jax.base.processes import end_with
 from vita_jax.base.tree import named_leaves, path_name
 
 __all__ = [
@@ -31,6 +40,7 @@ __all__ = [
   "check",
   "choose",
   "defaults",
+  "end_with",
   "explain",
   "file_sha256",
   "hint",
@@ -39,10 +49,12 @@ __all__ = [
   "named_leaves",
   "nearest",
   "one_of",
+  "parse_json",
   "path_name",
   "read_json",
   "write_bytes",
   "write_json",
+  "write_npz",
   "write_text",
 ]
 

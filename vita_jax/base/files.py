@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
+JSON_LIMIT = 256 << 20  # bytes of a file; what is parsed takes up to about twenty times as many
+
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
   """Writes a file so that a reader, a kill or a full disk never leaves half of it."""
-  path = Path(path)
-  # A name of its own: two processes that write the same file do not write into each other's.
-  handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+  path, partial = Path(path), None
   try:
+    # A name of its own: two processes that write the same file do not write into each other's.
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     with os.fdopen(handle, "wb") as file:
       file.write(content)
       file.flush()
       os.fsync(file.fileno())
     os.chmod(partial, 0o666 & ~_umask())  # mkstemp's 0600 would hide the file from the user's group
     os.replace(partial, path)
-  except BaseException:
-    Path(partial).unlink(missing_ok=True)
+    _sync_folder(path.parent)
+  except BaseException as error:
+    if partial is not None:
+      Path(partial).unlink(missing_ok=True)
+    if isinstance(error, OSError) and error.errno is not None:  # "No space left" alone names no file
+      raise type(error)(error.errno, f"cannot write {path}: {error.strerror}") from error
     raise
 
 
@@ -39,6 +50,14 @@ def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
   write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
+  """Writes a compressed npz file as `write_bytes` does."""
+  content = io.BytesIO()
+  named: dict[str, Any] = {name: np.asarray(x) for name, x in arrays.items()}
+  np.savez_compressed(content, **named)
+  write_bytes(path, content.getvalue())
+
+
 def read_json(path: str | os.PathLike, *, what: str = "a JSON file") -> dict[str, Any]:
   """Reads a JSON object (UTF-8, with or without BOM).
 
@@ -48,18 +67,40 @@ def read_json(path: str | os.PathLike, *, what: str = "a JSON file") -> dict[str
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: not UTF-8, not JSON, or not an object.
+    ValueError: see `parse_json`.
   """
   path = Path(path)
   if not path.is_file():
     raise FileNotFoundError(f"no file {path}: give {what}")
+  if (size := path.stat().st_size) > JSON_LIMIT:  # before it is read
+    raise ValueError(_too_long(str(path), what, size))
+  return parse_json(path.read_bytes(), str(path), what=what)
+
+
+def parse_json(content: bytes | str, name: str, *, what: str = "a JSON file") -> dict[str, Any]:
+  """Parses a JSON object.
+
+  Args:
+    content: UTF-8, with or without BOM, or text.
+    name: of where it comes from, for the messages.
+    what: what it should be, for the messages.
+
+  Raises:
+    ValueError: not UTF-8, not JSON, not an object, a key twice in one object, nested too deeply, or longer
+      than `JSON_LIMIT` bytes.
+  """
+  if len(content) > JSON_LIMIT:
+    raise ValueError(_too_long(name, what, len(content)))
   try:
-    content = json.loads(path.read_bytes().decode("utf-8-sig"))
+    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    parsed = json.loads(text, object_pairs_hook=_object)
   except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-    raise ValueError(f"{path} is not {what}: {error}") from error
-  if not isinstance(content, dict):
-    raise ValueError(f"{path} is not {what}: it holds a {type(content).__name__}, not an object")
-  return content
+    raise ValueError(f"{name} is not {what}: {error}") from error
+  except RecursionError as error:
+    raise ValueError(f"{name} is not {what}: it is nested too deeply") from error
+  if not isinstance(parsed, dict):
+    raise ValueError(f"{name} is not {what}: it holds a {type(parsed).__name__}, not an object")
+  return parsed
 
 
 def load_python_file(path: str | os.PathLike) -> ModuleType:
@@ -76,6 +117,28 @@ def load_python_file(path: str | os.PathLike) -> ModuleType:
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
+
+
+def _too_long(name: str, what: str, size: int) -> str:
+  return f"{name} is not {what}: it has {size} bytes, more than {JSON_LIMIT}"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  found = dict(pairs)
+  if len(found) < len(pairs):  # json takes the last of them, and says nothing
+    twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+    raise ValueError(f"it has the key {twice[:40]!r} twice")
+  return found
+
+
+def _sync_folder(folder: Path) -> None:
+  """Makes the new name of a file durable; file systems that cannot do so keep theirs in another way."""
+  with contextlib.suppress(OSError):
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+      os.fsync(handle)
+    finally:
+      os.close(handle)
 
 
 def _umask() -> int:

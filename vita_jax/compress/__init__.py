@@ -1,9 +1,9 @@
 """Masks on any parameter tree: magnitude pruning, controls, rewinding, tickets as files, what they save.
 
   masks = magnitude_masks(params, 0.7, scope="global", select=r"kernel$")   # {path: bool array}
-  tx = optax.chain(mask_gradients(), optax.adam(1e-3))
-  params = apply_masks(params, masks)                                       # zeros stay zeros under tx
-  updates, state = tx.update(grads, state, params, masks=masks)
+  tx = masked(optax.adam(1e-3), masks)                                      # any optimizer; zeros stay zeros
+  params = apply_masks(params, masks)
+  updates, state = tx.update(grads, state, params)
   params = apply_masks(rewind(params, start, select=r"^bert/"), masks)
 
 A mask is True where a weight stays. Masks are a flat dict from the '/'-joined path of a leaf to a boolean
@@ -16,8 +16,8 @@ from vita_jax.compress.magnitude import magnitude_masks, prune, zeros_after
 from vita_jax.compress.masks import (
   Masks,
   apply_masks,
+  chosen,
   full_masks,
-  mask_gradients,
   pack,
   rewind,
   sparsity,
@@ -29,22 +29,27 @@ from vita_jax.compress.ticket import (
   Ticket,
   load_sparse,
   load_ticket,
+  make_ticket,
   save_sparse,
   save_ticket,
   weights_sha256,
 )
+from vita_jax.compress.training import mask_gradients, masked
 
 __all__ = [
   "Masks",
   "Ticket",
   "apply_masks",
+  "chosen",
   "full_masks",
   "last_matching",
   "layer_sparsity",
   "load_sparse",
   "load_ticket",
   "magnitude_masks",
+  "make_ticket",
   "mask_gradients",
+  "masked",
   "matches",
   "overlap",
   "pack",

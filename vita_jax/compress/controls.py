@@ -16,7 +16,7 @@ from vita_jax.compress.masks import KERNELS, Masks, chosen, full_masks, map_name
 def random_masks(
   key: jax.Array, params: Any, sparsity: float, *, select: str = KERNELS, like: Masks | None = None
 ) -> dict[str, jax.Array]:
-  """Masks with exactly round(sparsity * n) zeros, drawn uniformly.
+  """Draws masks with exactly round(sparsity * n) zeros, uniformly.
 
   Args:
     key: PRNG key.
@@ -27,10 +27,10 @@ def random_masks(
       ("layerwise matched", the fairer control), and `sparsity` is not read.
 
   Raises:
-    ValueError: a sparsity outside [0, 1), no leaf chosen.
+    ValueError: a sparsity outside [0, 1), no leaf chosen, `like` of other leaves.
   """
   if not 0 <= sparsity < 1:
-    raise ValueError(f"sparsity is {sparsity}: it has to be in [0, 1)")
+    raise ValueError(f"sparsity is {sparsity}: it must be in [0, 1)")
   weights = chosen(params, select)
   keys = [jax.random.fold_in(key, i) for i in range(len(weights))]
   scores = {
@@ -39,6 +39,8 @@ def random_masks(
   masks = full_masks(params, select=select)
   if like is None:
     return smallest(scores, masks, round(sparsity * sum(x.size for x in scores.values())))
+  if other := sorted(set(like) ^ set(scores)):
+    raise ValueError(f"the masks in `like` are not of the chosen weights: they differ in '{other[0]}'")
   return {
     name: smallest({name: scores[name]}, {name: masks[name]}, like[name].size - count_kept(like[name]))[name]
     for name in scores
@@ -46,17 +48,17 @@ def random_masks(
 
 
 def shuffle_entries(key: jax.Array, params: Any, *, select: str = KERNELS) -> Any:
-  """The tree with the entries of each chosen array permuted among themselves."""
+  """Permutes the entries of each chosen array among themselves; returns the tree."""
   weights = chosen(params, select)
   shuffled = {
     name: jax.random.permutation(jax.random.fold_in(key, i), x.ravel()).reshape(x.shape)
     for i, (name, x) in enumerate(weights.items())
   }
-  return map_named(params, shuffled, lambda old, new: new)
+  return map_named(params, shuffled, _new)
 
 
 def shuffle_layers(key: jax.Array, params: Any, *, select: str, layer: str = r"layer_(\d+)") -> Any:
-  """The tree with the chosen arrays of each layer moved, as one block, to another layer.
+  """Moves the chosen arrays of each layer, as one block, to another layer; returns the tree.
 
   One permutation of the layers, as in the released code, drawn uniformly; should it be the identity (one in
   six for three layers, and no control at all), each layer takes the arrays of the next.
@@ -82,8 +84,13 @@ def shuffle_layers(key: jax.Array, params: Any, *, select: str, layer: str = r"l
   order = jax.random.permutation(key, len(numbers))
   same = jnp.all(order == np.arange(len(numbers)))
   order = jnp.where(same, jnp.roll(order, 1), order)
-  moved = {}
-  for place in by_place.values():
-    stacked = jnp.stack([weights[place[number]] for number in numbers])
-    moved |= {place[number]: stacked[order[i]] for i, number in enumerate(numbers)}
-  return map_named(params, moved, lambda old, new: new)
+  moved: dict[str, jax.Array] = {}
+  for layers in by_place.values():
+    stacked = jnp.stack([weights[layers[number]] for number in numbers])
+    moved |= {layers[number]: stacked[order[i]] for i, number in enumerate(numbers)}
+  return map_named(params, moved, _new)
+
+
+def _new(old: Any, new: Any) -> Any:
+  del old
+  return new

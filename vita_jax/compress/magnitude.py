@@ -23,7 +23,7 @@ SCOPES = ("global", "layer")
 def magnitude_masks(
   params: Any, sparsity: float, *, scope: str = "global", select: str = KERNELS, masks: Masks | None = None
 ) -> dict[str, jax.Array]:
-  """Masks that leave out the smallest weights.
+  """Makes masks that leave out the smallest weights.
 
   Args:
     params: any tree of float arrays, concrete or traced.
@@ -33,17 +33,24 @@ def magnitude_masks(
     masks: what is pruned already. It stays so, and counts.
 
   Returns:
-    path -> bool array. Ties go by the order of paths and entries.
+    path -> bool array. Ties go by the order of paths and entries; magnitudes are compared as float32. Empty
+    leaves have empty masks.
 
   Raises:
-    ValueError: a sparsity outside [0, 1) or below that of `masks`, an unknown scope, no leaf chosen.
+    ValueError: a sparsity outside [0, 1) or below that of `masks`, an unknown scope, no leaf chosen or one
+      that cannot be pruned (see `chosen`), masks of other leaves, weights that are not finite. (Under jit
+      values cannot raise: there NaN and infinity count as the largest weights, and stay.)
   """
   if not 0 <= sparsity < 1:
-    raise ValueError(f"sparsity is {sparsity}: it has to be in [0, 1)")
+    raise ValueError(f"sparsity is {sparsity}: it must be in [0, 1)")
   if scope not in SCOPES:
     raise ValueError(f"unknown scope '{scope}': choose one of {', '.join(SCOPES)}")
   weights = chosen(params, select)
-  masks = dict(masks) if masks is not None else full_masks(params, select=select)
+  if masks is None:
+    masks = full_masks(params, select=select)
+  elif other := sorted(set(masks) ^ set(weights)):
+    raise ValueError(f"the masks are not of the chosen weights: they differ in '{other[0]}'")
+  masks = dict(masks)
   groups = [list(weights)] if scope == "global" else [[name] for name in weights]
   for group in groups:
     size = sum(int(np.prod(weights[name].shape)) for name in group)
@@ -56,16 +63,29 @@ def magnitude_masks(
 
 
 def prune(weights: Mapping[str, jax.Array], masks: Masks, n: int | jax.Array) -> dict[str, jax.Array]:
-  """Takes the n smallest |w| of those that the masks still hold out of them.
+  """Removes the n smallest |w| of those that the masks still keep.
 
   Args:
-    weights: path -> float array. masks: path -> bool array. n: how many more go, an int or a traced int32.
+    weights: path -> float array.
+    masks: path -> bool array.
+    n: how many more go, an int or a traced int32.
+
+  Raises:
+    ValueError: outside jit, a weight that is NaN or infinite: it has no magnitude.
   """
+  for name, x in weights.items():
+    if not isinstance(x, jax.core.Tracer) and not _all_finite(np.asarray(x)):
+      raise ValueError(f"'{name}' has weights that are NaN or infinite: they have no magnitude to prune by")
   return smallest(weights, masks, n, score=_magnitude)
 
 
+def _all_finite(x: np.ndarray) -> bool:
+  """By the least and the largest value: np.isfinite takes as long as the pruning."""
+  return not x.size or bool(np.isfinite(x.min()) and np.isfinite(x.max()))
+
+
 def zeros_after(size: int, steps: int, *, schedule: str = "linear", rate: float = 0.1) -> tuple[int, ...]:
-  """How many of `size` weights are pruned after 0, 1, ... `steps` pruning steps.
+  """Counts how many of `size` weights are pruned after 0, 1, ... `steps` pruning steps.
 
   "linear" (the released code): each step takes `rate` of the original number, the last one what is left.
   "geometric" (Algorithm 1 of the paper): each takes `rate` of what is left.
@@ -76,7 +96,7 @@ def zeros_after(size: int, steps: int, *, schedule: str = "linear", rate: float 
   if schedule not in ("linear", "geometric"):
     raise ValueError(f"unknown schedule '{schedule}': choose 'linear' or 'geometric'")
   if not 0 < rate < 1:
-    raise ValueError(f"the rate of pruning is {rate}: it has to be in (0, 1)")
+    raise ValueError(f"the rate of pruning is {rate}: it must be in (0, 1)")
   if schedule == "linear":
     if steps > math.ceil(1 / rate):
       raise ValueError(f"{steps} steps of {rate:g} of the original weights are more than there are")
@@ -94,7 +114,7 @@ def smallest(
   *,
   score: Callable[[jax.Array], jax.Array] = lambda x: x,
 ) -> dict[str, jax.Array]:
-  """Masks without the n entries of the smallest `score(value)`, uint32, that they held."""
+  """Makes masks without the n entries of the smallest `score(value)`, uint32, that they held."""
   names = list(values)
   traced = any(isinstance(x, jax.core.Tracer) for x in [n, *values.values(), *masks.values()])
   if not traced:
@@ -103,7 +123,7 @@ def smallest(
 
   def count(condition) -> jax.Array:
     """Over all leaves: int32, since float32 is exact only up to 16.7 million."""
-    return sum(jnp.sum(masks[k] & condition(k), dtype=jnp.int32) for k in names)
+    return jnp.asarray(sum(jnp.sum(masks[k] & condition(k), dtype=jnp.int32) for k in names))
 
   def set_bit(i, found):
     bit = found | (np.uint32(1) << (np.uint32(31) - i.astype(jnp.uint32)))
@@ -128,7 +148,10 @@ def smallest(
 
   start = jnp.where(all_go, total, 0).astype(jnp.int32), jnp.int32(total)
   _, end = jax.lax.while_loop(lambda bounds: bounds[0] < bounds[1], halve, start)
-  goes = lambda k: (scores[k] < last) | ((scores[k] == last) & (index(k) < end))  # noqa: E731
+
+  def goes(k) -> jax.Array:
+    return (scores[k] < last) | ((scores[k] == last) & (index(k) < end))
+
   return {k: jnp.where(n > 0, masks[k] & ~goes(k), masks[k]) for k in names}
 
 
@@ -159,7 +182,7 @@ def _smallest_on_host(values, masks, n, score):
 
 
 def count_kept(mask):
-  """Number of True entries: an int, or a traced int32."""
+  """Counts the True entries: an int, or a traced int32."""
   traced = isinstance(mask, jax.core.Tracer)
   return jnp.sum(mask, dtype=jnp.int32) if traced else int(np.count_nonzero(np.asarray(mask)))
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 
-from vita_jax.compress.masks import Masks, path_name
+from vita_jax.compress.masks import Masks, leaves_by_path
 
 
 def layer_sparsity(masks: Masks) -> dict[str, float]:
-  """path -> share of pruned weights in that array."""
-  return {name: 1.0 - np.count_nonzero(np.asarray(m)) / np.size(m) for name, m in masks.items()}
+  """Computes path -> share of pruned weights in that array; 0 for an empty one."""
+  kept = {name: (int(np.count_nonzero(np.asarray(m))), int(np.size(m))) for name, m in masks.items()}
+  return {name: 1.0 - n / size if size else 0.0 for name, (n, size) in kept.items()}
 
 
 def overlap(first: Masks, second: Masks) -> float:
-  """Jaccard index of the kept weights of two masks: |A and B| / |A or B|; 1 for two empty ones.
+  """Computes the Jaccard index of the kept weights of two masks: |A and B| / |A or B|; 1 for two empty ones.
 
   Raises:
     ValueError: masks of different arrays.
@@ -31,13 +31,13 @@ def overlap(first: Masks, second: Masks) -> float:
 
 
 def sizes(params: Any, masks: Masks) -> dict[str, int]:
-  """Numbers of weights, and bytes of all weights (4 each) stored whole or sparse.
+  """Counts weights, and bytes of all weights (4 each) stored whole or sparse.
 
   Returns:
     `weights`, `maskable`, `kept` (of the maskable ones), and bytes: `dense`; `bitmap` (kept weights and one
     bit for each maskable one); `indexed` (kept weights with an int32 index each); `mask` (the bits alone).
   """
-  leaves = {path_name(p): int(np.size(x)) for p, x in jax.tree_util.tree_leaves_with_path(params)}
+  leaves = {name: int(np.size(x)) for name, x in leaves_by_path(params).items()}
   total, maskable = sum(leaves.values()), sum(leaves[name] for name in masks)
   kept = sum(int(np.count_nonzero(np.asarray(m))) for m in masks.values())
   bits = sum(int(np.prod(m.shape[:-1])) * -(-m.shape[-1] // 8) for m in masks.values())

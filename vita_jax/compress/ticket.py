@@ -1,19 +1,29 @@
-"""A ticket as a file: masks as bits, and the hash of the weights that they were made for."""
+"""A ticket as a file: masks as bits, and the hash of the weights that they were made for.
+
+  ticket = make_ticket(masks, theta0)
+  save_ticket("ticket.safetensors", ticket)
+  masks = load_ticket("ticket.safetensors", params=theta0).masks     # refused for other weights
+  subnetwork = apply_masks(theta0, masks)
+
+One tree is meant throughout: its paths are those of the masks, and the hash is that of the masked leaves in
+it. So a head, or anything else that is never pruned, may be there or not.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.base.files import parse_json, write_bytes
 from vita_jax.base.hashing import arrays_sha256
-from vita_jax.compress.masks import Masks, pack, path_name, sparsity
+from vita_jax.compress.masks import Masks, leaves_by_path, map_named, pack, sparsity
+from vita_jax.data.files import read_metadata, read_safetensors
 
 
 class Ticket(NamedTuple):
@@ -21,7 +31,8 @@ class Ticket(NamedTuple):
 
   Attributes:
     masks: path -> bool array.
-    start: weights_sha256 of the weights at which the subnetwork starts, "" where they are not fixed.
+    start: `weights_sha256(params, masks)` of the weights at which the subnetwork starts, "" where they are
+      not fixed.
     card: plain facts, JSON-able.
   """
 
@@ -30,24 +41,51 @@ class Ticket(NamedTuple):
   card: Mapping[str, Any] = {}
 
 
-def weights_sha256(params: Any) -> str:
-  """64 hex digits of names, shapes and values of a tree of weights."""
-  leaves = jax.tree_util.tree_leaves_with_path(params)
-  return arrays_sha256({path_name(p): np.asarray(x) for p, x in leaves})
+def weights_sha256(params: Any, names: Iterable[str] | None = None) -> str:
+  """Computes 64 hex digits of names, dtypes, shapes and values of weights.
+
+  Args:
+    params: any tree.
+    names: paths of the leaves that count; masks, e.g.; None: all.
+
+  Raises:
+    ValueError: a path that the tree does not have.
+  """
+  leaves = leaves_by_path(params)
+  names = list(leaves) if names is None else list(names)
+  for name in names:
+    if name not in leaves:
+      raise ValueError(f"there are no weights '{name}': they are {', '.join(list(leaves)[:4])}, ...")
+  return arrays_sha256({name: np.asarray(leaves[name]) for name in names})
+
+
+def make_ticket(masks: Masks, params: Any, card: Mapping[str, Any] | None = None) -> Ticket:
+  """Makes the ticket of masks that belong to these weights.
+
+  Raises:
+    ValueError: masks that do not fit.
+  """
+  map_named(params, masks, _keep)  # checks paths and shapes
+  return Ticket(masks, weights_sha256(params, masks), card or {})
+
+
+def _keep(x: Any, mask: Any) -> Any:
+  del mask
+  return x
 
 
 def save_ticket(path: str | os.PathLike, ticket: Ticket) -> None:
-  """Writes one safetensors file: a bit a weight, shapes, hash and card in its metadata."""
+  """Writes one safetensors file: one bit per weight; shapes, hash and card in its metadata."""
   from safetensors.numpy import save
 
   facts = {
     "shapes": {name: list(m.shape) for name, m in ticket.masks.items()},
-    "start": ticket.start,
+    "masked_weights": ticket.start,
     "sparsity": sparsity(ticket.masks),
     "card": dict(ticket.card),
   }
   packed = {name: np.asarray(bits) for name, bits in pack(ticket.masks).items()}
-  Path(path).write_bytes(save(packed, metadata={"ticket": json.dumps(facts)}))
+  write_bytes(path, save(packed, metadata={"ticket": json.dumps(facts)}))
 
 
 def save_sparse(path: str | os.PathLike, params: Any, masks: Masks) -> None:
@@ -55,15 +93,15 @@ def save_sparse(path: str | os.PathLike, params: Any, masks: Masks) -> None:
   from safetensors.numpy import save
 
   tensors = {}
-  for key, leaf in jax.tree_util.tree_leaves_with_path(params):
-    name, x = path_name(key), np.asarray(leaf)
+  for name, leaf in leaves_by_path(params).items():
+    x = np.asarray(leaf)
     if name in masks:
       mask = np.asarray(masks[name])
       tensors[f"{name}#bits"] = np.packbits(mask, axis=-1, bitorder="little")
       x = x[mask]
     tensors[name] = np.ascontiguousarray(x)
   shapes = {name: list(np.shape(m)) for name, m in masks.items()}
-  Path(path).write_bytes(save(tensors, metadata={"shapes": json.dumps(shapes)}))
+  write_bytes(path, save(tensors, metadata={"shapes": json.dumps(shapes)}))
 
 
 def load_sparse(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -72,54 +110,64 @@ def load_sparse(path: str | os.PathLike) -> dict[str, np.ndarray]:
   Raises:
     FileNotFoundError: no such file. ValueError: not such a file, or a damaged one.
   """
-  from safetensors import SafetensorError, safe_open
-
   if not Path(path).is_file():
     raise FileNotFoundError(f"no sparse weights at {path}: launch/export.py --workdir=DIR writes them")
   try:
-    with safe_open(str(path), framework="numpy") as file:
-      shapes = json.loads((file.metadata() or {})["shapes"])
-      tensors = {name: file.get_tensor(name) for name in file.keys()}
+    shapes = parse_json(read_metadata(path)["shapes"], "its header")
+    tensors = read_safetensors(path)
     for name, shape in shapes.items():
-      bits = tensors.pop(f"{name}#bits")
-      mask = np.unpackbits(bits, axis=-1, count=shape[-1], bitorder="little").astype(bool)
+      mask = _unpacked(tensors.pop(f"{name}#bits"), shape)
       whole = np.zeros(shape, tensors[name].dtype)
       whole[mask] = tensors[name]
       tensors[name] = whole
-  except (SafetensorError, KeyError, ValueError, TypeError) as error:
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise ValueError(f"{path} holds no sparse weights, or is damaged ({error}): export it again") from error
   return tensors
 
 
-def load_ticket(path: str | os.PathLike, *, start: str = "") -> Ticket:
+def load_ticket(path: str | os.PathLike, *, params: Any = None) -> Ticket:
   """Reads what `save_ticket` wrote.
 
   Args:
     path: the file.
-    start: `weights_sha256` of the weights that the masks are to be applied to; "" leaves this unchecked.
+    params: the weights that the masks are to be applied to; None leaves it unchecked whether they fit.
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: no ticket, a damaged one, or one that was made for other weights.
+    ValueError: not a ticket, a damaged one, or one that was made for other weights.
   """
-  from safetensors import SafetensorError, safe_open
-
   if not Path(path).is_file():
     raise FileNotFoundError(f"no ticket at {path}: launch/export.py --workdir=DIR writes them to DIR/export")
   try:
-    with safe_open(str(path), framework="numpy") as file:
-      facts = json.loads((file.metadata() or {})["ticket"])
-      packed = {name: file.get_tensor(name) for name in file.keys()}
+    facts = parse_json(read_metadata(path)["ticket"], "its header")
+    packed = read_safetensors(path)
     masks = {}
     for name, shape in facts["shapes"].items():
-      bits = np.unpackbits(packed[name], axis=-1, count=shape[-1], bitorder="little")
-      masks[name] = jnp.asarray(bits.reshape(shape).astype(bool))
-    found = Ticket(masks, facts["start"], facts["card"])
-  except (SafetensorError, KeyError, ValueError, TypeError) as error:
-    raise ValueError(f"{path} is no ticket, or a damaged one ({error}): export it again") from error
-  if start and found.start != start:
-    raise ValueError(
-      f"{path} was made for other weights: their sha256 is {found.start[:12]}..., that of these is"
-      f" {start[:12]}...; give the model that it was found in"
-    )
+      masks[name] = jnp.asarray(_unpacked(packed[name], shape))
+    found = Ticket(masks, facts["masked_weights"], facts["card"])
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(f"{path} is not a ticket, or is damaged ({error}): export it again") from error
+  if params is not None:
+    _check(found, params, path)
   return found
+
+
+def _check(ticket: Ticket, params: Any, path: str | os.PathLike) -> None:
+  """Refuses weights that the ticket was not made for; where no hash was recorded, those that do not fit."""
+  try:
+    map_named(params, ticket.masks, _keep)
+  except ValueError as error:
+    raise ValueError(f"{path} was made for other weights: {error}") from error
+  if ticket.start and (digest := weights_sha256(params, ticket.masks)) != ticket.start:
+    raise ValueError(
+      f"{path} was made for other weights: their sha256 is {ticket.start[:12]}..., that of these is"
+      f" {digest[:12]}...; give the model that it was found in"
+    )
+
+
+def _unpacked(bits: np.ndarray, shape: Any) -> np.ndarray:
+  """The mask of this shape; what the header declares is compared with the bits that there are."""
+  *rows, last = shape
+  if bits.dtype != np.uint8 or list(bits.shape) != [*rows, -(-last // 8)]:
+    raise ValueError(f"a mask of shape {shape} has bits of shape {list(bits.shape)}")
+  return np.unpackbits(bits, axis=-1, count=last, bitorder="little").astype(bool)

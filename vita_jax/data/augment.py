@@ -82,7 +82,8 @@ def random_crop(
   """
   choose("mode", mode, ("constant", "reflect", "edge"))
   if padding:
-    image = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode)
+    options: Any = {"mode": mode}  # checked above; numpy's type lists the modes one by one
+    image = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), **options)
   height, width = _shape(image)
   rows, columns = _fitting(image, size)
   top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
@@ -116,7 +117,7 @@ def random_resized_crop(
     shape = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
     columns, rows = round(math.sqrt(part * shape)), round(math.sqrt(part / shape))
     if 0 < columns <= width and 0 < rows <= height:
-      left, top = rng.integers(width - columns + 1), rng.integers(height - rows + 1)
+      left, top = int(rng.integers(width - columns + 1)), int(rng.integers(height - rows + 1))
       break
   else:
     shape = min(max(width / height, ratio[0]), ratio[1])
@@ -178,7 +179,7 @@ def to_float(
 ) -> np.ndarray:
   """uint8 0 to 255, or floating 0 to 1 -> float32 (x - mean) / std, of x in 0 to 1; last, of all steps."""
   x = image.astype(np.float32) / np.float32(255 if image.dtype == np.uint8 else 1)
-  return (x - np.float32(mean)) / np.float32(std)
+  return (x - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
 
 
 def _brighter(x: np.ndarray, factor: np.float32) -> np.ndarray:
@@ -238,10 +239,10 @@ def _shape(image: np.ndarray) -> tuple[int, int]:
 
 
 def _size(size: Size) -> tuple[int, int]:
-  size = (size, size) if isinstance(size, int) else tuple(size)
-  if len(size) != 2 or min(size) < 1:
+  both = (size, size) if isinstance(size, int) else size
+  if len(both) != 2 or min(both) < 1:
     raise ValueError(f"size is {size}: it must be a number or (height, width), at least 1")
-  return size
+  return both[0], both[1]
 
 
 def _fitting(image: np.ndarray, size: Size) -> tuple[int, int]:

@@ -44,7 +44,7 @@ def make_buckets(
   if len(lengths) and lengths.max() > longest:
     raise ValueError(f"a row has length {lengths.max()}, but the longest bucket is {longest}")
   needed = min(longest, -(-int(lengths.max(initial=1)) // 8) * 8)
-  sizes = []
+  sizes: list[int] = []
   while not sizes or sizes[-1] < needed:
     sizes.append(min(needed, step << len(sizes)))
   return Buckets(np.asarray(lengths, np.int32), tuple(sizes), tuple(keys), window)

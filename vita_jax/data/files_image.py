@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
-from pathlib import Path
+import warnings
 from typing import Any
 
 import numpy as np
 
 from vita_jax.base.choose import choose
+from vita_jax.data.files import cause, existing
 
 # Formats that Pillow decodes by itself, without other programs.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -39,18 +41,23 @@ def read_image(
   from PIL import Image
 
   choose("mode", mode, MODES)
-  name = "the image" if isinstance(source, bytes) else os.fspath(source)
-  if not isinstance(source, bytes) and not Path(source).is_file():
-    raise FileNotFoundError(f"no file {name}; check the path")
+  _silence()
+  file = io.BytesIO(source) if isinstance(source, bytes) else existing(source)
+  name = "the image" if isinstance(source, bytes) else str(file)
   try:
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+    with Image.open(file, formats=FORMATS) as image:
       width, height = image.size  # of the header: nothing is decoded yet
       if width * height > max_pixels:
         raise ValueError(f"{width} x {height} pixels are more than {max_pixels}")
       return _upright(image, mode)
   except Exception as error:  # Pillow's decoders raise many types on damaged files
-    cause = (str(error).splitlines() or [type(error).__name__])[0]
-    raise ValueError(f"{name} is not a readable image ({cause}): replace or leave it out") from error
+    raise ValueError(f"{name} is not a readable image ({cause(error)}): replace or leave it out") from error
+
+
+@functools.cache
+def _silence() -> None:
+  """Pillow warns of oddities in files that it reads, and of large ones, which are refused here."""
+  warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _upright(image: Any, mode: str) -> np.ndarray:

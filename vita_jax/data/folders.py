@@ -41,6 +41,9 @@ class ImageFolder:
       ValueError: an unknown mode; no images; images both beside and inside of folders; a class without any.
     """
     self.root, self.mode = Path(root).expanduser(), choose("mode", mode, MODES)
+    self.classes: tuple[str, ...] = ()
+    self.labels: np.ndarray | None = None
+    self.paths: tuple[str, ...]
     if not self.root.is_dir():
       raise FileNotFoundError(f"no folder {self.root}; check the path")
     flat, classes = _listed(self.root)
@@ -52,7 +55,7 @@ class ImageFolder:
     if not flat and not any(inside.values()):
       raise ValueError(f"{self.root} has no images: they end in {', '.join(SUFFIXES)}")
     if flat:
-      self.classes, self.labels, self.paths = (), None, tuple(flat)
+      self.paths = tuple(flat)
       return
     if empty := [name for name, images in inside.items() if not images]:
       raise ValueError(f"{self.root / empty[0]} has no images: fill or remove the folder of this class")
@@ -89,10 +92,10 @@ class Partner(NamedTuple):
 
   def __call__(self, row: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     image = self.other[int(rng.integers(len(self.other)))]["image"]
-    row = {**row, self.key: image}
+    found = {**row, self.key: image}
     for transform in self.then:
-      row = transform(row, rng)
-    return row
+      found = transform(found, rng)
+    return found
 
 
 def _listed(folder: Path) -> tuple[list[str], list[str]]:

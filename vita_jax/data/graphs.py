@@ -1,15 +1,23 @@
-"""Attributed graphs with node labels and splits, checked once so that no user has to."""
+"""Attributed graphs with node labels and splits, checked once, and the normalisation of their features."""
+
+from __future__ import annotations
 
 import os
-from typing import NamedTuple
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
+from vita_jax.base.choose import choose
 from vita_jax.base.hashing import file_sha256
 from vita_jax.data.files import read_npz
 from vita_jax.data.sources import SOURCES, load
 
+NORMALIZATIONS = ("row", "abs", "l2", "none")
+_LEAST_SHARE = 0.1  # of a row's sum in its sum of magnitudes: below it, dividing by the sum blows the row up
+_RANGE = (1e-15, 1e15)  # of a row: beyond, its float32 square is 0 or infinite
 _MOST_CLASSES = 2**16  # a label beyond is a slip, and would ask for that many logits
 
 
@@ -25,6 +33,8 @@ class Graph(NamedTuple):
     n_classes: number of classes C.
     sha256: of the file the graph came from: identifies it in caches.
     name: short name.
+    edge_weight: float32 [E], above 0; None: every edge weighs 1.
+    loop_weight: float32 [S], weights of the self-loops; None: 1.
   """
 
   edges: np.ndarray
@@ -37,10 +47,12 @@ class Graph(NamedTuple):
   n_classes: int
   sha256: str
   name: str
+  edge_weight: np.ndarray | None = None
+  loop_weight: np.ndarray | None = None
 
 
 def load_graph(name: str) -> Graph:
-  """A citation graph with its public split: "citeseer" (shipped), "cora" or "pubmed".
+  """Loads a citation graph with its public split: "citeseer" (shipped), "cora" or "pubmed".
 
   Raises:
     ValueError, FileNotFoundError: see `vita_jax.data.sources.load`.
@@ -50,10 +62,15 @@ def load_graph(name: str) -> Graph:
 
 
 def load_graph_npz(path: str | os.PathLike) -> Graph:
-  """A graph of your own from one npz file (`numpy.savez_compressed(path, edges=..., ...)`).
+  """Loads a graph of your own from one npz file (`numpy.savez_compressed(path, edges=..., ...)`).
 
   Keys (others are ignored):
-    edges: int [E, 2]; any direction, duplicates and self loops are fine, they are cleaned.
+    edges: int [E, 2]; each undirected edge once, u < v, or in both directions; duplicates and self loops
+      are fine. Edges that are listed in one direction only, some as u > v, are counted in a warning and
+      taken as undirected.
+    directed: bool, optional: False says that edges have no direction, however they are listed (no
+      warning); True is refused: the networks here are for undirected graphs.
+    edge_weight: number [E], optional, above 0; where an edge is listed several times, the mean counts.
     features: number [N, F], dense; or, as CSR, feat_indptr int [N+1], feat_indices int [nnz],
       feat_data number [nnz] and num_features int (default: largest index + 1).
     labels: int [N], -1 = no label.
@@ -64,8 +81,9 @@ def load_graph_npz(path: str | os.PathLike) -> Graph:
   Raises:
     FileNotFoundError: no such file.
     ValueError: an unreadable file (see `read_npz`); missing keys; wrong shapes or dtypes; edges
-      or node numbers out of range; NaN or infinite features; labels < -1 or >= num_classes; an
-      empty train mask; nodes in a mask without label; masks that overlap.
+      or node numbers out of range; directed edges; weights that are no finite numbers above 0; NaN or
+      infinite features; labels < -1 or >= num_classes; an empty train mask; nodes in a mask without
+      label; masks that overlap.
   """
   name = os.path.splitext(os.path.basename(os.fspath(path)))[0]
   arrays = read_npz(path)
@@ -76,7 +94,7 @@ def load_graph_npz(path: str | os.PathLike) -> Graph:
 
 
 def load_unlabelled_npz(path: str | os.PathLike, *, n_features: int) -> Graph:
-  """A graph to predict on: the keys `edges` and `features` (or CSR) of `load_graph_npz`; others are ignored.
+  """Loads a graph to predict on: the keys of `load_graph_npz` but labels and masks, which are ignored.
 
   Args:
     path: the npz file.
@@ -96,13 +114,12 @@ def load_unlabelled_npz(path: str | os.PathLike, *, n_features: int) -> Graph:
     if features.shape[1] > n_features or ("features" in arrays and features.shape[1] != n_features):
       raise ValueError(f"{features.shape[1]} features per node, but the model was trained with {n_features}")
     features.resize(features.shape[0], n_features)
-    edges, self_loops = _edges(arrays, features.shape[0])
+    edges = _edges(arrays, features.shape[0])
   except ValueError as e:
     raise ValueError(f"{os.fspath(path)}: {e}") from e
   none = np.zeros(features.shape[0], bool)
   return Graph(
-    edges=edges,
-    self_loops=self_loops,
+    **edges,
     features=features,
     labels=none.astype(np.int32) - 1,
     train_mask=none,
@@ -114,17 +131,80 @@ def load_unlabelled_npz(path: str | os.PathLike, *, n_features: int) -> Graph:
   )
 
 
-def row_normalize(features: sp.csr_matrix) -> sp.csr_matrix:
-  """Each row divided by its sum, float32 [N, F]; rows with sum zero become (or stay) zero."""
+def normalize_rows(features: Any, normalization: str) -> Any:
+  """Divides each row of a feature matrix by its size; rows of size 0 become (or stay) 0.
+
+  Training and exported programs call this one function: a scipy matrix is summed in float64, an array of
+  numpy or JAX (perhaps inside a compiled program) in its own type.
+
+  Args:
+    features: float32 [N, F]: scipy CSR, numpy or JAX.
+    normalization: what a row's size is: "row", its sum; "abs", its sum of magnitudes; "l2", its
+      Euclidean length; "none": the features stay as they are.
+
+  Returns:
+    float32 [N, F] of the kind given. Check host features with `check_normalizable` first.
+
+  Raises:
+    ValueError: unknown normalization.
+
+  >>> normalize_rows(np.array([[1, -3], [0, 0]], np.float32), "abs").tolist()
+  [[0.25, -0.75], [0.0, 0.0]]
+  """
+  choose("normalization", normalization, NORMALIZATIONS)
+  if normalization == "none":
+    return features
+  if not sp.issparse(features):
+    sizes = _row_sizes(features, normalization, lambda x: x.sum(-1, keepdims=True))
+    return (features * (sizes != 0) / (sizes + (sizes == 0))).astype(features.dtype)
   features = sp.csr_matrix(features, dtype=np.float32)
-  sums = np.asarray(features.sum(axis=1, dtype=np.float64)).ravel()
-  scale = np.divide(1.0, sums, out=np.zeros_like(sums), where=sums != 0)
+  sizes = _row_sizes(features, normalization, lambda x: np.asarray(x.sum(axis=1, dtype=np.float64)).ravel())
+  scale = np.divide(1.0, sizes, out=np.zeros_like(sizes), where=sizes != 0)
   values = features.data * np.repeat(scale, np.diff(features.indptr))
   return sp.csr_matrix((values.astype(np.float32), features.indices, features.indptr), shape=features.shape)
 
 
+def _row_sizes(features: Any, normalization: str, total: Callable[[Any], Any]) -> Any:
+  if normalization == "row":
+    return total(features)
+  return total(abs(features)) if normalization == "abs" else total(_squared(features)) ** 0.5
+
+
+def _squared(features: Any) -> Any:
+  return features.multiply(features) if sp.issparse(features) else features * features
+
+
+def check_normalizable(features: sp.csr_matrix, normalization: str) -> None:
+  """Checks that no row explodes when it is divided by its size (see `normalize_rows`).
+
+  Raises:
+    ValueError: with "row", a row whose sum is below 0 or below a tenth of its sum of magnitudes; with
+      any but "none", a row too small or too large for float32. The message names the rows and a remedy.
+  """
+  if normalization == "none":
+    return
+  sizes = np.asarray(abs(features).sum(axis=1, dtype=np.float64)).ravel()
+  least, most = _RANGE
+  extreme = np.flatnonzero((sizes > 0) & ~((sizes > least) & (sizes < most)))
+  if len(extreme):
+    raise ValueError(
+      f"normalization '{normalization}': the features of {len(extreme)} of {len(sizes)} nodes (the first is"
+      f" node {extreme[0]}) are too small or too large: scale them, or use normalization 'none'"
+    )
+  if normalization != "row":
+    return
+  sums = np.asarray(features.sum(axis=1, dtype=np.float64)).ravel()
+  bad = np.flatnonzero(sums < _LEAST_SHARE * sizes)
+  if len(bad):
+    raise ValueError(
+      f"normalization 'row' divides by row sums, but those of {len(bad)} of {len(sizes)} nodes are negative"
+      f" or close to 0 (node {bad[0]}: {sums[bad[0]]:.3g}, magnitudes sum to {sizes[bad[0]]:.3g}): use"
+      " config.normalization=abs, l2 or none"
+    )
+
+
 def graph_from_arrays(arrays: dict[str, np.ndarray], *, name: str, sha256: str) -> Graph:
-  """A checked Graph from arrays under the keys of `load_graph_npz`; ValueError as there."""
+  """Makes a checked Graph of arrays under the keys of `load_graph_npz`; ValueError as there."""
   is_csr = "feat_indptr" in arrays
   needed = {"feat_indptr", "feat_indices", "feat_data"} if is_csr else {"features"}
   if missing := sorted({"edges", "labels", "train_mask", "val_mask", *needed} - set(arrays)):
@@ -136,7 +216,7 @@ def graph_from_arrays(arrays: dict[str, np.ndarray], *, name: str, sha256: str) 
     raise ValueError(
       f"labels and features disagree on the number of nodes: {len(labels)} labels, {n_nodes} rows of features"
     )
-  edges, self_loops = _edges(arrays, n_nodes)
+  edges = _edges(arrays, n_nodes)
   lowest, highest = labels.min(initial=0), labels.max(initial=-1)
   n_classes = int(_integers(arrays, "num_classes", ())) if "num_classes" in arrays else highest + 1
   if lowest < -1 or highest >= n_classes:
@@ -156,8 +236,7 @@ def graph_from_arrays(arrays: dict[str, np.ndarray], *, name: str, sha256: str) 
       f"train_mask, val_mask and test_mask overlap at nodes {overlap[:5]}; a node may be in one of them only"
     )
   return Graph(
-    edges=edges,
-    self_loops=self_loops,
+    **edges,
     features=features,
     labels=labels.astype(np.int32),
     **masks,
@@ -212,8 +291,8 @@ def _finite(values):
   return values
 
 
-def _edges(arrays, n_nodes):
-  """(unique edges u < v int32 [E, 2], sorted self loops int32 [S]) from raw pairs."""
+def _edges(arrays: Mapping[str, np.ndarray], n_nodes: int) -> dict[str, Any]:
+  """Returns the fields of `Graph` about edges, from raw pairs."""
   pairs = arrays["edges"]
   hint = "; transpose it" if pairs.ndim == 2 and pairs.shape[0] == 2 != pairs.shape[1] else ""
   if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
@@ -224,11 +303,69 @@ def _edges(arrays, n_nodes):
   for key, nodes in (("edges", pairs), ("self_loop_nodes", loops)):
     if nodes.size and not (0 <= nodes.min() and nodes.max() < n_nodes):
       raise ValueError(f"{key} must name nodes 0 .. {n_nodes - 1}, found {nodes.min()} .. {nodes.max()}")
-  pairs = np.sort(pairs.astype(np.int64), axis=1)
-  is_loop = pairs[:, 0] == pairs[:, 1]
-  code = np.unique(pairs[~is_loop, 0] * n_nodes + pairs[~is_loop, 1])
-  edges = np.stack([code // n_nodes, code % n_nodes], axis=1).astype(np.int32)
-  return edges, np.unique(np.concatenate([pairs[is_loop, 0], loops])).astype(np.int32)
+  pairs = pairs.astype(np.int64)
+  _check_directions(arrays, pairs, n_nodes)
+  weight = _edge_weight(arrays, len(pairs))
+  pairs = np.concatenate([np.sort(pairs, axis=1), np.stack([loops] * 2, 1)])
+  code, place, count = np.unique(pairs[:, 0] * n_nodes + pairs[:, 1], return_inverse=True, return_counts=True)
+  u, v = code // n_nodes, code % n_nodes
+  found = {"edges": np.stack([u, v], 1)[u < v].astype(np.int32), "self_loops": u[u == v].astype(np.int32)}
+  if weight is None:
+    return found
+  # A node that only self_loop_nodes names has a loop of weight 1.
+  sums = np.bincount(place, np.concatenate([weight, np.ones(len(loops))]), minlength=len(code))
+  mean = (sums / count).astype(np.float32)
+  differs = np.zeros(len(code), bool)
+  differs[place[: len(weight)][np.abs(weight - mean[place[: len(weight)]]) > 1e-6 * weight]] = True
+  if differs.any():
+    warnings.warn(
+      f"{differs.sum()} edges are listed more than once with different weights: the mean is used",
+      stacklevel=2,
+    )
+  return {**found, "edge_weight": mean[u < v], "loop_weight": mean[u == v]}
+
+
+def _check_directions(arrays: Mapping[str, np.ndarray], pairs: np.ndarray, n_nodes: int) -> None:
+  """Warns of edges that have a direction, unless `directed` says that they have none."""
+  if "directed" in arrays:
+    directed = arrays["directed"]
+    if directed.shape != () or directed.dtype != bool:
+      raise ValueError(f"directed must be one bool, got {directed.dtype} {list(directed.shape)}")
+    if directed:
+      raise ValueError(
+        "directed=True: the networks here are for undirected graphs; save directed=False to use each edge in"
+        " both directions"
+      )
+    return
+  there = np.unique(pairs[:, 0] * n_nodes + pairs[:, 1])
+  back = np.unique(pairs[:, 1] * n_nodes + pairs[:, 0])
+  single = np.setdiff1d(there, back, assume_unique=True)
+  falling = (single // n_nodes) > (single % n_nodes)
+  both = len(there) > len(single) + np.sum(pairs[:, 0] == pairs[:, 1])  # some edges are in both directions
+  if falling.any() or (both and len(single)):
+    warnings.warn(
+      f"{len(single)} of {len(there)} edges are listed in one direction only; each is used in both: save"
+      " directed=False in the npz if that is what you mean",
+      stacklevel=2,
+    )
+
+
+def _edge_weight(arrays: Mapping[str, np.ndarray], n_edges: int) -> np.ndarray | None:
+  if "edge_weight" not in arrays:
+    return None
+  weight = arrays["edge_weight"]
+  if weight.shape != (n_edges,) or weight.dtype.kind not in "buif":
+    raise ValueError(
+      f"edge_weight must be numbers [{n_edges}], one for each edge, got {weight.dtype} {list(weight.shape)}"
+    )
+  weight = weight.astype(np.float64)
+  least, most = _RANGE
+  if weight.size and not (np.isfinite(weight).all() and weight.min() > least and weight.max() < most):
+    raise ValueError(
+      f"edge_weight must be finite numbers above 0, found {weight.min():.3g} .. {weight.max():.3g}: leave out"
+      " edges of weight 0, and choose a scale without negative ones"
+    )
+  return weight
 
 
 def _mask(arrays, key, labels):

@@ -42,8 +42,9 @@ def load_images(name: str) -> Images:
   if files := sources.source_files(name):
     return {"mnist": _mnist, "cifar10": _cifar10}[name](files)
   if prepared := prepared_dir(name):
-    splits = (read_columns(prepared, split) for split in ("train", "test"))
-    return Images(*(_split(np.stack(x["image"]), np.array(x["label"])) for x in splits), f"TFDS {name}")
+    train, test = (read_columns(prepared, split) for split in ("train", "test"))
+    train, test = (_split(np.stack(x["image"]), np.array(x["label"])) for x in (train, test))
+    return Images(train, test, f"TFDS {name}")
   raise FileNotFoundError(
     f"no images '{name}': there is {sources.missing(name)}, and no TFDS data set {name} in array_record"
     f" format under $TFDS_DATA_DIR ({tfds_dir()}); nothing is downloaded. The digits of scikit-learn need"
@@ -74,8 +75,8 @@ def _digits() -> Images:
 def _mnist(files: dict[str, Path]) -> Images:
   (path,) = files.values()
   arrays = read_npz(path)
-  splits = (_split(arrays[f"x_{s}"][..., None], arrays[f"y_{s}"]) for s in ("train", "test"))
-  return Images(*splits, str(path.parent))
+  train, test = (_split(arrays[f"x_{s}"][..., None], arrays[f"y_{s}"]) for s in ("train", "test"))
+  return Images(train, test, str(path.parent))
 
 
 def _cifar10(files: dict[str, Path]) -> Images:
@@ -89,4 +90,5 @@ def _cifar10(files: dict[str, Path]) -> Images:
     for s in ("train", "test")
   }
   folder = files["cifar10/labels.npz"].parent
-  return Images(*(_split(images[s], labels[f"y_{s}"]) for s in ("train", "test")), f"{folder} (a subset)")
+  train, test = (_split(images[s], labels[f"y_{s}"]) for s in ("train", "test"))
+  return Images(train, test, f"{folder} (a subset)")

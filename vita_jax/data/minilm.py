@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vita_jax.base.files import write_bytes, write_json
+from vita_jax.data.files import read_safetensors
 from vita_jax.data.sources import missing, source_files
 
 CONFIG = {
@@ -41,13 +42,13 @@ def write_minilm_l3(folder: Path) -> Path:
     FileNotFoundError: a file is not there.
     ValueError: one that is not what is recorded.
   """
-  from safetensors.numpy import load, save
+  from safetensors.numpy import save
 
   files = source_files("minilm_l3")
   if files is None:
     raise FileNotFoundError(f"{missing('minilm_l3')}: put it there")
   tensors = {}
-  for name, x in load(files["minilm_l3/minilm_l3_fp16.safetensors"].read_bytes()).items():
+  for name, x in read_safetensors(files["minilm_l3/minilm_l3_fp16.safetensors"]).items():
     x = np.asarray(x, np.float32)
     # Its dense layers are stored [in, out] as `kernel`; Hugging Face has [out, in].
     name, x = (name.removesuffix("kernel") + "weight", x.T) if name.endswith(".kernel") else (name, x)

@@ -48,6 +48,15 @@ def interleaved(place: jax.Array, interleave: jax.Array) -> tuple[jax.Array, jax
   return labelled, before, jnp.maximum(place - before - 1, 0)
 
 
+def fitting_batch_size(n_labelled: int, n_unlabelled: int, *, most: int = 256) -> int:
+  """Returns a batch size that suits a table of any size: at most `most`, about four batches in an epoch.
+
+  More than `most` only where so few rows are labelled that a smaller batch could be without any.
+  """
+  interleave = n_unlabelled // n_labelled + 1
+  return max(min(most, n_labelled * interleave // 4), interleave, 2)
+
+
 def draw_pu(
   place: jax.Array,
   *,

@@ -38,11 +38,18 @@ def sizes(
   """Computes the sizes of a split.
 
   DRAWN labels of `n_positive` true positives: as asked for. A user's labels, `n_positive` of them: validation
-  takes its share.
+  takes its share. `validation_rows` 0 is a fifth of the rows, at most 1,000.
 
   Raises:
-    ValueError: fewer rows than asked for; no validation rows, or none of them labelled.
+    ValueError: more than half of the rows for validation, fewer rows than asked for, or no labelled ones.
   """
+  fifth = min(max(n_rows // 5, 2), 1000)
+  if validation_rows > n_rows // 2:
+    raise ValueError(
+      f"config.validation.rows {validation_rows} is more than half of the {n_rows} rows: take at most"
+      f" {n_rows // 2}, or 0 for a fifth ({fifth})"
+    )
+  validation_rows = validation_rows or fifth
   if scenario != DRAWN:
     validation_labelled = max(1, round(n_positive * validation_rows / n_rows))
     n_labelled = n_positive - validation_labelled
@@ -63,7 +70,7 @@ def sizes(
 
 
 def draw_split(
-  key: jax.Array, candidates: np.ndarray, found: Sizes, *, scenario: str
+  key: jax.Array, candidates: np.ndarray | jax.Array, found: Sizes, *, scenario: str
 ) -> dict[str, jax.Array]:
   """Draws a split.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vita_jax.data import tabular
-from vita_jax.data.schema import load_schema
+from vita_jax.data.schema import Schema, check_roles, load_schema
 from vita_jax.data.tables import Table, read_table
 
 
@@ -32,7 +32,8 @@ def load_pu_table(path: str, schema_path: str) -> PUTable:
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: a schema or a table that cannot be used, e.g. without labelled or without unlabelled rows.
+    ValueError: a schema or a table that cannot be used, e.g. without labelled or without unlabelled rows,
+      with the label among the inputs, or with a column that has no role.
   """
   schema = load_schema(schema_path)
   if schema.labelled is None:
@@ -40,6 +41,8 @@ def load_pu_table(path: str, schema_path: str) -> PUTable:
       f'{schema_path}: name the column that marks labelled positives, e.g. "labelled": "label == 1"'
     )
   table = read_table(path)
+  check_roles(schema, table)
+  check_inputs(schema, schema_path)
   encoding = tabular.fit(schema, table)
   labelled = _two_classes(encoding, table, "labelled")
   check_labelled(labelled, path)
@@ -60,6 +63,19 @@ def load_test_rows(encoding: tabular.Encoding, path: str) -> dict[str, np.ndarra
   table = read_table(path)
   positive = _two_classes(encoding, table, "target").astype(np.int8)
   return {"x": tabular.encode(encoding, table), "positive": positive}
+
+
+def check_inputs(schema: Schema, source: str) -> None:
+  """Checks that no input of a schema is the label or the target itself.
+
+  Raises:
+    ValueError: one is; a network would read the answer from it, and the estimated prior be wrong.
+  """
+  for label in (schema.labelled, schema.target):
+    if label is not None and label.column in schema.inputs:
+      raise ValueError(
+        f"{source}: column '{label.column}' is an input and makes '{label.name}': take it out of the inputs"
+      )
 
 
 def check_labelled(labelled: np.ndarray, path: str) -> None:

@@ -49,7 +49,7 @@ def batch_at(data: Resident, arrays: Mapping[str, Any], seed, t) -> dict[str, An
   """
   if data.batch_size is None:
     return dict(arrays)
-  sizes = dict(n_rows=n_rows(data), batch_size=data.batch_size, remainder=data.remainder)
+  sizes: dict[str, Any] = {"n_rows": n_rows(data), "batch_size": data.batch_size, "remainder": data.remainder}
   if data.order == "rows":
     rows, mask = row_order(t, **sizes)
   else:
@@ -85,7 +85,7 @@ def n_rows(data: Resident | Stream) -> int:
       f"arrays need one common leading axis, found {found}; fix the arrays, or "
       "use batch_size=None to pass them whole"
     )
-  return next(iter(lengths.values()))
+  return next(length for length in lengths.values() if length is not None)
 
 
 def n_batches(data: Resident | Stream) -> int:

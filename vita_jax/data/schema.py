@@ -23,7 +23,7 @@ KEYS = (
   "missing",
   "unseen",
 )
-RULES = {"missing": ("error", "fill"), "unseen": ("error", "zeros")}
+RULES = {"missing": ("error", "fill"), "unseen": ("error", "zeros", "any")}
 ORDERED = (">", ">=", "<", "<=")
 
 
@@ -52,7 +52,8 @@ class Schema(NamedTuple):
     drop: columns that are known and not used.
     merge: column -> {category: category it is counted as}.
     missing: "error", or "fill": numbers take the training median, a missing category counts as one.
-    unseen: a category that no training row has: "error", or "zeros" in all of its columns.
+    unseen: a category that no training row has: "error"; "zeros" in all of its columns, for up to 5 % of
+      the rows; "any": zeros, however many.
   """
 
   numeric: tuple[str, ...] = ()
@@ -97,7 +98,7 @@ def parse_schema(content: Mapping[str, Any]) -> Schema:
     if content.get(key, "error") not in options:
       raise ValueError(f"the schema's '{key}' is '{content[key]}': choose one of {', '.join(options)}")
   roles = ("numeric", "log_numeric", "categorical", "drop")
-  lists = {role: _names(role, content.get(role) or ()) for role in roles}
+  lists: dict[str, Any] = {role: _names(role, content.get(role) or ()) for role in roles}
   seen: dict[str, str] = {}
   for role, columns in lists.items():
     for column in columns:
@@ -107,7 +108,9 @@ def parse_schema(content: Mapping[str, Any]) -> Schema:
   private = content.get("private") or {}
   if not isinstance(private, Mapping):
     private = {name: name for name in _names("private", private)}
-  single = {k: parse_label(k, content[k]) if content.get(k) else None for k in ("target", "labelled")}
+  single: dict[str, Any] = {
+    k: parse_label(k, content[k]) if content.get(k) else None for k in ("target", "labelled")
+  }
   merge = {c: {str(k): str(v) for k, v in m.items()} for c, m in (content.get("merge") or {}).items()}
   schema = Schema(
     **lists,
@@ -141,7 +144,9 @@ def load_schema(path: str | os.PathLike) -> Schema:
 
 def schema_content(schema: Schema) -> dict[str, Any]:
   """Returns the plain data that `parse_schema` makes the schema from."""
-  content = {k: list(getattr(schema, k)) for k in ("numeric", "log_numeric", "categorical", "drop")}
+  content: dict[str, Any] = {
+    k: list(getattr(schema, k)) for k in ("numeric", "log_numeric", "categorical", "drop")
+  }
   content |= {k: _written(getattr(schema, k)) for k in ("target", "labelled") if getattr(schema, k)}
   content["private"] = {label.name: _written(label) for label in schema.private}
   return content | {"merge": dict(schema.merge), "missing": schema.missing, "unseen": schema.unseen}
@@ -150,11 +155,13 @@ def schema_content(schema: Schema) -> dict[str, Any]:
 def without(schema: Schema, columns: Iterable[str]) -> Schema:
   """Drops columns from the inputs of a schema; labels that are made from them stay."""
   gone = set(columns)
-  kept = {r: tuple(c for c in getattr(schema, r) if c not in gone) for r in ("numeric", "log_numeric")}
-  hot = tuple(c for c in schema.categorical if c not in gone)
-  dropped = (*schema.drop, *(c for c in schema.inputs if c in gone))
-  merge = {c: m for c, m in schema.merge.items() if c not in gone}
-  return schema._replace(**kept, categorical=hot, drop=dropped, merge=merge)
+  return schema._replace(
+    numeric=tuple(c for c in schema.numeric if c not in gone),
+    log_numeric=tuple(c for c in schema.log_numeric if c not in gone),
+    categorical=tuple(c for c in schema.categorical if c not in gone),
+    drop=(*schema.drop, *(c for c in schema.inputs if c in gone)),
+    merge={c: m for c, m in schema.merge.items() if c not in gone},
+  )
 
 
 def check_columns(schema: Schema, table: Table, *, labels: bool) -> None:

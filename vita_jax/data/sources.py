@@ -118,13 +118,15 @@ SOURCES = {
 
 
 def data_dir() -> Path | None:
-  """$VITA_DATA_DIR, or None where it is not set."""
+  """Returns $VITA_DATA_DIR, or None where it is not set."""
   folder = os.environ.get("VITA_DATA_DIR")
   return Path(folder).expanduser() if folder else None
 
 
 def data_file(name: str) -> Path | None:
-  """The file of this relative name, shipped or under $VITA_DATA_DIR, or None; its content is not checked.
+  """Finds the file of this relative name, shipped or under $VITA_DATA_DIR; None where there is none.
+
+  Its content is not checked.
 
   >>> data_file("planetoid/citeseer.npz").name
   'citeseer.npz'
@@ -147,7 +149,7 @@ def check_sha256(path: Path, expected: str) -> Path:
 
 
 def source_files(name: str) -> dict[str, Path] | None:
-  """Every file of a source, checked: relative name -> path; None where one is nowhere.
+  """Finds and checks every file of a source: relative name -> path; None where one is nowhere.
 
   Raises:
     ValueError: an unknown source, or a file that is not the recorded one.

@@ -4,6 +4,7 @@ Which rows make batch t is decided by `vita_jax.data.index`, the function Reside
 both kinds give the same batches. grain supplies read threads and worker processes, never order.
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -68,9 +69,14 @@ def read_batch(
   Raises:
     ValueError: rows that cannot be stacked (not dicts, unlike keys or shapes).
   """
-  sizes = dict(n_rows=len(data.source), batch_size=data.batch_size, remainder=data.remainder)
-  grouped = data.buckets is not None and data.buckets.window > 1
-  index = (lambda *a, **k: grouped_index(data.buckets, *a, **k)) if grouped else host_index
+  sizes: dict[str, Any] = {
+    "n_rows": len(data.source),
+    "batch_size": data.batch_size,
+    "remainder": data.remainder,
+  }
+  index: Callable[..., Any] = host_index
+  if data.buckets is not None and data.buckets.window > 1:
+    index = functools.partial(grouped_index, data.buckets)
   seeds = np.asarray(seed if data.order == "shuffled" else 0, np.int64)
   if data.order == "rows":
     rows, mask = row_order(t, **sizes, xp=np)
@@ -103,7 +109,7 @@ def batches(
 
   if start < 0:
     raise ValueError(f"start must be >= 0, got {start}")
-  read = _Read(data, seeds if np.ndim(seeds) == 0 else tuple(int(s) for s in seeds), part)
+  read = _Read(data, tuple(int(s) for s in seeds) if isinstance(seeds, Sequence) else seeds, part)
   numbers = grain.MapDataset.range(start, 2**31 - 1).map(read)
   # With worker processes, the threads and the buffer are those of each worker.
   ahead = grain.ReadOptions(num_threads=data.prefetch, prefetch_buffer_size=data.prefetch)

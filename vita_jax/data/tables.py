@@ -6,14 +6,23 @@ CSV files are read in chunks of rows, so that one of any size can be encoded. Er
 
 from __future__ import annotations
 
-import csv
+import re
+import warnings
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
+from vita_jax.data.files_text import check_width, open_cells, texts
+
+# What counts as no value: what pandas takes for one, and a question mark.
+MISSING = (
+  *("", "?", "NA", "N/A", "n/a", "<NA>", "#NA", "#N/A", "#N/A N/A", "NaN", "nan", "-NaN", "-nan", "NaT"),
+  *("None", "none", "NULL", "Null", "null", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
+TRUTH = {"True": "1", "False": "0", "true": "1", "false": "0", "TRUE": "1", "FALSE": "0"}
 
 
 class Table(NamedTuple):
@@ -51,29 +60,15 @@ def read_chunks(path: str | Path, *, rows: int = 50_000) -> Iterator[Table]:
     FileNotFoundError: no such file.
     ValueError: no header, one name twice, a row of another length, other separators, bytes that are no text.
   """
-  path = Path(path)
-  if not path.is_file():
-    raise FileNotFoundError(f"no file {path}; check the path")
-  with path.open(encoding="utf-8-sig", newline="") as file:
-    reader = csv.reader(file)
-    try:
-      header = [name.strip() for name in next(reader, [])]
-      _check_header(path, header)
-      number, gathered = 0, []
-      for row in reader:
-        if not row:
-          continue  # an empty line
-        number += 1
-        if len(row) != len(header):
-          raise ValueError(f"{path} row {number} has {len(row)} cells, the header {len(header)}: fix the row")
-        gathered.append(row)
-        if len(gathered) == rows:
-          yield _chunk(header, gathered, path, number)
-          gathered = []
-      if gathered or number == 0:
-        yield _chunk(header, gathered, path, number)
-    except (csv.Error, UnicodeDecodeError) as error:
-      raise ValueError(f"{path} is not a CSV file in UTF-8 ({error}); save it again as one") from error
+  cells = open_cells(path)
+  number, gathered = 0, []
+  for number, row in cells.rows:
+    gathered.append(row)
+    if len(gathered) == rows:
+      yield _chunk(cells.header, gathered, path, number)
+      gathered = []
+  if gathered or number == 0:
+    yield _chunk(cells.header, gathered, path, number)
 
 
 def read_table(path: str | Path) -> Table:
@@ -83,22 +78,50 @@ def read_table(path: str | Path) -> Table:
   for name in chunks[0]:
     parts = [chunk[name] for chunk in chunks]
     text = any(part.dtype.kind == "U" for part in parts)
-    columns[name] = np.concatenate([part.astype(str) if text else part for part in parts])
+    parts = [part.astype(str) if text else part for part in parts]
+    if text:
+      check_width(max(part.itemsize for part in parts) // 4, sum(map(len, parts)), f"{path}: column '{name}'")
+    columns[name] = np.concatenate(parts)
   return Table(columns, str(path))
 
 
+def canonical(text: str) -> str:
+  """Returns one spelling for every spelling of a number: "5" for "5.0", "+5" and "5e0"; other text as it is.
+
+  A number with leading zeros ("007") is a code and stays.
+
+  >>> [canonical(text) for text in ("5.0", "-0.50", ".5", "1e3", "007", "five")]
+  ['5', '-0.5', '0.5', '1000', '007', 'five']
+  """
+  found = re.fullmatch(r"([+-]?)(0|[1-9][0-9]*|(?=[.][0-9]))(?:[.]([0-9]*))?(?:[eE]([+-]?[0-9]{1,2}))?", text)
+  if not found:
+    return text
+  digits = format(Decimal(text), "f").lstrip("+-")  # exact, without an exponent
+  if "." in digits:
+    digits = digits.rstrip("0").rstrip(".")
+  return f"-{digits}" if found[1] == "-" and digits != "0" else digits
+
+
 def text_of(table: Table, column: str, *, missing: str) -> np.ndarray:
-  """Returns a column as text, "" where missing; whole floats are written as integers."""
+  """Returns a column as text, "" where missing; numbers in their canonical spelling.
+
+  Warns where a column of text spells one number in several ways, e.g. as "5" and "5.0".
+  """
   values = table.columns[column]
   if values.dtype.kind in "iu":
     return values.astype(str)
-  if values.dtype.kind == "f":
-    whole = np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**53)
-    texts = np.where(whole, np.where(whole, values, 0).astype(np.int64).astype(str), values.astype(str))
-  else:
-    texts = values.astype(str)
-  texts = np.strings.strip(texts)
-  texts = np.where(np.isin(texts, MISSING), "", texts)
+  distinct, places = np.unique(np.strings.strip(values.astype(str)), return_inverse=True)
+  plain = ["" if text in MISSING else canonical(text) for text in distinct.tolist()]
+  known = [text for text in plain if text]
+  if values.dtype.kind == "U" and len(set(known)) < len(known):
+    twice = next(text for text in known if known.count(text) > 1)
+    spelled = [old for old, new in zip(distinct.tolist(), plain, strict=True) if new == twice]
+    warnings.warn(
+      f"{table.source}: column '{column}' spells {twice} in {len(spelled)} ways ({', '.join(spelled[:4])}),"
+      " which count as one category; if they are codes, put a letter before them",
+      stacklevel=2,
+    )
+  texts = np.array(plain, dtype=str)[places] if plain else np.zeros(0, str)
   _check_missing(table, column, texts == "", missing)
   return texts
 
@@ -111,6 +134,8 @@ def number_of(table: Table, column: str, *, missing: str) -> np.ndarray:
   else:
     texts = np.strings.strip(values.astype(str))
     texts = np.where(np.isin(texts, MISSING), "nan", texts)
+    for word, digit in TRUTH.items():
+      texts = np.where(texts == word, digit, texts)
     try:
       numbers = texts.astype(np.float64)
     except ValueError:
@@ -125,18 +150,11 @@ def number_of(table: Table, column: str, *, missing: str) -> np.ndarray:
   return numbers
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-  if not any(header):
-    raise ValueError(f"{path} has no header: its first line must name the columns")
-  if len(header) == 1 and (others := [s for s in ";\t|" if s in header[0]]):
-    raise ValueError(f"{path} is separated by {others[0]!r}: save it with commas")
-  if twice := sorted({name for name in header if header.count(name) > 1}):
-    raise ValueError(f"{path} has the column '{twice[0]}' twice: rename one")
-
-
-def _chunk(header: list[str], rows: list[list[str]], path: Path, last: int) -> Table:
+def _chunk(header: list[str], rows: list[list[str]], path: str | Path, last: int) -> Table:
   cells = zip(*rows, strict=True) if rows else [()] * len(header)
-  columns = {name: np.array(column, dtype=str) for name, column in zip(header, cells, strict=True)}
+  columns = {
+    name: texts(column, f"{path}: column '{name}'") for name, column in zip(header, cells, strict=True)
+  }
   return Table(columns, str(path), last - len(rows) + 1)
 
 
@@ -154,7 +172,18 @@ def _plain(values: np.ndarray) -> np.ndarray:
     raise ValueError(f"a column must have one dimension, found the shape {values.shape}")
   if values.dtype.kind in "iufU":
     return values
-  return np.array(["" if v is None or v != v else str(v) for v in values.tolist()], dtype=str)
+  if values.dtype.kind in "mM":
+    return values.astype(str)
+  return texts(["" if _is_missing(value) else str(value) for value in values.tolist()], "a column")
+
+
+def _is_missing(value: Any) -> bool:
+  """None, NaN, and the NA and NaT of pandas, which is not imported for it (NA != NA has no truth value)."""
+  return (
+    value is None
+    or type(value).__name__ in ("NAType", "NaTType")
+    or (isinstance(value, float) and value != value)
+  )
 
 
 def _is_number(text: str) -> bool:
@@ -165,9 +194,16 @@ def _is_number(text: str) -> bool:
   return True
 
 
+def _as(table: Table, column: str, empty: np.ndarray) -> str:
+  """How the first missing value is written, if it is written at all."""
+  text = str(table.columns[column][int(np.argmax(empty))]).strip()
+  return f" ('{text}' counts as missing)" if text and text.lower() != "nan" else ""
+
+
 def _check_missing(table: Table, column: str, empty: np.ndarray, rule: str) -> None:
   if rule == "error" and empty.any():
+    row = table.first + int(np.argmax(empty))
     raise ValueError(
-      f"{table.source} row {table.first + int(np.argmax(empty))}: column '{column}' has no value"
+      f"{table.source} row {row}: column '{column}' has no value{_as(table, column, empty)}"
       f" ({empty.sum()} such rows): fill them, or (for inputs) set the schema's missing to 'fill'"
     )

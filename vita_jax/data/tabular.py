@@ -11,6 +11,7 @@ with them. `schema.py` says what columns are for, `tables.py` reads files (large
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,9 +19,12 @@ import numpy as np
 
 from vita_jax.base.choose import hint
 from vita_jax.data.schema import Label, Schema, check_columns, parse_schema, schema_content
-from vita_jax.data.tables import Table, number_of, text_of
+from vita_jax.data.tables import Table, canonical, number_of, text_of
 
 MOST_CLASSES = 100
+MOST_UNSEEN = 0.05  # share of rows with categories that no training row had
+FEW_ROWS = 20  # below them a share says nothing
+ROUNDED = 0.01  # of a column's standard deviation that float32 may take away
 OPERATORS = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
 
 
@@ -66,11 +70,13 @@ def fit(schema: Schema, table: Table, rows: np.ndarray | None = None) -> Encodin
   numbers = _numbers(schema, table)[rows]
   if empty := [c for c, x in zip(schema.numbers, numbers.T, strict=True) if np.isnan(x).all()]:
     raise ValueError(f"{table.source}: column '{empty[0]}' has no value in any training row; drop it")
+  rounded = _signed_log(numbers.astype(np.float32).astype(np.float64), _is_log(schema), np)
   numbers = _signed_log(numbers, _is_log(schema), np)
+  _check_rounding(schema, table, numbers, rounded)
   median = np.nanmedian(numbers, axis=0) if numbers.size else np.zeros(0)
   scaled = np.where(np.isnan(numbers), median, numbers)
   std = scaled.std(axis=0)
-  constant = std <= 1e-12 * np.maximum(np.abs(scaled).max(axis=0, initial=0.0), 1.0)
+  constant = std <= 1e-12 * np.abs(scaled).max(axis=0, initial=0.0)
   texts = {c: _texts(schema, table, c)[rows] for c in schema.categorical}
   classes = {label.name: _classes(label, table, rows) for label in schema.labels}
   return Encoding(
@@ -97,12 +103,8 @@ def raw_inputs(encoding: Encoding, table: Table) -> dict[str, np.ndarray]:
   for j, (column, known) in enumerate(encoding.categories.items()):
     texts = _texts(schema, table, column)
     codes[:, j] = _positions(texts, known)
-    if schema.unseen == "error" and (codes[:, j] < 0).any():
-      i = int(np.argmax(codes[:, j] < 0))
-      raise ValueError(
-        f"{table.source} row {table.first + i}: column '{column}' has the category '{texts[i]}', which no"
-        f" training row had{hint(texts[i], known)}: fix it, or set the schema's unseen to 'zeros'"
-      )
+    if (codes[:, j] < 0).any():
+      _check_unseen(schema, table, column, texts, codes[:, j] < 0, known)
   return {"numbers": _numbers(schema, table).astype(np.float32), "codes": codes}
 
 
@@ -128,6 +130,11 @@ def assemble(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> A
   return xp.concatenate([scaled, *hot], axis=1, dtype=np.float32)
 
 
+def scaled_by(encoding: Encoding, scaler: Mapping[str, Any]) -> Encoding:
+  """Puts other statistics into an encoding: `median`, `mean`, `std`, arrays [numbers], maybe traced."""
+  return encoding._replace(median=scaler["median"], mean=scaler["mean"], std=scaler["std"])
+
+
 def features(encoding: Encoding, numbers: Any, codes: Any, *, xp: Any = np) -> Any:
   """Computes the features of `raw_inputs`, float32 [n, len(encoding.names)]; traceable, as `assemble`."""
   return assemble(encoding, logged(encoding, numbers, xp=xp), codes, xp=xp)
@@ -139,7 +146,7 @@ def encode(encoding: Encoding, table: Table) -> np.ndarray:
 
 
 def label_values(encoding: Encoding, table: Table, name: str) -> np.ndarray:
-  """Reads a label by name: int32 [n_rows] class numbers, or float32 for "number" and "log".
+  """Reads a label by name: int32 [n_rows] class numbers, or float64 for "number" and "log".
 
   Raises:
     ValueError: no such label, a missing value, a class that no training row had.
@@ -177,15 +184,55 @@ def to_json(encoding: Encoding) -> dict[str, Any]:
 
 def from_json(content: Mapping[str, Any]) -> Encoding:
   """Makes an encoding of plain data: the inverse of `to_json`."""
-  kept = {k: {n: tuple(v) for n, v in content[k].items()} for k in ("categories", "classes")}
-  arrays = {k: np.array(content[k], np.float32) for k in ("median", "mean", "std")}
+  kept: dict[str, Any] = {k: {n: tuple(v) for n, v in content[k].items()} for k in ("categories", "classes")}
+  arrays: dict[str, Any] = {k: np.array(content[k], np.float32) for k in ("median", "mean", "std")}
   return Encoding(schema=parse_schema(content["schema"]), **kept, **arrays)
+
+
+def _check_rounding(schema: Schema, table: Table, numbers: np.ndarray, rounded: np.ndarray) -> None:
+  """Refuses columns of which float32, the inputs of every program, would keep no detail, e.g. times."""
+  for j, column in enumerate(schema.numbers):
+    known = np.isfinite(numbers[:, j])
+    error, spread = np.abs(rounded[known, j] - numbers[known, j]).max(initial=0.0), numbers[known, j].std()
+    if error > ROUNDED * spread > 0:
+      raise ValueError(
+        f"{table.source}: column '{column}' varies by {spread:.3g} around {numbers[known, j].mean():.6g},"
+        " which float32 rounds away: subtract a constant from it, e.g. its least value"
+      )
+
+
+def _check_unseen(
+  schema: Schema,
+  table: Table,
+  column: str,
+  texts: np.ndarray,
+  unseen: np.ndarray,
+  known: tuple[str, ...],
+) -> None:
+  """Refuses categories that no training row had, or warns of them, as the schema says."""
+  i, count = int(np.argmax(unseen)), int(unseen.sum())
+  if schema.unseen == "error":
+    raise ValueError(
+      f"{table.source} row {table.first + i}: column '{column}' has the category '{texts[i]}', which no"
+      f" training row had{hint(texts[i], known)}: fix it, or set the schema's unseen to 'zeros'"
+    )
+  if schema.unseen == "any":
+    return
+  message = (
+    f"{table.source}: {count} of {len(texts)} rows have a category in column '{column}' that no training row"
+    f" had, e.g. '{texts[i]}' in row {table.first + i}"
+  )
+  if len(texts) >= FEW_ROWS and count > MOST_UNSEEN * len(texts):
+    raise ValueError(
+      f"{message}: fix the column, or set the schema's unseen to 'any' to encode them as zeros"
+    )
+  warnings.warn(f"{message}: encoded as zeros", stacklevel=3)
 
 
 def _texts(schema: Schema, table: Table, column: str) -> np.ndarray:
   texts = text_of(table, column, missing=schema.missing)
   for old, new in schema.merge.get(column, {}).items():
-    texts = np.where(texts == old, new, texts)
+    texts = np.where(texts == canonical(old), canonical(new), texts)
   return texts
 
 
@@ -208,9 +255,9 @@ def _shown(schema: Schema, categories: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _positions(texts: np.ndarray, known: tuple[str, ...]) -> np.ndarray:
-  order = np.array(known, dtype=str)
-  places = np.clip(np.searchsorted(order, texts), 0, len(order) - 1)
-  return np.where(order[places] == texts, places, -1).astype(np.int32)
+  place = {canonical(text): i for i, text in enumerate(known)}
+  distinct, inverse = np.unique(texts, return_inverse=True)
+  return np.array([place.get(text, -1) for text in distinct.tolist()], np.int32)[inverse]
 
 
 def _classes(label: Label, table: Table, rows: np.ndarray) -> tuple[str, ...]:
@@ -227,9 +274,9 @@ def _classes(label: Label, table: Table, rows: np.ndarray) -> tuple[str, ...]:
 
 def _value(label: Label, table: Table) -> np.ndarray:
   if label.kind == "test" and label.operator not in OPERATORS:
-    equal = text_of(table, label.column, missing="error") == label.value
+    equal = text_of(table, label.column, missing="error") == canonical(label.value)
     return (equal if label.operator == "==" else ~equal).astype(np.int32)
   numbers = number_of(table, label.column, missing="error")
   if label.kind == "test":
     return OPERATORS[label.operator](numbers, float(label.value)).astype(np.int32)
-  return _signed_log(numbers, np.array(label.kind == "log"), np).astype(np.float32)
+  return _signed_log(numbers, np.array(label.kind == "log"), np)

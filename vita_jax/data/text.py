@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from vita_jax.data.files_text import open_cells, read_text
 from vita_jax.data.sources import missing, source_files
 from vita_jax.data.tfds_files import prepared_dir, read_columns, tfds_dir
 
@@ -55,7 +52,7 @@ GLUE = {
   "wnli": Glue(("sentence1", "sentence2"), ("not_entailment", "entailment")),
 }
 # Files that serve as well, split -> names; what they must be is recorded in `sources.SOURCES`.
-FILES = {
+FILES: dict[str, dict[str, tuple[str, ...]]] = {
   "sst2": {"train": ("sst2/train.tsv.gz",), "validation": ("sst2/dev.tsv.gz",)},
   "cola": {
     "train": ("text_small/cola_in_domain_train.tsv.gz",),
@@ -68,7 +65,7 @@ FILES = {
 
 
 def load_glue(name: str) -> dict[str, Texts]:
-  """The training split and the development splits of a GLUE task, by their TFDS names.
+  """Loads the training split and the development splits of a GLUE task, by their TFDS names.
 
   SST-2 and CoLA come from $VITA_DATA_DIR where it has their files (see `FILES`); all tasks from a TFDS data
   set glue/<name> prepared under $TFDS_DATA_DIR (`launch/prepare_data.py --dataset=glue/<name>`).
@@ -80,7 +77,7 @@ def load_glue(name: str) -> dict[str, Texts]:
   if name not in GLUE:
     raise ValueError(f"unknown GLUE task '{name}'; known: {', '.join(GLUE)}")
   if name in FILES and (paths := source_files(f"glue/{name}")):
-    return {s: _from_files(name, [paths[f] for f in files]) for s, files in FILES[name].items()}
+    return {s: _from_files(name, [paths[f] for f in names]) for s, names in FILES[name].items()}
   if prepared := prepared_dir(f"glue/{name}"):
     return {split: _from_tfds(name, prepared, split) for split in ("train", *GLUE[name].dev)}
   files = f"{missing(f'glue/{name}')} and " if name in FILES else ""
@@ -91,8 +88,9 @@ def load_glue(name: str) -> dict[str, Texts]:
 
 
 def read_tsv(path: str | os.PathLike, *, classes: tuple[str, ...] | None = None) -> Texts:
-  """Texts from a tab-separated file (perhaps .gz) with a header: `sentence` or `sentence1`, perhaps
-  `sentence2`, and `label`; quotes mean nothing.
+  """Reads texts from a tab-separated file (perhaps .gz); quotes mean nothing.
+
+  Its header is `sentence` or `sentence1`, perhaps `sentence2`, and `label`.
 
   Args:
     path: the file.
@@ -111,24 +109,8 @@ def read_tsv(path: str | os.PathLike, *, classes: tuple[str, ...] | None = None)
 
 
 def read_sentences(path: str | os.PathLike) -> tuple[list[str], list[str] | None]:
-  """The texts of a file like that of `read_tsv`, labelled or not: (first, second or None)."""
+  """Reads the texts of a file like that of `read_tsv`, labelled or not: (first, second or None)."""
   return _sentences(path, _table(path))
-
-
-def read_text(path: str | os.PathLike) -> str:
-  """A whole text file (perhaps .gz), UTF-8.
-
-  Raises:
-    FileNotFoundError: no such file. ValueError: not UTF-8, or a damaged .gz.
-  """
-  path = Path(path).expanduser()
-  if not path.is_file():
-    raise FileNotFoundError(f"no file {path}; check the path")
-  try:
-    raw = path.read_bytes()
-    return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8")
-  except (UnicodeDecodeError, EOFError, OSError) as error:
-    raise ValueError(f"{path} is no UTF-8 text, or damaged ({error})") from error
 
 
 def _sentences(path, columns):
@@ -142,15 +124,11 @@ def _sentences(path, columns):
 
 
 def _table(path):
-  lines = csv.reader(io.StringIO(read_text(path)), delimiter="\t", quoting=csv.QUOTE_NONE)
-  table = [row for row in lines if row]
-  if len(table) < 2:
+  cells = open_cells(path, separator="\t", quotes=False)
+  rows = [row for _, row in cells.rows]
+  if not rows:
     raise ValueError(f"{path} holds no rows: it needs a header line and at least one more")
-  header, rows = [name.strip() for name in table[0]], table[1:]
-  for i, row in enumerate(rows):
-    if len(row) != len(header):
-      raise ValueError(f"{path}, row {i + 1} has {len(row)} columns, the header {len(header)}: mend it")
-  return {name: [row[i] for row in rows] for i, name in enumerate(header)}
+  return {name: [row[i] for row in rows] for i, name in enumerate(cells.header)}
 
 
 def _labels(values, classes, where):
@@ -158,7 +136,7 @@ def _labels(values, classes, where):
     try:
       return np.array([float(v) for v in values], np.float32), ()
     except ValueError as error:
-      raise ValueError(f"labels have to be numbers for regression: {error}") from error
+      raise ValueError(f"labels must be numbers for regression: {error}") from error
   classes = tuple(sorted(set(values))) if classes is None else classes
   numbers = {name: i for i, name in enumerate(classes)}
   if not any(name.isdigit() for name in classes):  # else "1" would be both a name and a number
@@ -173,7 +151,7 @@ def _from_files(name, paths):
   first, labels = [], []
   for path in paths:
     rows = [line.split("\t") for line in read_text(path).split("\n") if line]
-    rows = rows[1:] if name == "sst2" else [(row[3], row[1]) for row in rows]  # CoLA has no header
+    rows = rows[1:] if name == "sst2" else [[row[3], row[1]] for row in rows]  # CoLA has no header
     first += [row[0].strip() for row in rows]
     labels += [int(row[1]) for row in rows]
   return Texts(first, None, np.array(labels, np.int32), GLUE[name].classes)

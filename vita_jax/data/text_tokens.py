@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+from vita_jax.data.text_tokenizer import SPECIAL, load_tokenizer
+
+__all__ = ["SPECIAL", "Rows", "Tokens", "blocks", "load_tokenizer", "tokenize", "train_vocabulary"]
 
 
 class Tokens(NamedTuple):
@@ -28,39 +29,10 @@ class Tokens(NamedTuple):
   truncated: int
 
 
-def load_tokenizer(folder: str | os.PathLike, *, vocab_size: int | None = None) -> Any:
-  """The WordPiece tokenizer of a Hugging Face folder (vocab.txt; lower-casing as tokenizer_config.json says).
-
-  Args:
-    folder: with a vocab.txt.
-    vocab_size: rows of the embedding it has to match; at most 63 may be left over (padded tables).
-
-  Raises:
-    FileNotFoundError: no vocab.txt. ValueError: it lacks a special token, or does not match.
-  """
-  from tokenizers import BertWordPieceTokenizer
-
-  path = Path(folder).expanduser() / "vocab.txt"
-  if not path.is_file():
-    raise FileNotFoundError(f"no vocabulary at {path}: put the model's vocab.txt there, one token a line")
-  settings = path.with_name("tokenizer_config.json")
-  lower = json.loads(settings.read_text()).get("do_lower_case", True) if settings.is_file() else True
-  lines = path.read_text(encoding="utf-8").split("\n")
-  vocab = {token.rstrip("\r"): i for i, token in enumerate(lines) if token}
-  if missing := [token for token in SPECIAL if token not in vocab]:
-    raise ValueError(f"{path} lacks {', '.join(missing)}: it is no vocabulary of a BERT")
-  if vocab_size is not None and not 0 <= vocab_size - (max(vocab.values()) + 1) < 64:
-    raise ValueError(
-      f"{path} has {max(vocab.values()) + 1} tokens, but the word embeddings have {vocab_size} rows:"
-      " they are not of one model"
-    )
-  return BertWordPieceTokenizer(vocab, lowercase=lower)
-
-
 def train_vocabulary(texts: Iterable[str], path: str | os.PathLike, *, size: int) -> None:
   """Writes a vocab.txt of at most `size` WordPiece tokens made from these texts (lower-cased), sorted.
 
-  The trainer breaks ties in another way each time: keep the file for runs that are to be the same.
+  The trainer breaks ties at random: keep the file for runs that are to be the same.
   """
   from tokenizers import BertWordPieceTokenizer
 
@@ -80,7 +52,7 @@ def tokenize(
   max_length: int,
   width: int | None = None,
 ) -> Tokens:
-  """Ids of texts or pairs; of a pair that is too long, the longer text loses its end, token by token.
+  """Encodes texts or pairs as ids; of a pair that is too long, the longer text loses its end, token by token.
 
   Args:
     tokenizer: of `load_tokenizer`.
@@ -109,8 +81,7 @@ def tokenize(
 
 
 def blocks(tokenizer: Any, text: str, *, length: int) -> np.ndarray:
-  """A whole text as int32 [n, length]: one stream of tokens cut into [CLS] ... [SEP] blocks; the rest is
-  dropped.
+  """Encodes a whole text as int32 [n, length]: one stream cut into [CLS] ... [SEP] blocks, the rest dropped.
 
   Raises:
     ValueError: a text of less than one block.

@@ -15,23 +15,24 @@ from typing import Any
 import numpy as np
 
 from vita_jax.base.choose import hint
+from vita_jax.data.files import cause
 
 VERSION = "1.0.0"
 
 
 def tfds_dir() -> Path:
-  """Where prepared data sets are: $TFDS_DATA_DIR, else the default of TFDS itself."""
+  """Returns where prepared data sets are: $TFDS_DATA_DIR, else the default of TFDS itself."""
   return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def prepared_dir(name: str) -> Path | None:
-  """The newest prepared version of a data set, <tfds_dir>/<name>[/<config>]/<version>, or None."""
+  """Finds the newest prepared version of a data set, <tfds_dir>/<name>[/<config>]/<version>, or None."""
   found = [info.parent for info in (tfds_dir() / name).rglob("dataset_info.json")]
   return max(found, key=lambda folder: (_version(folder.name), folder), default=None)
 
 
 def open_rows(folder: str | os.PathLike, split: str) -> Sequence[Mapping[str, Any]]:
-  """The rows of a split of a prepared data set: has a length and `source[i]`, so that a Stream reads it.
+  """Opens a split of a prepared data set: it has a length and `source[i]`, so that a Stream reads it.
 
   Raises:
     ValueError: unreadable or incomplete files, or no such split. ImportError: TFDS is missing.
@@ -50,10 +51,11 @@ def open_rows(folder: str | os.PathLike, split: str) -> Sequence[Mapping[str, An
 
 
 def read_columns(folder: str | os.PathLike, split: str) -> dict[str, Any]:
-  """All rows of a split at once: name -> list of its values, one for each row; raises as `open_rows` does."""
-  source = open_rows(folder, split)
+  """Reads all rows of a split at once: name -> list of values, one per row; raises as `open_rows` does."""
+  source: Any = open_rows(folder, split)
   try:
-    rows = source.__getitems__(list(range(len(source)))) if len(source) else []
+    every: Any = source  # TFDS reads many rows at once by a method that Sequence does not have
+    rows = every.__getitems__(list(range(len(source)))) if len(source) else []
   except Exception as error:
     raise ValueError(_damaged(folder, error)) from error
   return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
@@ -90,7 +92,7 @@ def write_rows(
 
 
 def _builder_class(name: str, splits: Mapping[str, Sequence], like: Mapping[str, np.ndarray]) -> type:
-  tfds = _tfds()
+  tfds: Any = _tfds()
   dataset, _, config = name.partition("/")
   zlib = tfds.features.Encoding.ZLIB  # the plain encodings lose dtypes: float64 becomes float32
   features = {
@@ -98,8 +100,9 @@ def _builder_class(name: str, splits: Mapping[str, Sequence], like: Mapping[str,
   }
 
   with tfds.core.registered.skip_registration():
+    base: Any = tfds.core.GeneratorBasedBuilder
 
-    class Rows(tfds.core.GeneratorBasedBuilder):
+    class Rows(base):
       """Rows written by vita_jax."""
 
       name = dataset
@@ -141,8 +144,7 @@ def _version(text: str) -> list[int]:
 
 
 def _damaged(folder: str | os.PathLike, error: Exception) -> str:
-  cause = (str(error).splitlines() or [type(error).__name__])[0]
-  return f"{folder} is damaged or incomplete ({cause}); delete it and run launch/prepare_data.py again"
+  return f"{folder} is damaged or incomplete ({cause(error)}); delete it and run launch/prepare_data.py again"
 
 
 def _tfds() -> Any:

@@ -28,6 +28,11 @@ class PURisk(NamedTuple):
   positive: jax.Array
   negative: jax.Array
 
+  @property
+  def total(self) -> jax.Array:
+    """R_pos + R_neg, the unbiased risk."""
+    return self.positive + self.negative
+
 
 def sigmoid_loss(margin: jax.Array) -> jax.Array:
   """Computes l(m) = σ(-m), between 0 and 1: l(m) + l(-m) = 1."""
@@ -87,7 +92,7 @@ def pu_risk(
 
 def upu_risk(logits: jax.Array, labelled: jax.Array, *, prior: float | jax.Array, **options) -> jax.Array:
   """Computes the unbiased PU risk R_pos + R_neg; it may be negative. `options` as in `pu_risk`."""
-  return sum(pu_risk(logits, labelled, prior=prior, **options))
+  return pu_risk(logits, labelled, prior=prior, **options).total
 
 
 def nnpu_risk(
@@ -126,7 +131,7 @@ def nnpu_gradient_objective(
 
 def nnpu_objective_of(risk: PURisk, *, beta: float = 0.0, gamma: float = 1.0) -> jax.Array:
   """Computes `nnpu_gradient_objective` from the parts of `pu_risk`."""
-  return jnp.where(risk.negative < -beta, -gamma * risk.negative, risk.positive + risk.negative)
+  return jnp.where(risk.negative < -beta, -gamma * risk.negative, risk.total)
 
 
 def naive_risk(logits: jax.Array, labelled: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
@@ -137,7 +142,7 @@ def naive_risk(logits: jax.Array, labelled: jax.Array, *, mask: jax.Array | None
     jnp.sum(rows * logistic_loss(margin)) / jnp.maximum(jnp.sum(rows), 1.0)
     for rows, margin in ((positive * every, logits), ((1.0 - positive) * every, -logits))
   ]
-  return sum(means)
+  return means[0] + means[1]
 
 
 def binary_entropy(logits: jax.Array) -> jax.Array:

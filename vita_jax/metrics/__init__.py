@@ -2,15 +2,26 @@
 
 from vita_jax._lazy import submodules
 from vita_jax.metrics.bootstrap import bootstrap_interval
-from vita_jax.metrics.class_prior import PriorEstimate, best_bin_estimate, estimate_prior
+from vita_jax.metrics.class_prior import PriorEstimate, estimate_prior, prior_numbers
 from vita_jax.metrics.classification import f1, matthews, share_equal
 from vita_jax.metrics.correlation import pearson, spearman
-from vita_jax.metrics.pairs import accuracy, add, divide, finite, mean, once
+from vita_jax.metrics.mixture import best_bin_estimate, dedpul_estimate, tice_estimate, tice_subsets
+from vita_jax.metrics.pairs import Last, accuracy, add, divide, finite, last, mean, once
 from vita_jax.metrics.predictions import cross_entropies, information, r_squared
-from vita_jax.metrics.pu import pu_counts, pu_metrics, pu_metrics_of_scores
+from vita_jax.metrics.pu import (
+  impossible,
+  pu_counts,
+  pu_intervals,
+  pu_metrics,
+  pu_metrics_of_scores,
+  pu_summary,
+  pu_table,
+  wilson,
+)
 from vita_jax.metrics.ranking import auc, auc_in_step, mean_auc, one_vs_rest_auc
 
 __all__ = [
+  "Last",
   "PriorEstimate",
   "accuracy",
   "add",
@@ -19,22 +30,32 @@ __all__ = [
   "best_bin_estimate",
   "bootstrap_interval",
   "cross_entropies",
+  "dedpul_estimate",
   "divide",
   "estimate_prior",
   "f1",
   "finite",
+  "impossible",
   "information",
+  "last",
   "matthews",
   "mean",
   "mean_auc",
   "once",
   "one_vs_rest_auc",
   "pearson",
+  "prior_numbers",
   "pu_counts",
+  "pu_intervals",
   "pu_metrics",
   "pu_metrics_of_scores",
+  "pu_summary",
+  "pu_table",
   "r_squared",
   "share_equal",
   "spearman",
+  "tice_estimate",
+  "tice_subsets",
+  "wilson",
 ]
 __getattr__, __dir__ = submodules(__name__)

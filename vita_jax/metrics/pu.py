@@ -6,13 +6,15 @@ q = P(called positive | unlabelled), the case-control setting gives unbiased rec
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.metrics.pairs import mean
+from vita_jax.metrics.pairs import mean, once
 
 
 def check_prior(prior: Any) -> None:
@@ -35,8 +37,8 @@ def pu_counts(
     labelled, unlabelled: bool [n]; a row may be both.
 
   Returns:
-    `recall` (r), `called` (q) and `auc`: the share of pairs of a labelled and an unlabelled row in which the
-    labelled one scores higher; ties count half.
+    `recall` (r), `called` (q), `auc`: the share of pairs of a labelled and an unlabelled row in which the
+    labelled one scores higher (ties count half), and how many rows there are: `labelled`, `unlabelled`.
   """
   labelled, unlabelled = labelled.astype(jnp.float32), unlabelled.astype(jnp.float32)
   called, wins = (logits > 0).astype(jnp.float32), logits[:, None] > logits
@@ -46,6 +48,8 @@ def pu_counts(
     "recall": mean(called, labelled),
     "called": mean(called, unlabelled),
     "auc": (jnp.sum(pairs * (wins + ties)), jnp.sum(pairs)),
+    "labelled": once(jnp.sum(labelled)),
+    "unlabelled": once(jnp.sum(unlabelled)),
   }
 
 
@@ -75,6 +79,100 @@ def pu_metrics(
     "lee_liu": recall**2 / called if called > 0 else None,
     "auc": None if pu_auc is None else (pu_auc - prior / 2) / (1 - prior),
   }
+
+
+def pu_intervals(
+  recall: float | None,
+  called: float | None,
+  *,
+  prior: float,
+  pu_auc: float | None = None,
+  n_labelled: int,
+  n_unlabelled: int,
+) -> dict[str, tuple[float | None, float | None]]:
+  """Computes conservative 95 % intervals of `pu_metrics`, by name: (low, high), None where unknown.
+
+  Wilson intervals of r and q are put where they make a metric smallest and largest (all of them rise with r,
+  and but for recall and AUC fall with q); A counts as a share of the labelled rows, whose spread is at most
+  that of a share. The prior is taken as known. Intervals, too, may leave [0, 1].
+
+  Args:
+    recall, called, prior, pu_auc: as in `pu_metrics`.
+    n_labelled, n_unlabelled: how many rows r and q are shares of.
+  """
+  if recall is None or called is None or not n_labelled or not n_unlabelled:
+    return dict.fromkeys(pu_metrics(None, None, prior=prior), (None, None))
+  r, q = wilson(recall, n_labelled), wilson(called, n_unlabelled)
+  area = wilson(pu_auc, n_labelled) if pu_auc is not None else (None, None)
+  lowest = pu_metrics(r[0], q[1], prior=prior, pu_auc=area[0])
+  highest = pu_metrics(r[1], q[0], prior=prior, pu_auc=area[1])
+  return {name: (lowest[name], highest[name]) for name in lowest}
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+  """Computes Wilson's 95 % interval of a share of n rows.
+
+  >>> [round(x, 3) for x in wilson(1.0, 10)]
+  [0.722, 1.0]
+  """
+  z = 1.959964
+  middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+  half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+  return float(max(middle - half, 0.0)), float(min(middle + half, 1.0))
+
+
+def impossible(values: Mapping[str, float | None]) -> list[str]:
+  """Returns the names of metrics outside [0, 1] (Lee and Liu's r^2/q may be any number from 0 on)."""
+  top = {"lee_liu": np.inf}
+  return [k for k, v in values.items() if v is not None and not -1e-9 <= v <= top.get(k, 1.0) + 1e-9]
+
+
+def pu_table(
+  values: Mapping[str, float | None], intervals: Mapping[str, tuple[float | None, float | None]]
+) -> str:
+  """Writes PU metrics with their intervals as Markdown; a value that cannot be is marked with "!".
+
+  Args:
+    values, intervals: from `pu_metrics` and `pu_intervals`.
+  """
+  wrong = impossible(values)
+  lines = ["| metric | estimate | 95 % interval | |", "|---|---|---|---|"]
+  for name, value in values.items():
+    low, high = intervals[name]
+    span = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    mark = "! cannot be" if name in wrong else ""
+    lines.append(f"| {name} | {'unknown' if value is None else f'{value:.3f}'} | {span} | {mark} |")
+  return "\n".join(lines) + "\n"
+
+
+def pu_summary(
+  counts: Mapping[str, float | None], *, prior: float
+) -> tuple[dict[str, float | int | None], str]:
+  """Computes PU metrics from the (divided) `pu_counts`, and warns of values that cannot be.
+
+  Returns:
+    name -> number: each of `pu_metrics` with its interval (`*_low`, `*_high`) and `labelled_rows` and
+    `unlabelled_rows`, how many they rest on; and a text with all of it that marks what cannot be.
+  """
+  n_labelled, n_unlabelled = (int(counts[side] or 0) for side in ("labelled", "unlabelled"))
+  recall, called, pu_auc = counts["recall"], counts["called"], counts["auc"]
+  values = pu_metrics(recall, called, prior=prior, pu_auc=pu_auc)
+  intervals = pu_intervals(
+    recall, called, prior=prior, pu_auc=pu_auc, n_labelled=n_labelled, n_unlabelled=n_unlabelled
+  )
+  numbers: dict[str, float | int | None] = {"labelled_rows": n_labelled, "unlabelled_rows": n_unlabelled}
+  for name, value in values.items():
+    low, high = intervals[name]
+    numbers |= {name: value, f"{name}_low": low, f"{name}_high": high}
+  source = f"from {n_labelled} labelled and {n_unlabelled} unlabelled rows at the prior {prior:.3f}"
+  if wrong := impossible(values):
+    said = ", ".join(f"{name} {values[name]:.3f}" for name in wrong)
+    warnings.warn(
+      f"PU metrics {source} that cannot be: {said}; either the rows are too few (see their intervals) or the"
+      " prior is wrong",
+      stacklevel=2,
+    )
+  return numbers, f"PU metrics {source}\n\n{pu_table(values, intervals)}"
 
 
 def pu_metrics_of_scores(

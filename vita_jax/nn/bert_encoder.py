@@ -7,6 +7,7 @@ are float32; `dtype` is the type computed in, but softmax and layer norm are flo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -24,7 +25,7 @@ PRUNABLE = r"^bert/(encoder/.+|pooler)/kernel$"  # 6 matrices a layer and the po
 def gelu(x: jax.Array) -> jax.Array:
   """x Φ(x), with erf as in BERT (jax.nn.gelu is the tanh form by default, and erfc is slow on CPUs).
 
-  The backward pass keeps x alone and computes the derivative Φ(x) + x φ(x) anew: arrays this wide cost more
+  The backward pass keeps x alone and computes the derivative Φ(x) + x φ(x) again: arrays this wide cost more
   to store and fetch than to compute.
   """
   return x * _normal_cdf(x)
@@ -41,7 +42,7 @@ def _gelu_backward(x, gradient):
 
 gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   "gelu": gelu,
   "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
   "gelu_pytorch_tanh": lambda x: jax.nn.gelu(x, approximate=True),
@@ -220,7 +221,7 @@ class Bert(nn.Module):
     """The last hidden state [B, T, H].
 
     Args:
-      ids: int32 [B, T], T at most `max_position_embeddings`; an id beyond the vocabulary is not noticed.
+      ids: int32 [B, T], T at most `max_position_embeddings`; an id beyond the vocabulary raises no error.
       mask: [B, T], 1 = a token, 0 = padding (on the right); default: all ones.
       types: int32 [B, T] segment of each token; default: zeros.
       key: PRNG key of the dropout; None = evaluation.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
+import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from vita_jax.base.files import read_json, write_bytes, write_json
+from vita_jax.data.files import read_safetensors
 from vita_jax.nn.bert_config import BertConfig
 from vita_jax.nn.bert_heads import BertClassifier, BertMaskedLM, BertSpans
 
@@ -25,7 +27,20 @@ HEADS = {  # our name of the head -> the class of transformers that has it
   "qa_outputs": "BertForQuestionAnswering",
   "mlm": "BertForMaskedLM",
 }
-TIED = {  # stored twice in some files: has to equal the other
+# What `architectures` in a config.json may name -> our name of its head, "" for none.
+ARCHITECTURES = {name: head for head, name in HEADS.items()} | {
+  "BertModel": "",
+  "BertForPreTraining": "mlm",
+  "BertForNextSentencePrediction": "",  # its two-class head is never used here
+}
+TOKENIZER_FILES = (
+  "vocab.txt",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+)
+TIED = {  # stored twice in some files, and then equal
   "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
   "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
@@ -64,13 +79,13 @@ class Loaded(NamedTuple):
 
 
 def load_bert(folder: str | os.PathLike) -> tuple[BertConfig, dict[str, Any]]:
-  """The config and the parameters of a Hugging Face folder; see `read_bert`."""
+  """Reads the config and the parameters of a Hugging Face folder; see `read_bert`."""
   loaded = read_bert(folder)
   return loaded.config, loaded.params
 
 
 def read_bert(folder: str | os.PathLike) -> Loaded:
-  """Reads a Hugging Face folder: `config.json` and `model.safetensors` (or its shards).
+  """Reads a Hugging Face folder: `config.json` and `model.safetensors`, or the shards of its index.
 
   Raises:
     FileNotFoundError: no folder, config or weights.
@@ -80,13 +95,32 @@ def read_bert(folder: str | os.PathLike) -> Loaded:
   config = BertConfig.from_pretrained(folder)
   folder = Path(folder).expanduser()
   try:
-    return from_tensors(config, _read_tensors(folder))
+    head = _head_of(read_json(folder / "config.json", what="a config"))
+    return from_tensors(config, _read_tensors(folder), head=head)
   except ValueError as error:
     raise ValueError(f"{folder}: {error}") from error
 
 
-def from_tensors(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> Loaded:
-  """Parameters from tensors under their Hugging Face names (any of the spellings there have been).
+def _head_of(content: Mapping[str, Any]) -> str | None:
+  """The head that the `architectures` of a config.json names; None where it names none."""
+  name = next(iter(content.get("architectures") or ()), None)
+  if name is None:
+    return None
+  if name not in ARCHITECTURES:
+    raise ValueError(
+      f"its architecture is {name}, whose head is not read: only {', '.join(ARCHITECTURES)} are. To use its"
+      " encoder alone, save it where transformers is: AutoModel.from_pretrained(...).save_pretrained(...)"
+    )
+  return ARCHITECTURES[name]
+
+
+def from_tensors(config: BertConfig, tensors: Mapping[str, np.ndarray], *, head: str | None = None) -> Loaded:
+  """Makes parameters of tensors under their Hugging Face names (any of the spellings there have been).
+
+  Args:
+    config: sizes.
+    tensors: name -> array.
+    head: "classifier", "qa_outputs", "mlm", or "" for a bare encoder; None: what the names say.
 
   Raises:
     ValueError: see `read_bert`.
@@ -98,16 +132,18 @@ def from_tensors(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> Loade
       if original in tensors and not np.array_equal(tensors[copy], tensors[original]):
         raise ValueError(f"{copy} differs from {original}: only models that tie them are read")
       ignored.add(copy)
-  heads = tuple(
-    head for head in HEADS if any(n.startswith(_head_prefix(head)) for n in set(tensors) - ignored)
-  )
+  if head is None:
+    heads = tuple(h for h in HEADS if any(n.startswith(_head_prefix(h)) for n in set(tensors) - ignored))
+  else:
+    heads = (head,) if head else ()
   if "classifier.weight" in tensors:
-    config = config._replace(num_labels=int(tensors["classifier.weight"].shape[0]))
+    config = _with_labels(config, int(tensors["classifier.weight"].shape[0]))
   expected = shapes(config, heads)
   wanted = {hugging_face_name(path): path for path in expected}
   missing = sorted(set(wanted) - set(tensors))
-  absent = ()
-  if missing == ["bert.pooler.dense.bias", "bert.pooler.dense.weight"]:
+  absent: tuple[str, ...] = ()
+  # A classifier of whole texts needs the pooler: without one it is a classifier of tokens.
+  if missing == ["bert.pooler.dense.bias", "bert.pooler.dense.weight"] and "classifier" not in heads:
     absent, missing = ("pooler",), []
   unexpected = sorted(set(tensors) - ignored - set(wanted))
   if missing or unexpected:
@@ -127,7 +163,7 @@ def from_tensors(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> Loade
 
 
 def to_tensors(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """The parameters under their Hugging Face names, in torch's layout; without a head as a bare BertModel."""
+  """Returns parameters under their Hugging Face names, in torch's layout; a bare BertModel has no prefix."""
   bare = not (set(params) - {"bert"})
   tensors = {}
   for path, leaf in flatten_dict(dict(params)).items():
@@ -145,9 +181,9 @@ def save_bert(
 
   Args:
     folder: made where it is missing.
-    config: `num_labels` is taken from the classifier, where there is one.
+    config: `num_labels` is taken from the classifier, where there is one; `id2label` stays where it fits.
     params: {"bert": ...} with at most one head.
-    vocab: a vocab.txt to go with it, and the tokenizer_config.json beside it, if any; "" for none.
+    vocab: folder of the tokenizer to go with it (see `TOKENIZER_FILES`), or a vocab.txt in it; "": none.
 
   Raises:
     ValueError: several heads, or unknown ones.
@@ -158,28 +194,33 @@ def save_bert(
   if len(heads) > 1 or not set(heads) <= set(HEADS):
     raise ValueError(f"a folder holds one of the heads {', '.join(HEADS)}, not {', '.join(heads)}")
   if "classifier" in heads:
-    config = config._replace(num_labels=int(np.shape(params["classifier"]["kernel"])[1]))
+    config = _with_labels(config, int(np.shape(params["classifier"]["kernel"])[1]))
   folder = Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   architecture = HEADS[heads[0]] if heads else "BertModel"
-  (folder / "config.json").write_text(json.dumps(config.to_dict(architecture), indent=2) + "\n")
-  (folder / "model.safetensors").write_bytes(save(to_tensors(params), metadata={"format": "pt"}))
-  if vocab and Path(vocab).parent.resolve() != folder.resolve():
-    shutil.copyfile(vocab, folder / "vocab.txt")
-    settings = Path(vocab).with_name("tokenizer_config.json")  # says whether letters are lower-cased
-    if settings.is_file():
-      shutil.copyfile(settings, folder / settings.name)
+  write_json(folder / "config.json", config.to_dict(architecture))
+  write_bytes(folder / "model.safetensors", save(to_tensors(params), metadata={"format": "pt"}))
+  source = Path(vocab) if not vocab or Path(vocab).is_dir() else Path(vocab).parent
+  if vocab and source.resolve() != folder.resolve():
+    for name in TOKENIZER_FILES:
+      if (source / name).is_file():
+        shutil.copyfile(source / name, folder / name)
+
+
+def _with_labels(config: BertConfig, n: int) -> BertConfig:
+  """The config with a classifier of n outputs; names that were another head's go."""
+  return config._replace(num_labels=n, id2label=config.id2label if len(config.id2label) == n else ())
 
 
 @functools.cache
 def shapes(config: BertConfig, heads: tuple[str, ...] = ()) -> Mapping[tuple[str, ...], tuple[int, ...]]:
-  """path -> shape of every parameter of the encoder with its pooler, and of these heads."""
+  """Returns path -> shape of every parameter of the encoder with its pooler, and of these heads."""
   builders = {
     "classifier": lambda: BertClassifier(config, config.num_labels),
     "qa_outputs": lambda: BertSpans(config),
     "mlm": lambda: BertMaskedLM(config),
   }
-  found = {}
+  found: dict[tuple[str, ...], tuple[int, ...]] = {}
   for head in ("classifier", *heads):
     tree = jax.eval_shape(builders[head]().init, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))["params"]
     found |= {p: x.shape for p, x in flatten_dict(tree).items() if p[0] == "bert" or p[0] in heads}
@@ -187,17 +228,19 @@ def shapes(config: BertConfig, heads: tuple[str, ...] = ()) -> Mapping[tuple[str
 
 
 def hugging_face_name(path: tuple[str, ...]) -> str:
-  """The name of a parameter in Hugging Face files, e.g. ("bert", "pooler", "kernel") ->
-  bert.pooler.dense.weight.
+  """Returns the name of a parameter in Hugging Face files.
+
+  >>> hugging_face_name(("bert", "pooler", "kernel"))
+  'bert.pooler.dense.weight'
 
   Raises:
-    ValueError: a path that is none of a BERT's.
+    ValueError: a path that no BERT has.
   """
   module = "/".join(path[:-1])
   for pattern, replacement in RULES:
     if match := re.match(pattern, module):
       return f"{match.expand(replacement).replace('/', '.')}.{LEAVES[path[-1]]}"
-  raise ValueError(f"'{'/'.join(path)}' is no parameter of a BERT")
+  raise ValueError(f"'{'/'.join(path)}' is not a parameter of a BERT")
 
 
 def _modern(name: str) -> str:
@@ -218,24 +261,40 @@ def _some(names: list[str]) -> str:
 
 
 def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
-  from safetensors import SafetensorError, safe_open
+  """The tensors of model.safetensors, or those that its index names: no other file of the folder."""
+  whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+  if whole.is_file():
+    return read_safetensors(whole)
+  if index.is_file():
+    return _shards(folder, read_json(index, what="an index of shards"))
+  pickles = sorted(p.name for p in folder.glob("pytorch_model*.bin"))
+  if not pickles:
+    raise FileNotFoundError(f"no weights in '{folder}': it has no model.safetensors")
+  raise ValueError(
+    f"{pickles[0]} is a torch pickle, which can run code and is never read; convert it where torch is:"
+    f' python -c "{CONVERT}" {shlex.quote(str(folder))}'
+  )
 
-  def one(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    with safe_open(str(path), framework="flax") as file:  # numpy has no bfloat16
-      for name in file.keys():
-        yield name, np.asarray(file.get_tensor(name))
 
-  files = sorted(folder.glob("model*.safetensors"))
-  if not files:
-    pickles = sorted(p.name for p in folder.glob("*.bin"))
-    if not pickles:
-      raise FileNotFoundError(f"no weights in '{folder}': it has no model.safetensors")
-    raise ValueError(
-      f"{pickles[0]} is a torch pickle, which can run code and is never read; convert it where torch is:"
-      f" python -c \"from transformers import AutoModelForMaskedLM as M; m = M.from_pretrained('{folder}');"
-      f" m.save_pretrained('{folder}')\""
-    )
-  try:
-    return {name: x for path in files for name, x in one(path)}
-  except SafetensorError as error:
-    raise ValueError(f"{files[0].name} is truncated or damaged ({error}); fetch it again") from error
+# Of torch and safetensors alone: a model class would drop the pooler, or a head that it does not have.
+CONVERT = (
+  "import glob, sys, torch; from safetensors.torch import save_file; f = sys.argv[1]; save_file({n:"
+  " x.clone().contiguous() for p in sorted(glob.glob(f + '/pytorch_model*.bin')) for n, x in torch.load(p,"
+  " map_location='cpu', weights_only=True).items()}, f + '/model.safetensors', {'format': 'pt'})"
+)
+
+
+def _shards(folder: Path, index: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  places = index.get("weight_map")
+  if not isinstance(places, dict) or not places:
+    raise ValueError("model.safetensors.index.json has no weight_map: fetch it again")
+  found: dict[str, np.ndarray] = {}
+  for shard in sorted(set(places.values())):
+    if Path(shard).name != shard or not (folder / shard).is_file():
+      raise FileNotFoundError(f"no shard '{shard}' in '{folder}', which its index names: fetch it")
+    tensors = read_safetensors(folder / shard)
+    wanted = [name for name, place in places.items() if place == shard]
+    if absent := [name for name in wanted if name not in tensors]:
+      raise ValueError(f"{shard} lacks {_some(absent)}, which the index says it has: fetch it again")
+    found |= {name: tensors[name] for name in wanted}
+  return found

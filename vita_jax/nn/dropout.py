@@ -1,5 +1,7 @@
 """Dropout with an explicit key, spending as few random bits as the rate allows."""
 
+from __future__ import annotations
+
 import math
 
 import jax
@@ -14,7 +16,8 @@ def dropout(key: jax.Array | None, x: jax.Array, rate: float) -> jax.Array:
     x: any shape, floating.
     rate: a Python number in [0, 1).
 
-  Raises ValueError for a rate outside [0, 1).
+  Raises:
+    ValueError: a rate outside [0, 1).
   """
   if not 0 <= rate < 1:
     raise ValueError(f"dropout rate must be in [0, 1), got {rate}")
@@ -24,7 +27,7 @@ def dropout(key: jax.Array | None, x: jax.Array, rate: float) -> jax.Array:
   return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
-def _keep_mask(key, shape, rate):
+def _keep_mask(key: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array:
   bits = next((b for b in (1, 2, 4, 8) if float(rate * 2**b).is_integer()), None)
   if bits is None:
     return jax.random.bernoulli(key, 1 - rate, shape)

@@ -2,19 +2,20 @@
 
 Device k owns the k-th block of nodes and all edges into them. One propagation gathers the node features
 once (N d numbers to each device), then every device sums its own edges: nothing is reduced. The gradient
-has the same form, since the structure is symmetric (SS-GCN spec, section 10).
+has the same form, since the structure is symmetric.
 """
+
+from __future__ import annotations
 
 import functools
 from typing import NamedTuple
 
 import jax
-import jraph
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from vita_jax.nn import sparse
-from vita_jax.nn.graph import n_nodes
+from vita_jax.nn.graph import Adjacency
 
 
 class EdgeShards(NamedTuple):
@@ -28,32 +29,32 @@ class EdgeShards(NamedTuple):
     reverse: [shards, edges], position of the edge in the other direction; 0 where padded.
   """
 
-  senders: jax.Array
-  receivers: jax.Array
-  row_starts: jax.Array
-  edge: jax.Array
-  reverse: jax.Array
+  senders: sparse.Array
+  receivers: sparse.Array
+  row_starts: sparse.Array
+  edge: sparse.Array
+  reverse: sparse.Array
 
 
-def edge_shards(graph: jraph.GraphsTuple, n_shards: int) -> EdgeShards:
+def edge_shards(graph: Adjacency, n_shards: int) -> EdgeShards:
   """Cuts a graph into blocks of consecutive nodes; host arrays.
 
   Number the nodes so that neighbours are near (e.g. by METIS parts) and of like degree per block: the
   longest block sets the time of all.
 
   Args:
-    graph: from `graph.undirected_graph`, padded so that n_shards divides its nodes (`pad_multiple`).
+    graph: from `graph.adjacency`, padded so that n_shards divides its nodes (`pad_multiple`).
 
   Raises:
     ValueError: n_shards does not divide the nodes.
   """
-  count = n_nodes(graph)
+  starts = np.asarray(graph.row_starts, np.int64)
+  count = len(starts) - 1
   if n_shards < 1 or count % n_shards:
     raise ValueError(
-      f"{count} nodes do not divide into {n_shards} shards: build the graph with pad_multiple={n_shards}"
+      f"{count} nodes do not divide into {n_shards} shards: build the adjacency with pad_multiple={n_shards}"
     )
   rows = count // n_shards
-  starts = np.append(graph.nodes["first_edge"], len(graph.senders)).astype(np.int64)
   bounds = starts[::rows]
   longest = int(np.diff(bounds).max())
 
@@ -69,23 +70,23 @@ def edge_shards(graph: jraph.GraphsTuple, n_shards: int) -> EdgeShards:
     ).astype(np.int32),
     row_starts=np.stack(blocks).astype(np.int32),
     edge=padded(np.arange(len(graph.senders)), 0),
-    reverse=padded(graph.edges["reverse"], 0),
+    reverse=padded(graph.reverse, 0),
   )
 
 
-def _is_padding(bounds, longest):
+def _is_padding(bounds: np.ndarray, longest: int) -> np.ndarray:
   return np.arange(longest) >= np.diff(bounds)[:, None]
 
 
 class ShardedWeights(NamedTuple):
   """float [shards, edges]: the weights of the edges, and those of the edges in the other direction."""
 
-  weight: jax.Array
-  transposed: jax.Array
+  weight: sparse.Array
+  transposed: sparse.Array
 
 
 def sharded_weights(shards: EdgeShards, weight: jax.Array) -> ShardedWeights:
-  """One of `graph.edges` [E'] (or any other) in the order of the shards; padding gets 0."""
+  """Puts one of the matrices of the graph [E'] (or any other) in the order of the shards; padding gets 0."""
   rows = shards.row_starts.shape[1] - 1
   real = shards.receivers < rows
   return ShardedWeights(weight[shards.edge] * real, weight[shards.reverse] * real)
@@ -94,7 +95,7 @@ def sharded_weights(shards: EdgeShards, weight: jax.Array) -> ShardedWeights:
 def propagate(
   shards: EdgeShards, weights: ShardedWeights, h: jax.Array, *, mesh: jax.sharding.Mesh, axis: str = "data"
 ) -> jax.Array:
-  """`graph.propagate` over the devices of a mesh axis: h [N, d] laid out as P(axis) -> the same.
+  """Computes `graph.propagate` over the devices of a mesh axis: h [N, d] laid out as P(axis) -> the same.
 
   Differentiable in h; `weights` are constants (their gradient is zero).
   """

@@ -1,13 +1,15 @@
 """Lloyd's k-means with fixed shapes, for clustering inside compiled programs."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 
 HIGHEST = jax.lax.Precision.HIGHEST  # the default of GPUs and TPUs rounds inputs of a matmul
 
 
-def plus_plus(key, x, weight, *, n_clusters: int):
-  """k-means++ seeding: each further centroid is a row drawn with probability ~ squared distance.
+def plus_plus(key: jax.Array, x: jax.Array, weight: jax.Array, *, n_clusters: int) -> jax.Array:
+  """Draws starting centroids (k-means++): each further one is a row drawn by its squared distance.
 
   Args:
     key: PRNG key.
@@ -33,15 +35,23 @@ def plus_plus(key, x, weight, *, n_clusters: int):
   return centroids
 
 
-def nearest_centroid(x, centroids):
-  """int32 [N]: index of the nearest row of centroids [k, d] to each row of x [N, d] (L2)."""
+def nearest_centroid(x: jax.Array, centroids: jax.Array) -> jax.Array:
+  """Returns int32 [N]: the index of the nearest row of centroids [k, d] to each row of x [N, d] (L2)."""
   # |x|^2 is the same for all centroids and left out.
   score = (centroids**2).sum(-1) - 2 * jnp.matmul(x, centroids.T, precision=HIGHEST)
   return score.argmin(-1).astype(jnp.int32)
 
 
-def kmeans(key, x, *, n_clusters: int, n_iterations: int, init=None, mask=None):
-  """Lloyd's algorithm: `n_iterations` times, assign rows to centroids, then average.
+def kmeans(
+  key: jax.Array,
+  x: jax.Array,
+  *,
+  n_clusters: int,
+  n_iterations: int,
+  init: jax.Array | None = None,
+  mask: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+  """Runs Lloyd's algorithm: `n_iterations` times, assign rows to centroids, then average.
 
   Pure, fixed shapes: works under jit and vmap, O(N k) memory. Plain k-means++ seeding, one start
   (scikit-learn tries several rows per draw). A cluster left without rows keeps its centroid

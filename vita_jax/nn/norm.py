@@ -1,4 +1,4 @@
-"""Batch normalisation as a module with running statistics, in the convention of torch."""
+"""Normalisation of batches and of images, in the convention of torch."""
 
 from __future__ import annotations
 
@@ -39,6 +39,13 @@ class BatchNorm(nn.Module):
       mean, var = running_mean.value, running_var.value
     factor = scale * jax.lax.rsqrt(var + self.epsilon)
     return ((x - mean) * factor + bias).astype(x.dtype)
+
+
+def batch_norm(x: jax.Array, scale: jax.Array, offset: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
+  """Normalises every channel by the batch's own mean and variance: x [..., c], scale and offset [c]."""
+  axes = range(x.ndim - 1)
+  mean, variance = jnp.mean(x, axis=axes), jnp.var(x, axis=axes)
+  return (x - mean) * (scale * jax.lax.rsqrt(variance + epsilon)) + offset
 
 
 def _moments(x: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, jax.Array, Any]:

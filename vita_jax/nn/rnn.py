@@ -48,6 +48,6 @@ class LSTMCell(nn.Module):
 
 
 def zero_carry(x: jax.Array, features: int) -> Carry:
-  """The state to start from, zeros [..., features], for inputs like x [..., inputs]."""
+  """Returns the state to start from, zeros [..., features], for inputs like x [..., inputs]."""
   zeros = jnp.zeros_like(x, shape=(*x.shape[:-1], features))
   return zeros, zeros

@@ -4,7 +4,9 @@ On the CPU the product runs in the compressed-sparse-row kernel that ships with 
 a gather and a sorted segment sum.  Batches are folded into one bigger product, never looped over.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +14,16 @@ import numpy as np
 from jax import lax
 from jax.experimental import sparse as jax_sparse
 
+Array = Any  # of numpy on the host, of JAX inside a program
+
 
 class Csr(NamedTuple):
   """Non-zeros in row order: all int32 but `values` (float32 [nnz])."""
 
-  values: jax.Array
-  rows: jax.Array  # [nnz], non-decreasing
-  columns: jax.Array  # [nnz]
-  row_starts: jax.Array  # [n_rows + 1]; row i owns positions row_starts[i] .. row_starts[i + 1]
+  values: Array
+  rows: Array  # [nnz], non-decreasing
+  columns: Array  # [nnz]
+  row_starts: Array  # [n_rows + 1]; row i owns positions row_starts[i] .. row_starts[i + 1]
 
 
 class Sparse(NamedTuple):
@@ -29,10 +33,11 @@ class Sparse(NamedTuple):
   transpose: Csr
 
 
-def from_scipy(matrix, *, n_rows: int | None = None) -> Sparse:
-  """Host arrays of a scipy sparse matrix [R, F]; `n_rows` > R appends empty rows (padding nodes).
+def from_scipy(matrix: Any, *, n_rows: int | None = None) -> Sparse:
+  """Returns host arrays of a scipy sparse matrix [R, F]; `n_rows` > R appends empty rows (padding nodes).
 
-  Raises ValueError if n_rows < R.
+  Raises:
+    ValueError: n_rows < R.
   """
   n_rows = matrix.shape[0] if n_rows is None else n_rows
   if n_rows < matrix.shape[0]:
@@ -42,7 +47,7 @@ def from_scipy(matrix, *, n_rows: int | None = None) -> Sparse:
   return Sparse(_csr(padded), _csr(padded.T.tocsr()))
 
 
-def _csr(matrix) -> Csr:
+def _csr(matrix: Any) -> Csr:
   matrix.sum_duplicates()  # also sorts the columns within each row
   rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
   return Csr(
@@ -51,13 +56,13 @@ def _csr(matrix) -> Csr:
 
 
 def shape(a: Sparse) -> tuple[int, int]:
-  """(n_rows, n_columns)."""
+  """Returns (n_rows, n_columns)."""
   return a.matrix.row_starts.shape[0] - 1, a.transpose.row_starts.shape[0] - 1
 
 
 @jax.custom_vjp
 def matmul(a: Sparse, h: jax.Array) -> jax.Array:
-  """a [R, F] @ h [F, d] -> [R, d] in h's dtype, accumulated in float32 at least.
+  """Computes a [R, F] @ h [F, d] -> [R, d] in h's dtype, accumulated in float32 at least.
 
   The gradient with respect to h is the product with the stored transpose; `a` is a constant (its
   gradient is zero).
@@ -78,7 +83,7 @@ matmul.defvjp(_matmul_forward, _matmul_backward)
 
 @jax.custom_batching.custom_vmap
 def csr_matmul(a: Csr, h: jax.Array) -> jax.Array:
-  """a [R, F] @ h [F, d] -> [R, d]; no derivative of its own (see `matmul`, `graph.propagate`)."""
+  """Computes a [R, F] @ h [F, d] -> [R, d]; no derivative of its own (see `matmul`, `graph.propagate`)."""
   dtype = jnp.promote_types(jnp.promote_types(a.values.dtype, h.dtype), jnp.float32)
   y = lax.platform_dependent(
     a._replace(values=a.values.astype(dtype)), h.astype(dtype), cpu=_csr_kernel, default=_segment_sum

@@ -9,8 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vita_jax.nn.conv3d import conv3d, max_pool3d
+from vita_jax.nn.conv import convolve
 from vita_jax.nn.norm import BatchNorm
+from vita_jax.nn.pool import max_pool3d
 
 xavier_uniform = nn.initializers.xavier_uniform()
 
@@ -26,7 +27,7 @@ class Branch(nn.Module):
     for i, width in enumerate((16, 32)):
       kernel = self.param(f"conv_{i}_kernel", xavier_uniform, (3, 3, 3, h.shape[-1], width))
       bias = self.param(f"conv_{i}_bias", nn.initializers.zeros, (width,))
-      h = conv3d(h, kernel.astype(self.dtype), padding=1) + bias.astype(self.dtype)
+      h = convolve(h, kernel.astype(self.dtype), padding=1) + bias.astype(self.dtype)
       h = max_pool3d(nn.relu(BatchNorm()(h, train=train, mask=mask)))
     return h
 

@@ -11,11 +11,14 @@ from vita_jax._lazy import submodules
 from vita_jax.optim.dm import l2o_dm
 from vita_jax.optim.library import KINDS, learned, learned_card, learned_names, load_learned
 from vita_jax.optim.mlp import l2o_mlp
+from vita_jax.optim.optimizees import OPTIMIZEES, Optimizee, optimize, optimizee
 from vita_jax.optim.rnn_prop import rnnprop
 from vita_jax.optim.scale import l2o_scale
 
 __all__ = [
   "KINDS",
+  "OPTIMIZEES",
+  "Optimizee",
   "l2o_dm",
   "l2o_mlp",
   "l2o_scale",
@@ -23,6 +26,8 @@ __all__ = [
   "learned_card",
   "learned_names",
   "load_learned",
+  "optimize",
+  "optimizee",
   "rnnprop",
 ]
 

@@ -8,7 +8,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vita_jax.optim.leaves import Theta, Tree, check_theta, linear, map_leaves, per_row, zeros_like_params
+from vita_jax.optim.leaves import (
+  Theta,
+  Tree,
+  as_dtype,
+  check_theta,
+  linear,
+  map_leaves,
+  per_row,
+  zeros_like_params,
+)
 from vita_jax.optim.lstm import init_linear, init_lstm, lstm
 
 HIDDEN = 20
@@ -25,7 +34,7 @@ class L2ODMState(NamedTuple):
 
 
 def init_theta(key: jax.Array) -> Theta:
-  """The 5,141 weights before meta-training: `lstm_1`, `lstm_2`, `linear`, float32."""
+  """Draws the 5,141 weights before meta-training: `lstm_1`, `lstm_2`, `linear`, float32."""
   keys = jax.random.split(key, 3)
   return {
     "lstm_1": init_lstm(keys[0], 2, HIDDEN),
@@ -35,15 +44,15 @@ def init_theta(key: jax.Array) -> Theta:
 
 
 def preprocess(gradient: jax.Array, k: float = 5.0) -> jax.Array:
-  """(max(ln(|g| + eps)/k, -1), clip(g e^k, -1, 1)): [*shape] -> [2, *shape], eps of float32."""
+  """Computes (max(ln(|g| + eps)/k, -1), clip(g e^k, -1, 1)): [*shape] -> [2, *shape], eps of float32."""
   size = jnp.maximum(jnp.log(jnp.abs(gradient) + EPSILON) / k, -1.0)
   return jnp.stack([size, jnp.clip(gradient * jnp.exp(k), -1.0, 1.0)])
 
 
 def l2o_dm(
-  theta: Theta, *, scale: float = 0.01, state_dtype: Any = jnp.float32
+  theta: Theta, *, scale: float = 0.01, state_dtype: Any = "float32"
 ) -> optax.GradientTransformationExtraArgs:
-  """L2O-DM as an optax transformation: every coordinate has a two-layer LSTM, all share `theta`.
+  """Builds L2O-DM as an optax transformation: every coordinate has a two-layer LSTM, all share `theta`.
 
   update = scale * (W h2 + b), where h1, h2 are the layers' outputs for `preprocess(gradient)`. Updates
   are to be added (`optax.apply_updates`) and have the gradients' dtypes. No coordinate sees another.
@@ -52,19 +61,19 @@ def l2o_dm(
   Args:
     theta: from `dm.init_theta`, a meta-training run, or `learned`; may be a tracer.
     scale: of the output.
-    state_dtype: of the carried state; bfloat16 halves its memory of 80 numbers per coordinate.
+    state_dtype: of the carried state; "bfloat16" halves its memory of 80 numbers per coordinate.
 
   Raises:
-    ValueError: `theta` is of another kind or shape.
+    ValueError: `theta` is of another kind or shape, or (in `init`) a parameter is complex.
 
   Source: Andrychowicz et al. 2016; numbers of the code of "Training Stronger Baselines for Learning to
   Optimize" (2020).
   """
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="l2o_dm")
-  readout = theta["linear"]
+  readout, dtype = theta["linear"], as_dtype(state_dtype)
 
   def init(params: Tree) -> L2ODMState:
-    return L2ODMState(*(zeros_like_params(params, features=HIDDEN, dtype=state_dtype) for _ in range(4)))
+    return L2ODMState(*(zeros_like_params(params, features=HIDDEN, dtype=dtype) for _ in range(4)))
 
   def one(gradient, h1, c1, h2, c2):
     g = gradient.astype(jnp.float32)
@@ -72,7 +81,7 @@ def l2o_dm(
     h2, c2 = lstm(theta["lstm_2"], h1, h2, c2)
     out = linear(readout["w"], h2)
     update = scale * (out + per_row(readout["b"], out))[0]
-    return update.astype(gradient.dtype), *(x.astype(state_dtype) for x in (h1, c1, h2, c2))
+    return update.astype(gradient.dtype), *(x.astype(dtype) for x in (h1, c1, h2, c2))
 
   def update(updates: Tree, state: L2ODMState, params: Tree = None, **extra: Any):
     del params, extra

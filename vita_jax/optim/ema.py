@@ -11,12 +11,12 @@ Tree = Any
 
 
 def ema_decay(count: jax.Array, *, max_decay: float = 0.999) -> jax.Array:
-  """a_k = min(1 - 1/(k + 1), max_decay) for update number k = `count`, counted from 0: float32 scalar."""
+  """Computes a_k = min(1 - 1/(k + 1), max_decay), float32, for update number k = `count`, counted from 0."""
   return jnp.minimum(1.0 - 1.0 / (count + 1.0), max_decay).astype(jnp.float32)
 
 
 def ema_update(average: Tree, new: Tree, count: jax.Array, *, max_decay: float = 0.999) -> Tree:
-  """a_k average + (1 - a_k) new, leafwise.
+  """Computes a_k average + (1 - a_k) new, leafwise.
 
   Until a_k reaches `max_decay` the average is the arithmetic mean of what was given so far: the start
   value has no part in it. `count` int32 scalar is the number of updates before this one.

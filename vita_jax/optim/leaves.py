@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -15,33 +15,96 @@ Tree = Any
 Theta = Mapping[str, Any]
 
 
+def zero_like(x: Any) -> jax.Array:
+  """Returns float32 zeros of the shape of a parameter, sharded as it is, whatever surrounds the call.
+
+  Under jit, `jnp.zeros_like` of an array on a mesh with Auto axes is a constant, which XLA puts whole on
+  every device; so the zeros are computed from x. From x come also the type under `jax.set_mesh` with Explicit
+  axes, and inside `jax.shard_map` the axes over which they vary.
+
+  Raises:
+    ValueError: x is complex.
+  """
+  if jnp.issubdtype(jnp.result_type(x), jnp.complexfloating):
+    raise ValueError(
+      f"a parameter of shape {jnp.shape(x)} is complex: wrap the optimizer in"
+      " optax.contrib.split_real_and_imaginary"
+    )
+  if isinstance(x, jax.ShapeDtypeStruct):
+    return jnp.zeros(x.shape)
+  size = jnp.abs(jnp.asarray(x).astype(jnp.float32))
+  return 0.0 * jnp.where(jnp.isfinite(size), size, 0.0)
+
+
+def check_whole(tree: Tree, *, kind: str) -> None:
+  """Refuses parameters that differ between the devices of a `jax.shard_map`: parts of tensors.
+
+  For optimizers that take means over whole tensors: of a part they would be other numbers, silently. (With
+  `check_vma=False` JAX does not tell, and nothing is refused.)
+
+  Raises:
+    ValueError: names the leaf and the axes.
+  """
+  for name, x in named_leaves(tree).items():
+    if axes := sorted(_varying(x)):
+      raise ValueError(
+        f"{kind} takes means over whole tensors, but inside jax.shard_map '{name}' is a part, cut along"
+        f" {', '.join(axes)}: call it outside, under jax.jit, or use l2o_dm or rnnprop"
+      )
+
+
 def zeros_like_params(params: Tree, *, features: int = 0, dtype: Any = jnp.float32) -> Tree:
-  """Zeros for each leaf: of its shape, or [features, *shape]. Features lead, so that what follows them
-  shards as the parameter does and coordinates lie next to each other in memory."""
-  shape = lambda x: (features, *jnp.shape(x)) if features else jnp.shape(x)  # noqa: E731
-  return jax.tree.map(lambda x: jnp.zeros(shape(x), dtype), params)
+  """Makes zeros for each leaf: of its shape, or [features, *shape], sharded as the leaf (see `zero_like`).
+
+  Features lead, so that what follows them shards as the parameter does and coordinates lie next to each
+  other in memory.
+  """
+
+  def zeros(x):
+    zero = zero_like(x).astype(dtype)
+    return jnp.broadcast_to(zero[None], (features, *zero.shape)) if features else zero
+
+  return jax.tree.map(zeros, params)
+
+
+def as_dtype(state_dtype: Any) -> jnp.dtype:
+  """Returns the dtype of a carried state.
+
+  Raises:
+    ValueError: not a float dtype; `optax.inject_hyperparams` takes a type for a schedule, but not its name.
+  """
+  try:  # an array is what such a schedule gave: its dtype is that of the parameters
+    dtype = None if isinstance(state_dtype, jax.Array) else jnp.dtype(state_dtype)
+  except TypeError:
+    dtype = None
+  if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+    raise ValueError(
+      f"state_dtype is {state_dtype!r}: give the name of a float type, e.g. 'bfloat16' (under"
+      " optax.inject_hyperparams a name, not a type, which it takes for a schedule)"
+    )
+  return dtype
 
 
 def map_leaves(fn: Callable[..., tuple], n_outputs: int, tree: Tree, *rest: Tree) -> tuple[Tree, ...]:
-  """`fn(leaf, *rest leaves) -> n_outputs arrays` over the leaves of `tree`, as `n_outputs` trees."""
+  """Maps `fn(leaf, *rest leaves) -> n_outputs arrays` over the leaves of `tree`, into `n_outputs` trees."""
   leaves, structure = jax.tree.flatten(tree)
-  others = [structure.flatten_up_to(other) for other in rest]
+  others = [structure.flatten_up_to(other) for other in rest]  # type: ignore[attr-defined]
   outputs = [fn(*args) for args in zip(leaves, *others, strict=True)]
-  return tuple(structure.unflatten([o[i] for o in outputs]) for i in range(n_outputs))
+  return tuple(jax.tree.unflatten(structure, [o[i] for o in outputs]) for i in range(n_outputs))
 
 
 def linear(w: jax.Array, x: jax.Array) -> jax.Array:
-  """`w` [inputs, outputs] applied to the leading axis of `x` [inputs, *shape]: [outputs, *shape]."""
+  """Applies `w` [inputs, outputs] to the leading axis of `x` [inputs, *shape]: [outputs, *shape]."""
   return jax.lax.dot_general(w, x, (((0,), (0,)), ((), ())))
 
 
 def per_row(b: jax.Array, x: jax.Array) -> jax.Array:
-  """`b` [rows] shaped to broadcast over `x` [rows, *shape]."""
+  """Shapes `b` [rows] to broadcast over `x` [rows, *shape]."""
   return b.reshape(b.shape + (1,) * (x.ndim - 1))
 
 
 def check_theta(theta: Theta, shapes: Theta, *, kind: str) -> Theta:
-  """`theta`, if its arrays are those that the optimizer `kind` needs.
+  """Returns `theta` if its arrays are those that the optimizer `kind` needs.
 
   Args:
     theta: a tree of arrays (tracers, too).
@@ -59,6 +122,13 @@ def check_theta(theta: Theta, shapes: Theta, *, kind: str) -> Theta:
     if found[name] != shape:
       raise ValueError(f"theta of {kind}: '{name}' has shape {found[name]}, expected {shape}")
   return theta
+
+
+def _varying(x: Any) -> Iterable[str]:
+  if not isinstance(x, jax.Array):
+    return ()
+  found: Any = jax.typeof(x)  # its attribute was called `vma` in jax 0.8
+  return found.vma if hasattr(found, "vma") else getattr(getattr(found, "mat", None), "varying", ())
 
 
 def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:

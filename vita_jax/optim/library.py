@@ -7,16 +7,18 @@ A folder is what a meta-training run exports: `params.safetensors` (theta) and `
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import optax
 
-from vita_jax.optim import dm, mlp, rnn_prop, scale
+from vita_jax.base.choose import choose
+from vita_jax.base.files import read_json
+from vita_jax.data.files import read_safetensors
+from vita_jax.optim import dm, mlp, rnn_prop
+from vita_jax.optim import scale as l2o_scale
 from vita_jax.optim.leaves import Theta, check_theta
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -41,61 +43,117 @@ class Kind(NamedTuple):
 KINDS = {
   "l2o_dm": Kind(dm.l2o_dm, dm.init_theta, coordinatewise=True),
   "rnnprop": Kind(rnn_prop.rnnprop, rnn_prop.init_theta, coordinatewise=True),
-  "l2o_scale": Kind(scale.l2o_scale, scale.init_theta, coordinatewise=False, learns_start=True),
+  "l2o_scale": Kind(l2o_scale.l2o_scale, l2o_scale.init_theta, coordinatewise=False, learns_start=True),
   "l2o_mlp": Kind(mlp.l2o_mlp, mlp.init_theta, coordinatewise=False),
 }
 
 
 def learned_names() -> tuple[str, ...]:
-  """The learned optimizers whose weights ship with the package."""
+  """Lists the learned optimizers whose weights ship with the package."""
   return tuple(sorted(p.parent.name for p in SHIPPED.glob("*/params.safetensors")))
 
 
 def learned_card(name: str) -> dict[str, Any]:
-  """What a shipped optimizer was trained on, for how many steps and seeds, its evaluation, its limits.
+  """Returns what a shipped optimizer was trained on, its evaluation, its limits, and when not to use it.
 
   Raises:
     ValueError: no such optimizer; the message lists those that there are.
   """
-  return json.loads((_shipped(name) / "card.json").read_text())
+  return read_json(_shipped(name) / "card.json")
 
 
-def learned(name: str, **options: Any) -> optax.GradientTransformationExtraArgs:
-  """A shipped learned optimizer: `tx = learned("rnnprop-cl-il")`; see `learned_names`.
+# The options of all builders are written out: `optax.inject_hyperparams` looks for them in the signature.
+def learned(
+  name: str,
+  *,
+  scale: Any = None,
+  beta1: Any = None,
+  beta2: Any = None,
+  eps: Any = None,
+  step_scale: Any = None,
+  magnitude_scale: Any = None,
+  key: jax.Array | None = None,
+  state_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+  """Loads a shipped learned optimizer: `tx = learned("rnnprop-cl-il")`; see `learned_names`.
+
+  A schedule for an option: `optax.inject_hyperparams(learned)("rnnprop-cl-il", scale=schedule)`.
 
   Args:
     name: one of `learned_names()`.
-    options: of its builder, e.g. `state_dtype=jnp.bfloat16`.
+    scale, beta1, beta2, eps, step_scale, magnitude_scale, key, state_dtype: options of its builder, where it
+      has them; None leaves what it was trained with.
 
   Raises:
-    ValueError: no such optimizer; the message lists those that there are.
+    ValueError: no such optimizer, or an option that it does not have; the message lists those that exist.
   """
-  return load_learned(_shipped(name), **options)
+  return _load(
+    _shipped(name),
+    scale=scale,
+    beta1=beta1,
+    beta2=beta2,
+    eps=eps,
+    step_scale=step_scale,
+    magnitude_scale=magnitude_scale,
+    key=key,
+    state_dtype=state_dtype,
+  )
 
 
-def load_learned(folder: str | Path, **options: Any) -> optax.GradientTransformationExtraArgs:
-  """The optimizer that a meta-training run exported: `tx = load_learned("runs/mine/export")`.
+def load_learned(
+  folder: str | Path,
+  *,
+  scale: Any = None,
+  beta1: Any = None,
+  beta2: Any = None,
+  eps: Any = None,
+  step_scale: Any = None,
+  magnitude_scale: Any = None,
+  key: jax.Array | None = None,
+  state_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+  """Loads the optimizer that a meta-training run exported: `tx = load_learned("runs/mine/export")`.
 
   Args:
     folder: with params.safetensors and config.json.
-    options: of its builder; they replace those that it was trained with.
+    scale, beta1, beta2, eps, step_scale, magnitude_scale, key, state_dtype: options of its builder, where it
+      has them; None leaves what it was trained with.
 
   Raises:
     FileNotFoundError: no such folder or file.
-    ValueError: the files are damaged, of another kind of experiment, or hold other arrays than needed.
+    ValueError: the files are damaged, of another kind of experiment, or hold other arrays than needed; or an
+      option that the kind does not have.
   """
+  return _load(
+    folder,
+    scale=scale,
+    beta1=beta1,
+    beta2=beta2,
+    eps=eps,
+    step_scale=step_scale,
+    magnitude_scale=magnitude_scale,
+    key=key,
+    state_dtype=state_dtype,
+  )
+
+
+def _load(folder: str | Path, **options: Any) -> optax.GradientTransformationExtraArgs:
   kind, theta, trained_with = read_learned(folder)
-  return KINDS[kind].build(theta, **{**trained_with, **options})
+  given = {name: value for name, value in options.items() if value is not None}
+  known = list(inspect.signature(KINDS[kind].build).parameters)[1:]
+  for name in given:
+    choose(f"option of {kind}", name, known)
+  return KINDS[kind].build(theta, **{**trained_with, **given})
 
 
 def read_learned(folder: str | Path) -> tuple[str, Theta, dict[str, Any]]:
-  """(kind, theta, options of the builder) of a folder; raises as `load_learned` does."""
+  """Reads (kind, theta, options of the builder) from a folder; raises as `load_learned` does."""
   folder = Path(folder)
   for file in ("params.safetensors", "config.json"):
     if not (folder / file).is_file():
       raise FileNotFoundError(f"no {file} in {folder}: give the export/ folder of a meta-training run")
   try:
-    options = dict(json.loads((folder / "config.json").read_text())["config"]["optimizer"])
+    options = dict(read_json(folder / "config.json")["config"]["optimizer"])
     kind = options.pop("kind")
   except (ValueError, KeyError, TypeError) as error:
     raise ValueError(f"{folder}/config.json does not describe a learned optimizer ({error!r})") from error
@@ -103,27 +161,17 @@ def read_learned(folder: str | Path) -> tuple[str, Theta, dict[str, Any]]:
     raise ValueError(f"{folder}/config.json: unknown kind '{kind}', one of {', '.join(KINDS)}")
   if unknown := sorted(options.keys() - inspect.signature(KINDS[kind].build).parameters.keys()):
     raise ValueError(f"{folder}/config.json: {kind} has no option '{unknown[0]}'")
+  tensors = read_safetensors(folder / "params.safetensors")
   try:
-    theta = nested(read_safetensors(folder / "params.safetensors"))
+    theta = nested(tensors)
     check_theta(theta, jax.eval_shape(KINDS[kind].init_theta, jax.random.key(0)), kind=kind)
   except ValueError as error:
     raise ValueError(f"{folder}/params.safetensors: {error}") from error
   return kind, theta, options
 
 
-def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
-  """Name -> array of a safetensors file; ValueError when it is not one. Nothing here unpickles."""
-  from safetensors import SafetensorError
-  from safetensors.numpy import load_file
-
-  try:
-    return load_file(str(path))
-  except SafetensorError as error:
-    raise ValueError(f"not a readable safetensors file ({error}); export it again") from error
-
-
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-  """{"a/b": x} -> {"a": {"b": x}}; ValueError when "a" is an array, too."""
+  """Nests {"a/b": x} to {"a": {"b": x}}; ValueError when "a" is an array, too."""
   tree: dict[str, Any] = {}
   for name, array in sorted(flat.items()):
     *folders, leaf = name.split("/")

@@ -7,26 +7,27 @@ import jax.numpy as jnp
 
 
 def init_lstm(key: jax.Array, inputs: int, hidden: int) -> dict[str, jax.Array]:
-  """{"w_gates" [inputs + hidden, 4 hidden], "b_gates" [4 hidden]}, truncated normal (2 sigma) with
-  sigma = 1/sqrt(inputs + hidden), as Sonnet 1 draws both (spec of the released checkpoints)."""
+  """Draws {"w_gates" [inputs + hidden, 4 hidden], "b_gates" [4 hidden]}.
+
+  Both are truncated normal (2 sigma) with sigma = 1/sqrt(inputs + hidden), as Sonnet 1 draws them.
+  """
   w_key, b_key = jax.random.split(key)
-  draw = lambda key, *shape: jax.random.truncated_normal(key, -2.0, 2.0, shape)  # noqa: E731
   sigma = (inputs + hidden) ** -0.5
   return {
-    "w_gates": sigma * draw(w_key, inputs + hidden, 4 * hidden),
-    "b_gates": sigma * draw(b_key, 4 * hidden),
+    "w_gates": sigma * jax.random.truncated_normal(w_key, -2.0, 2.0, (inputs + hidden, 4 * hidden)),
+    "b_gates": sigma * jax.random.truncated_normal(b_key, -2.0, 2.0, (4 * hidden,)),
   }
 
 
 def init_linear(key: jax.Array, inputs: int, outputs: int) -> dict[str, jax.Array]:
-  """{"w" [inputs, outputs], "b" [outputs]}: truncated normal with sigma 1/sqrt(inputs), and zeros."""
+  """Draws {"w" [inputs, outputs], "b" [outputs]}: truncated normal with sigma 1/sqrt(inputs), and zeros."""
   w = jax.random.truncated_normal(key, -2.0, 2.0, (inputs, outputs))
   return {"w": w * inputs**-0.5, "b": jnp.zeros(outputs)}
 
 
 @jax.custom_vjp
 def lstm(theta: dict, x: jax.Array, h: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """One step: x [inputs, *shape], h and c [hidden, *shape] -> new (h, c), float32.
+  """Takes one step: x [inputs, *shape], h and c [hidden, *shape] -> new (h, c), float32.
 
   z = [x, h] W + b is split into i, j, f, o; c' = sigmoid(f + 1) c + sigmoid(i) tanh(j),
   h' = sigmoid(o) tanh(c'). The forget bias 1 is added here, not stored in b (Sonnet 1, dm-haiku).
@@ -39,7 +40,7 @@ def lstm(theta: dict, x: jax.Array, h: jax.Array, c: jax.Array) -> tuple[jax.Arr
 def _forward(theta, x, h, c):
   hidden = h.shape[0]
   # The bias is the weight of a constant input: one product, and no pass over the gates to add it.
-  inputs = jnp.concatenate([x, h.astype(x.dtype), jnp.ones((1, *x.shape[1:]), x.dtype)])
+  inputs = jnp.concatenate([x, h.astype(x.dtype), jnp.ones_like(x[:1])])
   weights = jnp.concatenate([theta["w_gates"], theta["b_gates"][None]])
   # Small, and a product whose first factor is not transposed is a third faster on the CPU.
   z = jnp.tensordot(jax.lax.optimization_barrier(weights.T), inputs, 1)

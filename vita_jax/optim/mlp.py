@@ -8,7 +8,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vita_jax.optim.leaves import Theta, Tree, check_theta, linear, map_leaves, per_row, zeros_like_params
+from vita_jax.optim.leaves import (
+  Theta,
+  Tree,
+  as_dtype,
+  check_theta,
+  check_whole,
+  linear,
+  map_leaves,
+  per_row,
+  zeros_like_params,
+)
 from vita_jax.optim.lstm import init_linear
 
 HIDDEN = 32
@@ -20,12 +30,12 @@ INPUTS = 2 + len(DECAYS) + len(TIMES)
 class L2OMLPState(NamedTuple):
   """Steps taken, and the momenta: a tree like the parameters with leaves [6, *shape]."""
 
-  count: jax.Array
+  count: jax.Array  # type: ignore[assignment]  # optax's name, which hides tuple.count
   momenta: Tree
 
 
 def init_theta(key: jax.Array) -> Theta:
-  """The 1,762 weights before meta-training: `linear_1`, `linear_2`, `linear`, float32."""
+  """Draws the 1,762 weights before meta-training: `linear_1`, `linear_2`, `linear`, float32."""
   keys = jax.random.split(key, 3)
   return {
     "linear_1": init_linear(keys[0], INPUTS, HIDDEN),
@@ -39,9 +49,9 @@ def l2o_mlp(
   *,
   step_scale: float = 1e-3,
   magnitude_scale: float = 1e-3,
-  state_dtype: Any = jnp.float32,
+  state_dtype: Any = "float32",
 ) -> optax.GradientTransformationExtraArgs:
-  """The per-parameter MLP as an optax transformation; it needs `params` in `update`.
+  """Builds the per-parameter MLP as an optax transformation; it needs `params` in `update`.
 
   Features of a coordinate: gradient, parameter, six momenta m <- d m + (1 - d) g, each divided by its
   root mean square over the tensor, and eleven tanh(t / tau - 1) of the steps t taken. Two ReLU layers of
@@ -55,19 +65,21 @@ def l2o_mlp(
   Raises:
     ValueError: `theta` is of another kind or shape; `update` was not given `params`.
 
-  Source: the small optimizer of Metz et al. 2020, "Tasks, stability, architecture, and compute" (as
-  recalled in the build spec, section 9; not part of the 2020 paper on training techniques).
+  Source: the small optimizer of Metz et al. 2020, "Tasks, stability, architecture, and compute:
+  training more effective learned optimizers", arXiv 2009.11243 (not part of the 2020 paper on training).
   """
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="l2o_mlp")
+  dtype = as_dtype(state_dtype)
 
   def init(params: Tree) -> L2OMLPState:
-    momenta = zeros_like_params(params, features=len(DECAYS), dtype=state_dtype)
+    momenta = zeros_like_params(params, features=len(DECAYS), dtype=dtype)
     return L2OMLPState(jnp.zeros((), jnp.int32), momenta)
 
   def update(updates: Tree, state: L2OMLPState, params: Tree = None, **extra: Any):
     del extra
     if params is None and jax.tree.leaves(updates):
       raise ValueError("l2o_mlp reads the parameters: call update(gradients, state, params)")
+    check_whole(updates, kind="l2o_mlp")
     times = jnp.tanh(state.count.astype(jnp.float32) / jnp.array(TIMES) - 1.0)
 
     def one(gradient, p, momenta):
@@ -87,7 +99,7 @@ def l2o_mlp(
         x = x + per_row(theta[name]["b"], x)
         x = jax.nn.relu(x) if name == "linear_2" else x
       step = -step_scale * x[0] * jnp.exp(magnitude_scale * x[1])
-      return step.astype(gradient.dtype), momenta.astype(state_dtype)
+      return step.astype(gradient.dtype), momenta.astype(dtype)
 
     steps, momenta = map_leaves(one, 2, updates, params, state.momenta)
     return steps, L2OMLPState(optax.safe_increment(state.count), momenta)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from vita_jax.optim.leaves import Theta, Tree, check_theta, linear, map_leaves, per_row, zeros_like_params
+from vita_jax.optim.leaves import (
+  Theta,
+  Tree,
+  as_dtype,
+  check_theta,
+  linear,
+  map_leaves,
+  per_row,
+  zeros_like_params,
+)
 from vita_jax.optim.lstm import init_linear, init_lstm, lstm
 
 HIDDEN = 20
@@ -17,7 +27,7 @@ HIDDEN = 20
 class RNNpropState(NamedTuple):
   """Steps taken; moments m, v like the parameters; h, c of two layers with leaves [20, *shape]."""
 
-  count: jax.Array
+  count: jax.Array  # type: ignore[assignment]  # optax's name, which hides tuple.count
   m: Tree
   v: Tree
   h1: Tree
@@ -27,7 +37,7 @@ class RNNpropState(NamedTuple):
 
 
 def init_theta(key: jax.Array) -> Theta:
-  """The 6,641 weights before meta-training: `input_projection`, `lstm_1`, `lstm_2`, `linear`, float32."""
+  """Draws the 6,641 weights before meta-training: `input_projection`, `lstm_1`, `lstm_2`, `linear`."""
   keys = jax.random.split(key, 4)
   return {
     "input_projection": init_linear(keys[0], 2, HIDDEN),
@@ -44,9 +54,9 @@ def rnnprop(
   beta1: float = 0.95,
   beta2: float = 0.95,
   eps: float = 1e-8,
-  state_dtype: Any = jnp.float32,
+  state_dtype: Any = "float32",
 ) -> optax.GradientTransformationExtraArgs:
-  """RNNprop as an optax transformation: every coordinate has a two-layer LSTM, all share `theta`.
+  """Builds RNNprop as an optax transformation: every coordinate has a two-layer LSTM, all share `theta`.
 
   With Adam's bias-corrected moments m, v of the gradient g, the input is
   (m / (sqrt(v) + eps), g / (sqrt(v) + eps)), projected to 20 by ELU(W x + b); two LSTMs follow, and
@@ -58,21 +68,22 @@ def rnnprop(
     scale: of the output; no coordinate moves farther in a step.
     beta1, beta2: decays of the moments.
     eps: added to the root.
-    state_dtype: of the carried state, moments included; bfloat16 halves its memory of 82 numbers per
+    state_dtype: of the carried state, moments included; "bfloat16" halves its memory of 82 numbers per
       coordinate, at three digits of precision in v.
 
   Raises:
-    ValueError: `theta` is of another kind or shape.
+    ValueError: `theta` is of another kind or shape, or (in `init`) a parameter is complex.
 
   Source: Lv, Jiang, Li 2017; numbers of the code of "Training Stronger Baselines for Learning to
   Optimize" (2020).
   """
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="rnnprop")
-  project, readout = theta["input_projection"], theta["linear"]
+  project, readout, dtype = theta["input_projection"], theta["linear"], as_dtype(state_dtype)
 
   def init(params: Tree) -> RNNpropState:
-    zeros = lambda features: zeros_like_params(params, features=features, dtype=state_dtype)  # noqa: E731
-    return RNNpropState(jnp.zeros((), jnp.int32), zeros(0), zeros(0), *(zeros(HIDDEN) for _ in range(4)))
+    zeros = functools.partial(zeros_like_params, params, dtype=dtype)
+    hidden = (zeros(features=HIDDEN) for _ in range(4))
+    return RNNpropState(jnp.zeros((), jnp.int32), zeros(), zeros(), *hidden)
 
   def update(updates: Tree, state: RNNpropState, params: Tree = None, **extra: Any):
     del params, extra
@@ -93,7 +104,7 @@ def rnnprop(
       h2, c2 = lstm(theta["lstm_2"], h1, h2, c2)
       out = linear(readout["w"], h2)
       update = scale * jnp.tanh(out + per_row(readout["b"], out))[0]
-      return update.astype(gradient.dtype), *(x.astype(state_dtype) for x in (m, v, h1, c1, h2, c2))
+      return update.astype(gradient.dtype), *(x.astype(dtype) for x in (m, v, h1, c1, h2, c2))
 
     updates, *new = map_leaves(one, 7, updates, *state[1:])
     return updates, RNNpropState(count, *new)

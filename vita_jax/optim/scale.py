@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,16 @@ import numpy as np
 import optax
 
 from vita_jax.optim.gru import gru, init_affine, init_gru
-from vita_jax.optim.leaves import Theta, Tree, check_theta, linear, map_leaves, per_row
+from vita_jax.optim.leaves import (
+  Theta,
+  Tree,
+  check_theta,
+  check_whole,
+  linear,
+  map_leaves,
+  per_row,
+  zero_like,
+)
 
 TIMESCALES = 4
 COORDINATE, TENSOR, PROBLEM = 10, 20, 20  # hidden sizes of the three GRUs
@@ -31,7 +41,7 @@ class L2OScaleState(NamedTuple):
     averages, squares: leaves [4, *shape]: gradients and their squares at four timescales.
   """
 
-  count: jax.Array
+  count: jax.Array  # type: ignore[assignment]  # optax's name, which hides tuple.count
   h_problem: jax.Array
   h_tensor: Tree
   h_coordinate: Tree
@@ -43,10 +53,15 @@ class L2OScaleState(NamedTuple):
 
 
 def init_theta(key: jax.Array) -> Theta:
-  """The 8,349 weights before meta-training, float32."""
+  """Draws the 8,349 weights before meta-training, float32."""
   keys = iter(jax.random.split(key, 16))
-  vector = lambda n: jax.random.uniform(next(keys), (n,), minval=-1.0, maxval=1.0)  # noqa: E731
-  readout = lambda: 0.5 * COORDINATE**-0.5 * jax.random.normal(next(keys), (COORDINATE, 1))  # noqa: E731
+
+  def vector(n):
+    return jax.random.uniform(next(keys), (n,), minval=-1.0, maxval=1.0)
+
+  def readout():
+    return 0.5 * COORDINATE**-0.5 * jax.random.normal(next(keys), (COORDINATE, 1))
+
   return {
     "gru_coordinate": init_gru(next(keys), INPUTS, COORDINATE),
     "gru_tensor": init_gru(next(keys), COORDINATE + INPUTS, TENSOR),
@@ -68,7 +83,7 @@ def init_theta(key: jax.Array) -> Theta:
 
 
 def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTransformationExtraArgs:
-  """L2O-Scale as an optax transformation: a GRU per coordinate, one per tensor, one for the problem.
+  """Builds L2O-Scale as an optax transformation: a GRU per coordinate, one per tensor, one for the problem.
 
   Each coordinate sees its gradient averaged over four timescales, their noise, and its learning rate
   beside the others'; the layers above see means over what is below and give it biases. The direction is
@@ -81,7 +96,7 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
     key: draws the first log learning rates, between ln 1e-6 and ln 1e-2; default `jax.random.key(0)`.
 
   Raises:
-    ValueError: `theta` is of another kind or shape.
+    ValueError: `theta` is of another kind or shape, or (in `init`) a parameter is complex.
 
   Source: Wichrowska et al. 2017 as released with "Training Stronger Baselines for Learning to Optimize"
   (2020), but that the global GRU sees the mean over all tensors (there: the last one's state), and that
@@ -90,28 +105,19 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="l2o_scale")
 
   def init(params: Tree) -> L2OScaleState:
+    check_whole(params, kind="l2o_scale")
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(0) if key is None else key, max(len(leaves), 1))
-    shapes = [jnp.shape(x) for x in leaves]
-    like = lambda make: structure.unflatten([make(s) for s in shapes])  # noqa: E731
-    filled = lambda name: like(lambda s: _spread(theta[name], s))  # noqa: E731
-    decay = lambda name: like(lambda s: jnp.full(s, jax.nn.sigmoid(theta[name]["b"][0])))  # noqa: E731
-    rates = [_first_log_rates(k, s) for k, s in zip(keys, shapes, strict=False)]
-    zeros = like(lambda s: jnp.zeros((TIMESCALES, *s)))
-    return L2OScaleState(
-      count=jnp.zeros((), jnp.int32),
-      h_problem=jnp.asarray(theta["h_problem"]),
-      h_tensor=like(lambda s: jnp.asarray(theta["h_tensor"])),
-      h_coordinate=filled("h_coordinate"),
-      input_decay=decay("input_decay"),
-      scale_decay=decay("scale_decay"),
-      log_rate=structure.unflatten(rates),
-      averages=zeros,
-      squares=zeros,
-    )
+    # Each array has a buffer of its own, so that a fresh state may be donated.
+    rows = [_first_state(theta, *row) for row in zip(leaves, keys, strict=False)]
+    columns = [jax.tree.unflatten(structure, [row[i] for row in rows]) for i in range(7)]
+    nothing = sum(jnp.sum(zero_like(x)) for x in leaves)
+    h_problem = jnp.array(theta["h_problem"], copy=True) + nothing
+    return L2OScaleState(jnp.zeros((), jnp.int32), h_problem, *columns)
 
   def update(updates: Tree, state: L2OScaleState, params: Tree = None, **extra: Any):
     del params, extra
+    check_whole(updates, kind="l2o_scale")
     first = state.count == 0
     mean_rate = _mean_of_all(state.log_rate)
     of_problem = {n: _affine(theta[f"problem_to_{n}"], state.h_problem) for n in ("coordinate", "tensor")}
@@ -133,7 +139,7 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
       h = gru(theta["gru_coordinate"], inputs, h, bias)
       below = _mean(jnp.concatenate([h, inputs]))
       h_tensor = gru(theta["gru_tensor"], below, h_tensor, of_problem["tensor"])
-      read = lambda name: linear(theta[name]["w"], h)[0] + theta[name].get("b", [0.0])[0]  # noqa: E731
+      read = functools.partial(_read, theta, h)
       direction = read("update") + jnp.sum(per_row(theta["shortcut"], scaled) * scaled, axis=0)
       direction *= jax.lax.rsqrt(_mean((direction * direction)[None])[0] + 1e-16)
       moved = _straight_through_clip(log_rate + read("log_rate"))
@@ -152,7 +158,7 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
 
     steps, h_tensor, *rest = map_leaves(one, 8, updates, *state[2:])
     tensors = jax.tree.leaves(h_tensor)
-    mean = sum(tensors) / len(tensors) if tensors else jnp.zeros(TENSOR)
+    mean = jnp.asarray(sum(tensors)) / len(tensors) if tensors else jnp.zeros(TENSOR)
     h_problem = gru(theta["gru_problem"], mean, state.h_problem, jnp.zeros(3 * PROBLEM))
     return steps, L2OScaleState(optax.safe_increment(state.count), h_problem, h_tensor, *rest)
 
@@ -161,26 +167,34 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
 
 def _accumulate(g, averages, squares, input_decay, scale_decay, first):
   """a_i <- b_i a_i + (1 - b_i) g and q_i <- s q_i + (1 - s)(a_i^2 + 1e-12); b_{i+1} = sqrt(b_i)."""
-  decays = [input_decay]
+  roots = [input_decay]
   for _ in range(TIMESCALES - 1):
-    decays.append(jnp.sqrt(decays[-1]))
-  decays = jnp.stack(decays)
+    roots.append(jnp.sqrt(roots[-1]))
+  decays = jnp.stack(roots)
   averages = averages * decays + g * (1.0 - decays)
   s = jnp.where(first, 0.0, scale_decay)
   return averages, (1.0 - s) * (averages * averages + 1e-12) + s * squares
 
 
-def _first_log_rates(key, shape):
-  low, high = LOG_RATES
+def _first_state(theta, x, key):
+  """What one tensor starts with, in the order of the state's fields from `h_tensor` on; sharded as x."""
+  zero, (low, high) = zero_like(x), LOG_RATES
   of_tensor, of_coordinates = jax.random.split(key)
-  draw = lambda key, shape: jax.random.uniform(key, shape, minval=low, maxval=high)  # noqa: E731
-  return draw(of_tensor, ()) + draw(of_coordinates, shape)
-
-
-def _spread(vector, shape):
-  return jnp.broadcast_to(
-    per_row(jnp.asarray(vector), jnp.zeros((len(vector), *shape))), (len(vector), *shape)
+  log_rate = jax.random.uniform(of_tensor, (), minval=low, maxval=high)
+  log_rate += jax.random.uniform(of_coordinates, zero.shape, minval=low, maxval=high)
+  accumulators = (jnp.broadcast_to(zero[None], (TIMESCALES, *zero.shape)) + 0.0 for _ in range(2))
+  return (
+    theta["h_tensor"] + jnp.sum(zero),
+    per_row(jnp.asarray(theta["h_coordinate"]), zero[None]) + zero[None],
+    zero + jax.nn.sigmoid(theta["input_decay"]["b"][0]),
+    zero + jax.nn.sigmoid(theta["scale_decay"]["b"][0]),
+    zero + log_rate,
+    *accumulators,
   )
+
+
+def _read(theta, h, name):
+  return linear(theta[name]["w"], h)[0] + theta[name].get("b", [0.0])[0]
 
 
 def _affine(theta, x):

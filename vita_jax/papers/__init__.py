@@ -32,10 +32,7 @@ def keys(paper: str) -> tuple[Key, ...]:
     ValueError: no such paper.
   """
   choose("config.paper", paper, PAPERS)
-  try:
-    return importlib.import_module(f"vita_jax.papers.{paper}.recipe").KEYS
-  except (ImportError, AttributeError):
-    return ()
+  return importlib.import_module(f"vita_jax.papers.{paper}.recipe").KEYS
 
 
 def _module(paper: str) -> Any:

@@ -117,6 +117,8 @@ def markdown(lines: Sequence[Line], *, title: str, header: str = "") -> str:
   """The table as Markdown, columns aligned, under a title and a text; std: population std over seeds."""
   further = list(dict.fromkeys(name for line in lines for name in line.row.beside))
   rows = [(*HEADER, *further), *((*_cells(line), *_beside(line, further)) for line in lines)]
+  if all(line.row.paper is None for line in lines):  # a comparison of the user's own
+    rows = [row[:4] + row[5:] for row in rows]
   widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
   padded = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
   rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
@@ -147,10 +149,14 @@ def comma_separated(lines: Sequence[Line]) -> str:
 
 
 def figure(lines: Sequence[Line], *, title: str) -> Any:
-  """Points with error bars (population std): ours filled, the paper's hollow. A matplotlib Figure."""
+  """Draws means with bars of one population std over seeds: ours filled, the paper's hollow.
+
+  Returns:
+    A matplotlib Figure, which says what the bars are.
+  """
   from matplotlib.figure import Figure
 
-  drawing = Figure(figsize=(7, 0.9 + 0.32 * len(lines)), layout="constrained")
+  drawing = Figure(figsize=(7, 1.1 + 0.32 * len(lines)), layout="constrained")
   axes = drawing.add_subplot()
   for i, line in enumerate(lines):
     scale = 100 if is_fraction(line.row.metric) else 1
@@ -163,7 +169,8 @@ def figure(lines: Sequence[Line], *, title: str) -> Any:
       axes.errorbar(mean * scale, i + 0.12, xerr=bar, fmt="o", ms=4, mfc="white", color="C1", label="paper")
   axes.set_yticks(range(len(lines)), [line.row.label for line in lines])
   axes.set_ylim(len(lines) - 0.5, -0.5)
-  axes.set(title=title, xlabel=", ".join(sorted({_cells(line)[2] for line in lines})))
+  metrics = ", ".join(sorted({_cells(line)[2] for line in lines}))
+  axes.set(title=title, xlabel=f"{metrics}\npoints: means; bars: ± one standard deviation over seeds")
   handles, names = axes.get_legend_handles_labels()
   unique = dict(zip(names, handles, strict=True))
   drawing.legend(unique.values(), unique.keys(), frameon=False, loc="outside right upper")

@@ -35,7 +35,7 @@ def join_summaries(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
   return {
     **parts[0],
-    **{key: [x for part in parts for x in part[key]] for key in ("seeds", "steps")},
+    **{key: [x for part in parts for x in part.get(key, ())] for key in ("seeds", "steps", "frozen")},
     "seconds": sum(part["seconds"] for part in parts),
     "metrics": {name: summarize(values(name)) for name in names},
   }
@@ -60,11 +60,31 @@ def paired_interval(
 
 
 def format_metric(entry: Mapping[str, Any], *, percent: bool) -> str:
-  """`70.86 ± 0.67` (percent) or `0.1234 ± 0.0012`; a count of diverged seeds where there are any."""
+  """`70.86 ± 0.67` (percent), `0.1234 ± 0.0012` or `1234 ± 5`; ends with a count of diverged seeds if any."""
   if entry["mean"] is None:
     return "diverged"
-  scale, digits = (100.0, 2) if percent else (1.0, 4)
+  scale, digits = (100.0, 2) if percent else (1.0, 4 if abs(entry["mean"]) < 1000 else 0)
   text = f"{entry['mean'] * scale:.{digits}f}"
   if len(entry["values"]) > 1:
     text += f" ± {entry['std'] * scale:.{digits}f}"
   return text + (f" ({entry['diverged']} diverged)" if entry["diverged"] else "")
+
+
+def select_seeds(summary: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+  """Returns the summary of some seeds of a run, as if it had had no others.
+
+  Raises:
+    ValueError: a seed that the run did not have.
+  """
+  if absent := [seed for seed in seeds if seed not in summary["seeds"]]:
+    raise ValueError(f"the run has no seed {absent[0]}: it has {', '.join(map(str, summary['seeds']))}")
+  places = [summary["seeds"].index(seed) for seed in seeds]
+  metrics = {
+    name: summarize([entry["values"][i] for i in places]) for name, entry in summary["metrics"].items()
+  }
+  return {
+    **summary,
+    **{key: [summary[key][i] for i in places] for key in ("seeds", "steps")},
+    "seconds": summary["seconds"] * len(places) / len(summary["seeds"]),
+    "metrics": metrics,
+  }

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vita_jax.data.resident import Resident, batch_at, n_rows, n_sweep_batches, sweep_batch_at
+from vita_jax.data.resident import Resident, batch_at, check, n_rows, n_sweep_batches, sweep_batch_at
 from vita_jax.data.stream import Stream
-from vita_jax.train.experiment import Stage, Sweep
+from vita_jax.train.experiment import Experiment, Stage, Sweep
 
 Data = Resident | Stream
 
@@ -27,10 +27,21 @@ def stage_data(stage: Stage) -> dict[str, Data]:
   return {"data": stage.data, **stage.also}
 
 
+def check_data(experiment: Experiment) -> None:
+  """Refuses data of stages that cannot be batched.
+
+  Raises:
+    ValueError: see `vita_jax.data.check`.
+  """
+  for stage in experiment.stages:
+    for data in stage_data(stage).values():
+      check(data)
+
+
 def spec(data: Data) -> Data:
   """The hashable, static part of some data: without its arrays or its source."""
   if isinstance(data, Resident):
-    return data._replace(arrays=None)
+    return data._replace(arrays=None)  # type: ignore[arg-type]  # no dict: it must be hashable
   return data._replace(source=None, transform=None, buckets=None)
 
 
@@ -79,7 +90,10 @@ def resident_sweep(specs: Mapping[str, Data], arrays: Mapping[str, Any]) -> Swee
   """`sweep(fn, state, over="data")` as a map inside a compiled program (Resident data only)."""
 
   def sweep(fn, state, over: str = "data"):
-    data = specs[over]._replace(arrays=arrays[over])
+    data = specs[over]
+    if not isinstance(data, Resident):
+      raise TypeError(f"the data '{over}' is a Stream, which no compiled program can sweep")
+    data = data._replace(arrays=arrays[over])
     if data.batch_size is None:
       return fn(state, data.arrays)
     outputs = jax.lax.map(

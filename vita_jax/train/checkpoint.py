@@ -1,7 +1,7 @@
 """Checkpoints: orbax, plus a digest per leaf, because orbax restores a flipped bit without a word.
 
 One step directory holds the items `state` and `params` (flat dicts: '/'-joined path -> array) and
-`progress` (JSON: the three integers, seconds, the resolved config, its hash, the digests).
+`progress` (JSON: where the run is, its identity, the digests).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import json
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,20 +26,45 @@ from vita_jax.train.errors import RunError
 
 
 class Progress(NamedTuple):
-  """Where a run is: stage number, step within the stage, step over all; and seconds of training so far."""
+  """Where a run is.
+
+  Attributes:
+    stage: its number.
+    at: steps within the stage.
+    step: steps over all stages.
+    seconds: of training so far.
+    bad: of each seed, how many steps in a row were not finite up to now; empty: none.
+  """
 
   stage: int = 0
   at: int = 0
   step: int = 0
   seconds: float = 0.0
+  bad: tuple[int, ...] = ()
 
 
-def open_manager(workdir: Path, *, keep: int) -> ocp.CheckpointManager:
-  """Opens `workdir/checkpoints`; what a kill left half-written there is removed."""
+@contextlib.contextmanager
+def open_manager(workdir: Path, *, keep: int) -> Iterator[ocp.CheckpointManager]:
+  """Opens `workdir/checkpoints`; what a kill left half-written there is removed.
+
+  Raises:
+    RunError: at the start or the end, where the disk is full or not writable.
+  """
   options = ocp.CheckpointManagerOptions(
     max_to_keep=keep, create=True, enable_async_checkpointing=True, cleanup_tmp_directories=True
   )
-  return ocp.CheckpointManager(Path(workdir).resolve() / "checkpoints", options=options)
+  folder = Path(workdir).resolve() / "checkpoints"
+  try:
+    manager = ocp.CheckpointManager(folder, options=options)
+  except OSError as error:
+    raise RunError(f"cannot write to {folder}: {_cause(error)}; free some space and try again") from error
+  try:
+    yield manager
+  except BaseException:
+    with contextlib.suppress(Exception):  # what it has to say of a full disk was said: the first error counts
+      manager.close()
+    raise
+  _writing(manager, manager.close)
 
 
 def flatten(tree: Any) -> dict[str, Any]:
@@ -57,12 +82,11 @@ def save(
   state: Any,
   params: Any,
   *,
-  config: dict[str, Any],
-  config_hash: str,
+  run: Mapping[str, Any],
 ) -> None:
   """Saves asynchronously; an error of the disk surfaces here, at the next save or in `finish`.
 
-  In a run of several processes all must call it.
+  In a run of several processes all must call it. `run` is what is recorded of the run, see `identity.facts`.
 
   Raises:
     RunError: the disk is full or not writable, or orbax refused the step.
@@ -70,12 +94,7 @@ def save(
   if manager.latest_step() == progress.step:
     return
   flat = flatten(state)
-  facts = {
-    **progress._asdict(),
-    "config": config,
-    "config_hash": config_hash,
-    "digests": digests(flat),
-  }
+  facts = {**run, **progress._asdict(), "bad": list(progress.bad), "digests": digests(flat)}
   facts["checksum"] = _checksum(facts)
   items = ocp.args.Composite(
     state=ocp.args.StandardSave(flat),
@@ -117,19 +136,24 @@ def _cause(error: Exception) -> str:
 
 def good_steps(directory: Any) -> list[int]:
   """Steps whose directories were committed (a half-written one has another name)."""
-  return sorted(int(p.name) for p in Path(str(directory)).glob("*") if p.name.isdigit())
+  names = [path.name for path in Path(str(directory)).glob("*")]
+  return sorted(int(name) for name in names if name.isascii() and name.isdigit())  # "²" is a digit, too
 
 
-def saved_config(directory: Path) -> dict[str, Any] | None:
-  """The config that the newest checkpoint was saved with; None where there is none that can be read."""
+def saved_facts(directory: Path) -> dict[str, Any] | None:
+  """What the newest checkpoint records of its run; None where there is none that can be read."""
   for step in reversed(good_steps(directory)):
     with contextlib.suppress(Exception):  # whatever a damaged file makes orbax raise; `restore` names it
-      return ocp.JsonCheckpointHandler().restore(Path(directory).resolve() / str(step) / "progress")["config"]
+      return ocp.JsonCheckpointHandler().restore(Path(directory).resolve() / str(step) / "progress")
   return None
 
 
 def restore(
-  directory: Path, abstract: Callable[[int], Any], *, warn: Callable[[str], None]
+  directory: Path,
+  abstract: Callable[[int], Any],
+  *,
+  warn: Callable[[str], None],
+  check: Callable[[Mapping[str, Any]], None] = lambda facts: None,
 ) -> tuple[Any, Progress] | None:
   """The newest good checkpoint as `(state, progress)`; None where there is none at all.
 
@@ -140,25 +164,29 @@ def restore(
     directory: `workdir/checkpoints`.
     abstract: stage number -> shapes, dtypes and shardings of the state in that stage.
     warn: called with one line per damaged checkpoint.
+    check: called with what the checkpoint records of its run; raises a RunError for another one.
 
   Raises:
     RunError: there are checkpoints and none is good.
   """
   steps = good_steps(directory)
   for step in reversed(steps):
-    folder, found, cause = Path(directory).resolve() / str(step), None, ""
+    folder, cause = Path(directory).resolve() / str(step), ""
+    found: dict[str, jax.Array] | None = None
     try:
       facts = ocp.JsonCheckpointHandler().restore(folder / "progress")
       if facts.pop("checksum", None) != _checksum(facts):
         raise ValueError("its progress.json does not match its checksum")
-      progress = Progress(**{name: facts[name] for name in Progress._fields})
+      check(facts)
+      kept = {name: facts[name] for name in ("stage", "at", "step", "seconds")}
+      progress = Progress(**kept, bad=tuple(facts.get("bad", ())))
       target = abstract(progress.stage)
       found = _restore_leaves(folder, target, facts["digests"])
     except RunError:
       raise
     except Exception as error:  # whatever a damaged file makes orbax raise
       cause = _cause(error)
-    if all_agree(found is not None):  # else another process could not read its part
+    if all_agree(found is not None) and found is not None:  # else another process could not read its part
       actual = digests(found)
       wrong = [name for name in actual if actual[name] != facts["digests"][name]]
       if not wrong:

@@ -6,11 +6,15 @@ every function of this file returns at once.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import json
 import os
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -50,22 +54,25 @@ def join(
     coordinator: HOST:PORT of process 0, for processes that are started by hand.
     num_processes, process_id: their number, and which of them this one is (0, 1, ...).
     join_seconds: how long to wait for all to come.
-    watchdog_seconds: how long a process may be silent before all others end.
+    watchdog_seconds: how long a process may be silent, and how long all of them may be without progress,
+      before all end.
 
   Raises:
     ValueError: a process by hand without all three of coordinator, num_processes and process_id.
-    RunError: no coordinator, or a number that is taken.
+    RunError: no coordinator, a number or a port that is taken.
 
   Where not all come in time, the process ends with one line and exit code 1: JAX cannot be interrupted.
   """
   by_hand = (coordinator, num_processes, process_id)
   if any(x is not None for x in by_hand):
-    if any(x is None for x in by_hand):
+    if coordinator is None or num_processes is None or process_id is None:
       raise ValueError("a process by hand needs all of --coordinator, --num_processes and --process_id")
     if not 0 <= process_id < num_processes:
       raise ValueError(f"--process_id={process_id} is not in 0 ... {num_processes - 1} (--num_processes)")
     if not coordinator.rpartition(":")[2].isdigit() or ":" not in coordinator:
       raise ValueError(f"--coordinator={coordinator} is not HOST:PORT")
+    if process_id == 0:
+      _check_port(coordinator)
   elif (launcher() if cluster == "auto" else cluster) == "none":
     return
   jax.config.update("jax_enable_preemption_service", False)  # the loop's own handler agrees on the step
@@ -102,13 +109,56 @@ def is_main() -> bool:
   return not joined() or jax.process_index() == 0
 
 
+def index() -> int:
+  """The number of this process, 0 where it is alone."""
+  return jax.process_index() if joined() else 0
+
+
 def gather(values: Any) -> np.ndarray:
   """int32 or uint32 [n] of each process -> [processes, n]. All must call it in the same order."""
   if not joined():
     return np.asarray(values)[None]
   from jax.experimental import multihost_utils
 
-  return np.asarray(multihost_utils.process_allgather(np.asarray(values)))
+  with _beat.waiting():
+    return np.asarray(multihost_utils.process_allgather(np.asarray(values)))
+
+
+def exchange(text: str) -> list[str]:
+  """The text of each process, of any length, by its number. All must call it in the same order."""
+  client = _client()
+  if client is None:
+    return [text]
+  _beat.exchanges += 1
+  folder = f"{_PREFIX}/said/{_beat.exchanges}"
+  client.key_value_set(f"{folder}/{jax.process_index()}", text)
+  with _beat.waiting():
+    return [_when_there(client, f"{folder}/{process}") for process in range(jax.process_count())]
+
+
+def _when_there(client: Any, key: str) -> str:
+  while True:  # `_watch` ends this process when the other one is lost
+    try:
+      return client.blocking_key_value_get(key, 10_000)
+    except jax.errors.JaxRuntimeError as error:
+      if "DEADLINE_EXCEEDED" not in str(error):
+        raise
+
+
+def progress(step: int) -> None:
+  """Tells the watchdog that `step` steps are done."""
+  _beat.land(step)
+
+
+@contextlib.contextmanager
+def busy(what: str) -> Iterator[None]:
+  """Tells the watchdog to expect no steps meanwhile: this process compiles, saves or reports."""
+  before, _beat.doing = _beat.doing, what
+  try:
+    yield
+  finally:
+    _beat.doing = before
+    _beat.since = time.monotonic()
 
 
 def all_agree(fine: bool) -> bool:
@@ -158,29 +208,89 @@ def _client() -> Any:
   return distributed.global_state.client
 
 
+class _Beat:
+  """What a process tells the others of itself: its step, what else it does, and how long a step may take."""
+
+  def __init__(self) -> None:
+    self.step, self.doing, self.exchanges = 0, "start", 0
+    self.since, self.slowest = time.monotonic(), 0.0
+    self._waits = 0
+
+  def land(self, step: int) -> None:
+    """More steps are done; the slowest so far says how long the next may take."""
+    now = time.monotonic()
+    if step != self.step:
+      if not self.doing:
+        self.slowest = max(self.slowest, now - self.since)
+      self.step, self.since = step, now
+
+  @contextlib.contextmanager
+  def waiting(self) -> Iterator[None]:
+    """While this process waits for others it is not busy, whatever it waits for them in."""
+    self._waits += 1
+    try:
+      yield
+    finally:
+      self._waits -= 1
+
+  def text(self, number: int) -> str:
+    doing = "" if self._waits else self.doing
+    return json.dumps([number, self.step, doing, round(SLOWER * self.slowest, 1)])
+
+
+SLOWER = 10  # a call that takes so many times longer than the slowest before is stuck
+_beat = _Beat()
+
+
 def _read(client: Any, what: str) -> dict[int, str]:
   return {int(key.rpartition("/")[2]): value for key, value in client.key_value_dir_get(f"{_PREFIX}/{what}/")}
 
 
 def _watch(patience: float) -> None:
-  """Ends this process when another one announced an error, or was not heard of for `patience` seconds."""
+  """Ends this process when another one announced an error, or was not heard of for `patience` seconds.
+
+  Also when no process has made a step for so long, while none of them is busy with something else: life
+  alone does not help processes that wait for each other.
+  """
   client, me = _client(), jax.process_index()
   heard = {process: ("", time.monotonic()) for process in range(jax.process_count())}
-  number = 0
+  steps: dict[int, int] = {}
+  moved, number = time.monotonic(), 0
   while not _leaving.wait(LOOK_SECONDS):
     number, now = number + 1, time.monotonic()
     try:
-      client.key_value_set(f"{_PREFIX}/beat/{me}", str(number), allow_overwrite=True)
+      client.key_value_set(f"{_PREFIX}/beat/{me}", _beat.text(number), allow_overwrite=True)
       for process, message in _read(client, "error").items():
         client.key_value_set(f"{_PREFIX}/heard/{me}", "", allow_overwrite=True)
         _end(f"process {process} ended: {message}")
-      for process, beat in _read(client, "beat").items():
+      beats = _read(client, "beat")
+      for process, beat in beats.items():
         if beat != heard[process][0]:
           heard[process] = (beat, now)
     except jax.errors.JaxRuntimeError:
       return  # the coordinator is gone: JAX ends this process at once
     if late := [process for process, (_, when) in heard.items() if now - when > patience]:
       _end(f"process {late[0]} was not heard of for {patience:.0f} s")
+    told = {process: json.loads(beat) for process, beat in beats.items()}
+    at = {process: step for process, (_, step, _, _) in told.items()}
+    if at != steps or any(doing for _, _, doing, _ in told.values()):
+      steps, moved = at, now
+    limit = max(patience, *(slow for *_, slow in told.values()))
+    if now - moved > limit:
+      where = ", ".join(f"process {process} at step {step}" for process, step in sorted(at.items()))
+      _end(f"no process made a step for {limit:.0f} s ({where}): they wait for each other")
+
+
+def _check_port(coordinator: str) -> None:
+  """Refuses a port of this machine that is in use: JAX would crash on it."""
+  host, _, port = coordinator.rpartition(":")
+  with contextlib.suppress(socket.gaierror, OverflowError), socket.socket() as probe:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just closed is free
+    try:
+      probe.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+      if error.errno == errno.EADDRINUSE:
+        raise RunError(f"--coordinator={coordinator}: that port is in use; choose another one") from error
 
 
 def _nobody_came(seconds: float, last: bool) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import json
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,20 +51,6 @@ def check_config(config: ml_collections.ConfigDict) -> None:
     raise ValueError(f"config.seed is {config.seed}: seeds must be below 2**32")
 
 
-def check_at_least(config: ml_collections.ConfigDict, limits: Mapping[str, float]) -> None:
-  """Checks numbers of a config against lower bounds; names are dotted.
-
-  Raises:
-    ValueError: one that is less, or NaN.
-  """
-  for name, least in limits.items():
-    value = config
-    for part in name.split("."):
-      value = value[part]
-    if not value >= least:
-      raise ValueError(f"config.{name} is {value}: it must be at least {least}")
-
-
 def as_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """The resolved configuration as plain JSON-able values."""
   return json.loads(config.to_json_best_effort())
@@ -102,7 +87,14 @@ def versions() -> dict[str, str]:
       found[package] = "not installed"
   root = Path(__file__).resolve().parents[2]
   if (root / ".git").exists():
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    found["commit"] = result.stdout.strip() or "unknown"
+    found["commit"] = _commit(root)
   return found
+
+
+def _commit(root: Path) -> str:
+  command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+  try:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+  except OSError:  # git is not installed
+    return "unknown"
+  return result.stdout.strip() or "unknown"

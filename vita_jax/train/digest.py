@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,7 +28,7 @@ def digests(leaves: Mapping[str, jax.Array]) -> dict[str, str]:
   parts = [_local_sum(_bits_of(leaf)) for leaf in leaves.values()]
   halves = np.array([(part & 0xFFFFFFFF, part >> 32) for part in parts], np.uint32).reshape(-1)
   rows = gather(halves).astype(np.uint64).reshape(-1, len(parts), 2)
-  totals = np.sum(rows[..., 0] + (rows[..., 1] << np.uint64(32)), axis=0, dtype=np.uint64)
+  totals: Any = np.sum(rows[..., 0] + (rows[..., 1] << np.uint64(32)), axis=0, dtype=np.uint64)
   headers = [zlib.crc32(f"{leaf.dtype}{leaf.shape}".encode()) for leaf in leaves.values()]
   return {name: f"{int(t) ^ h:016x}" for name, t, h in zip(leaves, totals, headers, strict=True)}
 
@@ -47,7 +48,7 @@ def _local_sum(array: jax.Array) -> int:
   return int(total)
 
 
-def _block_sum(block: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) -> np.uint64:
+def _block_sum(block: np.ndarray, index: tuple[slice, ...], strides: np.ndarray) -> Any:
   block = np.ascontiguousarray(block)
   bits = block.view(np.dtype(f"u{block.dtype.itemsize}"))
   if block.ndim == 0:

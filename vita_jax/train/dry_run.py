@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from vita_jax.data.resident import Resident
-from vita_jax.train.batches import stage_data
+from vita_jax.train.batches import check_data, stage_data
 from vita_jax.train.config import check_config
 from vita_jax.train.experiment import Experiment
 from vita_jax.train.mesh import check_layout, make_mesh
@@ -48,6 +48,7 @@ def dry_run(experiment: Experiment, config: ml_collections.ConfigDict) -> list[N
   check_config(config)
   mesh = make_mesh(config.mesh)
   check_layout(mesh, experiment, config.replicate)
+  check_data(experiment)
   programs = make_programs(experiment, mesh, on_nonfinite=config.on_nonfinite)
   needs = []
   for number, stage in enumerate(experiment.stages):
@@ -61,7 +62,7 @@ def dry_run(experiment: Experiment, config: ml_collections.ConfigDict) -> list[N
         steps=stage.steps,
         state={name: sum(map(_bytes_of, jax.tree.leaves(part))) for name, part in state.items()},
         data=sum(np.asarray(x).nbytes for x in jax.tree.leaves(resident)),
-        temporaries=compiled.memory_analysis().temp_size_in_bytes,
+        temporaries=getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0),
         flops=(compiled.cost_analysis() or {}).get("flops", float("nan")),
         compile_seconds=time.monotonic() - began,
       )
@@ -92,7 +93,7 @@ def table(needs: list[Need], mesh: Any) -> str:
   return "\n".join(lines)
 
 
-def _shown(size: int) -> str:
+def _shown(size: float) -> str:
   for unit in ("B", "kB", "MB"):
     if size < 1000:
       return f"{size:>12.4g} {unit}"

@@ -6,7 +6,7 @@ class RunError(Exception):
 
 
 class Interrupted(RunError):
-  """A run was asked to stop (SIGTERM, Ctrl-C) and has saved; `exit_code` is 143 or 130."""
+  """A run was asked to stop (SIGTERM, SIGHUP, Ctrl-C) and has saved; `exit_code` is 143, 129 or 130."""
 
   def __init__(self, message: str, exit_code: int):
     super().__init__(message)

@@ -95,6 +95,8 @@ class Exported(NamedTuple):
     read: `read(path) -> inputs`, reads a user's data file into the program's inputs.
     card: plain facts that belong beside the weights (JSON-able); they are in the safetensors file, too.
     write: `write(folder)` writes further files beside them, e.g. in formats of the paper's own.
+    decode: `decode(path, outputs) -> further arrays`, what a user reads of the outputs of a data file.
+    rows_per_call: how many rows the program gets at once, where its inputs are rows; 0: all of them.
   """
 
   params: Tree
@@ -103,6 +105,8 @@ class Exported(NamedTuple):
   read: Callable[[str], Mapping[str, Any]]
   card: Mapping[str, Any] = {}
   write: Callable[[Path], None] | None = None
+  decode: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] | None = None
+  rows_per_call: int = 0
 
 
 class Experiment(NamedTuple):

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from vita_jax.base.files import write_json, write_text
+from vita_jax.base.files import read_json, write_json, write_text
+from vita_jax.base.tree import named_leaves
 from vita_jax.report.curves import write_figures
 from vita_jax.report.summary import summarize
 from vita_jax.train import checkpoint
 from vita_jax.train.cluster import on_main
-from vita_jax.train.config import base_config, config_hash, versions
+from vita_jax.train.config import as_dict, base_config, config_hash, versions
 from vita_jax.train.errors import RunError
 from vita_jax.train.experiment import Experiment, Report, State
+from vita_jax.train.identity import check_same, identity_of
 from vita_jax.train.mesh import make_mesh
-from vita_jax.train.programs import Programs, make_programs
+from vita_jax.train.programs import SKIPS, Programs
 from vita_jax.train.replicate import STEPS
 from vita_jax.train.transfer import on_host, without_axis
 from vita_jax.train.weights import save_params
@@ -41,16 +43,26 @@ def write_results(
   progress: checkpoint.Progress,
   config: dict[str, Any],
   workdir: Path,
+  *,
+  warn: Callable[[str], None],
 ) -> dict[str, Any]:
-  """Writes figures, `export/` and, last, `summary.json`; returns the summary.
+  """Writes the report's files, `export/`, `summary.json` and, last, figures; returns the summary.
 
-  Of several processes all compute the report, and the main one writes.
+  Of several processes all compute the report, and the main one writes. A seed that was frozen because its
+  steps were not finite (see `programs.SKIPS`) has no final numbers: it counts as diverged.
+
+  Raises:
+    RunError: weights that are not finite, or a file that cannot be written.
   """
   if jax.process_count() > 1:
     state = without_axis(state, "seed")  # a report may look at any replica
   report = final_report(experiment, programs, state)
   params = on_host(_single_params(experiment, state))
+  for name, leaf in named_leaves(params).items():
+    if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(leaf).all():
+      raise RunError(f"the weights to export are not finite ('{name}'): nothing was exported")
   seeds = experiment.replicas or 1
+  frozen = [i for i, count in enumerate(progress.bad) if count >= SKIPS]
   steps = np.asarray(state[STEPS]).tolist() if experiment.replicas else [progress.step]
   summary = {
     "experiment": config["paper"],
@@ -60,11 +72,11 @@ def write_results(
     "steps": steps,
     "seconds": round(progress.seconds, 3),
     "versions": versions(),
-    "metrics": {name: summarize(value) for name, value in report.metrics.items()},
+    "metrics": final_metrics(report, frozen),
+    "frozen": [config["seed"] + i for i in frozen],
   }
 
   def write() -> None:
-    write_figures(workdir, dict(report.figures))
     for name, text in report.files.items():
       write_text(Path(workdir) / name, text)
     export = Path(workdir) / "export"
@@ -72,14 +84,39 @@ def write_results(
     save_params(export / "params.safetensors", params)
     write_json(export / "config.json", {"config": config, "seed": config["seed"], "versions": versions()})
     write_json(Path(workdir) / "summary.json", summary)
+    write_figures(workdir, report.figures, warn=warn)  # last: a picture is not worth a result
 
-  on_main(write)
+  on_main(lambda: _writing(workdir, write))
   return summary
+
+
+def final_metrics(report: Report, frozen: Sequence[int] = ()) -> dict[str, Any]:
+  """The metrics of a report as summary.json has them; replicas that were `frozen` have none."""
+
+  def of_good(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+      return value
+    return [None if i in frozen else one for i, one in enumerate(value)]
+
+  return {name: summarize(of_good(value)) for name, value in report.metrics.items()}
+
+
+def _writing(workdir: Path, action: Callable[[], None]) -> None:
+  try:
+    action()
+  except OSError as error:
+    raise RunError(
+      f"the results in {workdir} could not be written ({error.strerror or error}): all steps are saved; free"
+      " some space and run the same command to write them"
+    ) from error
 
 
 def _single_params(experiment: Experiment, state: State) -> Any:
   params = experiment.params(state)
   return jax.tree.map(lambda x: x[0], params) if experiment.replicas else params
+
+
+SUMMARY_KEYS = {"experiment", "config_hash", "complete", "seeds", "steps", "seconds", "metrics"}
 
 
 def read_summary(workdir: Path) -> dict[str, Any] | None:
@@ -92,13 +129,17 @@ def read_summary(workdir: Path) -> dict[str, Any] | None:
   if not path.exists():
     return None
   try:
-    return json.loads(path.read_text())
-  except ValueError as error:
+    summary = read_json(path, what="a summary of a run")
+    missing = SUMMARY_KEYS - summary.keys()
+    if missing or not isinstance(summary["metrics"], dict):
+      raise ValueError(f"it lacks {', '.join(sorted(missing) or ['metrics'])}")
+  except (ValueError, RecursionError) as error:
     raise RunError(f"{path} is damaged ({error}): delete it and run launch/train.py again") from error
+  return summary
 
 
-def read_config(workdir: Path) -> ml_collections.ConfigDict:
-  """The resolved config of the run in a workdir.
+def read_facts(workdir: Path) -> dict[str, Any]:
+  """What config.json in a workdir records of its run: its config, their data and versions (see `identity`).
 
   Raises:
     RunError: there is none, or its file is damaged.
@@ -107,11 +148,23 @@ def read_config(workdir: Path) -> ml_collections.ConfigDict:
   if not path.exists():
     raise RunError(f"{workdir} holds no run (no config.json): give the --workdir of launch/train.py")
   try:
-    return ml_collections.ConfigDict(json.loads(path.read_text())["config"])
-  except (ValueError, KeyError, TypeError) as error:
+    facts = read_json(path, what="the config of a run")
+    if not isinstance(facts.get("config"), dict):
+      raise ValueError("it holds no config")
+  except (ValueError, RecursionError) as error:
     raise RunError(
       f"{path} is damaged ({error}): delete it and run launch/train.py with the config it was made from"
     ) from error
+  return facts
+
+
+def read_config(workdir: Path) -> ml_collections.ConfigDict:
+  """The resolved config of the run in a workdir.
+
+  Raises:
+    RunError: there is none, or its file is damaged.
+  """
+  return ml_collections.ConfigDict(read_facts(workdir)["config"])
 
 
 def load_state(
@@ -124,11 +177,16 @@ def load_state(
   """The state of the newest good checkpoint of a run, and programs that evaluate it.
 
   Raises:
-    RunError: no checkpoint, or none that can be read.
+    RunError: no checkpoint, none that can be read, or one of another config or of other data.
   """
   # Whatever devices the run had: its numbers do not depend on them.
-  programs = make_programs(experiment, make_mesh(base_config().mesh), on_nonfinite=config.on_nonfinite)
-  found = checkpoint.restore(Path(workdir) / "checkpoints", programs.abstract, warn=warn)
+  programs = Programs(experiment, make_mesh(base_config().mesh), on_nonfinite=config.on_nonfinite)
+  identity = identity_of(experiment, as_dict(config))
+
+  def check(facts: Mapping[str, Any]) -> None:
+    check_same(facts, identity, what=str(workdir))
+
+  found = checkpoint.restore(Path(workdir) / "checkpoints", programs.abstract, warn=warn, check=check)
   if found is None:
     raise RunError(f"{workdir} has no checkpoint: run launch/train.py --workdir={workdir} first")
   return found[0], programs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -22,12 +22,15 @@ class Chunk(NamedTuple):
   log: bool
 
 
-class NotFinite(Exception):
-  """A step was not finite: `sums` holds the metric sums of its chunk."""
+class MetricRow(NamedTuple):
+  """Training metrics, as of the step `at` of the stage: {metric: float, or a list over replicas}."""
 
-  def __init__(self, sums: Any):
-    super().__init__("a step was not finite")
-    self.sums = sums
+  at: int
+  values: dict[str, Any]
+
+
+class NotFinite(Exception):
+  """A chunk ended since its steps were not finite."""
 
 
 class LaggedReader:
@@ -36,12 +39,15 @@ class LaggedReader:
   Attributes:
     landed: steps of the stage that are known to be done.
     over: whether the stage is known to be over.
+    cursor, sums: of the last chunk that was read, in numpy; None before the first.
   """
 
-  def __init__(self, at: int, steps: int, *, lag: int):
-    """Starts at step `at` of `steps`; `lag` chunks may stay unread."""
+  def __init__(self, at: int, steps: int, *, lag: int, failed: Callable[[Any], Any]):
+    """Starts at step `at` of `steps`; `lag` chunks may stay unread; `failed` as in `Programs`."""
     self.landed, self.over = at, at >= steps
-    self._steps, self._lag = steps, lag
+    self.cursor: Any = None
+    self.sums: Any = None
+    self._steps, self._lag, self._failed = steps, lag, failed
     self._waiting: deque[Chunk] = deque()
     self._totals: Any = None
 
@@ -49,11 +55,11 @@ class LaggedReader:
     """Takes a chunk that was just dispatched."""
     self._waiting.append(chunk)
 
-  def read(self, *, everything: bool = False) -> Iterator[dict[str, Any]]:
-    """Reads the chunks that are more than `lag` old, or all; yields a row of metrics where one is due.
+  def read(self, *, everything: bool = False) -> Iterator[MetricRow]:
+    """Reads the chunks that are more than `lag` old, or all; yields rows of metrics where they are due.
 
     Raises:
-      NotFinite: a chunk met a step that is not finite.
+      NotFinite: a chunk ended because of steps that were not finite.
     """
     while len(self._waiting) > (0 if everything else self._lag):
       chunk = self._waiting.popleft()
@@ -61,18 +67,32 @@ class LaggedReader:
       if chunk.log or self.over:
         yield from self.rest()
 
-  def rest(self) -> Iterator[dict[str, Any]]:
-    """Yields the metrics since the last row, if there are any, and starts anew."""
-    if self._totals is not None:
-      totals, self._totals = self._totals, None
-      yield metrics.divide(totals)
+  def rest(self) -> Iterator[MetricRow]:
+    """Yields the metrics since the last row, if there are any, and starts anew.
+
+    Means over these steps are of the step `landed`; each `metrics.Last` is of its own step.
+    """
+    totals, self._totals = self._totals, None
+    if totals is None:
+      return
+    rows: dict[int, dict[str, Any]] = {}
+    for name, pair in totals.items():
+      at = self.landed
+      if isinstance(pair, metrics.Last):
+        if not np.any(pair.weight):
+          continue  # nothing was observed in these steps
+        at = int(np.max(pair.at, where=pair.weight != 0, initial=0))
+      rows.setdefault(at, {}).update(metrics.divide({name: pair}))
+    for at in sorted(rows):
+      yield MetricRow(at, rows[at])
 
   def _absorb(self, chunk: Chunk) -> None:
-    (reached, is_bad), sums = jax.device_get((chunk.cursor, chunk.sums))
-    sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
-    if int(reached) > self.landed:
+    self.cursor, sums = jax.device_get((chunk.cursor, chunk.sums))
+    self.sums = sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
+    reached = int(self.cursor.at)
+    if reached > self.landed:
       self._totals = sums if self._totals is None else metrics.add(self._totals, sums)
-    self.landed = int(reached)
-    self.over = self.over or self.landed < chunk.until or self.landed >= self._steps
-    if is_bad:
-      raise NotFinite(sums)
+    self.landed = reached
+    self.over = self.over or reached < chunk.until or reached >= self._steps
+    if self._failed(self.cursor.bad):
+      raise NotFinite

@@ -54,6 +54,8 @@ def check_layout(mesh: jax.sharding.Mesh, experiment: Experiment, how: str) -> N
       "config.replicate='map' runs seeds one after the other: set config.mesh.seed=1 or 'vmap'"
     )
   for stage in experiment.stages:
+    if stage.steps > 2**31 - 1:
+      raise ValueError(f"stage '{stage.name}' has {stage.steps} steps: at most {2**31 - 1} can be counted")
     size = stage.data.batch_size
     if size is not None and size % data:
       raise ValueError(

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding
 from vita_jax.data.stream import Stream, batches
 from vita_jax.train.batches import per_replica, row_layout, stage_data
 from vita_jax.train.cluster import gather
-from vita_jax.train.experiment import Stage
+from vita_jax.train.experiment import Eval, Stage
 from vita_jax.train.transfer import local_part, put_rows
 
 SECONDS_PER_CALL = 0.25  # short enough that an interrupt is answered at once, long enough to hide the host
@@ -45,6 +45,16 @@ class Pace:
   def reset(self) -> None:
     """Tells that the time since the last call was not spent on steps."""
     self._since = time.monotonic()
+
+
+def next_mark(at: int, marks: Iterable[int], steps: int) -> int:
+  """The first step after `at` where something is due: a multiple of a mark, or the last of `steps`."""
+  return min([steps, *(at - at % mark + mark for mark in marks if mark > 0)])
+
+
+def due_at(at: int, evals: Mapping[str, Eval]) -> list[str]:
+  """Names of the evals that are due at step `at`."""
+  return [name for name, one in evals.items() if one.every > 0 and at % one.every == 0]
 
 
 def agree(length: int, saving: bool, leave: int) -> tuple[int, bool, int]:
@@ -93,7 +103,7 @@ def streamed_batches(
     except BaseException as error:
       offer(error)
     for source in sources.values():
-      source.close()
+      source.close()  # type: ignore[attr-defined]  # they are generators
 
   def take() -> Iterator[dict]:
     while True:
@@ -104,5 +114,6 @@ def streamed_batches(
 
   thread = threading.Thread(target=read, daemon=True)
   thread.start()
-  stack.callback(lambda: (stop.set(), thread.join(timeout=5)))
+  stack.callback(thread.join, timeout=5)
+  stack.callback(stop.set)
   return take()

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from vita_jax import metrics as metrics_lib
 from vita_jax.base.choose import choose
+from vita_jax.base.tree import named_leaves
 from vita_jax.data.resident import Resident, n_rows, n_sweep_batches, sweep_batch_at
 from vita_jax.data.stream import Stream, read_batch, read_sweep_batch
 from vita_jax.train.batches import Data, resident_sweep, row_layout, spec, stage_data, train_batch
@@ -21,12 +22,21 @@ from vita_jax.train.experiment import Eval, Experiment, Metrics, Stage, State, S
 from vita_jax.train.shardings import state_shardings
 from vita_jax.train.transfer import local_part, put, put_rows
 
+SKIPS = 30  # with on_nonfinite "skip": so many bad steps in a row freeze a seed, and end a run of one
+
 
 class Cursor(NamedTuple):
-  """Where a stage is, kept on the device: `at` int32, the steps taken; `bad` bool, one was not finite."""
+  """Where a stage is, kept on the device.
+
+  Attributes:
+    at: int32, the steps taken.
+    bad: int32, of one seed or [replicas]: how many steps in a row were not finite, up to now.
+    cause: int32 like `bad`: what was not finite in the last such step, see `Programs.cause`.
+  """
 
   at: Any
   bad: Any
+  cause: Any
 
 
 class Programs:
@@ -41,7 +51,8 @@ class Programs:
     Args:
       experiment: single or replicated.
       mesh: see `mesh.make_mesh`.
-      on_nonfinite: "stop" raises the cursor's `bad` at a step that is not finite, "skip" undoes it.
+      on_nonfinite: "stop" ends the calls at a step that is not finite; "skip" undoes it, and freezes a
+        seed after `SKIPS` of them in a row.
 
     Raises:
       ValueError: an unknown `on_nonfinite`.
@@ -64,9 +75,24 @@ class Programs:
 
     return jax.tree.map(one, tree)
 
-  def cursor(self, at: int = 0) -> Cursor:
-    """The cursor of a stage of which `at` steps are taken."""
-    return Cursor(self.place(np.int32(at)), self.place(np.bool_(False)))
+  def cursor(self, at: int = 0, bad: np.ndarray | int = 0) -> Cursor:
+    """The cursor of a stage of which `at` steps are taken, the last `bad` of them not finite."""
+    shape = (self.experiment.replicas,) if self.experiment.replicas else ()
+    counts = np.broadcast_to(np.asarray(bad, np.int32), shape)
+    return Cursor(*(put(x, self._everywhere) for x in (np.int32(at), counts, np.zeros(shape, np.int32))))
+
+  def failed(self, bad: Any) -> Any:
+    """Whether a run whose seeds have these counts of bad steps in a row cannot go on; also traced."""
+    return (bad >= SKIPS).all() if self.on_nonfinite == "skip" else (bad > 0).any()
+
+  def cause(self, number: int, metrics: Metrics, state: State) -> str:
+    """The name of what `Cursor.cause` numbers with "skip": a metric, or a leaf of the weights."""
+    return [*_checked_metrics(metrics), *self._weights(state)][number]
+
+  def not_finite(self, state: State) -> dict[str, np.ndarray]:
+    """Names of the weights that are not finite -> bool, of one seed or [replicas]."""
+    flags = jax.device_get(self._cached("finite", self._finite)(state))
+    return {name: ~fine for name, fine in flags.items() if not fine.all()}
 
   def init(self, seeds: jax.Array) -> State:
     """The first state: of one seed (uint32 scalar), or of [replicas] seeds."""
@@ -104,7 +130,7 @@ class Programs:
     Returns:
       `run(state, seeds, cursor, until) -> (state, cursor, metric sums)`; it takes the memory of its state.
     """
-    build = functools.partial(_chunk, stage, self.mesh, self.on_nonfinite)
+    build = functools.partial(self._build_chunk, stage)
     program, arrays = self._stage_program("chunk", stage, state, build), self._arrays(stage)
 
     def run(state, seeds, cursor, until):
@@ -143,7 +169,8 @@ class Programs:
         rows = read_batch(data, list(range(replicas)) if replicas else 0, 0)
         streamed[name] = jax.tree.map(functools.partial(shape, layout), rows)
     seeds = everywhere(np.zeros(replicas or (), np.uint32))
-    cursor = Cursor(everywhere(np.int32(0)), everywhere(np.bool_(False)))
+    counts = everywhere(np.zeros(replicas or (), np.int32))
+    cursor = Cursor(everywhere(np.int32(0)), counts, counts)
     return self._single(stage, state).lower(state, arrays, streamed, seeds, cursor)
 
   def evaluate(self, which: Eval | str, state: State) -> dict[str, Any]:
@@ -199,9 +226,86 @@ class Programs:
       self._compiled[key] = jax.jit(build(), donate_argnums=0, out_shardings=outputs)
     return self._compiled[key]
 
-  def _single(self, stage: Stage, state: State) -> Callable:
-    build = functools.partial(_single, stage, self.mesh, self.on_nonfinite)
-    return self._stage_program("single", stage, state, build)
+  def _single(self, stage: Stage, state: State) -> Any:
+    return self._stage_program("single", stage, state, functools.partial(self._build_single, stage))
+
+  def _weights(self, state: State) -> dict[str, jax.Array]:
+    """The floating-point leaves of `state["params"]`, or of what the experiment calls its weights."""
+    tree = {"params": state["params"] if "params" in state else self.experiment.params(state)}
+    return {n: x for n, x in named_leaves(tree).items() if jnp.issubdtype(x.dtype, jnp.inexact)}
+
+  def _finite(self, state: State) -> dict[str, jax.Array]:
+    """Whether each of the weights is finite: bool, of one seed or [replicas]."""
+    first = 1 if self.experiment.replicas else 0
+    weights = self._weights(state)
+    return {n: jnp.all(jnp.isfinite(x), axis=tuple(range(first, x.ndim))) for n, x in weights.items()}
+
+  def _guarded_step(self, stage: Stage) -> Callable:
+    """One step `-> (state, metrics, cursor)` on batch `cursor.at`, with the non-finite policy applied."""
+    specs = {name: spec(data) for name, data in stage_data(stage).items()}
+
+    def step(state: State, arrays, streamed, seeds, cursor):
+      batch = train_batch(specs, arrays, streamed, seeds, cursor.at, self.mesh)
+      new, metrics = stage.step(state, batch, cursor.at)
+      checks = [jnp.isfinite(metrics[name][0]) for name in _checked_metrics(metrics)]
+      if self.on_nonfinite == "skip":  # here `new` is read anyway; with "stop" once per call is enough
+        checks += self._finite(new).values()
+      checks.append(jnp.asarray(True))  # a step may have no metrics
+      flags = jnp.stack([jnp.broadcast_to(x, cursor.bad.shape) for x in checks])
+      fine, frozen = jnp.all(flags, axis=0), cursor.bad >= SKIPS
+      bad = jnp.where(fine, 0, cursor.bad + 1)
+      cause = jnp.where(fine, cursor.cause, jnp.argmin(flags, axis=0).astype(jnp.int32))
+      if self.on_nonfinite == "stop":
+        return _strong(new), _strong(metrics), Cursor(cursor.at + 1, bad, cause)
+      kept = _select(fine & ~frozen, metrics, _zeros(metrics))
+      counts = (~fine).astype(jnp.float32), jnp.ones(fine.shape, jnp.float32)
+      kept = {**kept, "skipped": _select(frozen, _zeros(counts), counts)}
+      cursor = Cursor(cursor.at + 1, jnp.where(frozen, cursor.bad, bad), cause)
+      return _strong(_select(fine & ~frozen, new, state)), _strong(kept), cursor
+
+    return step
+
+  def _checked(self, state: State, cursor: Cursor) -> Cursor:
+    """With "stop": the cursor after a call, at whose end the weights are not finite either."""
+    if self.on_nonfinite == "skip" or not self._weights(state):
+      return cursor
+    fine = jnp.all(jnp.stack(list(self._finite(state).values())), axis=0)
+    return cursor._replace(bad=jnp.where(fine, cursor.bad, jnp.maximum(cursor.bad, 1)))
+
+  def _build_chunk(self, stage: Stage) -> Callable:
+    step = self._guarded_step(stage)
+
+    def run(state, arrays, seeds, cursor, until):
+      shapes = jax.eval_shape(step, state, arrays, {}, seeds, cursor)[1]
+      zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+      def go_on(carry):
+        state, cursor, _ = carry
+        return (cursor.at < until) & ~stage.done(state, cursor.at) & ~self.failed(cursor.bad)
+
+      def body(carry):
+        state, cursor, sums = carry
+        state, metrics, cursor = step(state, arrays, {}, seeds, cursor)
+        return state, cursor, metrics_lib.add(sums, metrics)
+
+      state, cursor, sums = jax.lax.while_loop(go_on, body, (state, cursor, zeros))
+      return state, self._checked(state, cursor), sums
+
+    return run
+
+  def _build_single(self, stage: Stage) -> Callable:
+    step = self._guarded_step(stage)
+
+    def run(state, arrays, streamed, seeds, cursor):
+      done = stage.done(state, cursor.at)
+      stop = done | self.failed(cursor.bad)
+      new, metrics, after = step(state, arrays, streamed, seeds, cursor)
+      metrics = jax.tree.map(lambda x: jnp.where(stop, jnp.zeros_like(x), x), metrics)
+      # A state after a bad step is never used; passing the old one on costs memory traffic.
+      kept = new if stage.done is never else _select(done, state, new)
+      return kept, _select(stop, cursor, self._checked(kept, after)), metrics
+
+    return run
 
   def _host_sweep(self, data: dict[str, Data]) -> Sweep:
     """`sweep` as a loop on the host: of stages that read a Stream, and of reports."""
@@ -224,60 +328,12 @@ def make_programs(experiment: Experiment, mesh: jax.sharding.Mesh, *, on_nonfini
   return Programs(experiment, mesh, on_nonfinite=on_nonfinite)
 
 
-def _guarded_step(stage: Stage, mesh: jax.sharding.Mesh, on_nonfinite: str) -> Callable:
-  """One step `-> (state, metrics, bad)` on batch `at` of the stage, with the non-finite policy applied."""
-  specs = {name: spec(data) for name, data in stage_data(stage).items()}
-
-  def step(state: State, arrays, streamed, seeds, at) -> tuple[State, Metrics, jax.Array]:
-    batch = train_batch(specs, arrays, streamed, seeds, at, mesh)
-    new, metrics = stage.step(state, batch, at)
-    ok = metrics_lib.finite(metrics)
-    if on_nonfinite == "stop":
-      return _strong(new), _strong(metrics), ~jnp.all(ok)
-    metrics = {**_select(ok, metrics, jax.tree.map(jnp.zeros_like, metrics))}
-    metrics["skipped"] = ((~ok).astype(jnp.float32), jnp.ones(ok.shape, jnp.float32))
-    return _strong(_select(ok, new, state)), _strong(metrics), jnp.asarray(False)
-
-  return step
+def _checked_metrics(metrics: Metrics) -> list[str]:
+  """Names in the order of `Cursor.cause`; "skipped" is what "skip" itself adds."""
+  return sorted(metrics.keys() - {"skipped"})
 
 
-def _chunk(stage: Stage, mesh: jax.sharding.Mesh, on_nonfinite: str) -> Callable:
-  step = _guarded_step(stage, mesh, on_nonfinite)
-
-  def run(state, arrays, seeds, cursor, until):
-    shapes = jax.eval_shape(step, state, arrays, {}, seeds, cursor.at)[1]
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-
-    def go_on(carry):
-      state, cursor, _ = carry
-      return (cursor.at < until) & ~stage.done(state, cursor.at) & ~cursor.bad
-
-    def body(carry):
-      state, cursor, sums = carry
-      state, metrics, bad = step(state, arrays, {}, seeds, cursor.at)
-      return state, Cursor(cursor.at + 1, bad), metrics_lib.add(sums, metrics)
-
-    return jax.lax.while_loop(go_on, body, (state, cursor, zeros))
-
-  return run
-
-
-def _single(stage: Stage, mesh: jax.sharding.Mesh, on_nonfinite: str) -> Callable:
-  step = _guarded_step(stage, mesh, on_nonfinite)
-
-  def run(state, arrays, streamed, seeds, cursor):
-    done = stage.done(state, cursor.at)
-    stop = done | cursor.bad
-    new, metrics, now_bad = step(state, arrays, streamed, seeds, cursor.at)
-    metrics = jax.tree.map(lambda x: jnp.where(stop, jnp.zeros_like(x), x), metrics)
-    # A state after a bad step is never used; passing the old one on costs memory traffic.
-    kept = new if stage.done is never else _select(done, state, new)
-    return kept, Cursor(cursor.at + ~stop, cursor.bad | (now_bad & ~stop)), metrics
-
-  return run
-
-
-def _evaluate(step: Callable, data: Resident, state: State, arrays: Any) -> Metrics:
+def _evaluate(step: Callable, data: Any, state: State, arrays: Any) -> Metrics:
   """The sums of `step` over all rows, in row order."""
   full = data._replace(arrays=arrays)
   if full.batch_size is None:
@@ -290,7 +346,7 @@ def _evaluate(step: Callable, data: Resident, state: State, arrays: Any) -> Metr
   return jax.lax.fori_loop(1, n_sweep_batches(full), add, first)
 
 
-def _sweep_resident(fn: Callable, data: Resident, state: State, arrays: Any) -> Any:
+def _sweep_resident(fn: Callable, data: Any, state: State, arrays: Any) -> Any:
   return resident_sweep({"data": data}, {"data": arrays})(fn, state)
 
 
@@ -306,6 +362,10 @@ def _abstract_enter(stage: Stage, state: State) -> State:
     return jax.tree.map(lambda x: jnp.zeros((n_rows(data), *x.shape[1:]), x.dtype), one)
 
   return jax.eval_shape(lambda s: _strong(stage.enter(s, sweep)), state)
+
+
+def _zeros(tree: Any) -> Any:
+  return jax.tree.map(jnp.zeros_like, tree)
 
 
 def _shardings_of(tree: Any) -> Any:

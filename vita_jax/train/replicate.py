@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from vita_jax.data.stream import Stream
 from vita_jax.train.batches import per_replica, stage_data
-from vita_jax.train.experiment import Experiment, Report, Stage, State, keep, never
+from vita_jax.train.experiment import Experiment, Exported, Report, Stage, State, keep, never
 from vita_jax.train.shardings import with_leading
 
 STEPS = "replica_steps"  # int32 [replicas]: how many steps each replica really took
@@ -44,10 +44,17 @@ def replicate(experiment: Experiment, n: int, how: str = "vmap") -> Experiment:
     raise ValueError(f"cannot replicate {n} times an experiment with replicas={experiment.replicas}")
 
   def init(keys: jax.Array) -> State:
+    if jnp.shape(keys)[:1] != (n,):
+      raise ValueError(
+        f"{n} replicas need {n} keys, got keys of shape {list(jnp.shape(keys))}: give"
+        f" jax.vmap(jax.random.key)(jnp.arange({n}))"
+      )
     state = jax.vmap(experiment.init)(keys) if how == "vmap" else jax.lax.map(experiment.init, keys)
     return {**state, STEPS: jnp.zeros((n,), jnp.int32)}
 
   def report(state: State, evaluate, sweep) -> Report:
+    assert experiment.report is not None
+
     def evaluate_one(name: str, one: State):
       return evaluate(experiment.evals[name], one)  # its own, not the replicated one of that name
 
@@ -56,6 +63,10 @@ def replicate(experiment: Experiment, n: int, how: str = "vmap") -> Experiment:
     files = {_numbered(name, i): text for i, r in enumerate(reports) for name, text in r.files.items()}
     return Report(metrics, reports[0].figures, files)
 
+  def export(state: State) -> Exported:
+    assert experiment.export is not None
+    return experiment.export(replica(state, 0))
+
   return Experiment(
     init=init,
     stages=tuple(_stage(stage, how) for stage in experiment.stages),
@@ -63,7 +74,7 @@ def replicate(experiment: Experiment, n: int, how: str = "vmap") -> Experiment:
     evals={k: e._replace(step=_eval_step(e.step, how)) for k, e in experiment.evals.items()},
     shard=((STEPS, P("seed")), *((path, with_leading(rule, "seed")) for path, rule in experiment.shard)),
     report=report if experiment.report else None,
-    export=(lambda state: experiment.export(replica(state, 0))) if experiment.export else None,
+    export=export if experiment.export else None,
     replicas=n,
   )
 
@@ -90,7 +101,7 @@ def _over_replicas(fn, how: str, state: Any, batch: dict, batch_axes: dict) -> A
 @functools.cache
 def _step(step, done, how: str, own_rows: bool, also_own_rows: tuple[tuple[str, bool], ...]):
   def replicated(state: State, batch: dict, t: jax.Array):
-    axes = dict.fromkeys(batch, 0 if own_rows else None)
+    axes: dict[str, int | None] = dict.fromkeys(batch, 0 if own_rows else None)
     axes.update({name: 0 if own else None for name, own in also_own_rows})
     inner = _inner(state)
 

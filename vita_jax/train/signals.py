@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a question that is asked between chunks."""
+"""SIGTERM, SIGHUP and Ctrl-C as a question that is asked between chunks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+CODES = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
 
 
 @contextlib.contextmanager
 def signals() -> Iterator[Callable[[], int]]:
-  """Yields `asked_to_stop()`: 0, or the exit code of the signal that came; a second one is obeyed at once."""
+  """Yields `asked_to_stop()`: 0, or the exit code of the first signal that came.
+
+  Further SIGTERMs and SIGHUPs change nothing, so that a launcher that sends several cannot lose the save;
+  a second Ctrl-C is obeyed at once. SIGHUP stays ignored under nohup.
+  """
   if threading.current_thread() is not threading.main_thread():
     yield lambda: 0  # only the main thread may install handlers (a notebook's worker, a test)
     return
@@ -21,10 +25,12 @@ def signals() -> Iterator[Callable[[], int]]:
 
   def handler(number, frame):
     received.append(CODES[number])
-    signal.signal(number, old[number] or signal.SIG_DFL)
+    if number == signal.SIGINT:
+      signal.signal(number, old[number] or signal.SIG_DFL)
 
   for number in CODES:
-    signal.signal(number, handler)
+    if not (number == signal.SIGHUP and old[number] == signal.SIG_IGN):
+      signal.signal(number, handler)
   try:
     yield lambda: received[0] if received else 0
   finally:

@@ -26,7 +26,7 @@ def local_part(sharding: NamedSharding, shape: tuple[int, ...]) -> tuple[slice, 
   """The smallest block of an array [*shape] that holds all that this process's devices need of it."""
   indices = sharding.addressable_devices_indices_map(shape).values()
   bounds = [
-    [part.indices(length)[:2] for part, length in zip(index, shape, strict=True)] for index in indices
+    [part.indices(length)[:2] for part, length in zip(index or (), shape, strict=True)] for index in indices
   ]
   return tuple(slice(min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*bounds, strict=True))
 
@@ -69,7 +69,7 @@ def without_axis(tree: Any, axis: str) -> Any:
 def on_host(tree: Any) -> Any:
   """Arrays as numpy arrays, whole in every process; all processes must call it."""
 
-  def one(x: jax.Array) -> np.ndarray:
+  def one(x: Any) -> np.ndarray:
     if not x.is_fully_addressable and not x.is_fully_replicated:
       x = jax.jit(lambda x: x, out_shardings=NamedSharding(x.sharding.mesh, P()))(x)
     return np.asarray(jax.device_get(x))

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.base.files import write_bytes
 from vita_jax.base.tree import named_leaves, path_name
+from vita_jax.data.files import read_safetensors
 from vita_jax.train.errors import RunError
 from vita_jax.train.transfer import put
 
@@ -32,22 +34,16 @@ def load_params(path: Path) -> dict[str, np.ndarray]:
     FileNotFoundError: no such file.
     ValueError: not a safetensors file.
   """
-  from safetensors import SafetensorError
-  from safetensors.numpy import load_file
-
   if not Path(path).exists():
     raise FileNotFoundError(f"no weights at {path}: --config.init_from takes the workdir of a finished run")
-  try:
-    return load_file(str(path))
-  except SafetensorError as error:
-    raise ValueError(f"{path} is not a readable safetensors file ({error}); export it again") from error
+  return read_safetensors(path)
 
 
 def start_from(state: dict[str, Any], workdir: str, *, replicas: int | None) -> dict[str, Any]:
   """The state with `state["params"]` replaced by the weights of the finished run in `workdir`.
 
   Raises:
-    RunError: a weight is missing there or has another shape.
+    RunError: a weight is missing there, has another shape, or is of another kind (integers for floats).
   """
   loaded = load_params(Path(workdir) / "export" / "params.safetensors")
 
@@ -57,6 +53,19 @@ def start_from(state: dict[str, Any], workdir: str, *, replicas: int | None) -> 
     if name not in loaded or loaded[name].shape != shape:
       found = f"has shape {loaded[name].shape}" if name in loaded else f"is not among {sorted(loaded)[:5]}"
       raise RunError(f"init_from {workdir}: '{name}' should have shape {shape} and {found}")
+    if _kind(loaded[name].dtype) != _kind(leaf.dtype):
+      raise RunError(
+        f"init_from {workdir}: '{name}' should be {leaf.dtype} and is {loaded[name].dtype}, which is not the"
+        " same kind of number; export those weights again"
+      )
     return put(np.broadcast_to(loaded[name].astype(leaf.dtype), leaf.shape), leaf.sharding)
 
   return {**state, "params": jax.tree_util.tree_map_with_path(replace, state["params"])}
+
+
+def _kind(dtype: Any) -> str:
+  """What numbers of a dtype are: numpy's own `kind` says "V" of bfloat16."""
+  for kind in (jnp.floating, jnp.complexfloating, jnp.bool_, jnp.integer):
+    if jnp.issubdtype(dtype, kind):
+      return kind.__name__
+  return str(dtype)

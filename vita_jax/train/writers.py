@@ -1,21 +1,27 @@
-"""What a user sees of a run: metrics.jsonl and TensorBoard files, and a progress bar or plain lines."""
+"""The logs of a run: metrics.jsonl and TensorBoard files.
+
+Everything is written by the main thread, and nothing here can stop a run: a file that cannot be written is
+named once, and what it would have held is left out.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
-import sys
+import os
+import socket
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vita_jax.base.files import write_text
-from vita_jax.report.rows import read_rows, seed_mean
+from vita_jax.base.files import write_bytes
+from vita_jax.report.rows import read_rows, seed_mean, split_of
 
 
 class Logs(NamedTuple):
-  """`write(row)` appends to metrics.jsonl and TensorBoard; `close()` flushes both."""
+  """`write(row)` appends to metrics.jsonl and TensorBoard; `close()` ends both."""
 
   write: Callable[[dict[str, Any]], None]
   close: Callable[[], None]
@@ -24,90 +30,117 @@ class Logs(NamedTuple):
 NO_LOGS = Logs(lambda row: None, lambda: None)  # of the processes that write nothing
 
 
-def open_logs(workdir: Path, *, step: int) -> Logs:
-  """Opens the logs of a run that continues at `step`: rows beyond it, or torn by a kill, are dropped."""
-  from tensorboardX import SummaryWriter
+class LogFile:
+  """A file that grows by whole records: one that cannot be written is taken back, and told once."""
 
+  def __init__(self, path: Path, warn: Callable[[str], None]):
+    """Appends to `path`, which is made at the first record; `warn` gets one line at the first failure."""
+    self._path, self._warn, self._failed = path, warn, False
+    self._file: Any = None
+
+  def append(self, record: bytes) -> None:
+    """Writes one record, or none of it."""
+    try:
+      if self._file is None:
+        self._path.parent.mkdir(exist_ok=True)
+        self._file = self._path.open("ab", buffering=0)  # unbuffered: what fails fails here
+      end = self._file.seek(0, os.SEEK_END)
+      try:
+        if self._file.write(record) != len(record):
+          raise OSError(28, "No space left on device")  # a raw file writes what still fits
+      except OSError:
+        self._file.truncate(end)  # a record cut short would spoil what follows
+        raise
+    except OSError as error:
+      if not self._failed:
+        self._failed = True
+        cause = error.strerror or error
+        self._warn(f"warning: cannot write {self._path} ({cause}): the run goes on without those rows")
+
+  def close(self) -> None:
+    """Closes the file."""
+    if self._file is not None:
+      with contextlib.suppress(OSError):
+        self._file.close()
+
+
+def open_logs(workdir: Path, *, step: int, warn: Callable[[str], None]) -> Logs:
+  """Opens the logs of a run that continues at `step`; drops rows beyond it, and lines that are no rows.
+
+  Args:
+    workdir: of the run.
+    step: over all stages.
+    warn: gets one line per file that cannot be written later on.
+
+  Raises:
+    OSError: metrics.jsonl of the run so far cannot be read or rewritten.
+  """
   path = Path(workdir) / "metrics.jsonl"
   rows = [row for row in read_rows(path) if row["step"] <= step]
-  write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-  file = path.open("a", buffering=1)
-  board = SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=step + 1)
-
-  def name(row: dict[str, Any]) -> tuple[str, int, str]:
-    return row["stage"], row["at"], row["split"]
-
-  written = {name(row) for row in rows if row["step"] == step}  # a finished stage is evaluated once more
+  kept = b"".join(_line(row) for row in rows)
+  if path.exists() and path.read_bytes() != kept:
+    write_bytes(path, kept)
+  lines, board = LogFile(path, warn), LogFile(_event_file(workdir), warn)
+  board.append(_record(_event(file_version="brain.Event:2")))
+  board.append(_record(_start_event(step + 1)))  # TensorBoard forgets what earlier files say beyond
+  written = {_name(row) for row in rows if row["step"] == step}  # a finished stage is evaluated once more
 
   def write(row: dict[str, Any]) -> None:
-    if name(row) in written:
-      return
-    file.write(json.dumps(row) + "\n")
-    for metric, value in row["metrics"].items():
-      if (number := seed_mean(value)) is not None:
-        board.add_scalar(f"{row['stage']}/{row['split']}_{metric}", number, row["step"])
+    if _name(row) not in written:
+      lines.append(_line(row))
+      board.append(_record(_row_event(row)))
 
   def close() -> None:
-    file.close()
+    lines.close()
     board.close()
 
   return Logs(write, close)
 
 
-class Display(NamedTuple):
-  """`update(stage, at, steps, metrics)` moves the bar; `line(text)` prints above it; `close()` ends it."""
-
-  update: Callable[[str, int, int, dict[str, Any]], None]
-  line: Callable[[str], None]
-  close: Callable[[], None]
+def _name(row: dict[str, Any]) -> tuple[Any, ...]:
+  """What tells rows apart: an observation at the start of a step has a row beside the means up to it."""
+  return row["stage"], row["at"], row["split"], *sorted(row["metrics"])
 
 
-def open_display(*, quiet: bool = False, seconds_between_lines: float = 10.0) -> Display:
-  """A rich progress bar with rate and ETA on a terminal; plain lines elsewhere; nothing when `quiet`."""
-  if quiet:
-    return Display(lambda *_: None, lambda text: None, lambda: None)
-  return _bar() if sys.stderr.isatty() else _plain(seconds_between_lines)
+def _line(row: dict[str, Any]) -> bytes:
+  return json.dumps(row).encode() + b"\n"
 
 
-def _shown(metrics: dict[str, Any]) -> str:
-  means = {name: seed_mean(value) for name, value in metrics.items()}
-  kept = [(n, v) for n, v in means.items() if v is not None and (n != "skipped" or v > 0)]
-  return "  ".join(f"{n} {v:.4g}" for n, v in kept if math.isfinite(v))
+def _event_file(workdir: Path) -> Path:
+  stamp = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+  return Path(workdir) / "tensorboard" / f"events.out.tfevents.{stamp}"
 
 
-def _plain(seconds_between: float) -> Display:
-  last = {"time": time.monotonic(), "stage": ""}
+def _event(**fields: Any) -> Any:
+  from tensorboardX.proto import event_pb2  # its writers have a thread of their own: only its formats
 
-  def update(stage, at, steps, metrics):
-    now = time.monotonic()
-    if stage != last["stage"] or now - last["time"] >= seconds_between:
-      last.update(time=now, stage=stage)
-      print(f"[{stage}] step {at}/{steps}  {_shown(metrics)}", file=sys.stderr, flush=True)
-
-  return Display(update, lambda text: print(text, file=sys.stderr, flush=True), lambda: None)
+  return event_pb2.Event(wall_time=time.time(), **fields)
 
 
-def _bar() -> Display:
-  from rich.console import Console
-  from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _start_event(step: int) -> Any:
+  from tensorboardX.proto import event_pb2
 
-  columns = (
-    TextColumn("[bold]{task.description}"),
-    BarColumn(bar_width=24),
-    MofNCompleteColumn(),
-    TextColumn("{task.fields[rate]}"),
-    TimeRemainingColumn(),
-    TextColumn("[dim]{task.fields[shown]}"),
-  )
-  bar = Progress(*columns, console=Console(stderr=True))
-  bar.start()
-  tasks: dict[str, Any] = {}
+  start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+  return _event(step=step, session_log=start)
 
-  def update(stage, at, steps, metrics):
-    if stage not in tasks:
-      tasks[stage] = bar.add_task(stage, total=steps, rate="", shown="", completed=at)
-    speed = bar.tasks[tasks[stage]].speed
-    rate = f"{speed:,.0f} steps/s" if speed and speed > 10 else (f"{speed:.2f} steps/s" if speed else "")
-    bar.update(tasks[stage], completed=at, rate=rate, shown=_shown(metrics))
 
-  return Display(update, bar.console.print, bar.stop)
+def _row_event(row: dict[str, Any]) -> Any:
+  """All metrics of a row as scalars `<split>/<metric>`, so that TensorBoard groups them by split."""
+  from tensorboardX.proto import summary_pb2
+
+  values = []
+  for metric, value in row["metrics"].items():
+    if (number := seed_mean(value)) is not None:
+      tag = "/".join(split_of(row["split"], metric))
+      values.append(summary_pb2.Summary.Value(tag=tag, simple_value=number))
+  return _event(step=row["step"], summary=summary_pb2.Summary(value=values))
+
+
+def _record(event: Any) -> bytes:
+  """An event as TFRecord: length, its masked CRC, the bytes, and theirs."""
+  from tensorboardX.record_writer import masked_crc32c
+
+  data = event.SerializeToString()
+  length = struct.pack("<Q", len(data))
+  crcs = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
+  return length + crcs[0] + data + crcs[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import resource
 import sys
@@ -22,7 +23,7 @@ def main(how: str, weights: int) -> None:
     if path[-1] == "kernel" and (total + size <= weights or not params):
       params[name] = jax.numpy.asarray(rng.standard_normal(shape, np.float32))
       total += size
-  prune = lambda p: compress.magnitude_masks(p, 0.7, select=PRUNABLE)  # noqa: E731
+  prune = functools.partial(compress.magnitude_masks, sparsity=0.7, select=PRUNABLE)
   if how == "jit":
     prune = jax.jit(prune).lower(params).compile()
   before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -55,13 +55,13 @@ def _serve(n: int, n_edges: int, repeats: int) -> dict[str, float]:
   n_nodes = n_edges // DEGREE
   pairs = np.random.default_rng(0).integers(n_nodes, size=(n_edges // 2, 2))
   pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
-  whole = graph.undirected_graph(pairs, [], {"x": np.zeros(n_nodes)}, pad_multiple=n)
+  whole = graph.adjacency(pairs, [], n_nodes, pad_multiple=n)
   mesh = make_mesh({"seed": 1, "data": n, "model": 1})
   over = NamedSharding(mesh, P("data"))
   host = edge_shards.edge_shards(whole, n)
-  weights = jax.device_put(edge_shards.sharded_weights(host, np.asarray(whole.edges["gcn"])), over)
+  weights = jax.device_put(edge_shards.sharded_weights(host, whole.gcn), over)
   shards = jax.device_put(host, over)
-  count = graph.n_nodes(whole)
+  count = len(whole.row_starts) - 1
   h = jax.device_put(np.ones((count, WIDTH), np.float32), over)
   forward = jax.jit(lambda h: edge_shards.propagate(shards, weights, h, mesh=mesh))
   gradient = jax.jit(jax.grad(lambda h: jnp.sum(forward(h) ** 2)))

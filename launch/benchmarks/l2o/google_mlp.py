@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.l2o.meta_gradient import BATCH, STEPS, images, serve_segment, useful_flops
-from vita_jax.papers.l2o.optimizees import optimizee
+from vita_jax.optim.optimizees import optimizee
 
 PRODUCTS = 19 * 32 + 32 * 32 + 32 * 2
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.measure import now, serve, since
 from vita_jax.data import Graph, load_graph
-from vita_jax.data.graphs import row_normalize
+from vita_jax.data.graphs import normalize_rows
 
 try:
   import torch
@@ -34,7 +34,7 @@ class GCN(torch.nn.Module):
 
 def inputs(graph: Graph, features: str, edges: str) -> tuple:
   """The arguments of `GCN.forward`: features "dense" or "csr"; edges as "index" or as a "csr" matrix."""
-  x = row_normalize(graph.features)
+  x = normalize_rows(graph.features, "row")
   if features == "csr":
     parts = (torch.from_numpy(a) for a in (x.indptr, x.indices, x.data))
     x = torch.sparse_csr_tensor(*parts, size=x.shape)

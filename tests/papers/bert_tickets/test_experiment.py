@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ from vita_jax.papers.bert_tickets.recipe import recipe_of
 from vita_jax.train import checkpoint
 from vita_jax.train.finish import load_state
 from vita_jax.train.mesh import make_mesh
-from vita_jax.train.program_file import write_program
+from vita_jax.train.program_file import run_program, write_program
 from vita_jax.train.programs import make_programs
 
 
@@ -111,9 +112,9 @@ def test_every_training_of_imp_starts_from_theta0_with_fewer_weights(folder, pre
 
 def test_every_task_prunes_the_same_matrices(folder, pretrained, tmp_path):
   """Masked-LM never uses the pooler, and has it in its tickets: they go to tasks that do, and back."""
-  masks = compress.magnitude_masks(load_bert(pretrained)[1], 0.2, select=PRUNABLE)
-  digest = compress.weights_sha256(load_bert(pretrained)[1]["bert"])
-  compress.save_ticket(tmp_path / "t.safetensors", compress.Ticket(masks, digest))
+  _, params = load_bert(pretrained)
+  masks = compress.magnitude_masks(params, 0.2, select=PRUNABLE)
+  compress.save_ticket(tmp_path / "t.safetensors", compress.make_ticket(masks, params))
   paths = {"model.path": str(pretrained), "ticket": str(tmp_path / "t.safetensors")}
   for task in ("custom", "mlm"):
     experiment = papers.build(small_config(folder, "imp", task, **paths))
@@ -141,7 +142,7 @@ def test_rewinding_goes_to_the_early_point_and_a_kept_head_stays(folder):
   (_, early), (on, end), (ticket, _) = _entered(experiment)
   one, two, three = (_flat(s["params"]) for s in (early, on, ticket))
   assert all((one[n] == two[n]).all() for n in one)
-  assert np.any(jax.tree.leaves(on["tx"])[1])  # the same training goes on: its moments stay
+  assert np.any(jax.tree.leaves(on["tx"])[1])  # the same training continues: its moments stay
   masks = _masks(ticket)
   assert all(
     (three[n] == np.where(masks[n], one[n], 0) if n in masks else three[n] == one[n]).all() for n in one
@@ -242,6 +243,7 @@ def test_what_a_run_exports_is_its_model_and_its_tickets(finished, folder, tmp_p
   labels = read_tsv(folder / "dev.tsv").labels
   assert (outputs["labels"] == labels).mean() == pytest.approx(summary["metrics"]["accuracy"]["values"][0])
   np.testing.assert_allclose(outputs["probabilities"].sum(1), 1, atol=1e-6)
+  assert exported.decode(str(folder / "dev.tsv"), outputs)["classes"].tolist() == ["0", "1"]
   (tmp_path / "long.tsv").write_text("sentence\ngood\n" + "good " * 20 + "\n")
   with pytest.warns(UserWarning, match="1 texts of .*long.tsv were cut: the model takes 16 tokens"):
     assert exported.read(str(tmp_path / "long.tsv"))["mask"].sum(1).tolist() == [3, 16]
@@ -261,9 +263,10 @@ def test_what_a_run_exports_is_its_model_and_its_tickets(finished, folder, tmp_p
     _flat(jax.device_get(exported.params)),
   )
   assert all((sparse[n] == x).all() for n, x in whole.items())
-  _, params = load_bert(tmp_path / "hugging_face")
+  bert, params = load_bert(tmp_path / "hugging_face")
+  assert bert.id2label == ("0", "1")  # whatever the head of θ0's folder was called
   assert all((_flat(params)[n] == x).all() for n, x in whole.items())
-  ticket = compress.load_ticket(tmp_path / "ticket_20.safetensors", start=exported.card["theta0"]["sha256"])
+  ticket = compress.load_ticket(tmp_path / "ticket_20.safetensors")
   assert compress.sparsity(ticket.masks) == pytest.approx(0.2, abs=1e-3)
   # The ticket starts another run, without a search.
   given = small_config(folder, "imp", ticket=str(tmp_path / "ticket_20.safetensors"))
@@ -273,15 +276,70 @@ def test_what_a_run_exports_is_its_model_and_its_tickets(finished, folder, tmp_p
 
 
 def test_a_ticket_of_other_weights_is_refused(folder, pretrained, tmp_path):
-  masks = compress.magnitude_masks(load_bert(pretrained)[1], 0.2, select="^bert/encoder/.+/kernel$")
-  compress.save_ticket(tmp_path / "t.safetensors", compress.Ticket(masks, "0" * 64))
+  _, params = load_bert(pretrained)
+  masks = compress.magnitude_masks(params, 0.2, select=PRUNABLE)
+  fewer = {name: mask for name, mask in masks.items() if "pooler" not in name}
   paths = {"model.path": str(pretrained), "ticket": str(tmp_path / "t.safetensors")}
-  with pytest.raises(ValueError, match="made for other weights"):
-    papers.build(small_config(folder, "imp", **paths))
+  for ticket, message in (
+    (compress.Ticket(masks, "0" * 64), "made for other weights"),
+    (compress.make_ticket(fewer, params), "does not prune what this model prunes.*bert/pooler/kernel"),
+  ):
+    compress.save_ticket(tmp_path / "t.safetensors", ticket)
+    with pytest.raises(ValueError, match=message):
+      papers.build(small_config(folder, "imp", **paths))
+
+
+def test_a_ticket_is_loaded_as_its_page_says(folder, pretrained, tmp_path):
+  """The paper's README, line by line: an exported ticket fits θ0 as `load_bert` reads it, heads and all."""
+  config = small_config(folder, "oneshot", **{"model.path": str(pretrained)})
+  experiment = papers.build(config)
+  state = {**jax.jit(experiment.init)(jax.random.key(0)), "tickets": {}}
+  first = load_bert(pretrained)[1]
+  state["masks"] = compress.pack(compress.magnitude_masks(first, 0.2, select=PRUNABLE))
+  state["tickets"] = {"20": state["masks"]}
+  exported = experiment.export(state)
+  (tmp_path / "export").mkdir()
+  exported.write(tmp_path / "export")
+  text = (Path(papers.bert_tickets.__file__).parent / "README.md").read_text()
+  (code,) = [part.partition("```")[0] for part in text.split("```python\n") if "load_ticket" in part]
+  code = code.replace("runs/imp/export", str(tmp_path / "export"))
+  code = code.replace("tensorflow_datasets/minilm_l3", str(pretrained)).replace("ticket_70", "ticket_20")
+  found = {}
+  exec(code, found)
+  assert compress.sparsity(found["ticket"].masks) == pytest.approx(0.2, abs=1e-3)
+  for name, mask in found["ticket"].masks.items():
+    assert not np.any(_flat(found["subnetwork"])[name][~np.asarray(mask)])
+  # With a head that is not θ0's, as a fine-tuned model has, it is the same ticket; with other weights none.
+  path = tmp_path / "export" / "ticket_20.safetensors"
+  compress.load_ticket(path, params={**first, "classifier": {"kernel": np.ones((16, 2), np.float32)}})
+  with pytest.raises(ValueError, match="made for other weights: their sha256"):
+    compress.load_ticket(path, params=jax.tree.map(lambda x: x + 1, first))
+  with pytest.raises(ValueError, match="made for other weights: the mask of .* has no weights"):
+    compress.load_ticket(path, params=first["bert"])  # its paths begin with bert/
 
 
 def _answer(context, word):
   return {"text": word, "answer_start": context.index(word)}
+
+
+def test_questions_without_answers_get_answers(folder, tmp_path):
+  """They were refused; and a user had logits to read, but no answers."""
+  context = "the movie is a good film with an actor and plot"
+  known = {"id": "a", "question": "is a film good", "answers": [_answer(context, "good")]}
+  for name, qas in (("known", [known]), ("open", [{"id": i, "question": "a plot"} for i in ("b", "c")])):
+    content = {"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}
+    (tmp_path / f"{name}.json").write_text(json.dumps(content))
+  files = {"data.train": str(tmp_path / "known.json"), "data.dev": str(tmp_path / "known.json")}
+  config = small_config(folder, "full", "squad", **files, **{"data.max_length": 256, "batch_size": 1})
+  experiment = papers.build(config)
+  exported = experiment.export({**jax.jit(experiment.init)(jax.random.key(0)), "tickets": {}, "masks": {}})
+  path = str(tmp_path / "open.json")
+  outputs = run_program(exported, exported.read(path))
+  found = exported.decode(path, outputs)
+  assert found["id"].tolist() == ["b", "c"] and outputs["start_logits"].shape == (2, 256)
+  for answer, start, end in zip(found["answer"], found["answer_start"], found["answer_end"], strict=True):
+    assert answer and context[start:end] == answer
+  assert np.isfinite(found["answer_score"]).all()
 
 
 @pytest.mark.slow
@@ -323,7 +381,7 @@ def test_masked_words_regression_and_spans_train(folder, tmp_path):
     ({"init_from": "x"}, "init_from is not for tickets"),
     ({"head": "keap"}, "did you mean 'keep'"),
     ({"learning_rate": -1.0}, "at least 0"),
-    ({"rewind": 0.01}, "no step within a training"),
+    ({"rewind": 0.01}, "not a step within a training"),
     ({"rewind": -0.5}, r"in \[0, 1\)"),
     ({"pruning.rate": 0.0}, r"config.pruning.rate is 0.0"),
     ({"method": "shuffled", "starts": ("theta0",)}, "as the config's argument, :shuffled"),

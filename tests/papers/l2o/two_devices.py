@@ -16,7 +16,7 @@ def main(out: Path) -> None:
   import optax
 
   from vita_jax.papers import l2o
-  from vita_jax.papers.l2o.config import default_config
+  from vita_jax.papers.l2o.recipe import default_config
   from vita_jax.train.mesh import make_mesh
   from vita_jax.train.programs import make_programs
 

@@ -220,3 +220,60 @@ def test_the_head_sees_what_training_saw(german):
   arrays = jax.tree.map(jnp.asarray, task.arrays)
   trained = jax.jit(lambda s: game.frozen_z(s, arrays, rows, jax.random.key(0)))(state)
   np.testing.assert_allclose(z, trained, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  "change,message",
+  [
+    ({"settings": {"gama": 1}}, "settings have no key 'gama' .nearest: 'gamma'"),
+    ({"settings": {"restart": {"evry": 3}}}, "settings have no key 'restart.evry' .nearest: 'restart.every'"),
+    ({"settings": {"batch_size": "many"}}, "batch_size is 'many': it must be of the type int"),
+    ({"gamma": -1.0}, "config.gamma is -1.0: it must be at least 0"),
+    ({"settings": {"dropout": 1.5}}, "config.dropout is 1.5: it must be at least 0 and below 1"),
+    ({"steps": 10.5}, "steps is 10.5: it must be of the type int"),
+    ({"random_state": "now"}, "random_state is 'now': give a whole number"),
+  ],
+)
+def test_settings_of_an_encoder_that_cannot_be(change, message):
+  encoder = pcal.PrivacyEncoder(small.SCHEMA).set_params(**change)
+  with pytest.raises(ValueError, match=message):
+    encoder.fit(small.columns())
+
+
+def test_settings_of_an_encoder_may_be_numpys():
+  encoder = pcal.PrivacyEncoder(
+    small.SCHEMA,
+    gamma=np.float32(2),
+    latent=np.int64(3),
+    steps=np.int32(7),
+    attributes=np.array(["s"]),
+    random_state=np.random.RandomState(0),
+    settings={"restart": {"every": np.int64(3)}, "encoder_widths": [np.int64(8)], "gamma": np.float64(0.5)},
+  )
+  config = encoder._config()
+  assert (config.gamma, config.latent, config.steps, config.restart.every) == (0.5, 3, 7, 3)
+  assert config.encoder_widths == (8,) and config.attributes == ("s",) and config.seed > 0
+  assert pcal.PrivacyEncoder(small.SCHEMA, attributes="wage")._config().attributes == ("wage",)
+  rng = np.random.default_rng(0)
+  assert pcal.PrivacyEncoder(small.SCHEMA, random_state=rng)._config().seed != 0
+
+
+def test_rows_of_one_group_stay_on_one_side():
+  columns = {**small.columns(), "id": np.arange(300) // 3}
+  task = pcal.make_task(
+    as_table(columns), parse_schema(small.SCHEMA), attributes=("s",), variant="exclude", group="id"
+  )
+  np.testing.assert_array_equal(task.groups, np.arange(300) // 3)
+  with pytest.raises(ValueError, match="config.data.group is 'ids': .* .nearest: 'id'"):
+    pcal.make_task(
+      as_table(columns), parse_schema(small.SCHEMA), attributes=("s",), variant="exclude", group="ids"
+    )
+
+
+def test_a_continuous_attribute_is_not_rounded_before_it_is_centred():
+  columns = small.columns()
+  columns["wage"] = 1_600_000_000 + 10.0 * columns["s"] + 0.1 * columns["v"]
+  schema = parse_schema({**small.SCHEMA, "private": {"wage": "number(wage)"}, "drop": ["id", "s"]})
+  task = pcal.make_task(as_table(columns), schema, attributes=(), variant="exclude")
+  assert np.corrcoef(task.arrays["private"][:, 0], columns["s"])[0, 1] > 0.99
+  np.testing.assert_array_equal(task.labels["wage"], columns["wage"])

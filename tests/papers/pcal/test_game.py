@@ -9,7 +9,7 @@ from papers.pcal import small
 from vita_jax.papers import pcal
 from vita_jax.papers.pcal import freeze, losses, steps
 from vita_jax.papers.pcal import game as games
-from vita_jax.papers.pcal.model import MLP, make_ensemble, moments, normalize, record_noise
+from vita_jax.papers.pcal.model import MLP, make_ensemble, moments, normalize
 
 ARRAYS = {}
 
@@ -180,23 +180,6 @@ def test_dropout_is_for_training_alone():
   np.testing.assert_array_equal(use(one), use(other))
   plain = game.encoder.clone(dropout=0.0).apply({"params": encoder}, x)
   np.testing.assert_array_equal(game.hidden(encoder, x), plain)
-
-
-def test_a_record_has_one_draw_of_noise_however_often_it_is_asked():
-  x, codes = jax.random.normal(jax.random.key(0), (2000, 3)), jnp.arange(2000)[:, None] % 3
-  seed = jax.random.key_data(jax.random.key(1))
-  record = jax.jit(record_noise, static_argnums=3)
-  noise = record(seed, x, codes, 2)
-  again = np.mean([record(seed, x[::-1], codes[::-1], 2)[::-1] for _ in range(3)], axis=0)
-  np.testing.assert_allclose(again, noise, atol=1e-6)  # averaging takes nothing off
-  assert abs(float(noise.std()) - 1) < 0.05 and abs(float(noise.mean())) < 0.05
-  assert abs(np.corrcoef(noise.T)[0, 1]) < 0.08
-  for other in (record(jax.random.key_data(jax.random.key(2)), x, codes, 2), record(seed, x, codes + 1, 2)):
-    assert abs(np.corrcoef(noise[:, 0], other[:, 0])[0, 1]) < 0.08
-  odd = np.zeros((2000, 3), np.float32)
-  odd[:4, 0] = [0.0, -0.0, np.nan, -np.nan]
-  drawn = record(seed, odd, codes * 0, 2)
-  assert _same(drawn[0], drawn[1]) and _same(drawn[2], drawn[3]) and not _same(drawn[0], drawn[2])
 
 
 def test_equal_adversaries_are_stacked_and_start_apart():

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vita_jax.data import tables, tabular
+from vita_jax.data.schema import parse_schema
 from vita_jax.data.splits import part_sizes, shuffle_rows
 from vita_jax.papers.pcal import split
 
@@ -44,3 +46,11 @@ def test_missing_values_are_the_median_and_constants_have_unit_scale():
   np.testing.assert_allclose(found["median"], [3, 5])
   np.testing.assert_allclose(found["mean"], [3.75, 5])
   np.testing.assert_allclose(found["std"], [np.std([1, 3, 3, 8]), 1], rtol=1e-6)
+
+
+def test_a_column_in_large_units_is_no_constant():
+  numbers = 1e-9 * RNG.normal(size=(100, 1)).astype(np.float32)
+  np.testing.assert_allclose(split.fit_scaler(jnp.asarray(numbers))["std"], numbers.std(0), rtol=1e-4)
+  table = tables.as_table({"x": numbers[:, 0], "y": np.arange(100) % 2})
+  encoding = tabular.fit(parse_schema({"numeric": ["x"], "target": "y"}), table)
+  np.testing.assert_allclose(tabular.encode(encoding, table).std(0), 1, rtol=1e-4)

@@ -100,13 +100,19 @@ def test_a_prior_is_estimated_from_the_rows(tmp_path):
   path, schema = _write(tmp_path, n=1500)
   for scenario, expected in (("single_training_set", 0.5), ("case_control", 0.4)):
     config = _config(path, schema, prior=0.0, **{"data.scenario": scenario})
-    found = estimated_prior(_read(config), scenario)
-    assert expected - 0.08 < found < expected + 0.15
+    inputs = _read(config)
+    estimate = estimated_prior(inputs, scenario)
+    assert expected - 0.08 < estimate.prior < expected + 0.08
+    assert estimate.low <= estimate.prior <= estimate.high
+  found = estimate.prior
   experiment = build(config)
   np.testing.assert_allclose(experiment.stages[0].also["phase"].arrays["prior"], found, rtol=1e-6)
-  counts = {"recall": 0.5, "called": 0.5, "auc": 0.5}
+  counts = {"recall": 0.5, "called": 0.5, "auc": 0.5, "labelled": 20.0, "unlabelled": 40.0}
   report = experiment.report(experiment.init(jax.random.key(0)), lambda *_: counts, None)
   assert report.metrics["estimated_prior"] == found
+  assert {f"estimated_prior_{name}" for name in ("low", "high", "best_bin", "dedpul", "tice")} <= set(
+    report.metrics
+  )
 
 
 def test_a_prior_below_the_labelled_share_warns_with_numbers(tmp_path):
@@ -124,9 +130,10 @@ def test_a_prior_below_the_labelled_share_warns_with_numbers(tmp_path):
   ({"prior": 1.0}, "config.prior is 1.0: it must be at least 0 and below 1"),
   ({"prior": -0.1}, "config.prior is -0.1"),
   ({"batch_size": 2}, "smaller than the interleave"),
+  ({"init_from": "runs/other"}, "init_from is not for Self-PU"),
   ({"risk.kind": "nnpuu"}, "did you mean 'nnpu'"),
   ({"self_paced.paces": (0.1, 0.2, 0.3)}, "paces is .*one or two shares"),
-  ({"validation.rows": 400}, "config.validation asks for 400 of 400"),
+  ({"validation.rows": 201}, "rows 201 is more than half of the 400 rows: take at most 200, or 0 for"),
   ({"data.path": ""}, "no data is named"),
   ({"data.schema": ""}, "no schema is named"),
   ({"distillation.enabled": True, "distillation.start": 12}, "not before config.epochs 12"),
@@ -146,7 +153,10 @@ def test_settings_that_cannot_be_are_refused(change, words, tmp_path):
   ({"lines": ["1,2,x,1,yes", "2,3,y,1,yes"]}, "no unlabelled rows: of 2 rows 2"),
   ({"lines": ["1,,x,1,yes", "2,3,y,0,yes"]}, "'b'"),
   ({"schema": {k: v for k, v in SCHEMA.items() if k != "labelled"}}, "marks labelled positives"),
-  ({"schema": {**SCHEMA, "labelled": "kind"}}, "'labelled' has the classes x, y, z, wanted two"),
+  ({"schema": {**SCHEMA, "categorical": [], "drop": ["label"], "labelled": "kind"}}, "x, y, z, wanted two"),
+  ({"schema": {**SCHEMA, "numeric": ["a", "b", "label"]}}, "column 'label' is an input and makes 'labelled'"),
+  ({"schema": {**SCHEMA, "categorical": ["kind", "truth"]}}, "column 'truth' is an input and makes 'target'"),
+  ({"schema": {k: v for k, v in SCHEMA.items() if k != "target"}}, "columns without a role: truth"),
 ])  # fmt: skip
 def test_tables_that_cannot_be_used_are_refused(content, words, tmp_path):
   with pytest.raises(ValueError, match=words):
@@ -154,7 +164,7 @@ def test_tables_that_cannot_be_used_are_refused(content, words, tmp_path):
 
 
 def test_true_classes_are_asked_for_only_where_they_are_read(tmp_path):
-  schema = {k: v for k, v in SCHEMA.items() if k != "target"}
+  schema = {**{k: v for k, v in SCHEMA.items() if k != "target"}, "drop": ["truth"]}
   files = _write(tmp_path, schema=schema)
   build(_config(*files, "self_calibrated"))
   with pytest.raises(ValueError, match="calibration.meta=clean needs the true classes.*entropy needs none"):

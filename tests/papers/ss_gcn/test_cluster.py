@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from vita_jax.data.graphs import load_graph, row_normalize
+from vita_jax.data.graphs import load_graph, normalize_rows
 from vita_jax.papers.ss_gcn.cluster import (
   align_clusters,
   class_centroids,
-  cluster_labels,
   kmeans_clusters,
+  target_from_clusters,
 )
+
+
+def cluster_labels(features, labels, train_mask, *, n_classes, n_clusters, align="classes"):
+  clusters = kmeans_clusters(features, n_clusters=n_clusters)
+  return target_from_clusters(clusters, features, labels, train_mask, n_classes=n_classes, align=align)
 
 
 def two_blobs():
@@ -30,7 +35,7 @@ def papers():
   """The first 500 papers of Citeseer and their 800 commonest words: quick to cluster."""
   graph = load_graph("citeseer")
   common = np.argsort(-np.diff(graph.features[:500].tocsc().indptr), kind="stable")[:800]
-  features = row_normalize(graph.features[:500][:, common])
+  features = normalize_rows(graph.features[:500][:, common], "row")
   return features, graph.labels[:500], graph.train_mask[:500]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from vita_jax.data.graphs import load_graph, row_normalize
+from vita_jax.data.graphs import load_graph, normalize_rows
 from vita_jax.papers.ss_gcn.completion import completion_targets
 
 # (graph, r of the paper's GCN)
@@ -37,7 +37,7 @@ def test_spans_the_top_left_singular_space(name):
   from scipy.sparse.linalg import svds
 
   rank = RANKS[name]
-  features = row_normalize(load_graph(name).features)
+  features = normalize_rows(load_graph(name).features, "row")
   found = completion_targets(features, rank=rank).astype(np.float64)
   np.testing.assert_allclose(found.T @ found, np.eye(rank), atol=1e-5)
   independent, _, _ = svds(features.astype(np.float64), k=rank, solver="propack", rng=1)
@@ -58,9 +58,18 @@ def test_repeated_calls_are_identical_and_zero_rows_stay_zero():
   np.testing.assert_allclose(first[7], 0, atol=1e-12)
 
 
+def test_the_usual_rank_is_as_high_as_the_features_allow():
+  assert completion_targets(random_features((60, 40)), rank=0).shape == (60, 24)
+  assert completion_targets(random_features((60, 20)), rank=0).shape == (60, 19)
+  flat = np.outer(np.arange(1, 21), np.ones(9)) + np.eye(20, 9)[:, :1] * np.eye(9)[0]
+  assert completion_targets(flat, rank=0).shape == (20, 2)
+  with pytest.raises(ValueError, match="must be between 1 and 0"):
+    completion_targets(np.ones((20, 1)), rank=0)
+
+
 def test_bad_ranks_are_named():
   features = random_features((20, 9))
-  for rank in (0, 9):
+  for rank in (-1, 9):
     with pytest.raises(ValueError, match=f"rank={rank} must be between 1 and 8"):
       completion_targets(features, rank=rank)
   flat = scipy.sparse.csr_matrix(np.outer(np.arange(1, 21), np.ones(9)))

@@ -61,6 +61,33 @@ def test_a_task_of_no_weight_leaves_the_plain_network(graph, host, task, off):
   assert set(found["params"]) - set(plain["params"]) == {"ss"}
 
 
+@pytest.mark.parametrize("task", ["cluster", "partition", "completion", "random_labels"])
+def test_a_small_graph_builds_with_the_settings_of_custom(task, tmp_path):
+  path = write_small_graph(tmp_path / "tiny.npz", n_per_class=25, n_classes=3, n_features=6)
+  config = default_config("", task)
+  config.data.path, config.cache_dir = path, str(tmp_path)
+  for mechanism in ("multitask", "pretrain") + ("self_training",) * (task != "completion"):
+    config.mechanism = mechanism
+    experiment = papers.build(config)
+    stage = experiment.stages[-1]
+    state = jax.eval_shape(experiment.init, jax.random.key(0))
+    jax.eval_shape(stage.step, state, stage.data.arrays, jnp.int32(0))
+
+
+@pytest.mark.parametrize(
+  "task,key,value",
+  [
+    ("cluster", "clustering.n_clusters", 200),
+    ("partition", "ss.gcn.n_outputs", 121),
+    ("completion", "ss.gcn.n_outputs", 24),
+  ],
+)
+def test_a_number_that_does_not_fit_is_named_by_its_key(graph, task, key, value):
+  with pytest.raises(ValueError, match=f"config.{key} does not fit: .*{value}.*0 goes by") as error:
+    papers.build(_config(graph, task, **{key: value}))
+  assert "\n" not in str(error.value)
+
+
 def test_sparse_and_propagated_features_train_alike(graph):
   sparse, _ = _trained(_config(graph, "completion", features="sparse"))
   dense, _ = _trained(_config(graph, "completion", features="dense"))

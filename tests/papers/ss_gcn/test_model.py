@@ -1,9 +1,10 @@
-"""The three hosts: counts, numpy oracles, views, padding, symmetry, batching, torch_geometric."""
+"""The three hosts: counts, numpy oracles, views, jraph's batches and padding, symmetry."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import jraph
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -24,7 +25,7 @@ def small(seed=0, **options):
   edges = pairs[rng.permutation(len(pairs))[:60]]
   loops = np.array([1, 5, 29])
   x = sp.random(N, F, density=0.3, random_state=seed, dtype=np.float32).tocsr()
-  graph = graphs.undirected_graph(edges, loops, {"id": np.arange(N)}, **options)
+  graph = graphs.adjacency(edges, loops, N, **options)
   return edges, loops, x, graph
 
 
@@ -50,7 +51,7 @@ def run(model, params, features, graph, view="full", key=None, method="__call__"
 
 def dense(graph, name):
   a = np.zeros((N, N))
-  a[graph.receivers, graph.senders] = graph.edges[name]
+  a[graph.receivers, graph.senders] = getattr(graph, name)
   return a
 
 
@@ -195,11 +196,11 @@ def test_no_self_hides_own_features_in_layer_one(name):
   assert not np.asarray(layer_one(x, "no_self")[29]).any()  # isolated: nothing comes in
 
 
-@pytest.mark.parametrize("name", HOST_NAMES)
+@pytest.mark.parametrize("name", ["gcn", *(pytest.param(n, marks=pytest.mark.slow) for n in ("gin", "gat"))])
 def test_padding_changes_nothing(name):
   model, params, x, graph = make(name)
   padded = small(pad_multiple=16)[-1]
-  n = graphs.n_nodes(padded)
+  n = len(padded.row_starts) - 1
   features, padded_features = sparse.from_scipy(x), sparse.from_scipy(x, n_rows=n)
   for view in VIEWS:
     z = run(model, params, padded_features, padded, view)["target"]
@@ -217,8 +218,77 @@ def test_padding_changes_nothing(name):
     step(params, padded_features, padded),
   )
   np.testing.assert_allclose(
-    graphs.propagate_host(padded, x, "gcn")[:N], graphs.propagate_host(graph, x, "gcn")
+    graphs.propagate_host(padded, x, padded.gcn)[:N], graphs.propagate_host(graph, x, graph.gcn)
   )
+
+
+def jraph_graph(seed, weighted):
+  """The plain jraph graph of `small(seed)`, its features [N, F] and targets [N, C]."""
+  edges, loops, x, _ = small(seed)
+  rng = np.random.default_rng(seed)
+  weights = {}
+  if weighted:
+    weights = {"edge_weight": rng.uniform(0.2, 3, len(edges)), "loop_weight": rng.uniform(1, 2, len(loops))}
+  nodes = {"x": x.toarray(), "y": rng.normal(size=(N, C)).astype(np.float32)}
+  return graphs.undirected_graph(edges, loops, nodes, **weights)
+
+
+@pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", HOST_NAMES)
+def test_separate_batched_and_padded_jraph_graphs_are_equal(name, weighted):
+  model, params, _, _ = make(name)
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def run(view, params, graph, mask):
+    def loss(params, x):
+      out = model.apply(params, x, graph, view, None)
+      rows = jnp.sum((out["target"] - graph.nodes["y"]) ** 2, -1) + jnp.sum(out["ss"] ** 2, -1)
+      return jnp.sum(mask * rows), out["target"]
+
+    (_, target), gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(params, graph.nodes["x"])
+    return target, *gradients
+
+  one, two = (jraph_graph(seed, weighted) for seed in (0, 7))
+  batched = jraph.batch_np([one, two])
+  padded = jraph.pad_with_graphs(batched, 2 * N + 9, len(batched.senders) + 13, n_graph=4)
+  ones, more = np.ones(2 * N), np.concatenate([np.ones(2 * N), np.zeros(9)])
+  for view in VIEWS:
+    (y1, w1, x1), (y2, w2, x2) = (run(view, params, graph, np.ones(N)) for graph in (one, two))
+    for graph, mask in ((batched, ones), (padded, more)):
+      y, w, dx = run(view, params, graph, mask)
+      np.testing.assert_allclose(y[: 2 * N], np.concatenate([y1, y2]), atol=2e-6)
+      np.testing.assert_allclose(dx[: 2 * N], np.concatenate([x1, x2]), atol=2e-5)
+      jax.tree.map(lambda a, b, c: np.testing.assert_allclose(a, b + c, rtol=1e-4, atol=2e-5), w, w1, w2)
+
+
+@pytest.mark.parametrize("name", HOST_NAMES)
+def test_a_plain_jraph_graph_gives_what_the_host_matrices_give(name):
+  model, params, x, matrices = make(name)
+  edges, loops, _, _ = small()
+  graph = graphs.undirected_graph(edges, loops)._replace(n_node=np.array([N]))
+  for view in VIEWS:
+    want, got = (run(model, params, x.toarray(), g, view)["target"] for g in (matrices, graph))
+    np.testing.assert_allclose(got, want, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", HOST_NAMES)
+def test_edge_weights_are_used(name):
+  model, params, x, _ = make(name)
+  edges, loops, _, plain = small()
+  weight = np.random.default_rng(3).uniform(0.2, 3, len(edges))
+  outputs = [
+    run(model, params, x.toarray(), graphs.adjacency(edges, loops, N, edge_weight=w))["target"]
+    for w in (np.ones(len(edges)), weight)
+  ]
+  np.testing.assert_allclose(outputs[0], run(model, params, x.toarray(), plain)["target"], atol=2e-6)
+  assert np.abs(outputs[1] - outputs[0]).max() > 1e-3
+
+
+def test_a_graph_of_another_size_is_refused():
+  for name in HOST_NAMES:
+    model, params, x, graph = make(name)
+    with pytest.raises(ValueError, match="the graph has 30 nodes and the features have 60 rows"):
+      model.apply(params, np.concatenate([x.toarray()] * 2), graph, "full", None)
 
 
 @pytest.mark.parametrize("name", HOST_NAMES)
@@ -227,7 +297,7 @@ def test_permutation_equivariance(name):
   edges, loops, _, _ = small()
   order = np.random.default_rng(1).permutation(N)
   place = np.argsort(order)  # new number of each old node
-  shuffled = graphs.undirected_graph(np.sort(place[edges], 1), place[loops], {"id": np.arange(N)})
+  shuffled = graphs.adjacency(np.sort(place[edges], 1), place[loops], N)
   want = run(model, params, x.toarray(), graph)["target"]
   got = run(model, params, x.toarray()[order], shuffled)["target"]
   np.testing.assert_allclose(got, want[order], atol=1e-6)
@@ -255,7 +325,7 @@ def test_views_projected_together_equal_one_by_one(name):
     np.testing.assert_allclose(again, run(model, params, x.toarray(), graph, view)["target"], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", HOST_NAMES)
+@pytest.mark.parametrize("name", ["gcn", *(pytest.param(n, marks=pytest.mark.slow) for n in ("gin", "gat"))])
 def test_seeds_vmapped_equal_one_by_one(name):
   model, params, x, graph = make(name)
   features = sparse.from_scipy(x)
@@ -300,42 +370,3 @@ def test_refuses_wrong_views_and_features():
     model, params, _, _ = make(name)
     with pytest.raises(ValueError, match="only the GCN"):
       model.apply(params, Propagated(x.toarray()), graph, "full", None)
-
-
-def test_parity_with_torch_geometric():
-  pytest.importorskip("torch_geometric", reason="the independent layers are torch_geometric's")
-  import torch
-  from torch_geometric.nn import GATConv, GCNConv, GINConv
-
-  _, loops, x, graph = small()
-  links = graph.senders != graph.receivers
-  index = torch.tensor(np.stack([graph.senders, graph.receivers])[:, links]).long()
-  inputs = torch.tensor(x.toarray())
-
-  def tensor(a):
-    return torch.tensor(np.asarray(a))
-
-  model, params, _, _ = make("gcn")
-  p = params["params"]
-  plain = graphs.undirected_graph(small()[0], [], {"id": np.arange(N)})  # GCNConv adds the loops
-  layers = [GCNConv(F, 16, bias=False), GCNConv(16, C, bias=False)]
-  layers[0].lin.weight.data = tensor(p["input"]["kernel"].T)
-  layers[1].lin.weight.data = tensor(p["target"]["kernel"].T)
-  want = layers[1](torch.relu(layers[0](inputs, index)), index).detach().numpy()
-  np.testing.assert_allclose(run(model, params, x.toarray(), plain)["target"], want, atol=1e-5)
-
-  model, params, _, _ = make("gin")
-  p = params["params"]
-  linear = torch.nn.Linear(F, 16, bias=False)
-  layer = GINConv(linear, eps=float(p["epsilon"][0]), aggr="mean")
-  linear.weight.data = tensor(p["input"]["kernel"].T)  # the layer's constructor draws it anew
-  want = torch.relu(layer(inputs, index)).detach().numpy()
-  np.testing.assert_allclose(run(model, params, x.toarray(), graph)["hidden"], want, atol=1e-5)
-
-  model, params, _, _ = make("gat")
-  p = params["params"]
-  layer = GATConv(F, 16, heads=8, bias=False, negative_slope=0.01)
-  layer.lin.weight.data = tensor(p["input"]["kernel"].T)
-  layer.att_src.data, layer.att_dst.data = (tensor(a)[None] for a in p["attention_1"])
-  want = torch.nn.functional.elu(layer(inputs, index)).detach().numpy()
-  np.testing.assert_allclose(run(model, params, x.toarray(), graph)["hidden"], want, atol=1e-5)

@@ -8,7 +8,16 @@ import optax
 import pytest
 
 from vita_jax.base.keys import explain, flat
-from vita_jax.papers.ss_gcn.recipe import HOSTS, KEYS, TASKS, check, default_config, optimizer, recipe_of
+from vita_jax.papers.ss_gcn.recipe import (
+  HOSTS,
+  KEYS,
+  TASKS,
+  check,
+  default_config,
+  optimizer,
+  recipe_of,
+  sized,
+)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -53,6 +62,30 @@ def test_what_cannot_be_is_refused_in_one_line(task, change, message):
 def test_an_unknown_task_names_the_nearest():
   with pytest.raises(ValueError, match="did you mean 'partition'"):
     default_config("citeseer", "partitoin")
+
+
+@pytest.mark.parametrize(
+  "n_nodes,n_classes,clusters,parts,embedding", [(3327, 6, 200, 14, 100), (120, 3, 7, 7, 7), (5, 4, 4, 2, 4)]
+)
+def test_numbers_of_groups_go_by_the_graphs_size(n_nodes, n_classes, clusters, parts, embedding):
+  recipe = sized(recipe_of(custom("partition")), n_nodes=n_nodes, n_classes=n_classes)
+  assert (recipe.n_clusters, recipe.n_outputs, recipe.embedding_clusters) == (clusters, parts, embedding)
+  asked = custom("partition", **{"ss.gcn.n_outputs": 3, "clustering.n_clusters": 9})
+  recipe = sized(recipe_of(asked), n_nodes=n_nodes, n_classes=n_classes)
+  assert (recipe.n_clusters, recipe.n_outputs) == (9, 3)
+
+
+def test_more_clusters_of_embeddings_than_nodes_are_refused():
+  config = custom("cluster", mechanism="self_training", **{"self_training.n_clusters": 60})
+  with pytest.raises(ValueError, match="config.self_training.n_clusters is 60, but the graph has 50 nodes"):
+    sized(recipe_of(config), n_nodes=50, n_classes=2)
+
+
+def custom(task, **overrides):
+  config = default_config("", task)
+  config.data.path = "mine.npz"
+  config.update_from_flattened_dict(overrides)
+  return config
 
 
 def test_explain_has_a_line_for_every_key():

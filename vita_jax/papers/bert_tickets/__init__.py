@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vita_jax._lazy import submodules
 from vita_jax.papers.bert_tickets.export import exported
 from vita_jax.papers.bert_tickets.model import read_start
 from vita_jax.papers.bert_tickets.recipe import recipe_of
@@ -23,6 +24,8 @@ from vita_jax.papers.bert_tickets.tasks import Task, make_task
 from vita_jax.train.experiment import Batch, Eval, Experiment, Metrics, State
 
 __all__ = ["build"]
+
+__getattr__, __dir__ = submodules(__name__)
 
 
 def build(config: Any) -> Experiment:

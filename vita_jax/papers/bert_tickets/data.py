@@ -139,6 +139,14 @@ def row_weights(batch: Mapping[str, Any]) -> jax.Array:
   return batch.get("mask", jnp.ones(batch["ids"].shape[0], jnp.float32))
 
 
+def windows_of(
+  recipe: Recipe, start: Start, path: str
+) -> tuple[list[text_squad.Question], text_squad.Windows]:
+  """Reads a user's questions, with answers or without, and cuts their windows."""
+  asked = text_squad.read_squad(path, answered=False)
+  return asked, text_squad.windows(start.tokenizer, asked, max_length=recipe.data.max_length)
+
+
 def read_rows(recipe: Recipe, start: Start, path: str) -> dict[str, np.ndarray]:
   """Reads a user's file as the inputs of an exported program: ids, mask, types int32 [n, max_length]."""
   width = recipe.data.max_length
@@ -147,7 +155,7 @@ def read_rows(recipe: Recipe, start: Start, path: str) -> dict[str, np.ndarray]:
     return {"ids": ids, "mask": np.ones_like(ids), "types": np.zeros_like(ids)}
   found: Any
   if recipe.task == "squad":
-    found = text_squad.windows(start.tokenizer, text_squad.read_squad(path), max_length=width)
+    found = windows_of(recipe, start, path)[1]
   else:
     first, second = text.read_sentences(path)
     found = text_tokens.tokenize(start.tokenizer, first, second, max_length=width, width=width)

@@ -12,12 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax import compress
+from vita_jax.data import text_squad
 from vita_jax.nn.bert import save_bert
-from vita_jax.papers.bert_tickets.data import read_rows
+from vita_jax.papers.bert_tickets.data import read_rows, windows_of
 from vita_jax.papers.bert_tickets.model import Start, theta0
 from vita_jax.papers.bert_tickets.recipe import Recipe
-from vita_jax.papers.bert_tickets.tasks import Task
+from vita_jax.papers.bert_tickets.tasks import BEST_SPANS, Task
 from vita_jax.train.experiment import Exported, State
+
+ROWS_PER_CALL = 64  # of launch/predict.py: attention takes memory
 
 
 def exported(
@@ -28,14 +31,16 @@ def exported(
   masks = {name: compress.unpack(packed, params) for name, packed in state["tickets"].items()}
   # From random weights θ0 is another for each seed: the seed's own is meant.
   first = start.pretrained or theta0(fresh, state["key"], {})
-  digest = compress.weights_sha256(first["bert"])
+  digest = compress.weights_sha256(first, compress.chosen(first, start.select))
   width = recipe.data.max_length
   return Exported(
     params=params,
     program=functools.partial(_program, recipe.task, task),
     inputs={name: (f"rows, {width}", "int32") for name in ("ids", "mask", "types")},
     read=functools.partial(read_rows, recipe, start),
-    write=functools.partial(_write, recipe, start, state, masks, digest),
+    decode=functools.partial(_decode, recipe, start, task),
+    rows_per_call=ROWS_PER_CALL,
+    write=functools.partial(_write, recipe, start, task, state, masks, digest),
     card={
       "inputs": {
         "ids": f"WordPiece ids with [CLS] and [SEP], padded to {width}",
@@ -65,8 +70,33 @@ def _program(
   return {"labels": jnp.argmax(probabilities, axis=-1).astype(jnp.int32), "probabilities": probabilities}
 
 
+def _decode(
+  recipe: Recipe, start: Start, task: Task, path: str, outputs: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+  """What a user reads: names of the classes, or answers with their ids and places in the contexts."""
+  if recipe.task != "squad":
+    return {"classes": np.array(task.classes)} if task.classes else {}
+  questions, windows = windows_of(recipe, start, path)
+  best = text_squad.best_of_logits(outputs["start_logits"], outputs["end_logits"], windows, k=BEST_SPANS)
+  answers = text_squad.best_answers(questions, windows, best)
+  return {
+    "window_question": windows.question,
+    "id": np.array([q.id for q in questions]),
+    "answer": np.array([answer.text for answer in answers]),
+    "answer_start": np.array([answer.start for answer in answers], np.int32),
+    "answer_end": np.array([answer.end for answer in answers], np.int32),
+    "answer_score": np.array([answer.score for answer in answers], np.float32),
+  }
+
+
 def _write(
-  recipe: Recipe, start: Start, state: State, masks: Mapping[str, compress.Masks], digest: str, folder: Path
+  recipe: Recipe,
+  start: Start,
+  task: Task,
+  state: State,
+  masks: Mapping[str, compress.Masks],
+  digest: str,
+  folder: Path,
 ) -> None:
   params = state["params"]
   card = {"task": recipe.task, "method": recipe.method, "model": recipe.model.path}  # seed: in card.json
@@ -74,8 +104,8 @@ def _write(
     compress.save_ticket(folder / f"ticket_{name}.safetensors", compress.Ticket(one, digest, card))
   if masks:
     compress.save_sparse(folder / "sparse.safetensors", params, compress.unpack(state["masks"], params))
-  vocab = start.folder / "vocab.txt"
-  save_bert(folder / "hugging_face", start.config, jax.device_get(params), vocab=vocab)
+  bert = start.config._replace(id2label=task.classes)  # not those of a head that the folder of θ0 had
+  save_bert(folder / "hugging_face", bert, jax.device_get(params), vocab=start.folder)
 
 
 def _facts(params: Any, masks: compress.Masks) -> dict[str, Any]:

@@ -16,15 +16,19 @@ GivenMasks = Callable[[jax.Array, Callable[[], Any]], dict[str, compress.Masks]]
 STREAM = 3  # of the streams of a seed's key, see `stages`
 
 
-def given_masks(recipe: Recipe, start: Start) -> GivenMasks | None:
+def given_masks(recipe: Recipe, start: Start, tree: Any) -> GivenMasks | None:
   """Returns `(key, theta0) -> {"70": masks, ...}`, where theta0() makes the weights; None for a search.
+
+  Args:
+    recipe, start: of the run.
+    tree: shapes of the weights.
 
   Raises:
     FileNotFoundError, ValueError: a ticket that is missing, of other weights or of another sparsity.
   """
   if recipe.masks_from in ("none", "search"):
     return None
-  ticket = _read(recipe, start) if recipe.ticket else None
+  ticket = _read(recipe, start, tree) if recipe.ticket else None
   return functools.partial(_make, recipe, start.select, ticket)
 
 
@@ -47,9 +51,10 @@ def _make(
   return {percent(sparsity): masks(sparsity) for sparsity in recipe.sparsities}
 
 
-def _read(recipe: Recipe, start: Start) -> compress.Masks:
-  digest = compress.weights_sha256(start.pretrained["bert"]) if start.pretrained else ""
-  masks = compress.load_ticket(recipe.ticket, start=digest).masks
+def _read(recipe: Recipe, start: Start, tree: Any) -> compress.Masks:
+  masks = compress.load_ticket(recipe.ticket, params=start.pretrained or None).masks
+  if other := sorted(set(masks) ^ set(compress.chosen(tree, start.select))):
+    raise ValueError(f"{recipe.ticket} does not prune what this model prunes: they differ in '{other[0]}'")
   held = compress.sparsity(masks)
   if len(recipe.sparsities) > 1 or abs(held - recipe.sparsities[0]) > 1e-3:
     raise ValueError(

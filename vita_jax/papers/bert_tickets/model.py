@@ -95,6 +95,7 @@ def _random(recipe: Recipe) -> Start:
   if not model.vocab:
     raise ValueError(
       "a model from random weights needs a vocabulary: config.model.vocab=FOLDER with a vocab.txt"
+      " (vita_jax.data.text_tokens.train_vocabulary makes one of your texts)"
     )
   tokenizer = load_tokenizer(model.vocab)
   bert = BertConfig(

@@ -74,13 +74,13 @@ KEYS = (
   Key("pruning.rate", 0.1, RATE, "Share of the weights that is pruned after each round."),
   Key("pruning.scope", "global", one_of("global", "layer"), "Smallest of all matrices, or of each."),
   Key("rewind", 0.0, SHARE, "Rewind to the weights after this share of a training; 0: to θ0."),
-  Key("rewind_to", "theta0", one_of("theta0", "none"), "none: search rounds go on from trained weights."),
+  Key("rewind_to", "theta0", one_of("theta0", "none"), "none: search rounds continue from trained weights."),
   Key("head", "rewind", one_of("rewind", "keep"), "keep: the head stays as trained between search rounds."),
   Key(
     "imp_schedule",
     "round",
     one_of("round", "as_released"),
-    "The rate falls to 0 in each round, or (as_released) over 1 / pruning.rate rounds, begun anew in each.",
+    "The rate falls to 0 in each round, or (as_released) over 1 / pruning.rate rounds, restarting in each.",
   ),
   Key(
     "random_masks",
@@ -128,7 +128,7 @@ class Recipe(NamedTuple):
     masks_from: "none" | "search" | "ticket" | "magnitude" | "random".
     sparsities: of all tickets, ascending; the last is the main one.
     schedule, rate, scope: `pruning.*`.
-    continues: search rounds go on from the trained weights (`rewind_to=none`).
+    continues: search rounds continue from the trained weights (`rewind_to=none`).
     keeps_head: `head=keep`. as_released: `imp_schedule=as_released`. layerwise: `random_masks=layerwise`.
   """
 

@@ -1,4 +1,4 @@
-"""How each training begins: prune what the one before has trained, go back to where it started, and go on.
+"""How each training begins: prune what the one before has trained, and go back to where it started.
 
 A run is one stage for each training (see `plan`); the transitions here are the stages' `enter`.
 """
@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax import compress
-from vita_jax.compress.masks import chosen
 from vita_jax.data.index import batches_per_epoch
 from vita_jax.data.resident import Resident, sweep_batch_at
 from vita_jax.papers.bert_tickets.masks import GivenMasks, given_masks
@@ -73,13 +72,13 @@ def make_stages(
     outputs: `(state, batch) -> rows` kept of the development rows.
 
   Raises:
-    ValueError: an early point that is no step within a training; see `plan` and `given_masks`.
+    ValueError: an early point outside a training; see `plan` and `given_masks`.
   """
   per_epoch = batches_per_epoch(len(task.train.source), task.train.batch_size)
   steps = recipe.steps or max(1, round(recipe.epochs * per_epoch))  # of one training
   early = round(recipe.rewind * steps)
   if recipe.rewind and not 0 < early < steps:
-    raise ValueError(f"config.rewind {recipe.rewind:g} of {steps} steps is no step within a training")
+    raise ValueError(f"config.rewind {recipe.rewind:g} of {steps} steps is not a step within a training")
   if "shuffled" in recipe.starts and start.config.num_hidden_layers < 2:
     raise ValueError("config.starts 'shuffled' moves layers, and this model has one: use shuffled_entries")
   tree = jax.eval_shape(lambda: theta0(fresh, jax.random.key(0), start.pretrained))
@@ -96,7 +95,7 @@ def make_stages(
     scope=recipe.scope,
     outputs=outputs,
     keeps_head=recipe.keeps_head,
-    masks=given_masks(recipe, start),
+    masks=given_masks(recipe, start, tree),
     pretrained=bool(start.pretrained),
     rewinds=early > 0,
     blank=functools.partial(blank, tree, start.select, trainings, row, n_rows),
@@ -148,7 +147,7 @@ def enter(how: Transition, training: Training, before: Training | None, state: S
     rows = sweep(how.outputs, state, over="dev")
     state = {**state, "outputs": state["outputs"] | {before.result: rows}}
   number = jnp.int32(training.number)
-  if training.start == "on":  # the same training goes on
+  if training.start == "on":  # the same training continues
     return {**state, "early": _copied(state["params"]), "training": number}
   bits, tickets = _masks(how, training, before, state, pretrained)
   keeps = how.keeps_head and before is not None and not (training.ticket or before.ticket)
@@ -242,7 +241,7 @@ def blank(
     row: shape and dtype of a batch of outputs [B, ...].
     n_rows: development rows.
   """
-  bits = {n: (*x.shape[:-1], -(-x.shape[-1] // 8)) for n, x in chosen(tree, select).items()}
+  bits = {n: (*x.shape[:-1], -(-x.shape[-1] // 8)) for n, x in compress.chosen(tree, select).items()}
   tickets = dict.fromkeys([n for t in trainings for n in (*dict(t.cut), t.ticket) if n])
   results = [t.result for t in trainings[:-1] if t.result]
   zeros = {
@@ -254,4 +253,4 @@ def blank(
 
 def count(tree: Any, select: str) -> int:
   """Counts the weights in the leaves that `select` finds, of a tree of shapes."""
-  return sum(int(np.prod(jnp.shape(x))) for x in chosen(tree, select).values())
+  return sum(int(np.prod(jnp.shape(x))) for x in compress.chosen(tree, select).values())

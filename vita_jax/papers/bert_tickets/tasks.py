@@ -186,7 +186,7 @@ def _span_score(
 
 
 def _masked_words(recipe: Recipe, start: Start) -> Task:
-  """Masked-LM on a text file; the development text is masked once and for all."""
+  """Masked-LM on a text file; the development text is masked once."""
   blocks = data.read_blocks(start, recipe.data)
   known = {name: start.tokenizer.token_to_id(f"[{name}]") for name in ("PAD", "CLS", "SEP", "MASK")}
   mask = functools.partial(
@@ -211,7 +211,7 @@ def _masked_words(recipe: Recipe, start: Start) -> Task:
   )
 
 
-def _judged(model: Any, params: Any, batch: Batch, masked: Masked, key: jax.Array | None):
+def _scored_words(model: Any, params: Any, batch: Batch, masked: Masked, key: jax.Array | None):
   """Cross-entropies [B, K], right or not [B, K], weights [B, K]."""
   logits = _apply(model, params, {**batch, "ids": masked.ids}, key, positions=masked.positions)
   weights = masked.weights * data.row_weights(batch)[:, None]
@@ -227,7 +227,7 @@ def _word_loss(
   else:
     masked = mask(jax.random.fold_in(key, 1), batch["ids"])
     key = jax.random.fold_in(key, 0)
-  values, right, weights = _judged(model, params, batch, masked, key)
+  values, right, weights = _scored_words(model, params, batch, masked, key)
   value = weighted_mean(values, weights)
   return value, _sums(value, weights, accuracy=metrics.mean(right, weights))
 
@@ -235,7 +235,7 @@ def _word_loss(
 def _word_sums(model: Any, params: Any, batch: Batch) -> jax.Array:
   """float32 [B, 3]: sums over the masked words of a row of cross-entropy, right ones, and number."""
   masked = Masked(*(batch[name] for name in Masked._fields))
-  values, right, weights = _judged(model, params, batch, masked, None)
+  values, right, weights = _scored_words(model, params, batch, masked, None)
   return jnp.stack([(values * weights).sum(1), (right * weights).sum(1), weights.sum(1)], axis=1)
 
 

@@ -55,9 +55,9 @@ def comma_separated(cells: Sequence[Cell]) -> str:
   writer = csv.writer(out, lineterminator="\n")
   writer.writerow("source target sparsity metric mean std difference matching values full".split())
   for cell in cells:
-    numbers = [np.mean(cell.values), np.std(cell.values), cell.difference()]
+    numbers = [float(np.mean(cell.values)), float(np.std(cell.values)), cell.difference()]
     lists = [" ".join(repr(float(v)) for v in values) for values in (cell.values, cell.full)]
-    writer.writerow([*cell[:4], *(float(n) for n in numbers), cell.matching(), *lists])
+    writer.writerow([*cell[:4], *numbers, cell.matching(), *lists])
   return out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""When training moves on to longer optimizations: the rule of section 2.4 as a pure function."""
+"""When training moves on to longer optimizations: the paper's rule as a pure function."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Verdict(NamedTuple):
 
 
 def start() -> Curriculum:
-  """A curriculum before its first evaluation."""
+  """Returns a curriculum before its first evaluation."""
   zero = jnp.zeros((), jnp.int32)
   return Curriculum(zero, zero, jnp.asarray(False), jnp.asarray(jnp.inf, jnp.float32), jnp.asarray(False))
 
@@ -49,12 +49,12 @@ def start() -> Curriculum:
 def judge(
   curriculum: Curriculum, cost: jax.Array, *, stages: int, patience: str
 ) -> tuple[Curriculum, Verdict]:
-  """The rule after an evaluation.
+  """Applies the rule after an evaluation.
 
   A cost below the best is kept. Otherwise, from the third evaluation of a stage on: if the stage improved
   once, its best weights are restored and the next stage begins (its bar is set by evaluating them again:
   `rebase`); if it never did, training ends. After the last stage training ends, too. With one stage
-  (no curriculum) training goes on to its budget, keeps the best weights and restores nothing.
+  (no curriculum) training continues to its budget, keeps the best weights and restores nothing.
 
   Args:
     curriculum: where it stands.

@@ -32,12 +32,12 @@ class Lesson(NamedTuple):
 
 
 def self_training() -> Lesson:
-  """The optimization that theta itself makes."""
+  """Returns the lesson that follows theta's own optimization."""
   return Lesson("self", _self_training)
 
 
 def imitation(name: str) -> Lesson:
-  """The path of a teacher, by its name in the recipe."""
+  """Returns the lesson that follows a teacher, by its name in the recipe."""
   return Lesson(name, functools.partial(_imitation, name))
 
 
@@ -47,12 +47,16 @@ def _meta_loss(recipe: Recipe, first_loss: jax.Array) -> Callable[[jax.Array], j
   return lambda losses: jnp.mean(jnp.log(losses / (first_loss + 1e-6) + 1e-6))
 
 
+def _builder(recipe: Recipe, keys: jax.Array) -> segment.Build:
+  return lambda theta: recipe.problem.build(theta, keys[0])
+
+
 def _self_training(recipe: Recipe, theta: Any, task: Task, first: jax.Array, arrays: Any, keys: jax.Array):
   loss, start_loss = recipe.problem.loss(arrays), task.first_loss
   if recipe.meta_loss == "log_ratio":  # the unit of all losses of this optimization
     start_loss = jnp.where(first, loss(task.x, keys[0]), start_loss)
   found = segment.self_training(
-    lambda theta: recipe.problem.build(theta, keys[0]),
+    _builder(recipe, keys),
     theta,
     loss,
     task.x,
@@ -67,7 +71,7 @@ def _self_training(recipe: Recipe, theta: Any, task: Task, first: jax.Array, arr
 def _imitation(name: str, recipe: Recipe, theta: Any, task: Task, first: jax.Array, arrays: Any, keys):
   del first
   found = segment.imitation(
-    lambda theta: recipe.problem.build(theta, keys[0]),
+    _builder(recipe, keys),
     theta,
     recipe.problem.loss(arrays),
     task.x,
@@ -84,36 +88,10 @@ def _imitation(name: str, recipe: Recipe, theta: Any, task: Task, first: jax.Arr
 
 
 def train(recipe: Recipe, lesson: Lesson, state: State, arrays: Any) -> tuple[State, dict]:
-  """One segment of an epoch, one update of theta, and the epoch's end where it is."""
-  theta, first = state["params"], state["segment"] == 0
-  tag = streams.TRAIN if lesson.meta == "self" else streams.TEACHER
-  key = stream(state["key"], tag, state["epoch"], state["segment"])
-
-  def one(task, keys):
-    found, after = lesson.run(recipe, theta, task, first, arrays, keys)
-    gradient = found.gradient
-    if recipe.learns_start:
-      build = lambda theta: recipe.problem.build(theta, keys[0])  # noqa: E731
-      more = segment.through_init(build, theta, task.x, found.of_start)
-      gradient = jax.tree.map(lambda g, m: g + jnp.where(first, m, 0.0), gradient, more)
-    return (gradient, found.loss), after
-
-  (gradients, losses), task = over_tasks(recipe, one, state["task"], key)
-  gradient = jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)
-  finite = jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient)]).all()
-  if recipe.clips:
-    finite = jnp.asarray(True)
-    gradient = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradient)
-  updates, memory = recipe.meta.update(gradient, state["meta"][lesson.meta], theta)
-  take = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
-  new = {
-    **state,
-    "params": jax.tree.map(take, optax.apply_updates(theta, updates), theta),
-    "meta": {**state["meta"], lesson.meta: jax.tree.map(take, memory, state["meta"][lesson.meta])},
-    "task": task,
-    "inner_steps": state["inner_steps"] + recipe.unroll_length * recipe.meta_batch,
-    "skipped": state["skipped"] + ~finite,
-  }
+  """Takes one segment of an epoch and one update of theta; ends the epoch where it is over."""
+  gradient, losses, task = _meta_gradient(recipe, lesson, state, arrays)
+  new = {**_update_theta(recipe, lesson, state, gradient), "task": task}
+  new["inner_steps"] = state["inner_steps"] + recipe.unroll_length * recipe.meta_batch
   lengths = jnp.array(recipe.lengths, jnp.int32) // recipe.unroll_length
   at_end = state["segment"] + 1 >= lengths[state["curriculum"].stage]
   epoch = state["epoch"] + at_end
@@ -127,3 +105,41 @@ def train(recipe: Recipe, lesson: Lesson, state: State, arrays: Any) -> tuple[St
   }
   loss = jnp.mean(losses) / (recipe.unroll_length + 1)
   return new, metrics(recipe, new, "self" if lesson.meta == "self" else "imitation", loss)
+
+
+def _meta_gradient(recipe: Recipe, lesson: Lesson, state: State, arrays: Any) -> tuple[Any, jax.Array, Task]:
+  """(mean meta-gradient of the meta-batch, losses of its segments, the tasks after them)."""
+  theta, first = state["params"], state["segment"] == 0
+  tag = streams.TRAIN if lesson.meta == "self" else streams.TEACHER
+  key = stream(state["key"], tag, state["epoch"], state["segment"])
+
+  def one(task, keys):
+    found, after = lesson.run(recipe, theta, task, first, arrays, keys)
+    gradient = found.gradient
+    if recipe.learns_start:
+      build = _builder(recipe, keys)
+      more = segment.through_init(build, theta, task.x, found.of_start)
+      gradient = jax.tree.map(lambda g, m: g + jnp.where(first, m, 0.0), gradient, more)
+    return (gradient, found.loss), after
+
+  (gradients, losses), task = over_tasks(recipe, one, state["task"], key)
+  return jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients), losses, task
+
+
+def _update_theta(recipe: Recipe, lesson: Lesson, state: State, gradient: Any) -> State:
+  """Steps the lesson's own meta-optimizer; an update that is not finite is left out and counted."""
+  finite = jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient)]).all()
+  if recipe.clips:
+    finite = jnp.asarray(True)
+    gradient = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradient)
+  theta, old = state["params"], state["meta"][lesson.meta]
+  updates, memory = recipe.meta.update(gradient, old, theta)
+  theta, memory = jax.tree.map(
+    lambda new, old: jnp.where(finite, new, old), (optax.apply_updates(theta, updates), memory), (theta, old)
+  )
+  return {
+    **state,
+    "params": theta,
+    "meta": {**state["meta"], lesson.meta: memory},
+    "skipped": state["skipped"] + ~finite,
+  }

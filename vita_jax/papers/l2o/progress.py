@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vita_jax.metrics import once
 from vita_jax.papers.l2o.recipe import Recipe
 from vita_jax.papers.l2o.tasks import Task
 
@@ -15,8 +16,10 @@ State = dict[str, Any]
 
 
 def over_tasks(recipe: Recipe, fn: Callable, task: Task, key: jax.Array) -> Any:
-  """`fn(task, keys)` for each optimization of the meta-batch in turn, results with a leading axis
-  [meta_batch]; side by side they are one task: [1]."""
+  """Calls `fn(task, keys)` for each optimization of the meta-batch in turn.
+
+  Results get a leading axis [meta_batch]; side by side they are one task: [1].
+  """
   if recipe.side_by_side:
     gradient_and_more, after = fn(task, _minibatch_keys(recipe, key))
     return jax.tree.map(lambda x: x[None], gradient_and_more), after
@@ -29,29 +32,26 @@ def _minibatch_keys(recipe: Recipe, key: jax.Array) -> jax.Array:
 
 
 def spent(recipe: Recipe, state: State) -> jax.Array:
-  """Whether the budget of epochs or of inner steps is used up."""
+  """Tells whether the budget of epochs or of inner steps is used up."""
   spent = state["epoch"] >= recipe.epochs
   return spent | (state["inner_steps"] >= recipe.inner_steps) if recipe.inner_steps else spent
 
 
 def counted(value: jax.Array, counts: Any) -> tuple[jax.Array, jax.Array]:
-  """(sum, weight) of a value that may be absent or not finite: then with weight 0."""
+  """Returns (sum, weight) of a value that may be absent or not finite: then with weight 0."""
   good = jnp.isfinite(value) & counts
   return jnp.where(good, value, 0.0), good.astype(jnp.float32)
 
 
-def metrics(recipe: Recipe, state: State, phase: str, loss: jax.Array | None) -> dict:
-  """The logged numbers of a step in a phase "self" | "imitation" | "validation", as (sum, weight)."""
+def metrics(recipe: Recipe, state: State, phase: str, loss: jax.Array | None = None) -> dict:
+  """Returns the logged numbers of a step in a phase "self" | "imitation" | "validation"."""
   one = jnp.ones((), jnp.float32)
-  number = lambda x: (jnp.asarray(x, jnp.float32), one)  # noqa: E731
   found = {
-    "self_loss": counted(loss if phase == "self" else one, phase == "self"),
-    "stage": number(state["curriculum"].stage),
-    "epoch": number(state["epoch"]),
-    "inner_steps": number(state["inner_steps"]),
-    "skipped": number(state["skipped"]),
+    "self_loss": counted(one if loss is None else loss, phase == "self"),
+    "stage": once(jnp.asarray(state["curriculum"].stage, jnp.float32)),
+    **{n: once(jnp.asarray(state[n], jnp.float32)) for n in ("epoch", "inner_steps", "skipped")},
     "best": counted(state["curriculum"].best, True),
   }
   if recipe.teachers:
-    found["imitation_loss"] = counted(loss if phase == "imitation" else one, phase == "imitation")
+    found["imitation_loss"] = counted(one if loss is None else loss, phase == "imitation")
   return found | {f"validation_{n}": counted(one, False) for n in state["validation"]}

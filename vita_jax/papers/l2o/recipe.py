@@ -1,23 +1,176 @@
-"""How theta is trained: the settings of a config, checked and resolved."""
+"""Every key of an L2O config with its default, rule and meaning; and the settings, resolved."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import ml_collections
 import optax
 
+from vita_jax.base import keys
 from vita_jax.base.choose import choose
+from vita_jax.base.keys import Key, Rule, above, anything, at_least, defaults, flat, one_of
 from vita_jax.optim import KINDS
-from vita_jax.papers.l2o import curriculum
-from vita_jax.papers.l2o.tasks import Problem
-from vita_jax.papers.l2o.teachers import teacher
+from vita_jax.optim.optimizees import OPTIMIZEES, WINDOW, optimizee
+from vita_jax.papers.l2o import curriculum, tasks
+from vita_jax.papers.l2o.teachers import TEACHERS, teacher
+from vita_jax.train import config as train_config
+
+STAGES = (100, 200, 500, 1000, 1500, 2000, 2500, 3000)
+# variant -> (lengths of an optimization, share of imitation epochs per stage)
+VARIANTS = {
+  "plain": ((100,), (0.0,)),
+  "aug": ((500,), (0.0,)),
+  "cl": (STAGES, (0.0,)),
+  "il": ((100,), (0.3,)),
+  "cl_il": (STAGES, (0.3,)),
+}
+
+
+def _each(text: str, holds: Any) -> Rule:
+  """A tuple, not empty, of which each entry holds; a list is one that went through JSON."""
+  return Rule(
+    text, lambda value: isinstance(value, tuple | list) and len(value) > 0 and all(map(holds, value))
+  )
+
+
+def _is_count(value: Any) -> bool:
+  return isinstance(value, int) and value >= 1
+
+
+def _is_share(value: Any) -> bool:
+  return isinstance(value, int | float) and 0.0 <= value <= 1.0
+
+
+# An optimizee is looked up when it is built, so that a user may add one to OPTIMIZEES.
+KEYS = (
+  Key("experiment", "meta_train", one_of("meta_train", "optimize"), "Train an optimizer, or use one once."),
+  Key("optimizee.name", "mnist_mlp", anything, f"Problem that is optimized: {', '.join(OPTIMIZEES)}."),
+  Key("optimizee.batch_size", 128, at_least(1), "Images in a minibatch, drawn afresh at each step."),
+  Key("optimizee.logit_relu", False, anything, "End convolutional networks in a ReLU, as released."),
+  # Of meta-training.
+  Key("variant", "plain", one_of(*VARIANTS), "Name of the training technique; the config file sets it."),
+  Key("optimizer.kind", "l2o_dm", one_of(*KINDS), "Learned optimizer that is trained."),
+  Key("unroll_length", 20, at_least(1), "Steps that a meta-gradient goes back through, T."),
+  Key("stages", (100,), _each("step counts", _is_count), "Steps of an optimization, N, in each stage."),
+  Key("imitation.ratio", (0.0,), _each("shares between 0 and 1", _is_share), "Imitation epochs, per stage."),
+  Key(
+    "imitation.teachers",
+    ("adam",),
+    _each(f"names among {', '.join(TEACHERS)}", TEACHERS.__contains__),
+    "Optimizers that are imitated in turn.",
+  ),
+  Key("imitation.learning_rate", 0.01, above(0), "Learning rate of the teachers."),
+  Key("imitation.steps", 1, at_least(1), "Steps of the teacher that one step of the student imitates."),
+  Key("validation.every", 10, at_least(1), "Epochs between validations, E."),
+  Key("validation.runs", 4, at_least(1), "Optimizations in a validation, R."),
+  Key("validation.draws", "fixed", one_of("fresh", "fixed"), "Start and minibatches of validations."),
+  Key("patience", "stop", one_of(*curriculum.PATIENCE), "What follows a stage that never improved."),
+  Key("inner_steps", 0, at_least(0), "Budget of steps of the optimizee; 0: none."),
+  Key("epochs", 10_000, at_least(1), "Optimizations to train on, at most."),
+  Key("meta.optimizer", "adam", one_of("adam", "rmsprop"), "Optimizer of theta."),
+  Key("meta.learning_rate", 1e-3, above(0), "Its learning rate."),
+  Key("meta.clip_norm", 0.0, at_least(0), "Largest norm of a meta-gradient; 0: any."),
+  Key("meta.clip_value", 0.0, at_least(0), "Largest entry of a meta-gradient; 0: any."),
+  Key("meta_loss", "sum", one_of("sum", "log_ratio"), "Loss of a segment of T steps."),
+  Key("meta_batch", 1, at_least(1), "Optimizations at once; their meta-gradients are averaged."),
+  Key("tasks", "map", one_of("map", "vmap"), "Those one after the other, or side by side."),
+  Key("save_every", 1, at_least(1), "Steps between states kept for the pass back; more saves memory."),
+  Key("resume_from", "", anything, "File of launch/l2o/state.py to continue from; empty: none."),
+  Key("final.steps", 1000, at_least(1), "Steps of each optimization after training."),
+  Key("final.runs", 5, at_least(1), "How many there are, with the best weights."),
+  # Of one optimization with an optimizer that exists.
+  Key("run.optimizer", "adam", anything, "A shipped name, a classical name, untrained-KIND or a folder."),
+  Key("run.learning_rate", 0.01, at_least(0), "Learning rate of a classical optimizer; 0: of a learned one."),
+  Key("run.sha256", "", anything, "Digest that the weights of a learned one must have; empty: any."),
+  Key("run.steps", 10_000, at_least(WINDOW), "Steps of the optimization."),
+  Key("run.split", "test", one_of("test", "train"), "Split to fit; accuracy is measured on the other."),
+  Key("run.draws", "report", one_of("report", "tuning"), "Random streams: to report, or to tune a rate."),
+  Key("run.timed_steps", 0, at_least(0), "Steps that are repeated at the end to time them; 0: none."),
+)
+SHARED = ("experiment", "optimizee")  # groups of keys that both experiments read; `run` is of one alone
+
+
+def default_config(
+  kind: str, variant: str, *, variants: tuple[str, ...] = tuple(VARIANTS)
+) -> ml_collections.ConfigDict:
+  """Returns the settings for meta-training one kind of optimizer.
+
+  Args:
+    kind: one of `vita_jax.optim.KINDS`.
+    variant: one of `variants`; "" is "plain".
+    variants: those that this kind has.
+
+  Raises:
+    ValueError: unknown variant.
+  """
+  variant = choose("variant", variant or "plain", variants)
+  config = defaults(train_config.KEYS, KEYS)
+  # Seeds one after the other: each is at its own place in the curriculum.
+  config.update({"paper": "l2o", "variant": variant, "log_every": 50, "replicate": "map"})
+  config.optimizer.kind = kind
+  config.stages, config.imitation.ratio = VARIANTS[variant]
+  return config
+
+
+def optimize_config(task: str = "digits_mlp") -> ml_collections.ConfigDict:
+  """Returns the settings for one optimization of a problem, with Adam unless changed.
+
+  Args:
+    task: one of `vita_jax.optim.OPTIMIZEES`.
+
+  Raises:
+    ValueError: unknown task.
+  """
+  config = default_config("l2o_dm", "plain")
+  config.experiment, config.log_every = "optimize", 50
+  config.optimizee.name = choose("task", task, tuple(OPTIMIZEES))
+  return config
+
+
+def check(config: Any) -> None:
+  """Checks every key of a config by itself, and those that depend on each other.
+
+  Raises:
+    ValueError: names the key, what it is and what it must be.
+  """
+  builder = inspect.signature(
+    KINDS[choose("config.optimizer.kind", config.optimizer.kind, tuple(KINDS))].build
+  )
+  # Options of the builder may be trained with: `optimizer.scale`.
+  options = tuple(
+    Key(f"optimizer.{name}", None, anything, "") for name in config.optimizer if name in builder.parameters
+  )
+  keys.check(config, train_config.KEYS, KEYS, options)
+  unused = [key for key in KEYS if not _is_read(key.name, config.experiment)]
+  for key in unused:
+    value = flat(config)[key.name]
+    if (tuple(value) if isinstance(value, list) else value) != key.default:
+      raise ValueError(f"config.{key.name} is {value}: an experiment '{config.experiment}' does not read it")
+  if config.experiment == "optimize":
+    return
+  lengths, unroll = tuple(config.stages), config.unroll_length
+  if any(n < unroll or n % unroll for n in lengths):
+    raise ValueError(f"config.stages is {lengths}: they must be multiples of config.unroll_length, {unroll}")
+  if unroll % config.save_every:
+    raise ValueError(
+      f"config.save_every is {config.save_every}: it must divide config.unroll_length, {unroll}"
+    )
+
+
+def _is_read(name: str, experiment: str) -> bool:
+  group = name.partition(".")[0]
+  return group in SHARED or (group == "run") == (experiment == "optimize")
 
 
 class Recipe(NamedTuple):
-  """How theta is trained; the fields are those of the config, checked and resolved.
+  """How theta is trained; the fields are those of the config, resolved.
 
   Attributes:
+    kind, options: of the optimizer, and of its builder.
     problem, teachers: what is optimized, and name -> optax transformation.
     meta: the optimizer of theta.
     lengths: N of each stage. unroll_length: T. ratios: share of imitation epochs of each stage.
@@ -25,11 +178,15 @@ class Recipe(NamedTuple):
     patience, inner_steps, epochs: when training ends.
     meta_loss: "sum" | "log_ratio". meta_batch, side_by_side: optimizations at once, and how.
     teacher_steps, save_every: see `segment`.
+    final_steps, final_runs: the optimizations after training, of `single`: the problem one at a time.
     learns_start: the optimizer's first state depends on theta.
     clips: the meta-optimizer clips every entry, and so takes non-finite ones for zero.
   """
 
-  problem: Problem
+  kind: str
+  options: Mapping[str, Any]
+  problem: tasks.Problem
+  single: tasks.Problem
   teachers: Mapping[str, optax.GradientTransformation]
   meta: optax.GradientTransformation
   lengths: tuple[int, ...]
@@ -46,35 +203,34 @@ class Recipe(NamedTuple):
   side_by_side: bool
   teacher_steps: int
   save_every: int
+  final_steps: int
+  final_runs: int
   learns_start: bool
   clips: bool
 
 
-def recipe_of(config: Any, problem: Problem) -> Recipe:
-  """The training recipe of a config.
+def recipe_of(config: Any) -> Recipe:
+  """Resolves the training recipe of a config that `check` has passed.
 
   Raises:
-    ValueError: an option that cannot be; names it and what it can be.
+    ValueError: an unknown problem.
   """
-  lengths, ratios, unroll = tuple(config.stages), tuple(config.imitation.ratio), config.unroll_length
-  if unroll < 1 or not lengths or any(n < unroll or n % unroll for n in lengths):
-    raise ValueError(f"config.stages {lengths} have to be multiples of config.unroll_length {unroll}")
-  if not ratios or not all(0.0 <= r <= 1.0 for r in ratios):
-    raise ValueError(f"config.imitation.ratio {ratios} has to hold shares between 0 and 1")
-  if min(config.meta_batch, config.validation.every, config.validation.runs, config.epochs) < 1:
-    raise ValueError("config.meta_batch, validation.every, validation.runs and epochs have to be at least 1")
-  if unroll % config.save_every:
-    raise ValueError(f"config.save_every {config.save_every} has to divide config.unroll_length {unroll}")
-  choose("config.patience", config.patience, curriculum.PATIENCE)
-  choose("config.meta_loss", config.meta_loss, ("sum", "log_ratio"))
-  choose("config.validation.draws", config.validation.draws, ("fresh", "fixed"))
+  kind, ratios = config.optimizer.kind, tuple(config.imitation.ratio)
+  options = {name: value for name, value in config.optimizer.items() if name != "kind"}
+  found = optimizee(config.optimizee.name, logit_relu=config.optimizee.logit_relu)
+  problem = functools.partial(
+    tasks.problem, found, batch_size=config.optimizee.batch_size, kind=kind, **options
+  )
   names = config.imitation.teachers if any(ratios) else ()
   return Recipe(
-    problem=problem,
+    kind=kind,
+    options=options,
+    problem=problem(side_by_side=config.meta_batch if config.tasks == "vmap" else 0),
+    single=problem(),
     teachers={name: teacher(name, config.imitation.learning_rate) for name in names},
     meta=meta_optimizer(config.meta),
-    lengths=lengths,
-    unroll_length=unroll,
+    lengths=tuple(config.stages),
+    unroll_length=config.unroll_length,
     ratios=ratios,
     validation_every=config.validation.every,
     validation_rounds=-(-config.validation.runs // config.meta_batch),
@@ -87,25 +243,27 @@ def recipe_of(config: Any, problem: Problem) -> Recipe:
     side_by_side=config.tasks == "vmap",
     teacher_steps=config.imitation.steps,
     save_every=config.save_every,
-    learns_start=KINDS[config.optimizer.kind].learns_start,
+    final_steps=config.final.steps,
+    final_runs=config.final.runs,
+    learns_start=KINDS[kind].learns_start,
     clips=config.meta.clip_value > 0,
   )
 
 
 def meta_optimizer(meta: Any) -> optax.GradientTransformation:
-  """Of theta: Adam, or RMSprop with decay 0.9 and epsilon 1e-20 (L2O-Scale), after clipping if asked."""
-  choose("config.meta.optimizer", meta.optimizer, ("adam", "rmsprop"))
+  """Builds theta's optimizer: Adam, or RMSprop with decay 0.9 and epsilon 1e-20; clips first if asked."""
   clips = []
   if meta.clip_norm > 0:
     clips.append(optax.clip_by_global_norm(meta.clip_norm))
   if meta.clip_value > 0:
     clips.append(optax.clip(meta.clip_value))
-  rule = optax.adam if meta.optimizer == "adam" else lambda rate: optax.rmsprop(rate, decay=0.9, eps=1e-20)
-  return optax.chain(*clips, rule(meta.learning_rate))
+  if meta.optimizer == "adam":
+    return optax.chain(*clips, optax.adam(meta.learning_rate))
+  return optax.chain(*clips, optax.rmsprop(meta.learning_rate, decay=0.9, eps=1e-20))
 
 
 def most_steps(recipe: Recipe) -> int:
-  """An upper bound of the number of segments."""
+  """Computes an upper bound of the number of segments."""
   shortest, longest = min(recipe.lengths), max(recipe.lengths)
   epochs, unroll = recipe.epochs, recipe.unroll_length
   if recipe.inner_steps:

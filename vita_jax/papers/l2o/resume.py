@@ -1,4 +1,4 @@
-"""A meta-training run as a small file: what it needs to go on in another workdir, on another day."""
+"""A meta-training run as a small file: what it needs to continue in another workdir, on another day."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.base.tree import path_name
-from vita_jax.optim.library import read_safetensors
+from vita_jax.data.files import read_safetensors
 
 # Everything but the optimization in progress: the epoch, or the validation, is begun again.
 PARTS = (
@@ -28,12 +28,12 @@ PARTS = (
 
 
 def packed(state: dict[str, Any]) -> dict[str, Any]:
-  """The part of a state that `resumed` needs, some 150 kB."""
+  """Returns the part of a state that `resumed` needs, some 150 kB."""
   return {name: state[name] for name in PARTS}
 
 
 def resumed(state: dict[str, Any], path: str) -> dict[str, Any]:
-  """A fresh state that goes on from a file of `packed`.
+  """Returns a fresh state that continues from a file of `packed`.
 
   Raises:
     FileNotFoundError: no such file.

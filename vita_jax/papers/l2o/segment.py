@@ -61,7 +61,7 @@ def self_training(
   meta_loss: Callable[[jax.Array], jax.Array] = jnp.sum,
   save_every: int = 1,
 ) -> Segment:
-  """A self-training segment (section 2.2 of the build spec): L = meta_loss(f_0(x_0), ..., f_T(x_T)).
+  """Takes a self-training segment: L = meta_loss(f_0(x_0), ..., f_T(x_T)).
 
   Args:
     build: theta -> optax transformation whose updates are added.
@@ -110,7 +110,7 @@ def imitation(
   weight: float = 1.0,
   save_every: int = 1,
 ) -> Segment:
-  """An imitation segment (2.5): L = weight sum_t mean_j (y_tj - delta_tj)^2 / 2 along a teacher's path.
+  """Takes an imitation segment: L = weight sum_t mean_j (y_tj - delta_tj)^2 / 2 along a teacher's path.
 
   y_t is how far the teacher goes in `teacher_steps` steps from x_t; the student sees the gradient of the
   first. The optimizer's state is the student's own, carried along.
@@ -128,7 +128,8 @@ def imitation(
     value, gradient = values_and_gradient(loss, x, key)
     delta, state = tx.update(gradient, state, x)
 
-    again = lambda x, i: values_and_gradient(loss, x, jax.random.fold_in(key, i + 1))[1]  # noqa: E731
+    def again(x, i):
+      return values_and_gradient(loss, x, jax.random.fold_in(key, i + 1))[1]
 
     def follow(i, carry):
       moved, memory, g = carry
@@ -145,7 +146,10 @@ def imitation(
 
   (x_end, end, memory), starts, rows = _scan_in_blocks(step, (x, state, teacher_state), keys, save_every)
   losses, gradients, xs, targets, errors = rows
-  cotangent = lambda delta, y: jax.tree.map(lambda d, y: (d - y) * scale, delta, y)  # noqa: E731
+
+  def cotangent(delta, y):
+    return jax.tree.map(lambda d, y: (d - y) * scale, delta, y)
+
   gradient, of_start = pull_back(
     build, theta, gradients, xs, starts[1], cotangent, targets, save_every=save_every
   )
@@ -163,7 +167,7 @@ def pull_back(
   *,
   save_every: int = 1,
 ) -> tuple[Tree, list]:
-  """(dL/dtheta, dL/d start state), given dL/d delta_t = `cotangent(delta_t, targets_t)`.
+  """Computes (dL/dtheta, dL/d start state), given dL/d delta_t = `cotangent(delta_t, targets_t)`.
 
   Args:
     build: theta -> optax transformation.
@@ -173,7 +177,6 @@ def pull_back(
     save_every: k. With k > 1 the states between are computed once more, from the gradients, without asking
       the optimizee: memory for T / k + k states instead of T.
   """
-  split = lambda tree: jax.tree.map(lambda x: x.reshape(-1, save_every, *x.shape[1:]), tree)  # noqa: E731
 
   def step_back(carry, row):
     total, later = carry
@@ -206,19 +209,21 @@ def pull_back(
   nothing = jax.tree.map(jnp.zeros_like, (theta, _divide(first)[0]))
   if save_every == 1:
     return jax.lax.scan(step_back, nothing, (gradients, xs, targets, starts), reverse=True)[0]
-  rows = split((gradients, xs, targets))
+  rows = jax.tree.map(lambda x: x.reshape(-1, save_every, *x.shape[1:]), (gradients, xs, targets))
   return jax.lax.scan(block_back, nothing, (rows, starts), reverse=True)[0]
 
 
 def through_init(build: Build, theta: Tree, x: Tree, of_start: list) -> Tree:
-  """What `of_start` adds to dL/dtheta when the segment's first state was `build(theta).init(x)`: optimizers
-  may learn their first state."""
+  """Computes what `of_start` adds to dL/dtheta when the segment's first state was `build(theta).init(x)`.
+
+  Optimizers may learn their first state.
+  """
   _, vjp = jax.vjp(lambda theta: _divide(build(theta).init(x))[0], theta)
   return vjp(of_start)[0]
 
 
 def values_and_gradient(loss: Loss, x: Tree, key: jax.Array) -> tuple[jax.Array, Tree]:
-  """(loss, its gradient); side by side: (the losses [B], each one's gradient in its place)."""
+  """Computes (loss, its gradient); side by side: (the losses [B], each one's gradient in its place)."""
 
   def total(x):
     values = loss(x, key)

@@ -1,18 +1,20 @@
 """One step of meta-training is one segment of T steps of the optimizee: of an epoch or of a validation.
 
-An epoch is one optimization of N steps from a fresh start, N / T segments, each followed by an update of
-theta; it is a self-training or, by a coin, an imitation epoch (`lessons`). After every E epochs the optimizer
-is validated (`validation`). All of it is in the state, so that a run resumes in the middle of anything.
+An epoch is one optimization of N steps from a fresh start: N / T segments, each followed by an update of
+theta. A coin decides whether it is a self-training or an imitation epoch (`lessons`). After every E epochs
+the optimizer is validated (`validation`). All of it is in the state: a run resumes in the middle of anything.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from vita_jax.metrics import Last, last
 from vita_jax.papers.l2o import curriculum
 from vita_jax.papers.l2o import tasks as streams
 from vita_jax.papers.l2o.curriculum import TRAIN
@@ -24,7 +26,7 @@ from vita_jax.papers.l2o.validation import draws, validate
 
 
 def start(recipe: Recipe, theta: Any, key: jax.Array) -> State:
-  """The state before the first step."""
+  """Makes the state before the first step."""
   zero = jnp.zeros((), jnp.int32)
   nothing = jnp.zeros((), jnp.float32)
   return {
@@ -50,18 +52,24 @@ def start(recipe: Recipe, theta: Any, key: jax.Array) -> State:
 
 
 def make_step(recipe: Recipe) -> Callable[[State, Any, jax.Array], tuple[State, dict]]:
-  """The step of the loop; batch: the arrays of the training images, whole."""
+  """Makes the step of the loop; batch: the arrays of the training images, whole."""
   lessons = [self_training(), *(imitation(name) for name in recipe.teachers)]
 
   def step(state: State, batch: Any, t: jax.Array) -> tuple[State, dict]:
-    del t
     state = _begin(recipe, state)
-    branches = [lambda s, lesson=lesson: train(recipe, lesson, s, batch) for lesson in lessons]
-    branches.append(lambda s: validate(recipe, s, batch))
+    branches = [functools.partial(train, recipe, lesson, arrays=batch) for lesson in lessons]
+    branches.append(functools.partial(validate, recipe, arrays=batch))
     which = jnp.where(state["phase"] == TRAIN, state["lesson"], len(lessons))
-    return jax.lax.switch(which, branches, state)
+    state, found = jax.lax.switch(which, branches, state)
+    return state, {n: x if n.endswith("_loss") else _observed(x, t + 1) for n, x in found.items()}
 
   return step
+
+
+def _observed(pair: tuple[jax.Array, jax.Array], at: jax.Array) -> Last:
+  """A number that stands where it was found: a mean over steps would be one that no step had."""
+  value, weight = pair
+  return last(value, at=at, when=weight > 0)
 
 
 def _fresh(recipe: Recipe, theta: Any, key: jax.Array) -> Task:
@@ -77,7 +85,7 @@ def _fresh(recipe: Recipe, theta: Any, key: jax.Array) -> Task:
 def _begin(recipe: Recipe, state: State) -> State:
   """At the start of an epoch or of a validation run: a new optimization, and what is learned from it."""
   first, training = state["segment"] == 0, state["phase"] == TRAIN
-  fresh = lambda: _fresh(recipe, state["params"], _init_key(recipe, state))  # noqa: E731
+  fresh = functools.partial(_fresh, recipe, state["params"], _init_key(recipe, state))
   task = jax.lax.cond(first, fresh, lambda: state["task"])
   if not recipe.teachers:
     return {**state, "task": task}

@@ -11,7 +11,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from vita_jax.optim import KINDS
-from vita_jax.papers.l2o.optimizees import Optimizee
+from vita_jax.optim.optimizees import Optimizee
 from vita_jax.papers.l2o.segment import values_and_gradient
 
 Tree = Any
@@ -20,7 +20,7 @@ INIT, TRAIN, TEACHER, COIN, VALIDATION_INIT, VALIDATION, FINAL = range(7)
 
 
 def stream(key: jax.Array, tag: int, *numbers: Any) -> jax.Array:
-  """The key of a purpose and of counters within it."""
+  """Returns the key of a purpose and of counters within it."""
   for number in (tag, *numbers):
     key = jax.random.fold_in(key, number)
   return key
@@ -61,7 +61,7 @@ class Problem(NamedTuple):
 def problem(
   optimizee: Optimizee, *, batch_size: int, kind: str, side_by_side: int = 0, **options: Any
 ) -> Problem:
-  """The problem for a kind of `vita_jax.optim.KINDS`.
+  """Puts an optimizee into the form for a kind of `vita_jax.optim.KINDS`.
 
   Args:
     optimizee: what is optimized.
@@ -74,12 +74,7 @@ def problem(
     ValueError: the optimizee's loss is not a scalar.
   """
   entry = KINDS[kind]
-  if entry.coordinatewise:  # one vector: few large products instead of many small ones, the same numbers
-    shapes = jax.eval_shape(optimizee.init, jax.random.key(0))
-    _, unravel = ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
-    init = lambda key: ravel_pytree(optimizee.init(key))[0]  # noqa: E731
-  else:
-    init, unravel = optimizee.init, lambda x: x
+  init, unravel = _as_vector(optimizee) if entry.coordinatewise else (optimizee.init, lambda x: x)
 
   def loss(arrays):
     return lambda x, key: _scalar(optimizee.loss(unravel(x), optimizee.sample(arrays, key, batch_size)))
@@ -87,21 +82,37 @@ def problem(
   def build(theta, key):
     return entry.build(theta, **options, **({"key": key} if entry.learns_start else {}))
 
-  if not side_by_side:
-    return Problem(init, loss, unravel, build)
-  split = lambda key: jax.random.split(key, side_by_side)  # noqa: E731
+  one = Problem(init, loss, unravel, build)
+  # Coordinates of B problems are just more coordinates: a coordinate-wise optimizer needs no vmap.
+  return _together(one, side_by_side, vmap_build=not entry.coordinatewise) if side_by_side else one
 
-  def build_all(theta, key):
-    start = lambda x, key: build(theta, key).init(x)  # noqa: E731
-    update = lambda g, state, x: build(theta, key).update(g, state, x)  # noqa: E731
-    return optax.GradientTransformation(lambda x: jax.vmap(start)(x, split(key)), jax.vmap(update))
 
-  return Problem(
-    lambda key: jax.vmap(init)(split(key)),
-    lambda arrays: lambda x, key: jax.vmap(loss(arrays))(x, split(key)),
-    jax.vmap(unravel),
-    build if entry.coordinatewise else build_all,  # coordinates of B problems are just more coordinates
-  )
+def _as_vector(optimizee: Optimizee) -> tuple[Callable[[jax.Array], jax.Array], Callable[[jax.Array], Tree]]:
+  """(init, unravel) with all parameters as one vector: few large products instead of many small ones."""
+  shapes = jax.eval_shape(optimizee.init, jax.random.key(0))
+  _, unravel = ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
+  return lambda key: ravel_pytree(optimizee.init(key))[0], unravel
+
+
+def _together(one: Problem, n: int, *, vmap_build: bool) -> Problem:
+  """`n` independent optimizations side by side as one problem."""
+
+  def init(key):
+    return jax.vmap(one.init)(jax.random.split(key, n))
+
+  def loss(arrays):
+    return lambda x, key: jax.vmap(one.loss(arrays))(x, jax.random.split(key, n))
+
+  def build(theta, key):
+    def start(x):
+      return jax.vmap(lambda x, key: one.build(theta, key).init(x))(x, jax.random.split(key, n))
+
+    def update(g, state, x):
+      return one.build(theta, key).update(g, state, x)
+
+    return optax.GradientTransformation(start, jax.vmap(update))
+
+  return Problem(init, loss, jax.vmap(one.unravel), build if vmap_build else one.build)
 
 
 def _scalar(loss: jax.Array) -> jax.Array:
@@ -117,8 +128,11 @@ def trajectory(
   state: Tree,
   keys: jax.Array,
 ) -> tuple[Tree, Tree, jax.Array]:
-  """T steps without a meta-gradient: (x_T, state_T, losses f_t(x_t) [T + 1] or [T + 1, B]); keys [T + 1], one
-  minibatch each."""
+  """Takes T steps without a meta-gradient; `keys` [T + 1] draw one minibatch each.
+
+  Returns:
+    x_T, state_T and the losses f_t(x_t) [T + 1], or [T + 1, B] side by side.
+  """
 
   def step(carry, key):
     x, state = carry

@@ -10,7 +10,7 @@ from vita_jax.base.choose import choose
 
 
 def teacher(name: str, learning_rate: float) -> optax.GradientTransformation:
-  """ "adam", "rmsprop" or "nag" as an optax transformation.
+  """Builds "adam", "rmsprop" or "nag" as an optax transformation.
 
   Adam has its epsilon 1e-8 outside the bias correction:
   step = -lr sqrt(1 - b2^t)/(1 - b1^t) m/(sqrt(v) + eps). RMSprop has decay 0.9, its epsilon 1e-10 inside the

@@ -1,6 +1,6 @@
 """Validation of theta: R optimizations of the next stage's length without an update, then a verdict.
 
-`curriculum.judge` says what follows; here its words are carried out on the state.
+`curriculum.judge` says what follows; here that is done to the state.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from vita_jax.papers.l2o.tasks import stream, trajectory
 
 
 def draws(recipe: Recipe, state: State) -> tuple:
-  """The counters that this validation run's random numbers depend on."""
+  """Returns the counters that this validation run's random numbers depend on."""
   return (0 if recipe.fixed_validation else state["validations"]), state["round"]
 
 
 def validate(recipe: Recipe, state: State, arrays: Any) -> tuple[State, dict]:
-  """One segment of a validation run; after the last one of the last run, the verdict."""
+  """Takes one segment of a validation run; after the last one of the last run, decides what follows."""
   steps = recipe.unroll_length
   key = stream(state["key"], streams.VALIDATION, *draws(recipe, state), state["segment"])
 
@@ -59,14 +59,14 @@ def validate(recipe: Recipe, state: State, arrays: Any) -> tuple[State, dict]:
     "validation": jax.tree.map(lambda s, old: jnp.where(ends, s, old), sums, state["validation"]),
   }
   new = jax.tree.map(lambda a, b: jnp.where(ends, a, b), _decide(recipe, new), new)
-  values = metrics(recipe, new, "validation", None)
+  values = metrics(recipe, new, "validation")
   return new, values | {
     f"validation_{name}": counted(value, ends) for name, value in new["validation"].items()
   }
 
 
 def _decide(recipe: Recipe, state: State) -> State:
-  """After a validation: sets the bar of a stage, or judges and goes on as the rule says."""
+  """After a validation: sets the bar of a stage, or judges and does what the rule says."""
   cost = state["validation"]["cost"]
   judged, verdict = curriculum.judge(
     state["curriculum"], cost, stages=len(recipe.lengths), patience=recipe.patience

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from vita_jax._lazy import submodules
 from vita_jax.audit.baselines import BASELINES, REFERENCES
 from vita_jax.data.resident import Resident
 from vita_jax.papers.pcal import steps
@@ -49,7 +50,9 @@ def build(config: Any) -> Experiment:
   """
   check(config)
   table, schema = read(config)
-  task = make_task(table, schema, attributes=tuple(config.attributes), variant=config.variant)
+  task = make_task(
+    table, schema, attributes=tuple(config.attributes), variant=config.variant, group=config.data.group
+  )
   return experiment(config, task)
 
 
@@ -79,9 +82,12 @@ def _scaler(state: State) -> dict[str, Any]:
   return {"scaler": state["scaler"]}
 
 
+_module, __dir__ = submodules(__name__)
+
+
 def __getattr__(name: str) -> Any:
   if name == "PrivacyEncoder":  # it stands on scikit-learn, which is slow to import
     from vita_jax.papers.pcal.estimator import PrivacyEncoder
 
     return PrivacyEncoder
-  raise AttributeError(f"module 'vita_jax.papers.pcal' has no attribute '{name}'")
+  return _module(name)

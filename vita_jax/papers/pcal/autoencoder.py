@@ -8,7 +8,7 @@ import optax
 
 from vita_jax.metrics import once
 from vita_jax.papers.pcal.game import Game, draw
-from vita_jax.papers.pcal.model import MLP
+from vita_jax.papers.pcal.model import MLP, run
 from vita_jax.papers.pcal.steps import running
 from vita_jax.train.experiment import Batch, Metrics, State
 
@@ -27,7 +27,7 @@ def reconstruct(game: Game, state: State, batch: Batch, t: jax.Array) -> tuple[S
 
   def loss(both):
     z, found = game.training_z(both["encoder"], x, keys[1])
-    return jnp.mean((decoder(game).apply({"params": both["decoder"]}, z) - x) ** 2), found
+    return jnp.mean((run(decoder(game), both["decoder"], z) - x) ** 2), found
 
   both = {"encoder": state["params"]["encoder"], "decoder": state["decoder"]}
   (value, found), grads = jax.value_and_grad(loss, has_aux=True)(both)

@@ -39,15 +39,17 @@ class Task(NamedTuple):
     encoding: schema of the inputs, and categories; its statistics are of all rows and are not used.
     attributes: the private attributes to hide.
     arrays: `numbers` float32 [n, a] (after log, NaN: missing), `raw` float32 [n, a] (before it), `codes`
-      int32 [n, b], `target` int32 [n], `private` float32 [n, K] (class numbers, or values of a continuous
-      attribute).
-    groups: int32 [n], equal for rows that are equal in all columns but the dropped ones.
+      int32 [n, b], `target` int32 [n], `private` float32 [n, K] (class numbers, or the standardised
+      values of a continuous attribute).
+    labels: name -> the private attributes as an audit reads them: class numbers int32 [n], or float64 [n].
+    groups: int32 [n], equal for rows of one group; or that are equal in all columns but the dropped ones.
     strata: int32 [n], combinations of target and private classes.
   """
 
   encoding: tabular.Encoding
   attributes: tuple[Attribute, ...]
   arrays: dict[str, np.ndarray]
+  labels: dict[str, np.ndarray]
   groups: np.ndarray
   strata: np.ndarray
 
@@ -77,7 +79,9 @@ def read(config: Any) -> tuple[Table, Schema]:
   return read_table(data.path), load_schema(data.schema)
 
 
-def make_task(table: Table, schema: Schema, *, attributes: tuple[str, ...], variant: str) -> Task:
+def make_task(
+  table: Table, schema: Schema, *, attributes: tuple[str, ...], variant: str, group: str = ""
+) -> Task:
   """Checks a task and turns it into arrays.
 
   Args:
@@ -86,6 +90,7 @@ def make_task(table: Table, schema: Schema, *, attributes: tuple[str, ...], vari
     attributes: names of the private attributes to hide; () takes all of the schema.
     variant: which private columns are inputs: "include" leaves the schema's inputs as they are, "exclude"
       takes out the columns of `attributes`, "exclude_all" those of all private attributes of the schema.
+    group: a column, e.g. of persons: rows of one value stay on one side of the split. "": equal rows do.
 
   Raises:
     ValueError: an unknown attribute or variant, a target that has not two classes, an attribute with one
@@ -114,15 +119,34 @@ def make_task(table: Table, schema: Schema, *, attributes: tuple[str, ...], vari
     "raw": raw["numbers"],
     "codes": raw["codes"],
     "target": labels["target"],
-    "private": np.stack([labels[label.name] for label in chosen], axis=1).astype(np.float32),
+    "private": np.stack([_as_float32(labels[label.name]) for label in chosen], axis=1),
   }
   return Task(
     encoding=encoding,
     attributes=tuple(Attribute(label.name, encoding.classes[label.name]) for label in chosen),
     arrays=arrays,
-    groups=combinations([x for name, x in table.columns.items() if name not in schema.drop]),
+    labels={label.name: labels[label.name] for label in chosen},
+    groups=_groups(table, schema, group),
     strata=combinations(discrete),
   )
+
+
+def _as_float32(values: np.ndarray) -> np.ndarray:
+  """Class numbers as they are; values are standardised before they are rounded."""
+  if values.dtype.kind == "f":
+    values = (values - values.mean()) / values.std()
+  return values.astype(np.float32)
+
+
+def _groups(table: Table, schema: Schema, group: str) -> np.ndarray:
+  """Numbers what stays on one side of a split: equal values of a column, or equal rows."""
+  if not group:
+    return combinations([x for name, x in table.columns.items() if name not in schema.drop])
+  if group not in table.columns:
+    raise ValueError(
+      f"config.data.group is '{group}': {table.source} has no such column{hint(group, table.columns)}"
+    )
+  return combinations([table.columns[group]])
 
 
 def _chosen(schema: Schema, attributes: tuple[str, ...]) -> tuple[Label, ...]:

@@ -18,7 +18,7 @@ from vita_jax.data import tabular
 from vita_jax.data.splits import Parts, part_sizes
 from vita_jax.papers.pcal import losses, split
 from vita_jax.papers.pcal.data import Task
-from vita_jax.papers.pcal.model import MLP, Ensemble, Moments, make_ensemble, moments, normalize
+from vita_jax.papers.pcal.model import MLP, Ensemble, Moments, make_ensemble, moments, normalize, run
 from vita_jax.papers.pcal.recipe import Recipe
 from vita_jax.train.experiment import State, keep_best
 
@@ -43,7 +43,7 @@ class Game(NamedTuple):
 
   def inputs(self, state: State, arrays: Mapping[str, jax.Array], rows: jax.Array) -> jax.Array:
     """Returns features float32 [..., p] of rows int32 [...], scaled as this seed's training rows say."""
-    encoding = self.encoding._replace(**state["scaler"])
+    encoding = tabular.scaled_by(self.encoding, state["scaler"])
     flat = rows.reshape(-1)
     x = tabular.assemble(encoding, arrays["numbers"][flat], arrays["codes"][flat], xp=jnp)
     return x.reshape(*rows.shape, -1)
@@ -54,7 +54,7 @@ class Game(NamedTuple):
 
   def hidden(self, encoder: Any, x: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
     """Computes the encoder's outputs before normalisation, float32 [n, m]; `dropout`: a key, in training."""
-    return self.encoder.apply({"params": encoder}, x, dropout)
+    return run(self.encoder, encoder, x, dropout)
 
   def adversary_loss(self, adversary: Any, z: jax.Array, labels: jax.Array) -> jax.Array:
     """Computes L_b of each model, float32 [M, K]: mean cross-entropy of labels int32 [K, n] from z [n, m]."""
@@ -64,7 +64,7 @@ class Game(NamedTuple):
 
   def utility_loss(self, head: Any, z: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Computes L_T, the mean cross-entropy of target int32 [n], and the score log p_1 / p_0 [n]."""
-    logits = self.head.apply({"params": head}, z)
+    logits = run(self.head, head, z)
     loss = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, target))
     return loss, logits[:, 1] - logits[:, 0]
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+Mask = jax.Array | np.ndarray
 
 LOSSES = ("auto", "neg_entropy", "xent_uniform", "neg_xent", "kbeam", "kl_prior")
 REDUCTIONS = ("max", "mean")
@@ -16,31 +19,31 @@ IMBALANCED = 0.6  # share of the largest class from which "auto" aims at the pri
 _ABSENT = -1e9  # logit of a class that is not there: its probability is exactly 0, and 0 * _ABSENT is 0
 
 
-def log_probabilities(logits: jax.Array, mask: jax.Array) -> jax.Array:
+def log_probabilities(logits: jax.Array, mask: Mask) -> jax.Array:
   """Computes log p [..., C]; about -1e9 for classes that are not there."""
   return jax.nn.log_softmax(jnp.where(mask, logits, _ABSENT))
 
 
-def neg_entropy(logits: jax.Array, mask: jax.Array) -> jax.Array:
+def neg_entropy(logits: jax.Array, mask: Mask) -> jax.Array:
   """Computes sum_c p_c log p_c, in [-log C, 0]: least at the uniform distribution. Shape [...]."""
   log_p = log_probabilities(logits, mask)
   return jnp.sum(jnp.exp(log_p) * log_p, axis=-1)  # not p * log(p), which is NaN where p underflows
 
 
-def xent_uniform(logits: jax.Array, mask: jax.Array) -> jax.Array:
+def xent_uniform(logits: jax.Array, mask: Mask) -> jax.Array:
   """Computes -(1/C) sum_c log p_c, in [log C, inf): strongest against confident adversaries. Shape [...]."""
   log_p = jnp.where(mask, log_probabilities(logits, mask), 0.0)
   return -jnp.sum(log_p, axis=-1) / jnp.sum(mask, axis=-1)
 
 
-def kl_prior(logits: jax.Array, mask: jax.Array, prior: jax.Array) -> jax.Array:
+def kl_prior(logits: jax.Array, mask: Mask, prior: jax.Array) -> jax.Array:
   """Computes KL(p || prior), zero with zero gradient at p = prior [..., C]: the aim for unequal classes."""
   log_p = log_probabilities(logits, mask)
   log_prior = jnp.log(jnp.where(mask & (prior > 0), prior, 1.0))
   return jnp.sum(jnp.exp(log_p) * (jnp.where(mask, log_p, 0.0) - log_prior), axis=-1)
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
+def cross_entropy(logits: jax.Array, labels: jax.Array, mask: Mask) -> jax.Array:
   """Computes -log p_label: logits [..., C], labels int [...]. Shape [...]."""
   log_p = log_probabilities(logits, mask)
   return -jnp.take_along_axis(log_p, labels[..., None], axis=-1)[..., 0]
@@ -56,7 +59,7 @@ def reduce_ensemble(values: jax.Array, how: str) -> jax.Array:
 
 
 def privacy_risk(
-  name: str, logits: jax.Array, labels: jax.Array, mask: jax.Array, prior: jax.Array, *, reduction: str
+  name: str, logits: jax.Array, labels: jax.Array, mask: Mask, prior: jax.Array, *, reduction: str
 ) -> jax.Array:
   """Computes J_B per attribute, float32 [K]: what the encoder minimises, its adversaries held fixed.
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vita_jax.base.hashing import mix
 from vita_jax.nn.hash_dropout import hash_dropout
 
 EPSILON = 1e-5
@@ -100,8 +99,13 @@ class Ensemble(NamedTuple):
     return jnp.concatenate(each, axis=0)
 
 
+def run(module: MLP, params: Any, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+  """Applies a network, float32 [..., outputs]; `key`: of dropout, in training."""
+  return cast(jax.Array, module.apply({"params": params}, x, key))
+
+
 def _logits(module: MLP, z: jax.Array, params: Any) -> jax.Array:
-  return module.apply({"params": params}, z)
+  return run(module, params, z)
 
 
 def make_ensemble(widths: Sequence[Sequence[int]], *, n_attributes: int, n_classes: int) -> Ensemble:
@@ -118,26 +122,3 @@ def make_ensemble(widths: Sequence[Sequence[int]], *, n_attributes: int, n_class
   deepest = max(counted, key=lambda w: (len(w), sum(w)))
   groups = tuple((MLP(w, n_classes, layer_norm=len(w) > 1 and w == deepest), n) for w, n in counted.items())
   return Ensemble(groups, n_attributes)
-
-
-def record_noise(seed: jax.Array, numbers: jax.Array, codes: jax.Array, n_outputs: int) -> jax.Array:
-  """Draws standard normal noise [n, n_outputs] that is a function of `seed` and of each record.
-
-  A record that is encoded again gets the same draw, so that draws cannot be averaged away. It depends on the
-  bits of raw inputs: features may differ in their last bit from one program to another.
-
-  Args:
-    seed: uint32 [2], kept by whoever encodes: who has it can take the noise off.
-    numbers: float32 [n, a], raw.
-    codes: int32 [n, b].
-  """
-  bits, codes = (jax.lax.bitcast_convert_type(x, jnp.uint32) for x in (numbers, codes))
-  magnitude = bits & jnp.uint32(0x7FFFFFFF)
-  bits = jnp.where(magnitude == 0, jnp.uint32(0), bits)  # 0.0 and -0.0 are one number
-  bits = jnp.where(magnitude > 0x7F800000, jnp.uint32(0x7FC00000), bits)  # and so are all NaNs
-  digest = jnp.zeros(numbers.shape[0], jnp.uint32)
-  for column in jnp.concatenate([bits, codes], axis=1).T:
-    digest = mix(digest * jnp.uint32(0x9E3779B9) + column)
-  key = jax.random.wrap_key_data(seed)
-  keys = jax.vmap(lambda d: jax.random.fold_in(key, d))(digest)
-  return jax.vmap(lambda k: jax.random.normal(k, (n_outputs,)))(keys)

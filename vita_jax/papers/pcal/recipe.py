@@ -13,7 +13,7 @@ import ml_collections
 from vita_jax import base
 from vita_jax.audit.attackers import KINDS
 from vita_jax.audit.baselines import BASELINES, REFERENCES
-from vita_jax.audit.protocol import SPLITS, Options
+from vita_jax.audit.protocol import DUPLICATES, SPLITS, Options
 from vita_jax.base.keys import Key, Rule, above, anything, at_least, between, flat, one_of
 from vita_jax.papers.pcal.losses import LOSSES, REDUCTIONS
 from vita_jax.train.config import KEYS as SHARED_KEYS
@@ -42,6 +42,7 @@ KEYS = (
   Key("data.name", "", one_of("", "credit/taiwan", "credit/german"), "A table that ships; empty: data.path."),
   Key("data.path", "", anything, "A CSV file of your own."),
   Key("data.schema", "", anything, "A JSON file that says what each column of data.path is for."),
+  Key("data.group", "", anything, "Column whose equal values, e.g. a person, are on one side of the split."),
   Key("attributes", (), anything, "Names of the private attributes to hide; empty: all of the schema."),
   Key(
     "variant",
@@ -91,6 +92,12 @@ KEYS = (
   Key("audit.attacker_split", "train", one_of(*SPLITS), "Rows attackers learn from: the encoder's, others."),
   Key("audit.attacker_rows", 0, at_least(0), "At most so many rows for attackers to learn from; 0: all."),
   Key("audit.test_rows", 0, at_least(0), "At most so many rows to score them on; 0: all."),
+  Key(
+    "audit.duplicates",
+    "together",
+    one_of(*DUPLICATES),
+    "Equal and nearly equal rows of the representation: on one side of the split, or anywhere.",
+  ),
   Key("audit.n_jobs", 0, at_least(0), "Processes of the audit; 0: one per core."),
 )
 
@@ -99,6 +106,7 @@ class Recipe(NamedTuple):
   """How a run trains and is audited: the config, checked and resolved (see `KEYS` for the meanings).
 
   Attributes:
+    grouped: whether a column says which rows stay on one side of the split.
     restart_until: the last step at which a restart may come.
     judges: whether the encoder is chosen on validation rows.
     dtype: of the computation.
@@ -108,6 +116,7 @@ class Recipe(NamedTuple):
 
   method: str
   variant: str
+  grouped: bool
   strength: float
   gamma: float
   loss: str
@@ -173,14 +182,16 @@ def recipe_of(config: Any) -> Recipe:
     ValueError: see `check`.
   """
   check(config)
-  values = {name.replace(".", "_"): value for name, value in flat(config).items()}
-  resolved = {
+  values: dict[str, Any] = {name.replace(".", "_"): value for name, value in flat(config).items()}
+  resolved: dict[str, Any] = {
     "encoder_widths": tuple(config.encoder_widths),
     "head_widths": tuple(config.head_widths),
     "adversary_widths": tuple(tuple(one) for one in config.adversary.widths),
     "restart_until": int(config.restart.until * config.steps),
+    "grouped": bool(config.data.group),
     "judges": config.select == "validation",
     "dtype": jnp.dtype(config.dtype),
     "audit": Options(**config.audit),
   }
-  return Recipe(**{name: resolved.get(name, values.get(name)) for name in Recipe._fields})
+  values |= resolved
+  return Recipe(**{name: values[name] for name in Recipe._fields})

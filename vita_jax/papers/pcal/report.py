@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.audit import baselines, labels, protocol, text
+from vita_jax.audit import baselines, labels, protocol, summary, text
+from vita_jax.audit.findings import score_of
+from vita_jax.audit.questions import Question
 from vita_jax.data import tabular
 from vita_jax.data.splits import cut_rows, part_sizes
-from vita_jax.metrics import mean_auc
 from vita_jax.papers.pcal.data import Task
 from vita_jax.papers.pcal.export import encode, released
 from vita_jax.papers.pcal.game import Game
@@ -40,14 +41,15 @@ def report(
     outputs = sweep(encoded, state, over=EVAL)
     z, given["head of the encoder"] = outputs["z"], outputs["probability"]
     if "guesses" in outputs:
-      in_training = _in_training(outputs["guesses"][parts["test"]], task, parts["test"])
+      in_training = _in_training(outputs["guesses"], task, parts)
   else:
     z = baseline(task, recipe, state, parts)
   found = protocol.audit(
     z,
-    private={x.name: labels.Private(_values(task, k), x.classes) for k, x in enumerate(task.attributes)},
+    private={x.name: labels.Private(task.labels[x.name], x.classes) for x in task.attributes},
     target=labels.Target(task.arrays["target"], given),
     parts=parts,
+    groups=task.groups if recipe.grouped else None,
     options=recipe.audit,
   )
   content = {**found, "in_training": in_training, "variant": recipe.variant, "method": recipe.method}
@@ -56,7 +58,7 @@ def report(
     "audit.json": json.dumps(content, indent=1) + "\n",
   }
   figure = functools.partial(text.figure, found, in_training=in_training)
-  return Report(numbers(found, in_training), {"audit": figure}, files)
+  return Report(summary.numbers(found, in_training=in_training), {"audit": figure}, files)
 
 
 def encode_all(game: Game, state: State, batch: Batch) -> dict[str, jax.Array]:
@@ -73,19 +75,18 @@ def _title(recipe: Recipe) -> str:
   return f"Audit: {recipe.method}{gamma}, variant {recipe.variant}"
 
 
-def _values(task: Task, k: int) -> np.ndarray:
-  values = task.arrays["private"][:, k]
-  return values.astype(np.int32) if task.attributes[k].classes else values
+def _in_training(guesses: np.ndarray, task: Task, parts: Mapping[str, np.ndarray]) -> dict[str, float]:
+  """Mean AUC on test rows of the adversaries as training left them, by attribute; guesses [n, M, K, C].
 
-
-def _in_training(guesses: np.ndarray, task: Task, test: np.ndarray) -> dict[str, float]:
-  """Mean AUC on test rows of the adversaries as training left them, by attribute; guesses [n, M, K, C]."""
+  Adversaries that are wrong more often than right on validation rows are read the other way round.
+  """
   found = {}
   for k, attribute in enumerate(task.attributes):
     if n := len(attribute.classes):
-      y = _values(task, k)[test]
-      each = [mean_auc(guesses[:, i, k, :n], y) for i in range(guesses.shape[1])]
-      found[attribute.name] = float(np.mean([max(a, 1 - a) if n == 2 else a for a in each]))
+      question = Question("classes", task.labels[attribute.name], attribute.classes)
+      each = (guesses[:, i, k, :n] for i in range(guesses.shape[1]))
+      areas = [score_of(question, (x[parts["validation"]], x[parts["test"]]), parts) for x in each]
+      found[attribute.name] = float(np.mean(areas))
   return found
 
 
@@ -95,8 +96,8 @@ def baseline(task: Task, recipe: Recipe, state: State, parts: Mapping[str, np.nd
   Raises:
     ValueError: a reference that needs one class attribute and was given others.
   """
-  scaler = {name: np.asarray(value) for name, value in state["scaler"].items()}
-  x = tabular.assemble(task.encoding._replace(**scaler), task.arrays["numbers"], task.arrays["codes"])
+  encoding = tabular.scaled_by(task.encoding, jax.device_get(state["scaler"]))
+  x = tabular.assemble(encoding, task.arrays["numbers"], task.arrays["codes"])
   draw = int(jax.random.randint(jax.random.fold_in(state["noise_key"], 1), (), 0, 2**31 - 1))
   if recipe.method in baselines.REFERENCES:
     found = baselines.utility_score(x, task.arrays["target"], parts["train"])
@@ -116,7 +117,7 @@ def baseline(task: Task, recipe: Recipe, state: State, parts: Mapping[str, np.nd
 def _equalised(score: np.ndarray, task: Task, parts: Mapping[str, np.ndarray], draw: int) -> np.ndarray:
   if len(task.attributes) > 1 or not task.attributes[0].classes:
     raise ValueError("method 'equalised_score' takes one private attribute of classes")
-  groups = len(parts) * _values(task, 0)
+  groups = len(parts) * task.labels[task.attributes[0].name]
   for number, rows in enumerate(parts.values()):
     groups[rows] += number
   return baselines.equalised(score, groups, draw)
@@ -130,57 +131,3 @@ def _columns(encoding: tabular.Encoding) -> tuple[tuple[int, int, int], ...]:
     found.append((start, width, len(known)))
     start += width
   return tuple(found)
-
-
-def numbers(found: Mapping[str, Any], in_training: Mapping[str, float]) -> dict[str, float]:
-  """Flattens an audit to metrics: utility, and what is found per attribute; `attack_auc` is the worst.
-
-  Names that start with `validation_` are what models and settings may be chosen by.
-  """
-  best = found["utility"]["best"]
-  values = {
-    "utility_auc": best["auc"],
-    "validation_utility_auc": best["validation"],
-    **{f"utility_{k}": best[k] for k in ("accuracy", "majority_rate", "average_precision", "ks", "brier")},
-    "utility_bad_rate_at_70": best["bad_rate_at_70"],
-  }
-  for model in found["utility"]["models"]:
-    values[f"utility_auc_{_plain(model['name'])}"] = model["auc"]
-  for name, one in found["private"].items():
-    values |= _of_attribute(name, one)
-    if name in in_training:
-      values[f"in_training_auc_{name}"] = in_training[name]
-  areas = {name: one for name, one in found["private"].items() if one["metric"] == "auc"}
-  if areas:
-    worst = max(areas, key=lambda name: areas[name]["strongest"]["validation"])
-    values["attack_auc"] = areas[worst]["strongest"]["auc"]
-    values["validation_attack_auc"] = areas[worst]["strongest"]["validation"]
-    values["attack_auc_boosting"] = values[f"attack_auc_boosting_{worst}"]
-    if worst in in_training:
-      values["in_training_auc"] = in_training[worst]
-  values["collapsed"] = float(found["collapsed"])
-  return values
-
-
-def _of_attribute(name: str, found: Mapping[str, Any]) -> dict[str, float]:
-  strongest, key, end = found["strongest"], found["metric"], f"_{name}"
-  values = {
-    f"attack_{key}{end}": strongest[key],
-    f"validation_attack_{key}{end}": strongest["validation"],
-    f"largest_attack_{key}{end}": found["largest_test"],
-  }
-  for family in dict.fromkeys(a["family"] for a in found["attackers"]):
-    members = [a for a in found["attackers"] if a["family"] == family]
-    values[f"attack_{key}_{_plain(family)}{end}"] = max(members, key=lambda a: a["validation"])[key]
-  if found.get("score_alone") is not None:
-    values[f"score_alone{end}"] = found["score_alone"]
-  if key == "auc":
-    names = ("advantage", "balanced_accuracy", "majority_rate")
-    values |= {f"attack_{k}{end}": strongest[k] for k in names}
-    values[f"information_nats{end}"] = found["information"]["nats"]
-    values |= {f"{k}{end}": v for k, v in found["fairness"].items()}
-  return values
-
-
-def _plain(name: str) -> str:
-  return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())

@@ -25,7 +25,7 @@ def fit_scaler(numbers: jax.Array) -> dict[str, jax.Array]:
   median = jnp.nan_to_num(jnp.nanmedian(numbers, axis=0))
   filled = jnp.where(jnp.isnan(numbers), median, numbers)
   mean, std = jnp.mean(filled, axis=0), jnp.std(filled, axis=0)
-  constant = std <= 1e-6 * jnp.maximum(jnp.max(jnp.abs(filled), axis=0, initial=0.0), 1.0)
+  constant = std <= 1e-6 * jnp.max(jnp.abs(filled), axis=0, initial=0.0)
   return {"median": median, "mean": mean, "std": jnp.where(constant, 1.0, std)}
 
 

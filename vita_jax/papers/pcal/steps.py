@@ -99,7 +99,7 @@ def _renew(game: Game, state: State, arrays: Any, keys: jax.Array) -> State:
 
 def _encoder_step(
   game: Game, state: State, arrays: Any, rows: jax.Array, key: jax.Array
-) -> tuple[State, Metrics]:
+) -> tuple[State, dict[str, Any]]:
   """Takes one Adam step of encoder and head on L_T + gamma sum_k J_B^k, the adversaries held fixed."""
   recipe = game.recipe
   x, target = game.inputs(state, arrays, rows), arrays["target"][rows]
@@ -139,7 +139,7 @@ def _descend(game: Game, state: State, grads: Any, found: Moments) -> State:
   return {**state, "params": params, "tx": tx, "moments": running(state["moments"], found)}
 
 
-def _adversary_metrics(each: jax.Array) -> Metrics:
+def _adversary_metrics(each: jax.Array) -> dict[str, Any]:
   """Of losses [M, K]: their mean, and that of the strongest adversary of each attribute."""
   strongest = jnp.mean(jnp.min(each, axis=0))
   return {"adversary_loss": once(jnp.mean(each)), "strongest_adversary_loss": once(strongest)}

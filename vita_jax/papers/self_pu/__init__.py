@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax._lazy import submodules
+from vita_jax.data.pu_batches import fitting_batch_size
 from vita_jax.data.pu_split import DRAWN, Sizes, draw_split, sizes
 from vita_jax.data.resident import Resident
 from vita_jax.papers.self_pu import choose
@@ -41,6 +43,8 @@ __all__ = [
   "trusted_fraction",
 ]
 
+__getattr__, __dir__ = submodules(__name__)
+
 
 def build(config: Any) -> Experiment:
   """Builds the experiment of a config.
@@ -54,19 +58,19 @@ def build(config: Any) -> Experiment:
   """
   recipe = recipe_of(config)
   inputs = read_inputs(recipe)
-  estimated = recipe.prior == 0
-  if estimated:
-    recipe = recipe._replace(prior=estimated_prior(inputs, recipe.data.scenario))
+  estimate = estimated_prior(inputs, recipe.data.scenario) if recipe.prior == 0 else None
+  if estimate:
+    recipe = recipe._replace(prior=estimate.prior)
   scenario = DRAWN if inputs.labelled is None else recipe.data.scenario
   candidates = inputs.rows["positive"] > 0 if inputs.labelled is None else inputs.labelled
   found = _sizes(recipe, candidates, scenario)
+  if not recipe.batch_size:
+    recipe = recipe._replace(batch_size=fitting_batch_size(found.labelled, found.unlabelled))
   model, tx = make_model(recipe), optimizer(recipe)
   network = make_network(model, inputs.prepare)
   phased = phases(recipe, found.unlabelled)
   example = inputs.prepare(jax.tree.map(lambda x: jnp.asarray(x[:2]), inputs.rows["x"]))
   selections = sum(phase.selects for phase in phased)
-  trusted = partial(start_selection, recipe, found.unlabelled, selections)
-  split = partial(draw_split, candidates=candidates, found=found, scenario=scenario)
 
   def init(key: jax.Array) -> State:
     rows_key, order_key, *student_keys = jax.random.split(key, 2 + recipe.students)
@@ -77,8 +81,8 @@ def build(config: Any) -> Experiment:
       "tx": jax.vmap(tx.init)(params),
       "order": jax.random.bits(order_key, (), jnp.uint32),
       "key": key,
-      **split(rows_key),
-      **trusted(),
+      **draw_split(rows_key, candidates, found, scenario=scenario),
+      **start_selection(recipe, found.unlabelled, selections),
     }
 
   judged = partial(validation_step, network, recipe.batch_size)
@@ -91,7 +95,7 @@ def build(config: Any) -> Experiment:
     stages=stages(recipe, network, inputs.rows, found, phased),
     params=_kept,
     evals=evals,
-    report=partial(report, recipe, inputs.test is not None, phased[-1].distils, estimated),
+    report=partial(report, recipe, inputs.test is not None, phased[-1].distils, estimate),
     export=lambda state: export(recipe, network, inputs, _kept(state)),
   )
 

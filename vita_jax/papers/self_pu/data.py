@@ -13,7 +13,7 @@ from vita_jax.data import tables, tabular, volumes
 from vita_jax.data.files import read_npz
 from vita_jax.data.images import load_images
 from vita_jax.data.pu_table import load_pu_table, load_test_rows
-from vita_jax.metrics.class_prior import estimate_prior
+from vita_jax.metrics.class_prior import PriorEstimate, estimate_prior
 from vita_jax.papers.self_pu.recipe import Data, Recipe
 
 EVEN = (0, 2, 4, 6, 8)
@@ -63,23 +63,24 @@ def read_inputs(recipe: Recipe) -> Inputs:
   return inputs
 
 
-def estimated_prior(inputs: Inputs, scenario: str) -> float:
-  """Estimates the share of positives among the unlabelled rows of a user's table.
+def estimated_prior(inputs: Inputs, scenario: str) -> PriorEstimate:
+  """Estimates the prior of a user's table; warns where it is an upper bound, or in doubt.
+
+  Where the labelled rows are part of the sample, they are unlabelled rows, too, and count as positive ones.
 
   Raises:
     ValueError: rows that are no flat features, or an estimate of 0 or 1.
   """
   x, labelled = inputs.rows["x"], inputs.labelled
-  if not isinstance(x, np.ndarray) or x.ndim != 2:
+  if labelled is None or not isinstance(x, np.ndarray) or x.ndim != 2:
     raise ValueError(
       "config.prior is 0: a prior is estimated for tables only; give it, e.g. --config.prior=0.4"
     )
-  estimate = estimate_prior(x[labelled], x[~labelled]).prior
-  if scenario == "single_training_set":  # there the labelled rows are unlabelled ones, too
-    estimate = (labelled.sum() + estimate * (~labelled).sum()) / len(labelled)
-  if not 0 < estimate < 1:
-    raise ValueError(f"the estimated prior is {estimate}, which cannot be: give config.prior")
-  return float(estimate)
+  among = "all" if scenario == "single_training_set" else "unlabelled"
+  found = estimate_prior(x[labelled], x[~labelled], among=among)
+  if not 0 < found.prior < 1:
+    raise ValueError(f"the estimated prior is {found.prior}, which cannot be: give config.prior")
+  return found
 
 
 def prepare_image(name: str, x: Any) -> Any:

@@ -29,7 +29,7 @@ def row_objective(
   if settings.kind == "naive":
     return pu.naive_risk(logits, labelled)
   if settings.kind == "upu":
-    return sum(risk)
+    return risk.total
   return pu.nnpu_objective_of(risk, beta=settings.beta, gamma=settings.gamma)
 
 

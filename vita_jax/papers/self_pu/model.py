@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vita_jax.nn.conv import conv2d
+from vita_jax.nn.conv import convolve
 from vita_jax.nn.norm import BatchNorm
 from vita_jax.nn.volumes import ThreeBranchCNN
 from vita_jax.papers.self_pu.recipe import Recipe
@@ -70,7 +70,7 @@ class CNN(nn.Module):
       bias = self.param(f"conv_{i}_bias", nn.initializers.zeros, (width,))
       pad = (size - 1) // 2
       padded = jnp.pad(h, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-      h = conv2d(padded, kernel.astype(self.dtype), stride=stride) + bias.astype(self.dtype)
+      h = convolve(padded, kernel.astype(self.dtype), stride=stride) + bias.astype(self.dtype)
       h = nn.relu(BatchNorm()(h, train=train, mask=mask))
     h = h.reshape(h.shape[0], -1)
     for width in self.dense:
@@ -111,7 +111,7 @@ def _forward(
   return logits, new["batch_stats"]
 
 
-def _evaluated(model: nn.Module, prepare: Callable, params: Any, stats: Any, x: Any) -> jax.Array:
+def _evaluated(model: nn.Module, prepare: Callable, params: Any, stats: Any, x: Any) -> Any:
   return model.apply({"params": params, "batch_stats": stats}, prepare(x), train=False)
 
 

@@ -51,7 +51,7 @@ KEYS = (
   Key("prior", 0.49, _SHARE, "Share of positives among the unlabelled rows; 0: estimate (own table)."),
   Key("model.kind", "mlp", one_of(*MODELS), "MLP, 13-layer CNN, or 3-branch CNN of brain volumes."),
   Key("model.hidden", (300, 300, 300, 300), _WIDTHS, "Widths of the MLP's hidden layers."),
-  Key("batch_size", 256, at_least(2), "Rows in a batch of one student."),
+  Key("batch_size", 256, at_least(0), "Rows in a batch of one student; 0: 256, or what suits a small table."),
   Key("epochs", 200, at_least(1), "Passes over the labelled rows."),
   Key("learning_rate", 5e-4, at_least(0), "Adam's rate at the start; a cosine takes it to 0."),
   Key("weight_decay", 5e-3, at_least(0), "L2 coefficient in Adam's gradient, all parameters."),
@@ -59,7 +59,7 @@ KEYS = (
   Key("risk.beta", 0.0, at_least(0), "nnPU corrects a negative risk below -beta."),
   Key("risk.gamma", 1.0, at_least(0), "Factor of nnPU's step up the negative risk."),
   Key("risk.balance", 0.0, _SHARE, "Share of positives to train for; 0: the prior."),
-  Key("validation.rows", 1000, at_least(1), "Rows held out of training."),
+  Key("validation.rows", 1000, at_least(0), "Rows held out of training; 0: a fifth, at most 1,000."),
   Key("validation.labelled", 100, at_least(1), "Held-out labelled rows, where labels are drawn."),
   Key("self_paced.enabled", False, boolean, "Trust the most confident unlabelled rows."),
   Key("self_paced.paces", (0.4, 0.6), _PACES, "Pace of each student's trusted set; one or two."),
@@ -122,10 +122,10 @@ def check(config: Any) -> None:
     ValueError: a value that a key cannot have, or two that do not go together.
   """
   base.check(config, SHARED, KEYS)
+  if config.init_from:
+    raise ValueError("config.init_from is not for Self-PU, whose exported weights are those of one student")
   if config.prior == 0 and config.data.name not in OWN_ROWS:
-    raise ValueError(
-      "config.prior is 0: it must be above 0 and below 1, the share of positives among the unlabelled rows"
-    )
+    raise ValueError("config.prior is 0: it is estimated for your own table only, and must be above 0 here")
   if config.calibration.enabled and config.risk.kind not in ("upu", "nnpu"):
     raise ValueError(
       f"config.calibration weighs a PU risk: config.risk.kind is {config.risk.kind}, wanted upu or nnpu"

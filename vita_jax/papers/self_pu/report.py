@@ -12,7 +12,8 @@ import numpy as np
 
 from vita_jax import metrics
 from vita_jax.data.rows import map_rows
-from vita_jax.metrics.pu import pu_counts, pu_metrics
+from vita_jax.metrics.class_prior import PriorEstimate, prior_numbers
+from vita_jax.metrics.pu import pu_counts, pu_summary
 from vita_jax.papers.self_pu.choose import right
 from vita_jax.papers.self_pu.model import Network
 from vita_jax.papers.self_pu.recipe import Recipe
@@ -57,7 +58,7 @@ def report(
   recipe: Recipe,
   has_test: bool,
   distils: bool,
-  estimated_prior: bool,
+  estimate: PriorEstimate | None,
   state: State,
   evaluate: Evaluate,
   sweep: Sweep,
@@ -66,23 +67,23 @@ def report(
 
   Metrics: `test_accuracy` of the network that the validation criterion chose, `last_test_accuracy` of the
   best by that criterion at the last epoch (the same where `choose.last_epochs` is 1), per network, PU metrics
-  on validation rows (`validation_*`, without a negative label), and sizes and purity of the trusted sets;
-  `estimated_prior` is config.prior, where it was estimated.
+  on validation rows (`validation_*`, see `pu_summary`), sizes and purity of the trusted sets, and, where it
+  was estimated, the prior (see `prior_numbers`). The file `validation.md` marks PU metrics that cannot be.
   """
   numbers: dict[str, Any] = {}
   if has_test:
     last = int(np.argmax(np.asarray(state["values"]))) + 1
     numbers = _test_numbers(evaluate("test", state), f"{'teacher' if distils else 'student'}_{last}")
-  held = evaluate("validation", state)
-  counted = pu_metrics(held["recall"], held["called"], prior=recipe.prior, pu_auc=held["auc"])
-  numbers |= {f"validation_{name}": value for name, value in counted.items()}
-  if estimated_prior:
-    numbers["estimated_prior"] = recipe.prior
+  found, text = pu_summary(evaluate("validation", state), prior=recipe.prior)
+  numbers |= {f"validation_{name}": value for name, value in found.items()}
+  if estimate:
+    numbers |= prior_numbers(estimate)
   history = {name: np.asarray(x) for name, x in state.get("history", {}).items()}
   if not history or not len(history["size"]):  # nothing was ever trusted
-    return Report(numbers)
+    return Report(numbers, files={"validation.md": text})
   numbers |= _trusted_numbers(history)
-  return Report(numbers, {"trusted": partial(trusted_figure, history, prior=recipe.prior)})
+  figures = {"trusted": partial(trusted_figure, history, prior=recipe.prior)}
+  return Report(numbers, figures, {"validation.md": text})
 
 
 def _test_numbers(found: dict[str, Any], last: str) -> dict[str, Any]:

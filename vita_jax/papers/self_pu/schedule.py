@@ -81,9 +81,9 @@ def phases(recipe: Recipe, n_unlabelled: int) -> tuple[Phase, ...]:
   marks = {0, recipe.epochs, *(e + 1 for e in selections)}
   marks |= {calibration.start, calibration.stop} if calibration.enabled else set()
   marks |= {distillation.start} if distillation.enabled else set()
-  marks = sorted(m for m in marks if 0 <= m <= recipe.epochs)
+  ordered = sorted(m for m in marks if 0 <= m <= recipe.epochs)
   found, rounds = [], 0
-  for first, last in zip(marks[:-1], marks[1:], strict=True):
+  for first, last in zip(ordered[:-1], ordered[1:], strict=True):
     chosen = [e for e in selections if e < first]
     sides = (0,) * len(paced.paces)
     if chosen:
@@ -138,14 +138,14 @@ def phase_numbers(
     raise ValueError(
       f"config.batch_size {recipe.batch_size} is smaller than the interleave {int(interleave.max())}"
       f" ({n_labelled} labelled among {n_unlabelled} unlabelled rows): a batch could be without a labelled"
-      f" positive; take a batch_size of at least {int(interleave.max())}"
+      f" positive; take a batch_size of at least {int(interleave.max())}, or 0 for what suits"
     )
   own_trusted, own_pu = -(-2 * side // recipe.batch_size), n_labelled * interleave // recipe.batch_size
   if (own_pu == 0).any():
     raise ValueError(
       f"config.batch_size {recipe.batch_size} is larger than an epoch of"
       f" {int((n_labelled * interleave).min())} rows ({n_labelled} labelled among"
-      f" {n_unlabelled} unlabelled ones, {int(2 * side.max())} trusted): take a smaller one"
+      f" {n_unlabelled} unlabelled ones, {int(2 * side.max())} trusted): take a smaller one, or 0"
     )
   paced = recipe.self_paced
   adjusts = paced.enabled and paced.adjust_prior

@@ -36,7 +36,7 @@ def stages(
     if blocks not in steps:
       steps[blocks] = make_step(recipe, network, blocks)
     numbers = phase_numbers(recipe, phase, n_labelled=sizes.labelled, n_unlabelled=sizes.unlabelled)
-    starts_teachers = phase.distils and not (i and found[i - 1].distils)
+    starts = phase.distils and not (i and found[i - 1].distils)
     result.append(
       Stage(
         phase.name,
@@ -44,7 +44,7 @@ def stages(
         steps[blocks],
         slots,
         also={"rows": table, "phase": Resident(numbers, None), "pool": pool},
-        enter=_transition(recipe, network, selects=phase.selects, teachers=starts_teachers),
+        enter=partial(_enter, recipe, network, phase.selects, starts) if phase.selects or starts else keep,
       )
     )
   return tuple(result)
@@ -63,13 +63,6 @@ def start_selection(recipe: Recipe, n_unlabelled: int, n_selections: int) -> Sta
   blank = jnp.full((n_selections, recipe.students), jnp.nan, jnp.float32)
   names = ("size", "purity_positive", "purity_negative")
   return {"trusted": trusted, "history": dict.fromkeys(names, blank), "selections": jnp.int32(0)}
-
-
-def _transition(recipe: Recipe, network: Network, *, selects: bool, teachers: bool) -> Callable:
-  """Returns the `enter` of a stage: select trusted sets, start teachers, both or nothing."""
-  if not (selects or teachers):
-    return keep
-  return partial(_enter, recipe, network, selects, teachers)
 
 
 def _enter(

@@ -239,15 +239,15 @@ def _pu_loss(
   pu_weights = None if weights is None else weights[1]
   risk = pu.pu_risk(logits, labelled, prior=prior, weights=pu_weights, balance=recipe.risk.balance)
   total = losses.row_objective(recipe.risk, risk, logits, labelled, positive)
-  values = {"risk": sum(risk), "negative_risk": risk.negative}
+  values = {"risk": risk.total, "negative_risk": risk.negative}
   values["clipped"] = (risk.negative < -recipe.risk.beta).astype(jnp.float32)
   if weights is not None:
     total += jnp.mean(weights[0] * pu.binary_entropy(logits))
     values["entropy_weight"] = jnp.mean(weights[0])
   if other is not None:
-    options = {"mining": recipe.distillation.mining, "alpha": recipe.distillation.alpha}
+    mutual = partial(losses.mutual_loss, mining=recipe.distillation.mining, alpha=recipe.distillation.alpha)
     nnpu = risk.positive + jnp.maximum(risk.negative, -recipe.risk.beta)
-    total += losses.mutual_loss(logits, other, labelled, prior=prior, nnpu=nnpu, **options)
+    total += mutual(logits, other, labelled, prior=prior, nnpu=nnpu)
   return losses.follow(recipe, epoch, total, values, logits, teacher, None)
 
 

@@ -12,19 +12,22 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from vita_jax._lazy import submodules
 from vita_jax.data.resident import Resident
 from vita_jax.papers.ss_gcn import protocol
 from vita_jax.papers.ss_gcn.data import full_batch, read_graph
 from vita_jax.papers.ss_gcn.export import exported
 from vita_jax.papers.ss_gcn.labels import supervision_of
 from vita_jax.papers.ss_gcn.model import HOSTS
-from vita_jax.papers.ss_gcn.recipe import KEYS, check, default_config, recipe_of
+from vita_jax.papers.ss_gcn.recipe import KEYS, check, default_config, recipe_of, sized
 from vita_jax.papers.ss_gcn.report import SPLITS, report
 from vita_jax.papers.ss_gcn.stages import stages
 from vita_jax.papers.ss_gcn.steps import final_params, test_step
 from vita_jax.train.experiment import Eval, Experiment
 
 __all__ = ["KEYS", "build", "check", "default_config"]
+
+__getattr__, __dir__ = submodules(__name__)
 
 
 def build(config: Any) -> Experiment:
@@ -38,6 +41,7 @@ def build(config: Any) -> Experiment:
   """
   recipe = recipe_of(config)
   graph = read_graph(recipe)
+  recipe = sized(recipe, n_nodes=len(graph.labels), n_classes=graph.n_classes)
   supervision = supervision_of(recipe, graph)
   batch = full_batch(recipe, graph, supervision)
   model = HOSTS[recipe.host](
@@ -48,7 +52,7 @@ def build(config: Any) -> Experiment:
   )
 
   def init_params(key):
-    return model.init(key, batch["features"], batch["graph"], "full", None)["params"]
+    return model.init(key, batch["features"], batch["adjacency"], "full", None)["params"]
 
   def init(key):
     params = init_params(key)

@@ -1,6 +1,8 @@
 """Node clustering: k-means in feature space, clusters named after the nearest labelled class."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -15,7 +17,7 @@ class Clusters(NamedTuple):
   centroids: np.ndarray
 
 
-def align_clusters(cluster_of_node, cluster_centroids, class_centroids):
+def align_clusters(cluster_of_node: Any, cluster_centroids: Any, class_centroids: Any) -> Any:
   """Gives each node the class whose centroid is nearest to the centroid of the node's cluster.
 
   class(i) = argmin_c || cluster_centroids[cluster_of_node[i]] - class_centroids[c] ||_2, the
@@ -36,7 +38,7 @@ def align_clusters(cluster_of_node, cluster_centroids, class_centroids):
   return distance.argmin(axis=1)[cluster_of_node]
 
 
-def class_centroids(features, labels, mask, *, n_classes: int) -> np.ndarray:
+def class_centroids(features: Any, labels: np.ndarray, mask: np.ndarray, *, n_classes: int) -> np.ndarray:
   """Computes the mean feature row of the nodes of each class inside `mask`; labels outside it are not read.
 
   Args:
@@ -66,14 +68,14 @@ def class_centroids(features, labels, mask, *, n_classes: int) -> np.ndarray:
   return np.where(count > 0, sums / np.maximum(count, 1), np.inf).astype(np.float32)
 
 
-def kmeans_clusters(features, *, n_clusters: int, seed: int = 0) -> Clusters:
+def kmeans_clusters(features: Any, *, n_clusters: int, seed: int = 0) -> Clusters:
   """Runs scikit-learn's k-means (k-means++, 10 restarts, Lloyd) on dense float32 rows.
 
   The rows are always made dense: scikit-learn centres dense data but not sparse data, so the two
   forms round differently and can end in different optima; the released code uses dense rows.
 
   Args:
-    features: float [N, F], dense or CSR, row-normalised.
+    features: float [N, F], dense or CSR, normalised.
     n_clusters: K.
     seed: scikit-learn's `random_state`.
 
@@ -95,9 +97,35 @@ def kmeans_clusters(features, *, n_clusters: int, seed: int = 0) -> Clusters:
 
 
 def target_from_clusters(
-  clusters: Clusters, features, labels, train_mask, *, n_classes: int, align: str
+  clusters: Clusters,
+  features: Any,
+  labels: np.ndarray,
+  train_mask: np.ndarray,
+  *,
+  n_classes: int,
+  align: str,
 ) -> np.ndarray:
-  """Turns clusters into the int32 [N] target of the clustering task; see `cluster_labels`."""
+  """Makes the target of the clustering task.
+
+  "classes": each cluster takes the class whose labelled centroid (mean feature row of the
+  training nodes of that class) is nearest in L2 to the cluster's centroid; a node's label is the
+  class of its cluster, and training nodes keep their true label. "none": the cluster numbers.
+
+  Args:
+    clusters: of the features, float [N, F], dense or CSR.
+    labels: int [N]; only those of training nodes are read.
+    train_mask: bool [N].
+    n_classes: C.
+    align: "classes" or "none".
+
+  Returns:
+    int32 [N], in [0, C) for "classes" and [0, K) for "none".
+
+  Raises:
+    ValueError: unknown `align`, or a training node without a valid label.
+
+  Source: paper, section 3, node clustering; the released `clu.py`.
+  """
   if align == "none":
     return clusters.assignment
   if align != "classes":
@@ -105,43 +133,3 @@ def target_from_clusters(
   centroids = class_centroids(features, labels, train_mask, n_classes=n_classes)
   aligned = align_clusters(clusters.assignment, clusters.centroids, centroids)
   return np.where(train_mask, labels, aligned).astype(np.int32)
-
-
-def cluster_labels(
-  features_normalized,
-  labels,
-  train_mask,
-  *,
-  n_classes: int,
-  n_clusters: int = 200,
-  align: str = "classes",
-  seed: int = 0,
-) -> np.ndarray:
-  """Makes the labels of the node clustering task.
-
-  "classes": each cluster takes the class whose labelled centroid (mean feature row of the
-  training nodes of that class) is nearest in L2 to the cluster's centroid; a node's label is the
-  class of its cluster, and training nodes keep their true label. "none": the cluster numbers.
-  Only labels[train_mask] is read.
-
-  Args:
-    features_normalized: float [N, F], dense or CSR, each row divided by its sum.
-    labels: int [N], -1 = no label.
-    train_mask: bool [N].
-    n_classes: C.
-    n_clusters: K.
-    align: "classes" or "none".
-    seed: of k-means.
-
-  Returns:
-    int32 [N], in [0, C) for "classes" and [0, K) for "none".
-
-  Raises:
-    ValueError: unknown `align`, K not in [1, N], or a training node without a valid label.
-
-  Source: paper, section 3, node clustering; the released `clu.py`.
-  """
-  clusters = kmeans_clusters(features_normalized, n_clusters=n_clusters, seed=seed)
-  return target_from_clusters(
-    clusters, features_normalized, labels, train_mask, n_classes=n_classes, align=align
-  )

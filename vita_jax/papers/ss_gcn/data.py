@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from vita_jax.data.graphs import Graph, load_graph, load_graph_npz, row_normalize
+from vita_jax.data.graphs import Graph, check_normalizable, load_graph, load_graph_npz, normalize_rows
 from vita_jax.nn import sparse
-from vita_jax.nn.graph import undirected_graph
+from vita_jax.nn.graph import adjacency, undirected_graph
 from vita_jax.papers.ss_gcn.labels import SelfSupervision
 from vita_jax.papers.ss_gcn.model import propagated
 from vita_jax.papers.ss_gcn.recipe import Recipe
@@ -20,11 +20,13 @@ def read_graph(recipe: Recipe) -> Graph:
   """Reads the graph that a recipe names: a user's npz, or a known one by its name.
 
   Raises:
-    ValueError, FileNotFoundError: see `load_graph_npz` and `load_graph`; or no validation nodes.
+    ValueError, FileNotFoundError: see `load_graph_npz` and `load_graph`; no validation nodes; or features
+      that cannot be normalised as the recipe says.
   """
   graph = load_graph_npz(recipe.graph_path) if recipe.graph_path else load_graph(recipe.graph_name)
   if not graph.val_mask.any():
     raise ValueError(f"graph '{graph.name}' has an empty val_mask: the protocol needs validation nodes")
+  check_normalizable(graph.features, recipe.normalization)
   return graph
 
 
@@ -41,9 +43,9 @@ def full_batch(recipe: Recipe, graph: Graph, supervision: SelfSupervision | None
 
   Returns:
     `graph`: jraph.GraphsTuple whose `nodes` are `labels` int32 [N] and the masks `train`,
-    `validation`, `test`, `pool` (neither train nor validation) bool [N]; `features`: normalised X as
-    `Sparse` or float32 [N, F], or `Propagated` for a GCN with dense features; with supervision
-    `ss_target` and `ss_mask` [N].
+    `validation`, `test`, `pool` (neither train nor validation) bool [N]; `adjacency`: its matrices, which
+    the hosts read; `features`: normalised X as `Sparse` or float32 [N, F], or `Propagated` for a GCN with
+    dense features; with supervision `ss_target` and `ss_mask` [N].
   """
   nodes = {
     "labels": graph.labels.astype(np.int32),
@@ -52,17 +54,22 @@ def full_batch(recipe: Recipe, graph: Graph, supervision: SelfSupervision | None
     "test": graph.test_mask,
     "pool": ~(graph.train_mask | graph.val_mask),
   }
-  graphs_tuple = undirected_graph(graph.edges, graph.self_loops, nodes)
-  normalized = row_normalize(graph.features) if recipe.normalization == "row" else graph.features
+  weights: dict[str, Any] = {"edge_weight": graph.edge_weight, "loop_weight": graph.loop_weight}
+  matrices = adjacency(graph.edges, graph.self_loops, len(graph.labels), **weights)
+  normalized = normalize_rows(graph.features, recipe.normalization)
   features: Any
   if features_form(recipe, graph) == "sparse":
     features = sparse.from_scipy(normalized)
   elif recipe.host == "gcn":
     views = ("full", "no_self") if recipe.task == "completion" else ("full",)
-    features = propagated(graphs_tuple, normalized, views=views)
+    features = propagated(matrices, normalized, views=views)
   else:
     features = np.asarray(normalized.todense(), np.float32)
-  batch = {"graph": graphs_tuple, "features": features}
+  batch = {
+    "graph": undirected_graph(graph.edges, graph.self_loops, nodes, **weights),
+    "adjacency": matrices,
+    "features": features,
+  }
   if supervision is not None:
     batch["ss_target"], batch["ss_mask"] = supervision.target, supervision.mask
   return batch

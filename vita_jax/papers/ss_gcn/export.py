@@ -10,8 +10,15 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 
-from vita_jax.data.graphs import Graph, load_unlabelled_npz
+from vita_jax.data.graphs import Graph, check_normalizable, load_unlabelled_npz, normalize_rows
 from vita_jax.train.experiment import Exported
+
+INSIDE = {
+  "none": "taken as they are (normalization=none)",
+  "row": "each row is divided by its sum inside (normalization=row)",
+  "abs": "each row is divided by its sum of magnitudes inside (normalization=abs)",
+  "l2": "each row is divided by its Euclidean length inside (normalization=l2)",
+}
 
 
 def exported(model: Any, params: Any, graph: Graph, *, normalization: str) -> Exported:
@@ -23,21 +30,22 @@ def exported(model: Any, params: Any, graph: Graph, *, normalization: str) -> Ex
     normalization: of the features, as in training.
   """
   n_features = graph.features.shape[1]
-  rows = "rows are normalised inside" if normalization == "row" else "taken as they are"
   return Exported(
     params=params,
     program=functools.partial(_program, model, normalization),
     inputs={
       "features": (f"nodes, {n_features}", "float32"),
       "edges": ("edges, 2", "int32"),
+      "edge_weight": ("edges", "float32"),
       "self_loops": ("nodes", "float32"),
     },
-    read=functools.partial(_read, n_features),
+    read=functools.partial(_read, n_features, normalization),
     card={
       "inputs": {
-        "features": f"raw node features; {rows}",
+        "features": f"raw node features, {INSIDE[normalization]}",
         "edges": "undirected edges u < v, each once, without self-loops",
-        "self_loops": "1 where the raw adjacency has a self-loop, else 0",
+        "edge_weight": "weight of each edge, above 0; 1 where a graph has none",
+        "self_loops": "weight of a raw self-loop, 1 where a graph has no weights; 0 without one",
       },
       "outputs": {"labels": "int32 [nodes]", "probabilities": f"float32 [nodes, {graph.n_classes}]"},
       "trained on": {
@@ -50,50 +58,41 @@ def exported(model: Any, params: Any, graph: Graph, *, normalization: str) -> Ex
 
 
 def _program(
-  model: Any, normalization: str, params: Any, *, features: jax.Array, edges: jax.Array, self_loops: jax.Array
+  model: Any,
+  normalization: str,
+  params: Any,
+  *,
+  features: jax.Array,
+  edges: jax.Array,
+  edge_weight: jax.Array,
+  self_loops: jax.Array,
 ) -> dict[str, jax.Array]:
-  if normalization == "row":
-    total = features.sum(-1, keepdims=True)
-    features = jnp.where(total == 0, 0.0, features / jnp.where(total == 0, 1.0, total))
-  outputs = model.apply({"params": params}, features, traced_graph(edges, self_loops), "full", None)
+  n_nodes = self_loops.shape[0]
+  every = jnp.arange(n_nodes, dtype=jnp.int32)
+  graph = jraph.GraphsTuple(
+    nodes=None,
+    edges={"weight": jnp.concatenate([edge_weight, edge_weight, self_loops])},
+    senders=jnp.concatenate([edges[:, 0], edges[:, 1], every]),
+    receivers=jnp.concatenate([edges[:, 1], edges[:, 0], every]),
+    globals=None,
+    n_node=jnp.array([n_nodes], jnp.int32),
+    n_edge=jnp.array([2 * edges.shape[0] + n_nodes], jnp.int32),
+  )
+  inputs = (normalize_rows(features, normalization), graph, "full", None)
+  outputs = model.apply({"params": params}, *inputs)
   probabilities = jax.nn.softmax(outputs["target"], axis=-1)
   return {"labels": jnp.argmax(probabilities, axis=-1).astype(jnp.int32), "probabilities": probabilities}
 
 
-def _read(n_features: int, path: str) -> dict[str, np.ndarray]:
+def _read(n_features: int, normalization: str, path: str) -> dict[str, np.ndarray]:
   data = load_unlabelled_npz(path, n_features=n_features)
+  check_normalizable(data.features, normalization)
   loops = np.zeros(data.features.shape[0], np.float32)
-  loops[data.self_loops] = 1.0
-  features = np.asarray(data.features.todense(), np.float32)
-  return {"features": features, "edges": data.edges.astype(np.int32), "self_loops": loops}
-
-
-def traced_graph(edges: jax.Array, self_loops: jax.Array) -> jraph.GraphsTuple:
-  """Builds `nn.graph.undirected_graph` as a traceable function, forward pass only.
-
-  Args:
-    edges: int32 [E, 2], u < v, unique. self_loops: float32 [N], 1 where A has a 1 on the diagonal.
-  """
-  n_nodes = self_loops.shape[0]
-  every = jnp.arange(n_nodes, dtype=jnp.int32)
-  senders = jnp.concatenate([edges[:, 0], edges[:, 1], every])
-  receivers = jnp.concatenate([edges[:, 1], edges[:, 0], every])
-  order = jnp.argsort(receivers)
-  senders, receivers = senders[order], receivers[order]
-  is_self = (senders == receivers).astype(jnp.float32)
-  neighbours = jax.ops.segment_sum(1.0 - is_self, receivers, n_nodes)
-  with_self = neighbours + 1.0 + self_loops
-  entry = jnp.where(is_self > 0, 1.0 + self_loops[receivers], 1.0)
-  return jraph.GraphsTuple(
-    nodes={"self_loops": self_loops},
-    edges={
-      "gcn": entry / jnp.sqrt(with_self[senders] * with_self[receivers]),
-      "mean": (1.0 - is_self) / jnp.maximum(neighbours, 1.0)[receivers],
-      "self": is_self,
-    },
-    senders=senders,
-    receivers=receivers,
-    globals=None,
-    n_node=jnp.array([n_nodes], jnp.int32),
-    n_edge=jnp.array([receivers.shape[0]], jnp.int32),
-  )
+  loops[data.self_loops] = 1.0 if data.loop_weight is None else data.loop_weight
+  ones = np.ones(len(data.edges), np.float32)
+  return {
+    "features": np.asarray(data.features.todense(), np.float32),
+    "edges": data.edges.astype(np.int32),
+    "edge_weight": ones if data.edge_weight is None else data.edge_weight,
+    "self_loops": loops,
+  }

@@ -13,7 +13,7 @@ import numpy as np
 from vita_jax.base.choose import choose
 from vita_jax.base.hashing import arrays_sha256
 from vita_jax.data.cache import cache_folder, cached_arrays
-from vita_jax.data.graphs import Graph, row_normalize
+from vita_jax.data.graphs import Graph, normalize_rows
 from vita_jax.papers.ss_gcn.cluster import Clusters, kmeans_clusters, target_from_clusters
 from vita_jax.papers.ss_gcn.completion import completion_targets
 from vita_jax.papers.ss_gcn.partition import partition_labels
@@ -44,17 +44,26 @@ class SelfSupervision(NamedTuple):
 
 
 def supervision_of(recipe: Recipe, graph: Graph) -> SelfSupervision | None:
-  """Returns `self_supervision` as a recipe asks for it."""
-  return self_supervision(
-    graph,
-    recipe.task,
-    n_clusters=recipe.n_clusters,
-    align=recipe.align,
-    n_parts=recipe.n_outputs,
-    rank=recipe.n_outputs,
-    seed=recipe.labels_seed,
-    cache_dir=recipe.cache_dir,
-  )
+  """Returns `self_supervision` as a recipe asks for it.
+
+  Raises:
+    ValueError, ImportError: as there; a number that does not fit the graph is named by its config key.
+  """
+  try:
+    return self_supervision(
+      graph,
+      recipe.task,
+      n_clusters=recipe.n_clusters,
+      align=recipe.align,
+      n_parts=recipe.n_outputs,
+      rank=recipe.n_outputs,
+      seed=recipe.labels_seed,
+      normalization=recipe.normalization,
+      cache_dir=recipe.cache_dir,
+    )
+  except ValueError as error:
+    key = "clustering.n_clusters" if recipe.task == "cluster" else f"ss.{recipe.host}.n_outputs"
+    raise ValueError(f"config.{key} does not fit: {error} (0 goes by the graph's size)") from error
 
 
 def self_supervision(
@@ -66,11 +75,12 @@ def self_supervision(
   n_parts: int = 0,
   rank: int = 0,
   seed: int = 0,
+  normalization: str = "row",
   cache_dir: str | os.PathLike | None = None,
 ) -> SelfSupervision | None:
   """Returns the target of one self-supervised task, from the cache when it was made before.
 
-  "cluster": k-means on row-normalised features, named by class (`cluster.cluster_labels`).
+  "cluster": k-means on normalised features, named by class (`cluster.target_from_clusters`).
   "partition": METIS parts (`partition.partition_labels`).
   "completion": left singular vectors (`completion.completion_targets`).
   "random_labels": the control; labels drawn uniformly from [0, n_parts), same mask as "partition".
@@ -86,8 +96,9 @@ def self_supervision(
     n_clusters: k of k-means, for "cluster".
     align: "classes" or "none", for "cluster".
     n_parts: for "partition" and "random_labels".
-    rank: number of singular vectors, for "completion".
+    rank: number of singular vectors, for "completion"; 0: 24, or as many as the features have.
     seed: of k-means, METIS and the random labels; completion has none.
+    normalization: of the features that clusters and singular vectors are made of (`data.normalize_rows`).
     cache_dir: default $VITA_CACHE_DIR, else ~/.cache/vita_jax.
 
   Raises:
@@ -100,10 +111,10 @@ def self_supervision(
   if task == "random_labels":
     return _random_labels(graph, n_parts, seed)
   if task == "cluster":
-    return _cluster(graph, n_clusters, align, seed, cache_dir)
+    return _cluster(graph, n_clusters, align, seed, normalization, cache_dir)
   if task == "partition":
     return _partition(graph, n_parts, seed, cache_dir)
-  return _completion(graph, rank, cache_dir)
+  return _completion(graph, rank, normalization, cache_dir)
 
 
 def _random_labels(graph: Graph, n_parts: int, seed: int) -> SelfSupervision:
@@ -115,11 +126,13 @@ def _random_labels(graph: Graph, n_parts: int, seed: int) -> SelfSupervision:
   return SelfSupervision("random_labels", target, _everywhere(graph), n_parts, meta)
 
 
-def _cluster(graph: Graph, n_clusters: int, align: str, seed: int, cache_dir: Any) -> SelfSupervision:
+def _cluster(
+  graph: Graph, n_clusters: int, align: str, seed: int, normalization: str, cache_dir: Any
+) -> SelfSupervision:
   if align not in ALIGN:  # before minutes of k-means
     raise ValueError(f"align={align!r} must be 'classes' or 'none'")
-  features = row_normalize(graph.features)
-  inputs = _inputs(graph, "cluster", {"n_clusters": n_clusters, "seed": seed})
+  features = normalize_rows(graph.features, normalization)
+  inputs = _inputs(graph, "cluster", {"n_clusters": n_clusters, "seed": seed, "normalization": normalization})
 
   def make():
     return kmeans_clusters(features, n_clusters=n_clusters, seed=seed)._asdict()
@@ -145,14 +158,15 @@ def _partition(graph: Graph, n_parts: int, seed: int, cache_dir: Any) -> SelfSup
   return SelfSupervision("partition", found["parts"], _everywhere(graph), n_parts, meta)
 
 
-def _completion(graph: Graph, rank: int, cache_dir: Any) -> SelfSupervision:
-  inputs = _inputs(graph, "completion", {"rank": rank})
+def _completion(graph: Graph, rank: int, normalization: str, cache_dir: Any) -> SelfSupervision:
+  inputs = _inputs(graph, "completion", {"rank": rank, "normalization": normalization})
 
   def make():
-    return {"vectors": completion_targets(row_normalize(graph.features), rank=rank)}
+    return {"vectors": completion_targets(normalize_rows(graph.features, normalization), rank=rank)}
 
   found = _cached(inputs, make, cache_dir)
-  return SelfSupervision("completion", found["vectors"], _everywhere(graph), rank, inputs)
+  vectors = found["vectors"]
+  return SelfSupervision("completion", vectors, _everywhere(graph), vectors.shape[1], inputs)
 
 
 def _everywhere(graph: Graph) -> np.ndarray:
@@ -183,7 +197,6 @@ def _inputs(graph: Graph, task: str, parameters: dict[str, Any]) -> dict[str, An
     "graph_sha256": graph.sha256,
     "inputs_sha256": arrays_sha256({"edges": graph.edges} if task == "partition" else values),
     "shape": list(x.shape),
-    "row_normalized": task != "partition",
     "library": f"{library} {version}",
     **parameters,
   }

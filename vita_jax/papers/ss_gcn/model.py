@@ -12,11 +12,15 @@ All have the same methods, so the training step does not know which one it train
                                       key None = evaluation (no dropout)
   __call__(features, graph, view, key)    heads of project
 
-`graph` comes from `nn.graph.undirected_graph`.  `features` is X as `nn.sparse.Sparse` or an array
-[N, F]; the GCN also takes `Propagated`.  `view` is "full" or "no_self": in the latter (graph
-completion) no node aggregates itself, so row i of the first layer does not depend on X_i.  Both
-raise ValueError when they are something else.  Parameters are float32; `dtype` is the compute type.
+`graph` is any `jraph.GraphsTuple`: single, batched or padded (`nn.graph.adjacency_of` says what is read of
+it), or the `nn.graph.Adjacency` of one undirected graph, which is faster. `features` is X as
+`nn.sparse.Sparse` or an array [N, F]; the GCN also takes `Propagated`. `view` is "full" or "no_self": in the
+latter (graph completion) no node aggregates itself, so row i of the first layer does not depend on X_i. A
+graph with another number of nodes than X has rows, and another view, raise ValueError. Parameters are
+float32; `dtype` is the compute type. Edge weights multiply messages (GCN, GIN) or attention (GAT).
 """
+
+from __future__ import annotations
 
 from typing import Any, NamedTuple
 
@@ -25,10 +29,11 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.nn.dropout import dropout
-from vita_jax.nn.graph import edge_softmax, propagate, propagate_host
+from vita_jax.nn.graph import Adjacency, adjacency_of, check_rows, edge_softmax, propagate, propagate_host
 from vita_jax.nn.linear import Linear, uniform_fan_in
 
 VIEWS = ("full", "no_self")
+Key = jax.Array | None
 
 
 class Propagated(NamedTuple):
@@ -38,10 +43,10 @@ class Propagated(NamedTuple):
   no_self: jax.Array | None = None
 
 
-def propagated(graph, features, *, views=VIEWS) -> Propagated:
-  """Propagates the scipy matrix `features` [N, F] over a host graph, for the views asked for."""
-  weights = {view: _gcn_weight(view) for view in views}
-  return Propagated(**{view: propagate_host(graph, features, w) for view, w in weights.items()})
+def propagated(graph: Adjacency, features: Any, *, views: tuple[str, ...] = VIEWS) -> Propagated:
+  """Propagates the scipy matrix `features` [N, F] over an `nn.graph.adjacency`, for the views asked for."""
+  found: dict[str, Any] = {view: propagate_host(graph, features, _gcn_weight(graph, view)) for view in views}
+  return Propagated(**found)
 
 
 class GCN(nn.Module):
@@ -53,20 +58,22 @@ class GCN(nn.Module):
   dropout: float = 0.5
   dtype: Any = jnp.float32
 
-  def setup(self):
+  def setup(self) -> None:
     self.input, self.target, self.ss = _linear_maps(self)
 
-  def project_views(self, features, graph, views):
+  def project_views(self, features: Any, graph: Any, views: tuple[str, ...]) -> tuple[Any, ...]:
     if isinstance(features, Propagated):
       return tuple(jax.nn.relu(self.input(_propagated_view(features, view))) for view in views)
     xw = self.input(features)
-    return tuple(jax.nn.relu(propagate(graph, xw, graph.edges[_gcn_weight(view)])) for view in views)
+    graph = _matrices(graph, xw.shape[0])
+    return tuple(jax.nn.relu(propagate(graph, xw, _gcn_weight(graph, view))) for view in views)
 
-  def project(self, features, graph, view):
+  def project(self, features: Any, graph: Any, view: str) -> Any:
     return self.project_views(features, graph, (view,))[0]
 
-  def heads(self, projected, graph, view, key):
-    weight = graph.edges[_gcn_weight(view)]
+  def heads(self, projected: Any, graph: Any, view: str, key: Key) -> dict[str, jax.Array]:
+    graph = _matrices(graph, projected.shape[0])
+    weight = _gcn_weight(graph, view)
     h = dropout(key, projected, self.dropout)
     hidden = propagate(graph, h, weight)
 
@@ -77,7 +84,7 @@ class GCN(nn.Module):
 
     return _outputs(self, hidden, target=head(self.target), ss=head)
 
-  def __call__(self, features, graph, view, key):
+  def __call__(self, features: Any, graph: Any, view: str, key: Key) -> dict[str, jax.Array]:
     return self.heads(self.project(features, graph, view), graph, view, key)
 
 
@@ -93,30 +100,32 @@ class GIN(nn.Module):
   dropout: float = 0.5
   dtype: Any = jnp.float32
 
-  def setup(self):
+  def setup(self) -> None:
     self.input, self.predict, self.ss = _linear_maps(self)
     self.output = Linear(self.n_classes, self.dtype)
     self.epsilon = self.param("epsilon", nn.initializers.zeros, (2,))
 
-  def _aggregate(self, graph, view, layer, h):
-    neighbours = propagate(graph, h, graph.edges["mean"])
+  def _aggregate(self, graph: Adjacency, view: str, layer: int, h: jax.Array) -> jax.Array:
+    neighbours = propagate(graph, h, graph.mean)
     own = (1 + self.epsilon[layer]).astype(h.dtype) * h
     return jax.nn.relu(neighbours if _is_no_self(view) else own + neighbours)
 
-  def project_views(self, features, graph, views):
+  def project_views(self, features: Any, graph: Any, views: tuple[str, ...]) -> tuple[Any, ...]:
     xw = self.input(_not_propagated(features))
+    graph = _matrices(graph, xw.shape[0])
     return tuple(self._aggregate(graph, view, 0, xw) for view in views)
 
-  def project(self, features, graph, view):
+  def project(self, features: Any, graph: Any, view: str) -> Any:
     return self.project_views(features, graph, (view,))[0]
 
-  def heads(self, projected, graph, view, key):
+  def heads(self, projected: Any, graph: Any, view: str, key: Key) -> dict[str, jax.Array]:
+    graph = _matrices(graph, projected.shape[0])
     h1 = dropout(_fold(key, 0), projected, self.dropout)
     h2 = self._aggregate(graph, view, 1, self.output(h1))
     h2 = dropout(_fold(key, 1), h2, self.dropout)
     return _outputs(self, h1, target=(self.predict(h1) + h2) / 2, ss=lambda ss: ss(h1))
 
-  def __call__(self, features, graph, view, key):
+  def __call__(self, features: Any, graph: Any, view: str, key: Key) -> dict[str, jax.Array]:
     return self.heads(self.project(features, graph, view), graph, view, key)
 
 
@@ -135,7 +144,7 @@ class GAT(nn.Module):
   n_attention_heads: int = 8
   dtype: Any = jnp.float32
 
-  def setup(self):
+  def setup(self) -> None:
     width = self.n_attention_heads * self.hidden
     self.input = Linear(width, self.dtype)
     self.output = Linear(self.n_classes, self.dtype)
@@ -145,16 +154,18 @@ class GAT(nn.Module):
     )
     self.attention_2 = self.param("attention_2", uniform_fan_in(2 * self.n_classes), (2, 1, self.n_classes))
 
-  def project_views(self, features, graph, views):
+  def project_views(self, features: Any, graph: Any, views: tuple[str, ...]) -> tuple[Any, ...]:
     z = self.input(_not_propagated(features))
     z = z.reshape(-1, self.n_attention_heads, self.hidden)
+    graph = _matrices(graph, z.shape[0])
     return tuple({"z": z, "coefficients": _attend(graph, z, self.attention_1, view)} for view in views)
 
-  def project(self, features, graph, view):
+  def project(self, features: Any, graph: Any, view: str) -> Any:
     return self.project_views(features, graph, (view,))[0]
 
-  def heads(self, projected, graph, view, key):
+  def heads(self, projected: Any, graph: Any, view: str, key: Key) -> dict[str, jax.Array]:
     z = projected["z"]
+    graph = _matrices(graph, z.shape[0])
     coefficients = dropout(_fold(key, 0), projected["coefficients"], self.dropout)
     hidden = jax.nn.elu(_mix(graph, z, coefficients).reshape(z.shape[0], -1))
     hidden = dropout(_fold(key, 1), hidden, self.dropout)
@@ -162,62 +173,70 @@ class GAT(nn.Module):
     target = _mix(graph, z, _attend(graph, z, self.attention_2, view))[:, 0]
     return _outputs(self, hidden, target=target, ss=lambda ss: ss(hidden))
 
-  def __call__(self, features, graph, view, key):
+  def __call__(self, features: Any, graph: Any, view: str, key: Key) -> dict[str, jax.Array]:
     return self.heads(self.project(features, graph, view), graph, view, key)
 
 
 HOSTS = {"gcn": GCN, "gin": GIN, "gat": GAT}
 
 
-def _attend(graph, z, vectors, view):
-  """softmax over edges into i of leaky_relu_0.01(a^T [z_j; z_i]), z [N, H, d] -> [E', H]."""
+def _attend(graph: Adjacency, z: jax.Array, vectors: jax.Array, view: str) -> jax.Array:
+  """Computes the softmax over edges into i of leaky_relu_0.01(a^T [z_j; z_i]), z [N, H, d] -> [E', H]."""
   source, destination = jnp.einsum("nhd,khd->knh", z, vectors.astype(z.dtype))
   if _is_no_self(view):
     # z_i would come back in through the coefficients, so its term goes with the self edge.
     logits = jax.nn.leaky_relu(source)[graph.senders]
-    return edge_softmax(graph, logits, mask=1 - graph.edges["self"])
+    others = 1 - graph.own if graph.attention is None else graph.attention * (1 - graph.own)
+    return edge_softmax(graph, logits, n_nodes=z.shape[0], weight=others)
   logits = jax.nn.leaky_relu(source[graph.senders] + destination[graph.receivers])
-  return edge_softmax(graph, logits)
+  return edge_softmax(graph, logits, n_nodes=z.shape[0], weight=graph.attention)
 
 
-def _mix(graph, z, coefficients):
+def _mix(graph: Adjacency, z: jax.Array, coefficients: jax.Array) -> jax.Array:
   """One propagation per attention head: z [N, H, d], coefficients [E', H] -> [N, H, d]."""
   return jax.vmap(propagate, in_axes=(None, 1, 1), out_axes=1)(graph, z, coefficients)
 
 
-def _linear_maps(module):
-  """Input map, map to classes and self-supervised head (None when it has no outputs)."""
+def _linear_maps(module: Any) -> list[Any]:
+  """Returns the input map, map to classes and self-supervised head (None when it has no outputs)."""
   widths = (module.hidden, module.n_classes, module.n_ss_outputs)
   return [Linear(width, module.dtype) if width else None for width in widths]
 
 
-def _outputs(module, hidden, *, target, ss):
+def _outputs(module: Any, hidden: jax.Array, *, target: jax.Array, ss: Any) -> dict[str, jax.Array]:
   outputs = {"target": target.astype(jnp.float32), "hidden": hidden}
   return outputs | {"ss": ss(module.ss).astype(jnp.float32)} if module.n_ss_outputs else outputs
 
 
-def _fold(key, i):
+def _fold(key: Key, i: int) -> Key:
   return None if key is None else jax.random.fold_in(key, i)
 
 
-def _is_no_self(view):
+def _is_no_self(view: str) -> bool:
   if view not in VIEWS:
     raise ValueError(f"view must be one of {VIEWS}, got {view!r}")
   return view == "no_self"
 
 
-def _gcn_weight(view):
-  return "gcn_no_self" if _is_no_self(view) else "gcn"
+def _matrices(graph: Any, n_nodes: int) -> Adjacency:
+  if not isinstance(graph, Adjacency):
+    return adjacency_of(graph, n_nodes)
+  check_rows(graph, n_nodes)
+  return graph
 
 
-def _propagated_view(features, view):
+def _gcn_weight(graph: Adjacency, view: str) -> Any:
+  return graph.gcn_no_self if _is_no_self(view) else graph.gcn
+
+
+def _propagated_view(features: Propagated, view: str) -> jax.Array:
   matrix = features.no_self if _is_no_self(view) else features.full
   if matrix is None:
     raise ValueError(f"the features were not propagated for view {view!r}; precompute it too")
   return matrix
 
 
-def _not_propagated(features):
+def _not_propagated(features: Any) -> Any:
   if isinstance(features, Propagated):
     raise ValueError("only the GCN takes propagated features; pass X itself")
   return features

@@ -1,18 +1,9 @@
 """Graph partitioning: METIS cuts the graph into equal parts; a node's label is its part."""
 
+from __future__ import annotations
+
 import numpy as np
 import scipy.sparse
-
-
-def import_pymetis():
-  """Returns the module `pymetis`, or raises an ImportError that says how to install it."""
-  try:
-    import pymetis
-  except ImportError as error:
-    raise ImportError(
-      'graph partitioning needs pymetis, which is missing: pip install "vita_jax[graph]"'
-    ) from error
-  return pymetis
 
 
 def partition_labels(
@@ -38,7 +29,12 @@ def partition_labels(
 
   Source: paper, section 3, graph partitioning; `partition` in the released `utils.py`.
   """
-  pymetis = import_pymetis()
+  try:
+    import pymetis
+  except ImportError as error:
+    raise ImportError(
+      'graph partitioning needs pymetis, which is missing: pip install "vita_jax[graph]"'
+    ) from error
   edges = np.asarray(edges)
   if not 2 <= n_parts <= n_nodes:
     raise ValueError(f"n_parts={n_parts} must be between 2 and the {n_nodes} nodes")

@@ -13,6 +13,7 @@ import optax
 from vita_jax import base
 from vita_jax.base.keys import Key, Rule, anything, at_least, between, boolean, one_of
 from vita_jax.base.tree import path_name
+from vita_jax.data.graphs import NORMALIZATIONS
 from vita_jax.papers.ss_gcn.protocol import PROTOCOLS
 from vita_jax.train.config import KEYS as SHARED
 
@@ -20,8 +21,8 @@ TASKS = ("none", "cluster", "partition", "completion", "random_labels")
 MECHANISMS = ("multitask", "pretrain", "self_training")
 HOSTS = ("gcn", "gin", "gat")
 ALIGN = ("classes", "none")
-# For a graph of one's own: Citeseer's. task -> (λ, parts or rank); clusters have no second.
-USUAL = {"cluster": (0.9, 0), "partition": (0.8, 14), "completion": (0.7, 24)}
+# For a graph of one's own: Citeseer's weights. task -> (λ, parts or rank; 0: by the graph's size).
+USUAL = {"cluster": (0.9, 0), "partition": (0.8, 0), "completion": (0.7, 0)}
 _MOST = 2**31 - 2  # steps and seeds are int32
 
 
@@ -50,7 +51,7 @@ KEYS = (
   Key("learning_rate", 0.01, at_least(0), "Adam's rate."),
   Key("weight_decay", 5e-4, at_least(0), "L2 coefficient, added to the gradient before Adam."),
   Key("weight_decay_on", ".*", Rule("a regular expression", _is_regex), "Names of the weights that decay."),
-  Key("normalization", "row", one_of("row", "none"), "Of the features: row divides each row by its sum."),
+  Key("normalization", "row", one_of(*NORMALIZATIONS), "Divide rows of features by sum, magnitudes, length."),
   Key("features", "auto", one_of("auto", "sparse", "dense"), "Form of the features; auto: by their density."),
   Key("faithful_to_code", False, boolean, "GIN and GAT as released: no dropout after the first epoch."),
   Key(
@@ -70,15 +71,20 @@ KEYS = (
     for host in HOSTS
     for key in (
       Key(f"ss.{host}.weight", 0.0, between(0, 1), "λ of the loss (losses.multitask); 0: no task uses it."),
-      Key(f"ss.{host}.n_outputs", 0, at_least(0), "Number of parts, or rank of completion; 0: not used."),
+      Key(
+        f"ss.{host}.n_outputs",
+        0,
+        at_least(0),
+        "Number of parts, or rank of completion; 0: by size.",
+      ),
     )
   ),
-  Key("clustering.n_clusters", 200, at_least(1), "k of k-means, for the task cluster."),
+  Key("clustering.n_clusters", 200, at_least(0), "k of k-means, for the task cluster; 0: by size."),
   Key("clustering.align", "classes", one_of(*ALIGN), "Name clusters by the nearest class, or leave numbers."),
   Key("pretrain.epochs", 200, between(1, _MOST), "Epochs on the task alone, for the mechanism pretrain."),
   Key("self_training.rounds", 3, at_least(1), "How often the labelled set grows, for self_training."),
   Key("self_training.per_class", 10, at_least(1), "Candidates of each class in a round."),
-  Key("self_training.n_clusters", 100, at_least(1), "k of k-means on embeddings (with the task cluster)."),
+  Key("self_training.n_clusters", 100, at_least(0), "k of k-means on embeddings (with cluster); 0: by size."),
 )
 
 
@@ -90,6 +96,7 @@ class Recipe(NamedTuple):
     host, task, mechanism, protocol, epochs, hidden, normalization, features: see `KEYS`.
     tx: the optimizer. dtype: of the computation.
     ss_weight, n_outputs: λ, and parts or rank, of the chosen host; ss_weight is None without a task.
+      Where a number is 0 it goes by the graph's size: see `sized`.
     n_clusters, align, labels_seed, cache_dir: how the labels of a task are made.
     released: GIN and GAT as the released code trains them.
     pretrain_epochs, rounds, per_class, embedding_clusters: of pre-training and self-training.
@@ -137,6 +144,8 @@ def default_config(
   config = base.defaults(SHARED, KEYS)
   config.paper, config.log_every = "ss_gcn", 50
   config.data.name, config.task = data, task
+  if not data:
+    config.clustering.n_clusters = config.self_training.n_clusters = 0
   # The controls draw as many random labels as there are parts, and weigh them alike.
   pick = "partition" if task == "random_labels" else task
   for host in HOSTS if pick != "none" else ():
@@ -169,7 +178,7 @@ def check(config: ml_collections.ConfigDict) -> None:
       f" --config=FILE:{task}, or a weight above 0"
     )
   least = {"partition": 2, "random_labels": 2, "completion": 1}.get(task, 0)
-  if settings.n_outputs < least:
+  if 0 < settings.n_outputs < least:
     raise ValueError(
       f"config.ss.{config.host}.n_outputs is {settings.n_outputs}: the task {task} needs at least {least}"
     )
@@ -207,6 +216,30 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
     rounds=config.self_training.rounds,
     per_class=config.self_training.per_class,
     embedding_clusters=config.self_training.n_clusters,
+  )
+
+
+def sized(recipe: Recipe, *, n_nodes: int, n_classes: int) -> Recipe:
+  """Fills in the numbers that go by the graph's size, where the config has 0.
+
+  One cluster or part for 16 nodes, at most 200 clusters of features, 100 of embeddings and 14 parts (the
+  released code's numbers for Citeseer). The rank of completion stays 0: `completion_targets` chooses it.
+
+  Raises:
+    ValueError: more clusters of embeddings than nodes.
+  """
+  groups = min(max(n_classes, n_nodes // 16), n_nodes)
+  if recipe.mechanism == "self_training" and recipe.embedding_clusters > n_nodes:
+    raise ValueError(
+      f"config.self_training.n_clusters is {recipe.embedding_clusters}, but the graph has {n_nodes} nodes:"
+      " give fewer, or 0 to go by its size"
+    )
+  by_parts = recipe.task in ("partition", "random_labels")
+  parts = min(14, max(2, n_nodes // 16)) if by_parts else 0
+  return recipe._replace(
+    n_clusters=recipe.n_clusters or min(200, groups),
+    n_outputs=recipe.n_outputs or parts,
+    embedding_clusters=recipe.embedding_clusters or min(100, groups),
   )
 
 

@@ -1,5 +1,7 @@
 """Self-training on graphs (M3S): confident nodes whose cluster agrees join the labelled set."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 
@@ -9,7 +11,7 @@ from vita_jax.papers.ss_gcn.cluster import align_clusters
 N_ITERATIONS = 30  # of Lloyd's algorithm; a fixed number keeps the program's shape
 
 
-def confident_candidates(logits, pool_mask, *, per_class: int):
+def confident_candidates(logits: jax.Array, pool_mask: jax.Array, *, per_class: int) -> jax.Array:
   """Chooses the `per_class` most confident nodes of the pool for each predicted class.
 
   Confidence is the softmax probability p of the predicted class, ranked through its log-odds
@@ -40,8 +42,16 @@ def confident_candidates(logits, pool_mask, *, per_class: int):
 
 
 def aligned_cluster_class(
-  key, hidden, labels, label_mask, *, n_classes: int, n_clusters: int, mask=None, assignment=None
-):
+  key: jax.Array,
+  hidden: jax.Array,
+  labels: jax.Array,
+  label_mask: jax.Array,
+  *,
+  n_classes: int,
+  n_clusters: int,
+  mask: jax.Array | None = None,
+  assignment: jax.Array | None = None,
+) -> jax.Array:
   """Finds the class of each node by clustering embeddings: the class nearest to the node's cluster.
 
   k-means on `hidden`; each cluster takes the class whose labelled centroid (mean embedding of
@@ -70,7 +80,7 @@ def aligned_cluster_class(
   return align_clusters(assignment, centroids, class_centroids).astype(jnp.int32)
 
 
-def _means(hidden, groups, mask, n_groups):
+def _means(hidden: jax.Array, groups: jax.Array, mask: jax.Array, n_groups: int) -> jax.Array:
   """Computes means of `hidden` [N, d] over the masked nodes of each group: [n_groups, d]; +inf if empty."""
   member = jax.nn.one_hot(groups, n_groups) * mask.astype(jnp.float32)[:, None]
   count = member.sum(0)[:, None]
@@ -79,18 +89,18 @@ def _means(hidden, groups, mask, n_groups):
 
 
 def enlarge(
-  labels,
-  label_mask,
-  logits,
-  hidden,
-  key,
+  labels: jax.Array,
+  label_mask: jax.Array,
+  logits: jax.Array,
+  hidden: jax.Array,
+  key: jax.Array,
   *,
-  pool_mask,
+  pool_mask: jax.Array,
   per_class: int,
   n_clusters: int,
   n_classes: int,
-  assignment=None,
-):
+  assignment: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
   """Runs one round of M3S: adds confident nodes whose aligned cluster agrees with the prediction.
 
   A candidate (see `confident_candidates`; pool without the nodes already labelled) is added with

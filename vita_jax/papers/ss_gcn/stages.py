@@ -91,15 +91,15 @@ def grow(recipe: Recipe, model: Any, state: State, sweep: Sweep) -> State:
 
 def _grown(recipe: Recipe, model: Any, state: State, batch: Mapping[str, Any]) -> tuple[jax.Array, jax.Array]:
   by_task = recipe.task != "cluster"  # parts (or random labels) vouch for candidates; else k-means does
-  graph = batch["graph"]
-  outputs = model.apply({"params": state["params"]}, batch["features"], graph, "full", None)
+  inputs = (batch["features"], batch["adjacency"], "full", None)
+  outputs = model.apply({"params": state["params"]}, *inputs)
   return enlarge(
     state["labels"],
     state["label_mask"],
     outputs["target"],
     outputs["hidden"],
     jax.random.fold_in(state["key"], 3),
-    pool_mask=graph.nodes["pool"],
+    pool_mask=batch["graph"].nodes["pool"],
     per_class=recipe.per_class,
     n_clusters=recipe.n_outputs if by_task else recipe.embedding_clusters,
     n_classes=model.n_classes,

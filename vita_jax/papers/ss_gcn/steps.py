@@ -60,10 +60,11 @@ def train_step(
   nodes = batch["graph"].nodes
   validation = cross_entropy(logits, nodes["labels"], nodes["validation"])
   right = metrics.accuracy(logits, nodes["labels"], nodes["validation"])
-  values = {**values, "validation_loss": validation}
-  summed = {name: metrics.once(value) for name, value in values.items()} | {"validation_accuracy": right}
+  accuracy = right[0] / jnp.maximum(right[1], 1.0)
+  summed: dict[str, Any] = {name: metrics.once(value) for name, value in values.items()}
+  judged = {"validation_loss": validation, "validation_accuracy": accuracy}
+  summed |= {name: metrics.last(value, at=t) for name, value in judged.items()}
   if objective.target:  # pre-training has a fixed length
-    accuracy = right[0] / jnp.maximum(right[1], 1.0)
     state = protocol.judge(state, t, loss=validation, accuracy=accuracy)
   updates, tx_state = tx.update(grads, state["tx"], state["params"])
   trained = {"params": optax.apply_updates(state["params"], updates), "tx": tx_state, "epochs": t + 1}
@@ -90,7 +91,7 @@ def _loss(
 ) -> tuple[jax.Array, tuple[jax.Array, dict[str, jax.Array]]]:
   """Computes the objective; beside it the logits without dropout, and the values of its parts."""
   views = ("full",) if objective.ss_view == "full" else ("full", objective.ss_view)
-  graph, features = batch["graph"], batch["features"]
+  graph, features = batch["adjacency"], batch["features"]
   apply = functools.partial(model.apply, {"params": params})
   projected = apply(features, graph, views, method="project_views")
   judged = apply(projected[0], graph, "full", None, method="heads")["target"]
@@ -105,8 +106,7 @@ def _loss(
     outputs = apply(projected[-1], graph, objective.ss_view, ss_key, method="heads")["ss"]
     ss = losses.self_supervised(objective.task, outputs, batch["ss_target"], batch["ss_mask"])
     values["ss_loss"] = ss
-    both = objective.target
-    total = losses.multitask(objective.task, total, ss, objective.ss_weight) if both else ss
+    total = losses.multitask(objective.task, total, ss, objective.ss_weight) if objective.target else ss
   return total, (judged, values)
 
 
@@ -141,4 +141,4 @@ def _test(model: Any, split: str, state: State, batch: Batch) -> Metrics:
 def outputs_of(model: Any, state: State, batch: Batch) -> dict[str, jax.Array]:
   """Returns what the result's weights give on the whole graph, without dropout."""
   params = {"params": final_params(state)}
-  return model.apply(params, batch["features"], batch["graph"], "full", None)
+  return model.apply(params, batch["features"], batch["adjacency"], "full", None)

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse
 
-from vita_jax.data.graphs import Graph, row_normalize
+from vita_jax.data.graphs import Graph, normalize_rows
 from vita_jax.papers.ss_gcn.cluster import Clusters, align_clusters, class_centroids
 from vita_jax.papers.ss_gcn.labels import SelfSupervision
 
@@ -29,7 +29,9 @@ def label_report(graph: Graph, supervision: SelfSupervision) -> dict[str, float]
   labels = graph.labels[rows]
   if supervision.clusters is not None:
     return {
-      "left_out_accuracy": left_out_accuracy(graph, supervision.clusters),
+      "left_out_accuracy": left_out_accuracy(
+        graph, supervision.clusters, normalization=supervision.meta["normalization"]
+      ),
       "majority_share": float(np.bincount(labels).max() / len(labels)),
     }
   if supervision.task == "completion":
@@ -47,9 +49,9 @@ def purity(parts: np.ndarray, labels: np.ndarray) -> float:
   return float(table.max(axis=1).sum() / len(labels))
 
 
-def left_out_accuracy(graph: Graph, clusters: Clusters) -> float:
+def left_out_accuracy(graph: Graph, clusters: Clusters, *, normalization: str) -> float:
   """Computes the cross-validated accuracy of the classes of clusters on training nodes, in 5 folds."""
-  features = row_normalize(graph.features)
+  features = normalize_rows(graph.features, normalization)
   fold = np.full(len(graph.labels), -1)
   for c in range(graph.n_classes):
     rows = np.flatnonzero(graph.train_mask & (graph.labels == c))

@@ -1,4 +1,13 @@
-"""The problems that optimizers are trained and tested on (section 3.4): pure functions of parameters."""
+"""Small problems that optimizers are trained and compared on, and whole optimizations of them.
+
+  problem = optimizee("digits_mlp")                    # scikit-learn's digits, 64-20-10, sigmoid
+  digits = load_images(problem.data).train
+  loss = lambda x, key: problem.loss(x, problem.sample(digits, key, 128))
+  x, losses = optimize(optax.adam(0.01), loss, problem.init(key), key, steps=1000)
+
+Those on MNIST and CIFAR-10 are the ones of "Training Stronger Baselines for Learning to Optimize" (2020),
+section 4; the digits are cheap ones of the same form.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +20,21 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax.base.choose import choose
-from vita_jax.nn import conv
+from vita_jax.nn.conv import convolve
+from vita_jax.nn.norm import batch_norm
+from vita_jax.nn.pool import average_pool_same, max_pool
 
 Tree = Any
 CLASSES = 10
+WINDOW = 100  # steps at the end of an optimization whose mean is its final loss
+FLOOR = 1e-12  # inside the logarithm of a loss: on small data it reaches exactly zero
 
 
 class Optimizee(NamedTuple):
-  """A problem.
+  """A problem as pure functions of its parameters.
 
   Attributes:
-    data: name of its images for `problem_data`; "" for a problem without.
+    data: name of its images for `vita_jax.data.load_images`; "" for a problem without.
     init: `key -> params`.
     loss: `(params, batch) -> float32 scalar`.
     sample: `(arrays, key, batch_size) -> batch`; a fresh minibatch for every key, with replacement.
@@ -36,40 +49,40 @@ class Optimizee(NamedTuple):
 
 
 def optimizee(name: str, *, logit_relu: bool = False) -> Optimizee:
-  """The problem of a name in `OPTIMIZEES`, e.g. "mnist_mlp".
+  """Returns the problem of a name in `OPTIMIZEES`, e.g. "mnist_mlp".
 
   Args:
     name: see `OPTIMIZEES`.
     logit_relu: ends the convolutional networks in a ReLU, as released. Started at 0.01 such a network is
-      often dead: its loss is ln 10 for ever.
+      often dead: its loss stays at ln 10.
 
   Raises:
     ValueError: unknown name.
   """
   found = OPTIMIZEES[choose("optimizee", name, tuple(OPTIMIZEES))]
-  if not logit_relu or not name.endswith(("conv", "nas")):
+  logits = found.logits
+  if logits is None or not logit_relu or not name.endswith(("conv", "nas")):
     return found
-  return _classifier(found.data, found.init, lambda params, x: jax.nn.relu(found.logits(params, x)))
+  return _classifier(found.data, found.init, lambda params, x: jax.nn.relu(logits(params, x)))
 
 
 def sample_images(arrays: dict, key: jax.Array, batch_size: int) -> dict:
-  """`batch_size` random rows of {"image" uint8 [n, h, w, c], "label" [n]}, images as float32 in [0, 1]."""
+  """Draws rows of {"image" uint8 [n, h, w, c], "label" [n]} with replacement; images as float32 in [0, 1]."""
   rows = jax.random.randint(key, (batch_size,), 0, arrays["label"].shape[0])
-  return {"image": as_float(arrays["image"][rows]), "label": arrays["label"][rows]}
+  images, labels = jnp.asarray(arrays["image"]), jnp.asarray(arrays["label"])
+  return {"image": as_float(images[rows]), "label": labels[rows]}
 
 
 def as_float(images: jax.Array) -> jax.Array:
-  """uint8 images as float32 in [0, 1]."""
+  """Converts uint8 images to float32 in [0, 1]."""
   return images.astype(jnp.float32) / 255.0
 
 
-def mean_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-  """Mean softmax cross-entropy: logits [n, classes], labels int [n] -> scalar."""
-  return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+def _classifier(data: str, init: Callable, logits: Callable) -> Optimizee:
+  def loss(params, batch):
+    found = logits(params, batch["image"])
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(found, batch["label"]))
 
-
-def _classifier(data, init, logits):
-  loss = lambda params, batch: mean_cross_entropy(logits(params, batch["image"]), batch["label"])  # noqa: E731
   return Optimizee(data, init, loss, sample_images, logits)
 
 
@@ -80,7 +93,10 @@ def _mlp(data: str, n_pixels: int, *hidden: int, activation: Callable[[jax.Array
 
   def init(key):
     keys = iter(jax.random.split(key, 2 * len(layers)))
-    draw = lambda *shape: 0.01 * jax.random.normal(next(keys), shape)  # noqa: E731
+
+    def draw(*shape):
+      return 0.01 * jax.random.normal(next(keys), shape)
+
     return {name: {"w": draw(a, b), "b": draw(b)} for name, a, b in layers}
 
   def logits(params, images):
@@ -92,7 +108,7 @@ def _mlp(data: str, n_pixels: int, *hidden: int, activation: Callable[[jax.Array
   return _classifier(data, init, logits)
 
 
-def _init_convs(key, layers, features):
+def _init_convs(key: jax.Array, layers: tuple, features: int) -> Tree:
   """Weights N(0, 0.01), biases 0, scales 1; then the dense layer [features, 10]."""
   keys = iter(jax.random.split(key, len(layers) + 1))
   params = {}
@@ -103,10 +119,10 @@ def _init_convs(key, layers, features):
   return {**params, "linear": {"w": w, "b": jnp.zeros(CLASSES)}}
 
 
-def _conv_norm_relu(layer, x, **options):
+def _conv_norm_relu(layer: Tree, x: jax.Array, **options: Any) -> jax.Array:
   """Convolution with bias, the batch's own statistics (always, as released), ReLU."""
-  x = conv.conv2d(x, layer["w"], **options) + layer["b"]
-  return jax.nn.relu(conv.batch_norm(x, layer["scale"], layer["offset"]))
+  x = convolve(x, layer["w"], **options) + layer["b"]
+  return jax.nn.relu(batch_norm(x, layer["scale"], layer["offset"]))
 
 
 def _conv(data: str, channels: int, *, features: int, second: int = 5, **options: Any) -> Optimizee:
@@ -116,7 +132,7 @@ def _conv(data: str, channels: int, *, features: int, second: int = 5, **options
   def logits(params, images):
     x = images
     for name, *_ in layers:
-      x = conv.max_pool(_conv_norm_relu(params[name], x, **options), 2)
+      x = max_pool(_conv_norm_relu(params[name], x, **options), 2)
     return x.reshape(x.shape[0], -1) @ params["linear"]["w"] + params["linear"]["b"]
 
   return _classifier(data, lambda key: _init_convs(key, layers, features), logits)
@@ -128,10 +144,12 @@ def _nas(data: str, channels: int) -> Optimizee:
   layers = tuple((f"conv_{e}", 3, channels if e == "x_0" else 16, 16) for e in edges)
 
   def logits(params, images):
-    c = lambda edge, x: _conv_norm_relu(params[f"conv_{edge}"], x, padding="SAME")  # noqa: E731
+    def c(edge, x):
+      return _conv_norm_relu(params[f"conv_{edge}"], x, padding="SAME")
+
     n0 = c("x_0", images)
     n1 = c("0_1", n0)
-    n2 = conv.average_pool_same(n1, 3) + c("0_2", n0)
+    n2 = average_pool_same(n1, 3) + c("0_2", n0)
     n3 = n2 + c("1_3", n1) + n0
     return jnp.mean(n3, axis=(1, 2)) @ params["linear"]["w"] + params["linear"]["b"]
 
@@ -170,3 +188,43 @@ OPTIMIZEES = {
   "cifar10_nas": _nas("cifar10", 3),
   "quadratic": _quadratic(),
 }
+
+
+def optimize(
+  tx: optax.GradientTransformation,
+  loss: Callable[[Tree, jax.Array], jax.Array],
+  x: Tree,
+  key: jax.Array,
+  *,
+  steps: int,
+) -> tuple[Tree, jax.Array]:
+  """Runs a whole optimization.
+
+  Args:
+    tx: updates are added.
+    loss: `(x, key of the minibatch) -> scalar`.
+    x: where it starts.
+    key: of all minibatches.
+    steps: how many.
+
+  Returns:
+    x after `steps` steps, and the losses float32 [steps]: after every step on a fresh minibatch, which then
+    also gives the next step's gradient.
+  """
+
+  def step(carry, key):
+    x, state, gradient = carry
+    delta, state = tx.update(gradient, state, x)
+    x = optax.apply_updates(x, delta)
+    value, gradient = jax.value_and_grad(loss)(x, key)
+    return (x, state, gradient), value
+
+  keys = jax.random.split(key, steps + 1)
+  first = jax.grad(loss)(x, keys[0])
+  (x, _, _), losses = jax.lax.scan(step, (x, tx.init(x), first), keys[1:])
+  return x, losses
+
+
+def late_log_loss(losses: jax.Array, *, window: int = WINDOW) -> jax.Array:
+  """Computes the mean of ln(loss + 1e-12) over the last `window` steps: [..., steps] -> [...]."""
+  return jnp.mean(jnp.log(losses[..., -window:] + FLOOR), axis=-1)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.papers.l2o.optimizees import OPTIMIZEES, optimizee
+from vita_jax.optim.optimizees import OPTIMIZEES, optimizee
 
 SIZES = {
   "digits_mlp": 1_510,

@@ -1,0 +1,59 @@
+"""Every script explains itself: --help shows what it does and its own flags, and exits with 0."""
+
+import subprocess
+import sys
+
+import pytest
+
+from launch.commands import ROOT, environment, launch, succeeded
+from vita_jax.__main__ import overview, scripts
+
+ALWAYS = ("train", "table", "benchmark", "l2o/optimize")
+
+
+@pytest.mark.parametrize(
+  "script", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ALWAYS)) for name in scripts()]
+)
+def test_help_shows_the_flags_of_the_script_and_none_of_absls(script):
+  text = succeeded(launch(script, "--help"))
+  first = (ROOT / "launch" / f"{script}.py").read_text().partition("\n")[0].strip('"')
+  assert text.startswith(first.rstrip())
+  assert "--helpfull" in text and "Flags:" in text and "--showprefixforinfo" not in text
+  assert all(len(line) <= 112 for line in text.splitlines())
+
+
+def test_train_shows_config_workdir_devices_cluster_flags_and_where_keys_are_explained():
+  text = succeeded(launch("train", "-h"))
+  for flag in ("--config=FILE", "--workdir=FOLDER", "--cpu_devices=N", "--coordinator", "--process_id=N"):
+    assert flag in text, flag
+  assert "--config=FILE --explain" in text and "python launch/train.py --config=configs/ss_gcn" in text
+
+
+def test_the_command_vita_lists_every_script_and_answers_a_mistyped_one():
+  assert all(f"  {name} " in overview() for name in scripts())
+  command = [sys.executable, "-m", "vita_jax", "l2o", "optimise"]
+  done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+  assert done.returncode == 1
+  assert done.stderr.startswith("error: no script 'l2o/optimise' (nearest: 'l2o/optimize'): choose one of")
+
+
+def test_explain_shows_value_rule_and_meaning_of_every_key():
+  text = succeeded(launch("train", "--config=ss_gcn/citeseer.py:partition", "--explain", "--config.seeds=7"))
+  rows = {line.split()[0]: line for line in text.splitlines()}
+  assert rows["key"].split() == ["key", "value", "allowed", "meaning"]
+  assert " 7 " in rows["seeds"] and "at least 1" in rows["seeds"] and "How many seeds" in rows["seeds"]
+  assert "one of gcn, gin, gat" in rows["host"] and "mesh.seed" in rows
+
+
+@pytest.mark.parametrize("settings", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_a_terminal_that_cannot_show_a_character_gets_a_spelling(settings):
+  code = (
+    "import sys; from vita_jax import cli; cli.spell_out();"
+    " print('0.70 \\xb1 0.01'); print('2 \\xd7 \\xb5', file=sys.stderr)"
+  )
+  env = environment(PYTHONCOERCECLOCALE="0", **settings)
+  done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.decode() in ("0.70 +/- 0.01\n", "0.70 ± 0.01\n") and b"2 " in done.stderr
+  if settings.get("PYTHONIOENCODING"):
+    assert done.stdout == b"0.70 +/- 0.01\n" and done.stderr.endswith(b"2 x u\n")

@@ -1,0 +1,26 @@
+"""Pools are maxima and means over windows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vita_jax.nn import pool
+
+X = np.random.default_rng(0).normal(size=(2, 11, 10, 3)).astype(np.float32)
+VOLUMES = jnp.asarray(np.random.default_rng(0).normal(size=(2, 7, 6, 5, 3)), jnp.float32)
+
+
+def test_pools_are_maxima_and_means():
+  np.testing.assert_array_equal(pool.max_pool(X, 2)[0, 1, 3], X[0, 2:4, 6:8].max((0, 1)))
+  assert pool.max_pool(X, 2).shape == (2, 5, 5, 3)
+  means = pool.average_pool_same(jnp.asarray(X), 3)
+  np.testing.assert_allclose(means[1, 4, 5], X[1, 3:6, 4:7].mean((0, 1)), rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(means[1, 0, 0], X[1, :2, :2].mean((0, 1)), rtol=1e-5, atol=1e-6)
+
+
+def test_pooling_is_that_by_windows():
+  pooled = pool.max_pool3d(VOLUMES)
+  padding = [(0, 0), *[(1, 1)] * 3, (0, 0)]
+  expected = jax.lax.reduce_window(VOLUMES, -jnp.inf, jax.lax.max, (1, 3, 3, 3, 1), (1, 2, 2, 2, 1), padding)
+  assert pooled.shape == (2, 4, 3, 3, 3)
+  np.testing.assert_array_equal(pooled, expected)

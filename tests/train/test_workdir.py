@@ -1,0 +1,101 @@
+"""One process per workdir, said truly; and a workdir that goes away."""
+
+import errno
+import fcntl
+import json
+import os
+
+import pytest
+
+from train import tiny
+from vita_jax import train
+from vita_jax.data import Stream
+from vita_jax.train import workdir as workdir_lib
+
+
+def _run(folder, experiment=None):
+  return train.run(experiment or tiny.experiment(), tiny.get_config(), folder)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EWOULDBLOCK])
+def test_a_lock_that_is_held_is_another_process(number, tmp_path, monkeypatch):
+  def flock(file, how):
+    raise OSError(number, os.strerror(number))
+
+  monkeypatch.setattr(fcntl, "flock", flock)
+  with pytest.raises(train.RunError, match="another process is running in"):
+    _run(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_said_and_trained_on(number, tmp_path, monkeypatch, capsys):
+  def flock(file, how):
+    raise OSError(number, os.strerror(number))
+
+  monkeypatch.setattr(fcntl, "flock", flock)
+  assert _run(tmp_path)["complete"]
+  text = capsys.readouterr().err
+  assert f"the file system of {tmp_path} has no locks ({os.strerror(number)})" in text
+  assert "another process" not in text
+
+
+def test_a_fresh_owner_elsewhere_keeps_the_folder_and_a_stale_one_does_not(tmp_path):
+  record = tmp_path / workdir_lib.OWNER
+  record.write_text(json.dumps({"host": "elsewhere", "pid": 7}))
+  with pytest.raises(
+    train.RunError, match="process 7 on elsewhere, heard of . s ago.*if it is gone, wait 60"
+  ):
+    _run(tmp_path)
+  past = record.stat().st_mtime - workdir_lib.STALE_SECONDS - 1
+  os.utime(record, (past, past))
+  assert _run(tmp_path)["complete"] and not record.exists()
+
+
+def test_the_owner_is_recorded_with_a_heartbeat_while_a_run_goes_on(tmp_path, monkeypatch):
+  monkeypatch.setattr(workdir_lib, "BEAT_SECONDS", 0.01)
+  record, seen = tmp_path / workdir_lib.OWNER, []
+
+  def report(state, evaluate, sweep):
+    os.utime(record, (0, 0))
+    while record.stat().st_mtime == 0:
+      pass
+    seen.append(json.loads(record.read_text()))
+    return train.Report({})
+
+  _run(tmp_path, tiny.experiment()._replace(report=report))
+  assert seen == [{"host": os.uname().nodename, "pid": os.getpid()}] and not record.exists()
+
+
+def test_a_folder_that_is_not_shared_is_named(tmp_path, monkeypatch):
+  monkeypatch.setattr(workdir_lib, "SEE_SECONDS", 1)
+  monkeypatch.setattr(workdir_lib.cluster, "exchange", lambda text: ['{"host": "first", "pid": 3}', text])
+  with pytest.raises(
+    train.RunError, match="does not see what process 0 wrote.*one folder that all processes"
+  ):
+    _run(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["renamed", "deleted"])
+def test_a_workdir_that_goes_away_stops_the_run_with_a_line(damage, tmp_path):
+  folder = tmp_path / "W"
+
+  class Rows:
+    left = 40
+
+    def __len__(self):
+      return len(tiny.ROWS)
+
+    def __getitem__(self, i):
+      self.left -= 1
+      if self.left == 0:
+        folder.rename(tmp_path / "other")
+        if damage == "deleted":
+          import shutil
+
+          shutil.rmtree(tmp_path / "other")
+      return {"x": tiny.ROWS[i]}
+
+  with pytest.raises(train.RunError, match="W was renamed or deleted during the run.*resume") as error:
+    _run(folder, tiny.experiment(Stream(Rows(), 4), steps=400))
+  assert "\n" not in str(error.value)
+  assert not (folder / "summary.json").exists() and not (folder / "config.json").exists()

@@ -1,0 +1,118 @@
+"""The rows of a representation: scaled without loss, and which of them are the same."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ROUNDING = 8 * np.finfo(np.float64).eps  # relative; a column that varies by no more is constant
+NEAR = 1e-6  # Euclidean distance of standardised rows below which they are one record
+LARGEST_GROUP = 20  # rows, or a thousandth of all: more equal rows are a value of few, not one record
+
+
+class Inputs(NamedTuple):
+  """What attackers read: the same rows, scaled in three ways, [n, m] each.
+
+  Attributes:
+    exact: float64, every column centred and of unit variance. Trees read it: they compare values only.
+    standardised: the same in float32.
+    raw: float32, every column centred, and one scale for all: columns keep their sizes beside each other.
+  """
+
+  exact: np.ndarray
+  standardised: np.ndarray
+  raw: np.ndarray
+
+
+def check_matrix(z: Any) -> np.ndarray:
+  """Returns a representation as float64 [n, m]; nothing is rounded before it is centred.
+
+  Raises:
+    ValueError: not a matrix of finite numbers.
+  """
+  z = np.asarray(z)
+  if z.dtype.kind not in "iufb" or z.ndim != 2 or not np.isfinite(z).all():
+    raise ValueError(
+      f"a representation must be a finite matrix [rows, width], found the shape {z.shape} of {z.dtype}"
+    )
+  return z.astype(np.float64)
+
+
+def scale(z: np.ndarray, rows: np.ndarray | None = None) -> Inputs:
+  """Centres and scales in float64, before anything is cast to float32.
+
+  Args:
+    z: float64 [n, m].
+    rows: whose means and standard deviations are taken; None: all.
+  """
+  known = z if rows is None else z[rows]
+  centre = known.mean(axis=0)
+  deviation = (known - centre).std(axis=0)
+  constant = deviation <= ROUNDING * np.abs(known).max(axis=0, initial=0.0)
+  centred = np.where(constant, 0.0, z - centre)
+  exact = centred / np.where(constant, 1.0, deviation)
+  largest = max(np.where(constant, 0.0, deviation).max(initial=0.0), np.finfo(np.float64).tiny)
+  return Inputs(exact, exact.astype(np.float32), (centred / largest).astype(np.float32))
+
+
+def same_rows(x: np.ndarray, *, distance: float = NEAR) -> np.ndarray:
+  """Numbers groups of rows that are equal or nearly so; int32 [n], counted from 0.
+
+  A group is a row and the later rows that are closer to it than `distance` and in no group yet: rows are
+  not chained, so that a group never extends beyond `distance` from its first row.
+
+  Args:
+    x: float64 [n, m], standardised.
+    distance: Euclidean.
+  """
+  _, first, inverse = np.unique(x, axis=0, return_index=True, return_inverse=True)
+  inverse = inverse.reshape(-1)
+  distinct = x[first]
+  # Rows that are close are close along any direction: only neighbours along one are compared.
+  direction = np.random.default_rng(0).normal(size=x.shape[1])
+  along = distinct @ (direction / np.linalg.norm(direction))
+  order = np.argsort(along, kind="stable")
+  near: dict[int, list[int]] = {}
+  for step in range(1, len(order)):
+    (close,) = np.nonzero(along[order[step:]] - along[order[:-step]] < distance)
+    if not len(close):
+      break
+    one, other = order[close], order[close + step]
+    hit = np.linalg.norm(distinct[one] - distinct[other], axis=1) < distance
+    for a, b in zip(one[hit].tolist(), other[hit].tolist(), strict=True):
+      near.setdefault(a, []).append(b)
+      near.setdefault(b, []).append(a)
+  group = np.full(len(distinct), -1)
+  for place in np.argsort(first).tolist():
+    if group[place] < 0:
+      group[place] = place
+      for neighbour in near.get(place, ()):
+        if group[neighbour] < 0:
+          group[neighbour] = place
+  return np.unique(group[inverse], return_inverse=True)[1].astype(np.int32)
+
+
+def record_groups(x: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+  """Groups rows that are one record, as far as the rows can tell.
+
+  Groups of more than 20 rows and of more than a thousandth of all are values of a representation that has
+  few, and are taken apart: if they stayed on one side, no attacker could learn what they tell.
+
+  Args:
+    x: float64 [n, m], standardised.
+
+  Returns:
+    Groups int32 [n], counted from 0; and `rows` and `groups` that are together, `rows_apart` of values.
+  """
+  groups = same_rows(x)
+  sizes = np.bincount(groups)
+  large = (sizes > max(LARGEST_GROUP, len(x) // 1000))[groups]
+  together = (sizes[groups] > 1) & ~large
+  told = {
+    "rows": int(together.sum()),
+    "groups": len(np.unique(groups[together])),
+    "rows_apart": int(large.sum()),
+  }
+  alone = np.where(large, len(sizes) + np.arange(len(x)), groups)
+  return np.unique(alone, return_inverse=True)[1].astype(np.int32), told

@@ -1,0 +1,80 @@
+"""The help of a launch script: what it does, its own flags, and where the keys of a config are explained."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from typing import Any
+
+from absl import flags
+
+FIRST = ("config", "explain", "workdir")
+CLUSTER = ("cluster", "coordinator", "num_processes", "process_id", "join_seconds", "watchdog_seconds")
+WIDTH = 100
+# What stands for a value, by the name or the type of a flag.
+VALUES = {"config": "FILE[:ARGUMENT]", "workdir": "FOLDER", "suite": "FILE", "rows": "REGEX"}
+VALUES |= {"int": "N", "float": "X", "string": "TEXT", "comma separated list of strings": "A,B,..."}
+
+
+def parse(argv: list[str]) -> list[str]:
+  """Parses the flags, for `app.run(main, flags_parser=parse)`; --help prints `text` and exits with 0."""
+  show_if_asked(argv)
+  return flags.FLAGS(argv)
+
+
+def show_if_asked(argv: list[str]) -> None:
+  """Prints the help and exits with 0 if the arguments hold --help or -h."""
+  if {"--help", "-help", "-h", "--helpshort"} & set(argv[1:]):
+    print(text())
+    sys.stdout.flush()
+    sys.exit(0)
+
+
+def text() -> str:
+  """Returns the help of the running script: its docstring and its flags; absl's own stay out."""
+  ours = _own_flags()
+  first = [name for name in FIRST if name in ours]
+  cluster = [name for name in CLUSTER if name in ours]
+  rest = sorted(ours.keys() - {*first, *cluster})
+  lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "Flags:"]
+  lines += [_entry(ours[name]) for name in [*first, *rest]]
+  if "config" in ours:
+    lines.append(_wrapped("--config.NAME=VALUE", "Sets a key of the config, e.g. --config.seeds=10."))
+  if cluster:
+    lines += ["", "Of a run over several processes (launch/cluster/README.md):"]
+    lines += [_entry(ours[name]) for name in cluster]
+  lines.append("")
+  if "config" in ours:
+    lines += [
+      "Each config's docstring has its command, hardware, time and the number to expect;",
+      "what its keys mean, and what they may be: launch/train.py --config=FILE --explain",
+    ]
+  lines.append("VITA_DEBUG=1 shows the traceback of an error. All flags, those of absl included: --helpfull")
+  return "\n".join(lines)
+
+
+def _own_flags() -> dict[str, Any]:
+  """Name -> flag of those that the script and vita_jax define."""
+  modules = flags.FLAGS.flags_by_module_dict()
+  foreign = {
+    flag.name
+    for module, found in modules.items()
+    for flag in found
+    if module.partition(".")[0] in ("absl", "orbax", "grain", "etils", "tensorflow_datasets", "jax", "chex")
+  }
+  every = {flag.name: flag for found in modules.values() for flag in found}
+  return {name: flag for name, flag in every.items() if name not in foreign and "." not in name}
+
+
+def _entry(flag: Any) -> str:
+  kind = VALUES.get(flag.name) or VALUES.get(flag.flag_type(), "VALUE")
+  shown = f"--{flag.name}" if flag.boolean else f"--{flag.name}={kind}"
+  default = "" if flag.default in (None, "", False) else f" (default: {flag.default_as_str.strip(chr(39))})"
+  return _wrapped(shown, f"{' '.join((flag.help or '').split())}{default}")
+
+
+def _wrapped(name: str, meaning: str) -> str:
+  indent = " " * 26
+  body = textwrap.fill(meaning, WIDTH, initial_indent=indent, subsequent_indent=indent)
+  head = f"  {name}"
+  return f"{head:<25} {body.lstrip()}" if len(head) < 25 else f"{head}\n{body}"

@@ -1,0 +1,152 @@
+"""The forms of a convolution: `lax.conv_general_dilated` and products over shifted images; see `conv.py`."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Pads = tuple[tuple[int, int], ...]
+
+
+class Window(NamedTuple):
+  """How a kernel walks over an image: a number, or (before, after), for each axis."""
+
+  stride: tuple[int, ...]
+  pads: Pads
+  dilation: tuple[int, ...]
+  groups: int
+  extra: tuple[int, ...] = ()
+
+
+Form = Callable[[Window, jax.Array, jax.Array], jax.Array]
+
+
+def native(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
+  """The convolution of the library."""
+  return jax.lax.conv_general_dilated(
+    x,
+    w,
+    window.stride,
+    window.pads,
+    rhs_dilation=window.dilation,
+    dimension_numbers=_numbers(x),
+    feature_group_count=window.groups,
+  )
+
+
+def shifted(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
+  """The convolution as one product over shifted images; depthwise: as their weighted sum."""
+  if any(map(any, window.pads)):
+    x = jnp.pad(x, ((0, 0), *window.pads, (0, 0)))
+  kernel, outputs, groups = w.shape[:-2], w.shape[-1], window.groups
+  places = [
+    (length - d * (k - 1) - 1) // s + 1
+    for length, k, s, d in zip(x.shape[1:-1], kernel, window.stride, window.dilation, strict=True)
+  ]
+  shifts = []
+  for tap in itertools.product(*map(range, kernel)):
+    spans = zip(tap, places, window.stride, window.dilation, strict=True)
+    shifts.append(x[(slice(None), *(slice(i * d, i * d + (n - 1) * s + 1, s) for i, n, s, d in spans))])
+  if groups == 1:
+    return (jnp.concatenate(shifts, axis=-1) if len(shifts) > 1 else shifts[0]) @ w.reshape(-1, outputs)
+  if groups == x.shape[-1]:  # the product of a group would be of one number
+    weights = w.reshape(len(shifts), groups, outputs // groups)
+    terms = (shift[..., None] * weight for shift, weight in zip(shifts, weights, strict=True))
+    return functools.reduce(jnp.add, terms).reshape(*shifts[0].shape[:-1], outputs)
+  stacked = jnp.stack([shift.reshape(*shift.shape[:-1], groups, -1) for shift in shifts], axis=-2)
+  weights = w.reshape(len(shifts), -1, groups, outputs // groups)
+  y = jnp.einsum("...gtc,tcgo->...go", stacked, weights)
+  return y.reshape(*y.shape[:-2], outputs)
+
+
+def native_transposed(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
+  """The transposed convolution of the library: an ordinary one of x with zeros between its places."""
+  spans = kernel_spans(x, w, window.dilation)
+  ends = zip(spans, window.pads, window.extra, strict=True)
+  return jax.lax.conv_general_dilated(
+    x,
+    _turned(w, window.groups),
+    (1,) * len(spans),
+    [(span - 1 - before, span - 1 - after + more) for span, (before, after), more in ends],
+    lhs_dilation=window.stride,
+    rhs_dilation=window.dilation,
+    dimension_numbers=_numbers(x),
+    feature_group_count=window.groups,
+  )
+
+
+def sub_pixel(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
+  """The transposed convolution, one ordinary one for each residue of the output's places."""
+  stride, befores = window.stride, [before for before, _ in window.pads]
+  places = transposed_places(x, w, window)
+  if any(d > 1 for d in window.dilation):  # holes belong to the kernel: its taps are sorted with them
+    w = _with_holes(w, window.dilation)
+  # Before anything is cut, output place q gets x[q // stride - m] @ w[q % stride + stride * m]. Place o is
+  # q = o + padding, so q // stride runs over `first` to `last`.
+  first = [before // s for before, s in zip(befores, stride, strict=True)]
+  last = [(before + n - 1) // s for before, n, s in zip(befores, places, stride, strict=True)]
+  phases = []
+  for residue in itertools.product(*map(range, stride)):
+    taps = w[tuple(slice(a, None, s) for a, s in zip(residue, stride, strict=True))]
+    phases.append(_phase(x, taps, first, last, window.groups))
+  counts = [b - a + 1 for a, b in zip(first, last, strict=True)]
+  y = jnp.stack(phases).reshape(*stride, x.shape[0], *counts, -1)
+  axes = len(stride)  # [*stride, n, *counts, c] -> [n, count, stride, count, stride, ..., c]
+  order = [axes, *itertools.chain(*((axes + 1 + i, i) for i in range(axes))), 2 * axes + 1]
+  y = y.transpose(order).reshape(x.shape[0], *(n * s for n, s in zip(counts, stride, strict=True)), -1)
+  starts = [before - a * s for before, a, s in zip(befores, first, stride, strict=True)]
+  return y[(slice(None), *(slice(a, a + n) for a, n in zip(starts, places, strict=True)))]
+
+
+def _phase(x: jax.Array, taps: jax.Array, first: list[int], last: list[int], groups: int) -> jax.Array:
+  """y[j] = sum over m of x[j - m] @ taps[m], for j from `first` to `last` (of each axis); x is 0 outside."""
+  if 0 in taps.shape:  # the stride is longer than the kernel: nothing reaches these places
+    counts = [b - a + 1 for a, b in zip(first, last, strict=True)]
+    return jnp.zeros_like(x, shape=(x.shape[0], *counts, taps.shape[-1] * groups))
+  ranges = list(zip(x.shape[1:-1], taps.shape[:-2], first, last, strict=True))
+  x = jax.lax.pad(
+    x,
+    jnp.zeros_like(x, shape=()),  # negative widths cut
+    [(0, 0, 0), *((m - 1 - a, b + 1 - length, 0) for length, m, a, b in ranges), (0, 0, 0)],
+  )
+  ones = (1,) * len(ranges)
+  return shifted(Window(ones, ((0, 0),) * len(ranges), ones, groups), x, _turned(taps, groups))
+
+
+def _turned(w: jax.Array, groups: int) -> jax.Array:
+  """[*kernel, inputs, outputs / groups] -> [*kernel reversed, inputs / groups, outputs]."""
+  kernel = w.shape[:-2]
+  w = jnp.flip(w, range(len(kernel)))
+  if groups == 1:
+    return w
+  w = w.reshape(*kernel, groups, w.shape[-2] // groups, w.shape[-1])
+  return jnp.moveaxis(w, -3, -2).reshape(*kernel, w.shape[-2], -1)
+
+
+def _with_holes(w: jax.Array, dilation: tuple[int, ...]) -> jax.Array:
+  holes = [(0, 0, d - 1) for d in dilation]
+  return jax.lax.pad(w, jnp.zeros_like(w, shape=()), [*holes, (0, 0, 0), (0, 0, 0)])
+
+
+def _numbers(x: jax.Array) -> tuple[str, str, str]:
+  axes = "DHW"[5 - x.ndim :]
+  return f"N{axes}C", f"{axes}IO", f"N{axes}C"
+
+
+def kernel_spans(x: jax.Array, w: jax.Array, dilation: tuple[int, ...]) -> tuple[int, ...]:
+  """How many places the kernel spans on each axis."""
+  if not 3 <= x.ndim <= 5 or w.ndim != x.ndim:
+    raise ValueError(f"x is [n, 1 to 3 axes, inputs] and w has as many; they are {x.shape} and {w.shape}")
+  return tuple(d * (k - 1) + 1 for k, d in zip(w.shape[:-2], dilation, strict=True))
+
+
+def transposed_places(x: jax.Array, w: jax.Array, window: Window) -> list[int]:
+  """How many places a transposed convolution gives on each axis."""
+  spans = kernel_spans(x, w, window.dilation)
+  options = zip(x.shape[1:-1], spans, window.stride, window.pads, window.extra, strict=True)
+  return [(length - 1) * s - sum(pad) + span + more for length, span, s, pad, more in options]
