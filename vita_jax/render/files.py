@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vita_jax.base.files import write_npz
 from vita_jax.data.files import read_npz
 from vita_jax.render.glb import read_glb, write_glb
 from vita_jax.render.mesh import Mesh, check_mesh
@@ -51,4 +52,4 @@ def _read_npz(path: Path) -> Mesh:
 
 
 def _write_npz(path: str | os.PathLike, mesh: Mesh) -> None:
-  np.savez_compressed(path, **{k: np.asarray(x) for k, x in mesh._asdict().items() if x is not None})
+  write_npz(path, {k: np.asarray(x) for k, x in mesh._asdict().items() if x is not None})

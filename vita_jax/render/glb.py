@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from vita_jax.base.files import write_bytes
+from vita_jax.base.files import parse_json, write_bytes
+from vita_jax.data.files_image import read_image
 from vita_jax.render.mesh import Mesh, check_mesh
 from vita_jax.render.skinning import forward_kinematics
 
@@ -59,10 +60,9 @@ def _chunks(content: bytes, name: str) -> tuple[dict[str, Any], bytes]:
     length, kind = struct.unpack_from("<II", content, at)
     found[kind] = content[at + 8 : at + 8 + length]
     at += 8 + length
-  try:
-    return json.loads(found[_JSON]), found.get(_BIN, b"")
-  except (KeyError, ValueError) as error:
-    raise ValueError(f"{name} is damaged: its JSON cannot be read") from error
+  if _JSON not in found:
+    raise ValueError(f"{name} is damaged: it has no JSON")
+  return parse_json(found[_JSON], name, what="a GLB file"), found.get(_BIN, b"")
 
 
 def _accessor(document: dict[str, Any], binary: bytes, index: int) -> np.ndarray:
@@ -182,8 +182,6 @@ def _skin(document: dict[str, Any], binary: bytes) -> dict[str, np.ndarray]:
 
 def _texture(document: dict[str, Any], binary: bytes) -> np.ndarray | None:
   """The base colour texture of the first material that has one, float32 [H, W, 3] in [0, 1]."""
-  from PIL import Image
-
   for material in document.get("materials", []):
     chosen = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
     if chosen is None:
@@ -193,11 +191,7 @@ def _texture(document: dict[str, Any], binary: bytes) -> np.ndarray | None:
       raise ValueError("a texture outside of the GLB file is not read: embed it")
     view = document["bufferViews"][image["bufferView"]]
     start = view.get("byteOffset", 0)
-    try:
-      pixels = Image.open(io.BytesIO(binary[start : start + view["byteLength"]])).convert("RGB")
-    except OSError as error:
-      raise ValueError(f"its texture cannot be read ({error})") from error
-    return np.asarray(pixels, np.float32) / 255
+    return read_image(binary[start : start + view["byteLength"]]).astype(np.float32) / 255
   return None
 
 

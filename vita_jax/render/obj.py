@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 
 from vita_jax.base.files import write_text
+from vita_jax.data.files_text import read_text
 from vita_jax.render.mesh import Mesh, check_mesh
 
 
@@ -20,7 +20,7 @@ def read_obj(path: str | os.PathLike) -> Mesh:
     ValueError: a line that cannot be read (named), or a mesh that `check_mesh` refuses.
   """
   vertices, uv, faces, face_uv = [], [], [], []
-  for number, line in enumerate(Path(path).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+  for number, line in enumerate(read_text(path).splitlines(), 1):
     kind, *words = line.split("#")[0].split() or [""]
     try:
       if kind == "v":
