@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,9 +38,7 @@ class Camera(NamedTuple):
   distortion: jax.Array
 
 
-def look_at(
-  eye: jax.Array, at: jax.Array = (0.0, 0.0, 0.0), up: jax.Array = (0.0, 1.0, 0.0)
-) -> tuple[jax.Array, jax.Array]:
+def look_at(eye: Any, at: Any = (0.0, 0.0, 0.0), up: Any = (0.0, 1.0, 0.0)) -> tuple[jax.Array, jax.Array]:
   """Computes (rotation [3, 3], translation [3]) of a camera at `eye` that looks at `at`.
 
   Right is forward x up: seen from +z with up = +y, the world's +x is on the right. (SoftRas and the
@@ -117,9 +115,9 @@ def check_intrinsics(intrinsics) -> None:
 
 
 def _camera(rotation, translation, focal, centre, perspective, near, far, distortion=None) -> Camera:
-  scalars = (jnp.asarray(x, float) for x in (perspective, near, far))
+  perspective, near, far = (jnp.asarray(x, float) for x in (perspective, near, far))
   distortion = jnp.zeros(5) if distortion is None else jnp.asarray(distortion, float)
-  return Camera(rotation, translation, focal, centre, *scalars, distortion)
+  return Camera(rotation, translation, focal, centre, perspective, near, far, distortion)
 
 
 def view(camera: Camera, points: jax.Array) -> jax.Array:

@@ -155,7 +155,7 @@ def _join(
     np.add.at(dense, (np.arange(len(weights))[:, None], chosen.astype(np.int64)), weights)
     dense /= np.maximum(dense.sum(axis=1, keepdims=True), 1e-12)
   return Mesh(
-    vertices=joined("POSITION"),
+    vertices=np.concatenate([part["POSITION"] for part in parts]),
     faces=faces,
     uv=None if uv is None else np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1),
     face_uv=None if uv is None else faces,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,8 +54,7 @@ def check_mesh(mesh: Mesh, *, name: str = "the mesh") -> Mesh:
     ValueError: a wrong shape, an index out of range, a coordinate that is NaN, infinite or beyond 1e6, or
       weights of joints that do not sum to 1.
   """
-  found = {field: None if x is None else np.asarray(x) for field, x in mesh._asdict().items()}
-  vertices, faces = found["vertices"], found["faces"]
+  vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
   if vertices.ndim != 2 or vertices.shape[1] != 3:
     raise ValueError(f"{name}: vertices must be [V, 3], got {list(vertices.shape)}")
   if faces.ndim != 2 or faces.shape[1] != 3 or (faces.size and faces.dtype.kind not in "iu"):
@@ -66,23 +65,29 @@ def check_mesh(mesh: Mesh, *, name: str = "the mesh") -> Mesh:
   if (largest := float(np.abs(vertices).max(initial=0))) > LARGEST:
     raise ValueError(f"{name}: a coordinate of {largest:.3g} is beyond {LARGEST:.0e}: scale the mesh down")
   _check_indices(faces, len(vertices), f"{name}: faces")
-  if (found["uv"] is None) != (found["face_uv"] is None):
+  if (mesh.uv is None) != (mesh.face_uv is None):
     raise ValueError(f"{name}: uv and face_uv must come together")
-  if found["uv"] is not None:
-    if found["face_uv"].shape != faces.shape:
-      raise ValueError(f"{name}: face_uv must be {list(faces.shape)}, got {list(found['face_uv'].shape)}")
-    _check_indices(found["face_uv"], len(found["uv"]), f"{name}: face_uv")
+  if mesh.uv is not None and mesh.face_uv is not None:
+    face_uv = np.asarray(mesh.face_uv)
+    if face_uv.shape != faces.shape:
+      raise ValueError(f"{name}: face_uv must be {list(faces.shape)}, got {list(face_uv.shape)}")
+    _check_indices(face_uv, len(mesh.uv), f"{name}: face_uv")
   for field, rows in (("vertex_colors", len(vertices)), ("face_colors", len(faces))):
-    if found[field] is not None and (found[field].ndim != 2 or len(found[field]) != rows):
-      raise ValueError(f"{name}: {field} must be [{rows}, C], got {list(found[field].shape)}")
-  if found["weights"] is not None:
-    if found["joints"] is None or found["weights"].shape != (len(vertices), len(found["joints"])):
-      raise ValueError(f"{name}: weights {list(found['weights'].shape)} must be [vertices, joints]")
-    if (np.abs(found["weights"].sum(axis=1) - 1) > 1e-3).any():
+    colors = getattr(mesh, field)
+    if colors is not None and (np.ndim(colors) != 2 or len(colors) != rows):
+      raise ValueError(f"{name}: {field} must be [{rows}, C], got {list(np.shape(colors))}")
+  if mesh.weights is not None:
+    weights = np.asarray(mesh.weights)
+    if mesh.joints is None or weights.shape != (len(vertices), len(mesh.joints)):
+      raise ValueError(f"{name}: weights {list(weights.shape)} must be [vertices, joints]")
+    if (np.abs(weights.sum(axis=1) - 1) > 1e-3).any():
       raise ValueError(f"{name}: the joint weights of some vertices do not sum to 1: normalise the rows")
   integers = ("faces", "face_uv", "parents")
-  kinds = {field: np.int32 if field in integers else np.float32 for field in found}
-  return Mesh(**{k: None if x is None else np.ascontiguousarray(x, kinds[k]) for k, x in found.items()})
+  kinds: dict[str, type] = {field: np.int32 if field in integers else np.float32 for field in Mesh._fields}
+  arrays: dict[str, Any] = {
+    k: None if x is None else np.ascontiguousarray(x, kinds[k]) for k, x in mesh._asdict().items()
+  }
+  return Mesh(**arrays)
 
 
 def _check_indices(indices: np.ndarray, count: int, what: str) -> None:
@@ -125,7 +130,7 @@ def batch_meshes(meshes: Sequence[Mesh]) -> Mesh:
   """
   if not meshes:
     raise ValueError("batch_meshes needs at least one mesh")
-  stacked = {}
+  stacked: dict[str, Any] = {}
   for field in Mesh._fields:
     values = [getattr(mesh, field) for mesh in meshes]
     if all(value is None for value in values):

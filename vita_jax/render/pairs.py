@@ -194,7 +194,9 @@ def _pair_sum_backward(f, channels, size, kept, cotangent):
 pair_sum.defvjp(_pair_sum_forward, _pair_sum_backward)
 
 
-def pair_max(f: PairFunction, size: tuple[int, int], rows: Any, shared: Any, boxes: Boxes, start: float):
+def pair_max(
+  f: Callable[..., jax.Array], size: tuple[int, int], rows: Any, shared: Any, boxes: Boxes, start: Any
+) -> jax.Array:
   """Computes the largest value of `f(rows, shared, None, row, column) -> [K, n, n]` at each pixel.
 
   Returns:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from vita_jax.render.camera import Camera, orbit, orthographic_camera
@@ -67,10 +66,6 @@ def turntable(
   >>> save_gif("body.gif", frames)  # doctest: +SKIP
   """
   lights = Lights(0.6, 0.4, (0.3, 0.6, 0.7)) if lights is None else lights
-
-  @jax.jit
-  def one(camera: Camera) -> jax.Array:
-    return render(mesh, camera, size, lights=lights, background=background, antialias=antialias).color
-
-  angles = np.arange(views) * 360.0 / views
-  return np.stack([np.asarray(one(frame_camera(mesh, a, elevation=elevation))) for a in angles])
+  cameras = [frame_camera(mesh, turn * 360.0 / views, elevation=elevation) for turn in range(views)]
+  options: dict[str, Any] = {"lights": lights, "background": background, "antialias": antialias}
+  return np.stack([np.asarray(render(mesh, camera, size, **options).color) for camera in cameras])

@@ -26,7 +26,7 @@ _FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 class _Element(NamedTuple):
   name: str
-  count: int
+  rows: int
   properties: list[tuple[str, str, str]]  # (name, type, type of the count of a list, or "")
 
 
@@ -87,10 +87,10 @@ def _read_ascii(body: bytes, elements: list[_Element], order: str) -> dict:
   del order
   lines, found, at = body.decode("ascii", "replace").splitlines(), {}, 0
   for element in elements:
-    if element.count > len(lines) - at:
-      raise ValueError(f"{element.count} rows of '{element.name}' are declared, {len(lines) - at} are there")
-    rows = [line.split() for line in lines[at : at + element.count]]
-    at += element.count
+    if element.rows > len(lines) - at:
+      raise ValueError(f"{element.rows} rows of '{element.name}' are declared, {len(lines) - at} are there")
+    rows = [line.split() for line in lines[at : at + element.rows]]
+    at += element.rows
     columns: dict[str, list] = {name: [] for name, _, _ in element.properties}
     for row in rows:
       place = 0
@@ -113,18 +113,19 @@ def _read_ascii(body: bytes, elements: list[_Element], order: str) -> dict:
 
 
 def _read_binary(body: bytes, elements: list[_Element], order: str) -> dict:
-  found, at = {}, 0
+  found: dict[str, dict] = {}
+  at = 0
   for element in elements:
     if not any(listed for _, _, listed in element.properties):
-      kind = np.dtype([(name, order + kind) for name, kind, _ in element.properties])
-      if at + element.count * kind.itemsize > len(body):
+      record = np.dtype([(name, order + kind) for name, kind, _ in element.properties])
+      if at + element.rows * record.itemsize > len(body):
         raise ValueError(f"'{element.name}' ends beyond the file")
-      table = np.frombuffer(body, kind, element.count, at)
-      at += element.count * kind.itemsize
+      table = np.frombuffer(body, record, element.rows, at)
+      at += element.rows * record.itemsize
       found[element.name] = {name: table[name] for name, _, _ in element.properties}
       continue
     columns: dict[str, list] = {name: [] for name, _, _ in element.properties}
-    for _ in range(element.count):
+    for _ in range(element.rows):
       for name, kind, listed in element.properties:
         length = 1
         if listed:

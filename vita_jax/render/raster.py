@@ -7,6 +7,7 @@ and camera everywhere but across silhouettes; `soft.py` has those.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ class Fragments(NamedTuple):
   depth: jax.Array
 
 
+@functools.partial(jax.jit, static_argnames=("size", "faces_per_pixel", "cull"))
 def rasterize(
   mesh: Mesh,
   camera: Camera,
@@ -67,6 +69,7 @@ def rasterize(
   return fragments(mesh, camera, visible)
 
 
+@functools.partial(jax.jit, static_argnames=("size", "faces_per_pixel", "cull"))
 def visibility(
   mesh: Mesh, camera: Camera, size: tuple[int, int], *, faces_per_pixel: int = 1, cull: str = "none"
 ) -> jax.Array:
@@ -197,6 +200,7 @@ def _nearest(boxes, inverse, depths, camera, size, behind):
   return fold_pairs(boxes, body, (jnp.full(n_pixels, jnp.inf, depths.dtype), jnp.full(n_pixels, _NO_FACE)))
 
 
+@jax.jit
 def fragments(mesh: Mesh, camera: Camera, visible: jax.Array) -> Fragments:
   """Computes where the pixels hit the faces that they see; differentiable in vertices and camera.
 
@@ -208,16 +212,22 @@ def fragments(mesh: Mesh, camera: Camera, visible: jax.Array) -> Fragments:
   there = visible >= 0
   if mesh.faces.shape[0] == 0:
     return Fragments(visible, jnp.zeros((*visible.shape, 3)), jnp.zeros(visible.shape))
-  face = jnp.asarray(mesh.faces)[jnp.maximum(visible, 0)]
-  corners = to_screen(camera, jnp.asarray(mesh.vertices), (height, width))[face]  # [H, W, K, 3, 4]
-  row, column = jnp.mgrid[:height, :width]
-  centre = jnp.stack([row + 0.5, column + 0.5], axis=-1)[:, :, None, :]
-  inverse, _ = face_inverse(corners, centre)  # at the pixel itself: lambda = its last column
-  each = jnp.where(there[..., None], inverse[..., 2], 1.0)
-  barycentric = each / jnp.sum(each, axis=-1, keepdims=True)
-  depth = jnp.sum(barycentric * corners[..., 3], axis=-1)
-  barycentric = jnp.where(there[..., None], barycentric, 0.0)
-  return Fragments(visible, barycentric, jnp.where(there, depth, 0.0))
+  corners = to_screen(camera, jnp.asarray(mesh.vertices), (height, width))[mesh.faces].reshape(-1, 12)
+  number = jnp.maximum(visible, 0)
+  # One gather per number, each done once: a gather of rows is slower, and XLA would repeat it per use.
+  seen = jax.lax.optimization_barrier([corners[:, i][number] for i in range(12)])
+  row, column = jnp.arange(height)[:, None, None] + 0.5, jnp.arange(width)[:, None] + 0.5
+  w, depths = seen[2::4], seen[3::4]
+  x = [seen[4 * k] - column * w[k] for k in range(3)]  # from the pixel itself
+  y = [seen[4 * k + 1] - row * w[k] for k in range(3)]
+  # The last column of `face_inverse`, but for the determinant, which cancels.
+  cross = [x[k - 2] * y[k - 1] - x[k - 1] * y[k - 2] for k in range(3)]
+  total = cross[0] + cross[1] + cross[2]
+  there &= total != 0
+  scale = jnp.where(there, 1.0 / jnp.where(there, total, 1.0), 0.0)
+  barycentric = [part * scale for part in cross]
+  depth = barycentric[0] * depths[0] + barycentric[1] * depths[1] + barycentric[2] * depths[2]
+  return Fragments(visible, jnp.stack(barycentric, axis=-1), depth)
 
 
 def interpolated(attributes: Mapping[str, jax.Array], found: Fragments) -> dict[str, jax.Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.render.camera import Camera
-from vita_jax.render.mesh import Mesh, face_normals, normalize, vertex_normals
+from vita_jax.render.mesh import Array, Mesh, face_normals, normalize, vertex_normals
 from vita_jax.render.raster import Fragments, interpolated
 
 SHADING = ("flat", "gouraud", "phong")
@@ -38,6 +39,7 @@ class Image(NamedTuple):
   alpha: jax.Array
 
 
+@functools.partial(jax.jit, static_argnames="filter")
 def sample(texture: jax.Array, uv: jax.Array, *, filter: str = "bilinear") -> jax.Array:
   """Looks colours up in a texture.
 
@@ -114,7 +116,7 @@ def _diffuse(normals: jax.Array, lights: Lights) -> jax.Array:
 
 def color_at(
   values: Mapping[str, jax.Array],
-  texture: jax.Array | None,
+  texture: Array | None,
   lights: Lights | None,
   eye: jax.Array,
   *,
@@ -129,7 +131,10 @@ def color_at(
     eye: float32 [4], the camera's place (x, y, z, 1), or the direction towards it (x, y, z, 0).
     filter: see `sample`.
   """
-  color = sample(texture, values["uv"], filter=filter) if "uv" in values else values["color"]
+  if texture is not None and "uv" in values:
+    color = sample(texture, values["uv"], filter=filter)
+  else:
+    color = values["color"]
   if lights is None:
     return color
   if "light" in values:
@@ -153,6 +158,7 @@ def eye_of(camera: Camera) -> jax.Array:
   return jnp.concatenate([p * place + (1 - p) * towards, p[None]])
 
 
+@functools.partial(jax.jit, static_argnames=("shading", "filter"))
 def shade(
   found: Fragments,
   mesh: Mesh,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.render.mesh import Mesh
+from vita_jax.render.mesh import Array, Mesh
 
 
 def skin(mesh: Mesh, transforms: jax.Array) -> Mesh:
@@ -37,7 +37,7 @@ def rest_transforms(mesh: Mesh) -> np.ndarray:
   return np.linalg.inv(np.asarray(mesh.joints, np.float64)).astype(np.float32)
 
 
-def forward_kinematics(local: jax.Array, parents: np.ndarray) -> jax.Array:
+def forward_kinematics(local: Array, parents: np.ndarray) -> jax.Array:
   """Chains local transforms along the skeleton: G_j = G_parent(j) local_j.
 
   Args:
@@ -51,14 +51,14 @@ def forward_kinematics(local: jax.Array, parents: np.ndarray) -> jax.Array:
     ValueError: parents that form a circle.
   """
   parents = np.asarray(parents)
-  done: dict[int, jax.Array] = {}
+  done: dict[int, Array] = {}
   while len(done) < len(parents):
     ready = [j for j in range(len(parents)) if j not in done and (parents[j] < 0 or int(parents[j]) in done)]
     if not ready:
       raise ValueError("the joints' parents form a circle")
     for j in ready:
       done[j] = local[j] if parents[j] < 0 else done[int(parents[j])] @ local[j]
-  return jnp.stack([done[j] for j in range(len(parents))]) if done else local
+  return jnp.stack([done[j] for j in range(len(parents))]) if done else jnp.asarray(local)
 
 
 def local_transforms(world: np.ndarray, parents: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ with their number (see `pairs.py`).
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -22,6 +23,7 @@ from vita_jax.render.shading import Image, Lights, color_at, corner_attributes, 
 CUT = 1e-4  # a face whose probability at a pixel outside of it is less does not count there
 
 
+@functools.partial(jax.jit, static_argnames="size")
 def silhouette(
   mesh: Mesh, camera: Camera, size: tuple[int, int], *, sigma: float | jax.Array = 1e-5
 ) -> jax.Array:
@@ -42,6 +44,7 @@ def silhouette(
   return 1.0 - jnp.exp(total).reshape(size)
 
 
+@functools.partial(jax.jit, static_argnames=("size", "shading", "filter", "cull", "softras_compat"))
 def soft_render(
   mesh: Mesh,
   camera: Camera,
@@ -82,9 +85,10 @@ def soft_render(
   rows |= {"depth": corners[..., 3], "w": corners[..., 2], "facing": facing.astype(corners.dtype)}
   shared |= {"near": camera.near, "far": camera.far, "gamma": jnp.asarray(gamma, float)}
   deepest = pair_max(_closeness, size, rows, shared, boxes, epsilon)
-  channels = (mesh.texture.shape[-1] if "uv" in attributes else attributes["color"].shape[-1]) + 2
+  texture = mesh.texture if "uv" in attributes else None
+  channels = (attributes["color"] if texture is None else texture).shape[-1] + 2
   rows |= {"attributes": attributes}
-  shared |= {"texture": mesh.texture if "uv" in attributes else None, "lights": lights, "eye": eye_of(camera)}
+  shared |= {"texture": texture, "lights": lights, "eye": eye_of(camera)}
   blend = _blend_nearest if filter == "nearest" else _blend
   sums = pair_sum(blend, channels, size, rows, shared, {"closest": deepest}, boxes)
   power = 2 * epsilon if softras_compat else epsilon
@@ -129,7 +133,7 @@ def _geometry(rows, shared, row, column):
   cross = [x[k] * y[(k + 1) % 3] - y[k] * x[(k + 1) % 3] for k in range(3)]
   area = cross[0] + cross[1] + cross[2]
   inside = (cross[0] * area > 0) & (cross[1] * area > 0) & (cross[2] * area > 0)
-  square = None
+  square: Any = None
   for k in range(3):
     dx, dy = x[(k + 1) % 3] - x[k], y[(k + 1) % 3] - y[k]
     length = dx * dx + dy * dy
@@ -144,7 +148,7 @@ def _geometry(rows, shared, row, column):
   return logit, fine & (inside | (square < shared["cut"])), barycentric
 
 
-def _log_outside(rows, shared, at, row, column):
+def _log_outside(rows, shared, at, row, column) -> tuple[jax.Array, ...]:
   """log(1 - A): its sum is exact where a product of many factors near 0 or 1 would not be."""
   logit, counts, _ = _geometry(rows, shared, row, column)
   return (jnp.where(counts, -jax.nn.softplus(logit), 0.0),)
@@ -164,7 +168,7 @@ def _surface(rows, shared, row, column):
   return logit, counts, colored, (shared["far"] - depth) / (shared["far"] - shared["near"]), weights
 
 
-def _closeness(rows, shared, at, row, column):
+def _closeness(rows, shared, at, row, column) -> jax.Array:
   _, _, colored, closeness, _ = _surface(rows, shared, row, column)
   return jnp.where(colored, closeness, -jnp.inf)
 
