@@ -11,17 +11,25 @@ from vita_jax import render
 
 SQUARE = render.orthographic_camera((0.0, 0.0, 2.0), near=1.0, far=100.0)
 PINHOLE = render.perspective_camera((0.3, -0.4, 3.0), fov=50.0, near=1.0, far=100.0)
-# One program per structure of mesh and size: compiling is most of the time of these tests.
-silhouette = jax.jit(render.silhouette, static_argnums=2)
-soft_render = jax.jit(
-  render.soft_render, static_argnums=2, static_argnames=("shading", "filter", "cull", "softras_compat")
-)
 TRIANGLE = np.float32([[0, 0, 0], [0.5, 0, 0], [0, 0.5, 0]])
 
 
-def _pixel(x, y, side=20):
+SIZE = (20, 28)
+
+
+def _mesh(vertices, colors=None, pad=300):
+  """Triangles [3 F, 3] and their corners' colours, padded: one program serves many tests."""
+  points, shown = np.zeros((3 * pad, 3), np.float32), np.zeros((3 * pad, 3), np.float32)
+  points[: len(vertices)] = vertices
+  if colors is not None:
+    shown[: len(vertices)] = colors
+  faces = jnp.arange(3 * pad).reshape(-1, 3)
+  return render.Mesh(jnp.asarray(points), faces, vertex_colors=jnp.asarray(shown))
+
+
+def _pixel(x, y):
   """(row, column) of the pixel whose centre is at (x, y)."""
-  return round((1 - y) * side / 2 - 0.5), round((1 + x) * side / 2 - 0.5)
+  return round(SIZE[0] / 2 - 10 * y - 0.5), round(SIZE[1] / 2 + 10 * x - 0.5)
 
 
 @pytest.mark.parametrize(
@@ -31,38 +39,35 @@ def _pixel(x, y, side=20):
 def test_the_probability_of_a_triangle_in_closed_form(x, y, expected):
   # Shifted so that the point is a pixel's centre.
   place = np.float32([0.05 - x, 0.05 - y, 0])
-  mesh = render.Mesh(jnp.asarray(TRIANGLE + place), jnp.arange(3)[None])
-  alpha = silhouette(mesh, SQUARE, (20, 20), sigma=0.01)
+  alpha = render.silhouette(_mesh(TRIANGLE + place), SQUARE, SIZE, sigma=0.01)
   assert alpha[_pixel(0.05, 0.05)] == pytest.approx(expected, abs=2e-6)
 
 
 def test_two_faces_of_one_half_make_three_quarters():
   edge = np.float32([[-3, 0.05, 0], [3, 0.05, 0], [0, 9, 0]])  # an edge through pixel centres
-  mesh = render.Mesh(jnp.asarray(np.concatenate([edge, edge])), jnp.arange(6).reshape(2, 3))
-  assert silhouette(mesh, SQUARE, (20, 20), sigma=0.01)[_pixel(0.05, 0.05)] == pytest.approx(0.75)
+  mesh = _mesh(np.concatenate([edge, edge]))
+  assert render.silhouette(mesh, SQUARE, SIZE, sigma=0.01)[_pixel(0.05, 0.05)] == pytest.approx(0.75)
 
 
 def test_depth_weights_in_closed_form():
-  full = np.float32([[-9, -9, 0], [9, -9, 0], [0, 9, 0]])
+  full = np.float32([[-99, -99, 0], [99, -99, 0], [0, 99, 0]])
   vertices = np.concatenate([full, full - [0, 0, 1]])  # at depths 2 and 3
-  colors = jnp.array([[1.0, 0], [0, 1.0]])
-  mesh = render.Mesh(jnp.asarray(vertices), jnp.arange(6).reshape(2, 3), face_colors=colors)
-  image = soft_render(mesh, SQUARE, (4, 4), sigma=1e-5, gamma=0.01)
-  np.testing.assert_allclose(image.color[2, 2], [0.733040, 0.266960], atol=2e-6)
+  mesh = _mesh(vertices, np.repeat([[1.0, 0, 0], [0, 1.0, 0]], 3, axis=0))
+  image = render.soft_render(mesh, SQUARE, SIZE, sigma=1e-5, gamma=0.01)
+  np.testing.assert_allclose(image.color[10, 14], [0.733040, 0.266960, 0], atol=2e-6)
   np.testing.assert_allclose(image.alpha, 1, atol=1e-6)
 
 
 def test_the_background_weighs_what_the_formula_says_and_more_as_released():
-  full = np.float32([[-9, -9, -90], [9, -9, -90], [0, 9, -90]])  # far away: zbar = 8 / 99
-  mesh = render.Mesh(jnp.asarray(full), jnp.arange(3)[None], face_colors=jnp.zeros((1, 1)))
+  full = np.float32([[-99, -99, -90], [99, -99, -90], [0, 99, -90]])  # far away: zbar = 8 / 99
+  mesh = _mesh(full)
   gamma, epsilon = 0.05, 1e-3
   zbar = (100 - 92) / 99
   for compat, power in ((False, 1), (True, 2)):
-    image = soft_render(
-      mesh, SQUARE, (4, 4), gamma=gamma, epsilon=epsilon, background=1.0, softras_compat=compat
-    )
+    options = {"gamma": gamma, "epsilon": epsilon, "background": 1.0, "softras_compat": compat}
+    image = render.soft_render(mesh, SQUARE, SIZE, sigma=1e-5, **options)
     behind = np.exp(power * epsilon / gamma)
-    assert image.color[2, 2, 0] == pytest.approx(behind / (behind + np.exp(zbar / gamma)), rel=1e-4)
+    assert image.color[10, 14, 0] == pytest.approx(behind / (behind + np.exp(zbar / gamma)), rel=1e-4)
 
 
 @pytest.mark.parametrize("camera", [SQUARE, PINHOLE], ids=["orthographic", "perspective"])
@@ -71,22 +76,22 @@ def test_pictures_equal_a_dense_loop(camera, n_faces, edge, sigma):
   vertices, faces = random_mesh(n_faces, n_faces, edge=edge)
   vertices *= [1, 1, 0.8]
   colors = np.random.default_rng(1).uniform(size=(3 * n_faces, 3)).astype(np.float32)
-  mesh = render.Mesh(jnp.asarray(vertices), jnp.asarray(faces), vertex_colors=jnp.asarray(colors))
-  image = soft_render(mesh, camera, (20, 28), sigma=sigma, gamma=1e-2, background=0.3)
-  expected = soft(camera, vertices, faces, colors[faces], (20, 28), sigma=sigma, gamma=1e-2, background=0.3)
+  mesh = _mesh(vertices, colors)
+  image = render.soft_render(mesh, camera, SIZE, sigma=sigma, gamma=1e-2, background=0.3)
+  expected = soft(camera, vertices, faces, colors[faces], SIZE, sigma=sigma, gamma=1e-2, background=0.3)
   np.testing.assert_allclose(image.alpha, expected[1], atol=3e-5)
   np.testing.assert_allclose(image.color, expected[0], atol=2e-4)
-  np.testing.assert_allclose(silhouette(mesh, camera, (20, 28), sigma=sigma), expected[1], atol=3e-5)
+  np.testing.assert_allclose(render.silhouette(mesh, camera, SIZE, sigma=sigma), expected[1], atol=3e-5)
 
 
 def test_sharp_limits_are_the_hard_picture():
-  vertices, faces = random_mesh(5, 30, edge=0.4)
-  colors = jnp.asarray(np.random.default_rng(2).uniform(size=(30, 3)).astype(np.float32))
-  mesh = render.Mesh(jnp.asarray(vertices), jnp.asarray(faces), face_colors=colors)
-  found = render.rasterize(mesh, SQUARE, (32, 32))
-  image = soft_render(mesh, SQUARE, (32, 32), sigma=1e-9, gamma=1e-6, cull="none")
+  vertices, _ = random_mesh(5, 30, edge=0.4)
+  mesh = _mesh(vertices, np.random.default_rng(2).uniform(size=(90, 3)))
+  found = render.rasterize(mesh, SQUARE, SIZE, cull="back")
+  image = render.soft_render(mesh, SQUARE, SIZE, sigma=1e-9, gamma=1e-6)
   hard = render.shade(found, mesh, SQUARE)
-  far_from_edges = np.abs(np.asarray(silhouette(mesh, SQUARE, (32, 32), sigma=1e-6)) - 0.5) > 0.49
+  soft_alpha = np.asarray(render.silhouette(mesh, SQUARE, SIZE, sigma=1e-6))
+  far_from_edges = np.abs(soft_alpha - 0.5) > 0.49
   inner = far_from_edges & (np.asarray(found.barycentric[..., 0, :]).min(-1) > 0.05)
   np.testing.assert_allclose(np.asarray(image.color)[inner], np.asarray(hard.color)[inner], atol=1e-4)
 
@@ -137,14 +142,15 @@ def test_gradients_equal_finite_differences_in_float64(camera):
 
 
 def test_a_silhouette_pulls_a_triangle_to_its_target():
-  mesh = render.Mesh(jnp.asarray(TRIANGLE * 2 - [0.5, 0.5, 0]), jnp.arange(3)[None])
-  target = silhouette(mesh._replace(vertices=mesh.vertices + jnp.array([0.2, 0.1, 0])), SQUARE, (32, 32))
+  mesh = _mesh(TRIANGLE * 2 - [0.5, 0.5, 0])
+  moved = mesh._replace(vertices=mesh.vertices + jnp.array([0.2, 0.1, 0]))
+  target = render.silhouette(moved, SQUARE, SIZE, sigma=1e-3)
 
   @jax.jit
   def gradient(shift):
     def loss(shift):
       moved = mesh._replace(vertices=mesh.vertices + jnp.append(shift, 0.0))
-      return jnp.mean((silhouette(moved, SQUARE, (32, 32), sigma=1e-3) - target) ** 2)
+      return jnp.mean((render.silhouette(moved, SQUARE, SIZE, sigma=1e-3) - target) ** 2)
 
     return jax.grad(loss)(shift)
 
@@ -157,12 +163,31 @@ def test_a_silhouette_pulls_a_triangle_to_its_target():
 
 
 def test_faces_behind_the_camera_have_no_silhouette_and_finite_gradients():
-  vertices = jnp.asarray(np.concatenate([TRIANGLE, TRIANGLE + [0, 0, 9], TRIANGLE * [1, 1, 0] + [0, 0, 3]]))
-  mesh = render.Mesh(vertices, jnp.arange(9).reshape(3, 3))
-  alone = render.Mesh(vertices[:3], jnp.arange(3)[None])
-  camera = PINHOLE
-  np.testing.assert_allclose(
-    silhouette(mesh, camera, (16, 16)), silhouette(alone, camera, (16, 16)), atol=1e-6
-  )
-  gradient = jax.grad(lambda v: jnp.sum(silhouette(mesh._replace(vertices=v), camera, (16, 16))))(vertices)
-  assert np.isfinite(gradient).all() and (np.asarray(gradient[3:]) == 0).all()
+  behind = np.concatenate([TRIANGLE, TRIANGLE + [0, 0, 9], TRIANGLE * [1, 1, 0] + [0, 0, 3]])
+  alone, mesh = (render.silhouette(_mesh(v), PINHOLE, SIZE, sigma=1e-3) for v in (TRIANGLE, behind))
+  np.testing.assert_allclose(mesh, alone, atol=1e-6)
+  points = _mesh(behind)
+
+  @jax.jit
+  @jax.grad
+  def gradient(v):
+    return jnp.sum(render.silhouette(points._replace(vertices=v), PINHOLE, SIZE, sigma=1e-3))
+
+  slope = np.asarray(gradient(points.vertices))
+  assert np.isfinite(slope).all() and (slope[3:] == 0).all() and slope[:3].any()
+
+
+@pytest.mark.slow
+def test_gradients_of_sixteen_views_equal_those_of_each():
+  vertices, faces = random_mesh(11, 20, edge=0.4)
+  mesh = render.Mesh(jnp.asarray(vertices), jnp.asarray(faces))
+  cameras = [render.perspective_camera(render.orbit(3.0, 22.5 * i), near=1.0) for i in range(16)]
+
+  def area(vertices, camera):
+    return jnp.sum(render.silhouette(mesh._replace(vertices=vertices), camera, (16, 16), sigma=1e-3))
+
+  slope = jax.jit(jax.grad(area))
+  stacked = jax.tree.map(lambda *x: jnp.stack(x), *cameras)
+  together = jax.jit(jax.vmap(jax.grad(area), (None, 0)))(mesh.vertices, stacked)
+  for i, camera in enumerate(cameras):
+    np.testing.assert_allclose(together[i], slope(mesh.vertices, camera), rtol=1e-4, atol=1e-4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -14,7 +13,6 @@ from vita_jax.render.raster import interpolated, rasterize
 from vita_jax.render.shading import Image, Lights, shade
 
 
-@functools.partial(jax.jit, static_argnames=("size", "shading", "filter", "antialias", "cull"))
 def render(
   mesh: Mesh,
   camera: Camera,
@@ -59,14 +57,12 @@ def shrink(image: jax.Array, factor: int) -> jax.Array:
   return image.reshape(height // factor, factor, width // factor, factor, channels).mean(axis=(1, 3))
 
 
-@functools.partial(jax.jit, static_argnames="size")
 def depth_map(mesh: Mesh, camera: Camera, size: tuple[int, int], *, empty: float = 0.0) -> jax.Array:
   """Renders the view depth of the nearest face, float32 [H, W]; `empty` where there is none."""
   found = rasterize(mesh, camera, size)
   return jnp.where(found.face[..., 0] >= 0, found.depth[..., 0], empty)
 
 
-@functools.partial(jax.jit, static_argnames=("size", "smooth", "space"))
 def normal_map(
   mesh: Mesh, camera: Camera, size: tuple[int, int], *, smooth: bool = True, space: str = "view"
 ) -> jax.Array:

@@ -37,7 +37,6 @@ class Fragments(NamedTuple):
   depth: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("size", "faces_per_pixel", "cull"))
 def rasterize(
   mesh: Mesh,
   camera: Camera,

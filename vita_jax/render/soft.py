@@ -44,7 +44,7 @@ def silhouette(
   return 1.0 - jnp.exp(total).reshape(size)
 
 
-@functools.partial(jax.jit, static_argnames=("size", "shading", "filter", "cull", "softras_compat"))
+@functools.partial(jax.jit, static_argnames=("size", "shading", "filter", "cull"))
 def soft_render(
   mesh: Mesh,
   camera: Camera,
@@ -58,7 +58,7 @@ def soft_render(
   filter: str = "bilinear",
   background: Any = 0.0,
   cull: str = "back",
-  softras_compat: bool = False,
+  softras_compat: bool | jax.Array = False,
 ) -> Image:
   """Renders colours as a softmax over depth of all faces near each pixel, and the soft silhouette.
 
@@ -91,7 +91,7 @@ def soft_render(
   shared |= {"texture": texture, "lights": lights, "eye": eye_of(camera)}
   blend = _blend_nearest if filter == "nearest" else _blend
   sums = pair_sum(blend, channels, size, rows, shared, {"closest": deepest}, boxes)
-  power = 2 * epsilon if softras_compat else epsilon
+  power = jnp.where(softras_compat, 2.0, 1.0) * epsilon
   behind = jnp.exp((power - deepest) / gamma)[:, None]
   backdrop = jnp.broadcast_to(jnp.asarray(background, float), (*size, channels - 2))
   color = (sums[:, 2:] + behind * backdrop.reshape(-1, channels - 2)) / (sums[:, 1:2] + behind)
