@@ -8,6 +8,7 @@ import pytest
 
 from render.dense import random_mesh, soft
 from vita_jax import render
+from vita_jax.render import pairs
 
 SQUARE = render.orthographic_camera((0.0, 0.0, 2.0), near=1.0, far=100.0)
 PINHOLE = render.perspective_camera((0.3, -0.4, 3.0), fov=50.0, near=1.0, far=100.0)
@@ -97,9 +98,16 @@ def test_sharp_limits_are_the_hard_picture():
 
 
 @pytest.mark.parametrize(
-  "camera", [pytest.param(SQUARE, marks=pytest.mark.slow), PINHOLE], ids=["orthographic", "perspective"]
+  ("camera", "windows", "size"),
+  [
+    (PINHOLE, (16,), (12, 12)),  # one loop instead of three: compiling is the time of this test
+    pytest.param(PINHOLE, pairs.WINDOWS, (12, 13), marks=pytest.mark.slow),
+    pytest.param(SQUARE, pairs.WINDOWS, (12, 13), marks=pytest.mark.slow),
+  ],
+  ids=["one window", "perspective", "orthographic"],
 )
-def test_gradients_equal_finite_differences_in_float64(camera):
+def test_gradients_equal_finite_differences_in_float64(camera, windows, size, monkeypatch):
+  monkeypatch.setattr(pairs, "WINDOWS", windows)
   vertices, faces = random_mesh(7, 6, edge=0.7)
   rng = np.random.default_rng(0)
   with jax.enable_x64(True):
@@ -111,7 +119,7 @@ def test_gradients_equal_finite_differences_in_float64(camera):
       face_uv=jnp.asarray(faces),
       texture=jnp.asarray(rng.uniform(size=(5, 6, 3))),
     )
-    weights = jnp.asarray(rng.normal(size=(12, 12, 4)))
+    weights = jnp.asarray(rng.normal(size=(*size, 4)))
     given = {
       "vertices": mesh.vertices,
       "texture": mesh.texture,
@@ -128,7 +136,7 @@ def test_gradients_equal_finite_differences_in_float64(camera):
       lights = render.Lights(0.4, 0.6, given["direction"], 0.2, 4.0)
       body = mesh._replace(vertices=given["vertices"], texture=given["texture"])
       soft = {"sigma": given["sigma"], "gamma": given["gamma"], "shading": "phong", "cull": "none"}
-      image = render.soft_render(body, seen, (12, 12), lights=lights, **soft)
+      image = render.soft_render(body, seen, size, lights=lights, **soft)
       return jnp.sum(jnp.concatenate([image.color, image.alpha[..., None]], -1) * weights)
 
     gradients = jax.jit(jax.grad(loss))(given)
@@ -141,23 +149,24 @@ def test_gradients_equal_finite_differences_in_float64(camera):
       assert jnp.vdot(gradients[name], direction) == pytest.approx(slope, rel=1e-5, abs=1e-6), name
 
 
+@jax.jit
+@jax.grad
+def _slope(vertices, camera, target):
+  """The gradient to the vertices of the mean squared difference of a silhouette from its target."""
+  mesh = _mesh(np.zeros((0, 3)))._replace(vertices=vertices)
+  return jnp.mean((render.silhouette(mesh, camera, SIZE, sigma=1e-3) - target) ** 2)
+
+
 def test_a_silhouette_pulls_a_triangle_to_its_target():
   mesh = _mesh(TRIANGLE * 2 - [0.5, 0.5, 0])
   moved = mesh._replace(vertices=mesh.vertices + jnp.array([0.2, 0.1, 0]))
   target = render.silhouette(moved, SQUARE, SIZE, sigma=1e-3)
 
-  @jax.jit
-  def gradient(shift):
-    def loss(shift):
-      moved = mesh._replace(vertices=mesh.vertices + jnp.append(shift, 0.0))
-      return jnp.mean((render.silhouette(moved, SQUARE, SIZE, sigma=1e-3) - target) ** 2)
-
-    return jax.grad(loss)(shift)
-
   shift, tx = jnp.zeros(2), optax.adam(0.02)
   state = tx.init(shift)
   for _ in range(60):
-    update, state = tx.update(gradient(shift), state)
+    slope = _slope(mesh.vertices + jnp.append(shift, 0.0), SQUARE, target)
+    update, state = tx.update(jnp.sum(slope, axis=0)[:2], state)
     shift = optax.apply_updates(shift, update)
   np.testing.assert_allclose(shift, [0.2, 0.1], atol=0.02)
 
@@ -166,14 +175,7 @@ def test_faces_behind_the_camera_have_no_silhouette_and_finite_gradients():
   behind = np.concatenate([TRIANGLE, TRIANGLE + [0, 0, 9], TRIANGLE * [1, 1, 0] + [0, 0, 3]])
   alone, mesh = (render.silhouette(_mesh(v), PINHOLE, SIZE, sigma=1e-3) for v in (TRIANGLE, behind))
   np.testing.assert_allclose(mesh, alone, atol=1e-6)
-  points = _mesh(behind)
-
-  @jax.jit
-  @jax.grad
-  def gradient(v):
-    return jnp.sum(render.silhouette(points._replace(vertices=v), PINHOLE, SIZE, sigma=1e-3))
-
-  slope = np.asarray(gradient(points.vertices))
+  slope = np.asarray(_slope(_mesh(behind).vertices, PINHOLE, jnp.zeros(SIZE)))
   assert np.isfinite(slope).all() and (slope[3:] == 0).all() and slope[:3].any()
 
 
