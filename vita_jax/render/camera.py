@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vita_jax.render.mesh import normalize
 
@@ -106,8 +107,8 @@ def check_intrinsics(intrinsics) -> None:
   Raises:
     ValueError: K is not [3, 3], has a skew, or a focal length that is not positive.
   """
-  if jnp.shape(intrinsics) != (3, 3):
-    raise ValueError(f"intrinsics must be [3, 3], got {list(jnp.shape(intrinsics))}")
+  if np.shape(intrinsics) != (3, 3):
+    raise ValueError(f"intrinsics must be [3, 3], got {list(np.shape(intrinsics))}")
   if abs(float(intrinsics[0][1])) > 1e-6:
     raise ValueError(f"intrinsics have a skew of {float(intrinsics[0][1])}: remove it by resampling")
   if min(float(intrinsics[0][0]), float(intrinsics[1][1])) <= 0:

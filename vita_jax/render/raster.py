@@ -57,8 +57,9 @@ def rasterize(
   Returns:
     Fragments. Equal depths are ordered by the number of the face.
 
-  >>> mesh = Mesh(jnp.array([[-1.0, -1, 0], [1, -1, 0], [0, 1, 0]]), jnp.array([[0, 1, 2]]))
-  >>> rasterize(mesh, orthographic_camera((0, 0, 2)), (8, 8)).face.shape
+  >>> from vita_jax import render
+  >>> mesh = render.Mesh(jnp.array([[-1.0, -1, 0], [1, -1, 0], [0, 1, 0]]), jnp.array([[0, 1, 2]]))
+  >>> render.rasterize(mesh, render.orthographic_camera((0, 0, 2)), (8, 8)).face.shape
   (8, 8, 1)
 
   Raises:
