@@ -232,6 +232,13 @@ def fragments(mesh: Mesh, camera: Camera, visible: jax.Array) -> Fragments:
 
 def interpolated(attributes: Mapping[str, jax.Array], found: Fragments) -> dict[str, jax.Array]:
   """Interpolates corner attributes [F, 3, n] at what the pixels see: name -> [H, W, K, n]."""
-  face = jnp.maximum(found.face, 0)
-  weights = found.barycentric[..., None]
-  return {name: jnp.sum(weights * x[face], axis=-2) for name, x in attributes.items()}
+  number = jnp.maximum(found.face, 0)
+  weights = [found.barycentric[..., k] for k in range(3)]
+  values = {}
+  for name, x in attributes.items():
+    width = x.shape[-1]
+    rows = x.reshape(-1, 3 * width)
+    seen = jax.lax.optimization_barrier([rows[:, i][number] for i in range(3 * width)])  # as in `fragments`
+    each = [sum(weights[k] * seen[k * width + i] for k in range(3)) for i in range(width)]
+    values[name] = jnp.stack(each, axis=-1)
+  return values
