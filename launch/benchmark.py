@@ -5,6 +5,7 @@
   launch/benchmark.py self_pu [--images=...]  an MNIST epoch, calibration, nnPU against torch (extra [bench])
   launch/benchmark.py pcal [--steps=3000]     one run, replicated seeds, fairlearn (torch, if installed)
   launch/benchmark.py bert [--models=tiny]    a fine-tune step against transformers (extra [bench]); pruning
+  launch/benchmark.py render [--sizes=1000]   the renderer: visibility, texture and silhouette gradients
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py shards                  propagation with the edges spread over 1, 2 and 4 devices
@@ -22,7 +23,20 @@ from absl import app, flags, logging
 
 from vita_jax import help as script_help
 
-PARTS = ["ss_gcn", "l2o", "self_pu", "pcal", "bert", "loop", "scale", "shards", "stream", "gpu", "import"]
+PARTS = [
+  "ss_gcn",
+  "l2o",
+  "self_pu",
+  "pcal",
+  "bert",
+  "render",
+  "loop",
+  "scale",
+  "shards",
+  "stream",
+  "gpu",
+  "import",
+]
 WHAT = flags.DEFINE_enum("what", None, PARTS, "Or first argument.")
 GRAPH = flags.DEFINE_enum("graph", "citeseer", ["citeseer", "cora", "pubmed"], "Graph of ss_gcn.")
 IMAGES = flags.DEFINE_enum("images", "mnist", ["mnist", "digits"], "Images of self_pu.")
@@ -30,7 +44,9 @@ SEEDS = flags.DEFINE_integer("seeds", 10, "Replicated seeds in ss_gcn (pcal: 5 u
 STEPS = flags.DEFINE_integer("steps", 3000, "Outer steps of the whole run in pcal.", lower_bound=1)
 REPEATS = flags.DEFINE_integer("repeats", 5, "Turns of each side (loop: 6 unless given).", lower_bound=1)
 SECONDS = flags.DEFINE_float("seconds", None, "Seconds of each turn. Default: 5; loop: 10.", lower_bound=0.0)
-SIZES = flags.DEFINE_list("sizes", None, "Numbers of nodes in scale, edges in shards, parameters in l2o.")
+SIZES = flags.DEFINE_list(
+  "sizes", None, "Numbers of nodes in scale, edges in shards, parameters in l2o, faces in render."
+)
 MODELS = flags.DEFINE_list("models", ["tiny", "mini", "minilm_l3"], "Sizes of BERT.")
 WEIGHTS = flags.DEFINE_integer("weights", 90_000_000, "Pruned weights in bert, at most.", lower_bound=1)
 GIGABYTES = flags.DEFINE_float("gigabytes", 4.0, "Size of the files of stream, at least 1.", lower_bound=1.0)
@@ -87,6 +103,12 @@ def _bert():
   compare.main(models=MODELS.value, repeats=REPEATS.value, seconds=_seconds(5), weights=WEIGHTS.value)
 
 
+def _render():
+  from benchmarks.render import compare
+
+  compare.main(sizes=_sizes(1_000, 27_000, 250_000), repeats=REPEATS.value, seconds=_seconds(2))
+
+
 def _loop():
   from benchmarks.engine import loop
 
@@ -137,6 +159,7 @@ MEASUREMENTS = {
   "self_pu": _self_pu,
   "pcal": _pcal,
   "bert": _bert,
+  "render": _render,
   "loop": _loop,
   "scale": _scale,
   "shards": _shards,

@@ -21,6 +21,7 @@ __all__ = [
   "nn",
   "optim",
   "papers",
+  "render",
   "report",
   "train",
 ]

@@ -139,6 +139,14 @@ def test_bert_tickets(kernel, tmp_path):
   assert _pictures(cells) == 2
 
 
+@pytest.mark.slow
+def test_render(kernel, tmp_path):
+  question = "[turned(start), turned(given), losses[0], losses[-1]]"
+  cells, (before, after, first, last) = _run("render", kernel, tmp_path, question)
+  assert before > 30 and after < 1 and last < 0.01 * first
+  assert _pictures(cells) == 1
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_what_it_imports_is_there(name):
   """Whatever a notebook imports, and every attribute of a vita_jax module that it names."""

@@ -32,6 +32,7 @@ FLOORS = {
   "compress": ("base", "data", "nn", "metrics"),
   "report": ("base", "metrics"),
   "audit": ("base", "data", "metrics", "losses", "nn", "report"),
+  "render": ("base", "data"),
   "train": ("base", "data", "metrics", "report"),
 }
 

@@ -1,0 +1,29 @@
+"""A closed surface with texture coordinates, of any number of faces: what the renderer is measured on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def knot(n_faces: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns (vertices [V, 3], faces [F, 3], uv [V, 2]) of a tube around a trefoil knot, F near n_faces."""
+  around = max(3, round((n_faces / 20) ** 0.5))
+  along = max(3, round(n_faces / (2 * around)))
+  s, t = np.meshgrid(np.linspace(0, 1, along + 1), np.linspace(0, 1, around + 1), indexing="ij")
+  centre, forward = _curve(2 * np.pi * s), _curve(2 * np.pi * s + 1e-3) - _curve(2 * np.pi * s - 1e-3)
+  side = np.cross(forward, [0.0, 0.0, 1.0])
+  side /= np.linalg.norm(side, axis=-1, keepdims=True)
+  up = np.cross(side, forward)
+  up /= np.linalg.norm(up, axis=-1, keepdims=True)
+  angle = 2 * np.pi * t[..., None]
+  points = centre + 0.2 * (np.cos(angle) * side + np.sin(angle) * up)
+  first = (np.arange(along)[:, None] * (around + 1) + np.arange(around)).reshape(-1, 1)
+  far = around + 1
+  faces = np.concatenate([first + [0, far, 1], first + [1, far, far + 1]])
+  uv = np.stack([s, t], axis=-1).reshape(-1, 2)
+  return points.reshape(-1, 3).astype(np.float32), faces.astype(np.int32), uv.astype(np.float32)
+
+
+def _curve(t: np.ndarray) -> np.ndarray:
+  x, y = np.sin(t) + 2 * np.sin(2 * t), np.cos(t) - 2 * np.cos(2 * t)
+  return 0.27 * np.stack([x, y, -np.sin(3 * t)], axis=-1)

@@ -1,0 +1,59 @@
+"""Worker: one kind of picture or gradient. Arguments: KIND FACES SIDE; see `compare.KINDS`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.measure import serve
+from benchmarks.render.shape import knot
+from vita_jax import render
+
+
+def main(kind: str, faces: int, side: int) -> None:
+  vertices, triangles, uv = map(jnp.asarray, knot(faces))
+  texture = jnp.full((256, 256, 3), 0.5)
+  mesh = render.Mesh(vertices, triangles, uv=uv, face_uv=triangles, texture=texture)
+  camera = render.perspective_camera((0.0, 0.0, 3.0), fov=45.0, near=0.5, far=10.0)
+  step, argument = _step(kind, mesh, camera, (side, side))
+
+  def run(n: int) -> None:
+    for _ in range(n):
+      jax.block_until_ready(step(argument))
+
+  run(1)
+  serve(run, faces=len(triangles))
+
+
+def _step(
+  kind: str, mesh: render.Mesh, camera: render.Camera, size: tuple[int, int]
+) -> tuple[Callable[[Any], Any], Any]:
+  """(a compiled function, its argument); vertices are arguments, so that nothing is computed beforehand."""
+  cached = render.rasterize(mesh, camera, size)
+
+  def visible(vertices):
+    return render.visibility(mesh._replace(vertices=vertices), camera, size)
+
+  def outline(vertices):
+    return jnp.sum(render.silhouette(mesh._replace(vertices=vertices), camera, size) ** 2)
+
+  def brightness(texture, vertices, found):
+    body = mesh._replace(texture=texture, vertices=vertices)
+    found = render.rasterize(body, camera, size) if found is None else found
+    return jnp.sum(render.shade(found, body, camera, lights=render.Lights()).color ** 2)
+
+  by_texture = jax.value_and_grad(brightness)
+  if kind == "visibility":
+    return jax.jit(visible), mesh.vertices
+  if kind == "silhouette":
+    return jax.jit(jax.value_and_grad(outline)), mesh.vertices
+  kept = cached if kind == "texture, cached" else None
+  return jax.jit(lambda given: by_texture(*given)), (mesh.texture, mesh.vertices, kept)
+
+
+if __name__ == "__main__":
+  main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
