@@ -114,7 +114,9 @@ def local_dp(rows: Training, settings: Settings) -> Transform:
   return transform
 
 
-def randomized_response(codes: np.ndarray, n: int, epsilon: float, generator) -> np.ndarray:
+def randomized_response(
+  codes: np.ndarray, n: int, epsilon: float, generator: np.random.Generator
+) -> np.ndarray:
   """Keeps each code with probability e^epsilon / (e^epsilon + n - 1), else draws another; int [rows]."""
   keep = generator.random(len(codes)) < 1 / (1 + (n - 1) * np.exp(-epsilon))
   others = (codes + generator.integers(1, n, len(codes))) % n

@@ -121,7 +121,7 @@ def smallest(
     return _smallest_on_host(values, masks, int(n), score)
   n, scores = jnp.asarray(n, jnp.int32), {k: score(x) for k, x in values.items()}
 
-  def count(condition) -> jax.Array:
+  def count(condition: Callable[[str], jax.Array]) -> jax.Array:
     """Over all leaves: int32, since float32 is exact only up to 16.7 million."""
     return jnp.asarray(sum(jnp.sum(masks[k] & condition(k), dtype=jnp.int32) for k in names))
 
@@ -135,7 +135,7 @@ def smallest(
   for k in names:
     first_index[k], total = total, total + int(np.prod(scores[k].shape))
 
-  def index(k) -> jax.Array:
+  def index(k: str) -> jax.Array:
     return first_index[k] + jnp.arange(scores[k].size, dtype=jnp.int32).reshape(scores[k].shape)
 
   all_go = count(lambda k: scores[k] == last) <= ties
@@ -149,7 +149,7 @@ def smallest(
   start = jnp.where(all_go, total, 0).astype(jnp.int32), jnp.int32(total)
   _, end = jax.lax.while_loop(lambda bounds: bounds[0] < bounds[1], halve, start)
 
-  def goes(k) -> jax.Array:
+  def goes(k: str) -> jax.Array:
     return (scores[k] < last) | ((scores[k] == last) & (index(k) < end))
 
   return {k: jnp.where(n > 0, masks[k] & ~goes(k), masks[k]) for k in names}

@@ -7,9 +7,13 @@ be computed without the ones before it, and resuming needs nothing but the integ
 The arithmetic is uint32 throughout and written once; `xp` is numpy or jax.numpy.
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from vita_jax.base.hashing import mix
 
@@ -45,7 +49,9 @@ def is_padded(*, n_rows: int, batch_size: int, remainder: str) -> bool:
   return remainder == "pad" and n_rows % batch_size != 0
 
 
-def index(seed, t, *, n_rows: int, batch_size: int, remainder: str = "pad"):
+def index(
+  seed: ArrayLike, t: ArrayLike, *, n_rows: int, batch_size: int, remainder: str = "pad"
+) -> tuple[jax.Array, jax.Array]:
   """Rows of batch t, on the device; works under jit and vmap with traced `seed` and `t`.
 
   Args:
@@ -65,12 +71,16 @@ def index(seed, t, *, n_rows: int, batch_size: int, remainder: str = "pad"):
   return _index(jnp, _walk_on_device, seed, t, n_rows, batch_size, remainder)
 
 
-def host_index(seed, t, *, n_rows: int, batch_size: int, remainder: str = "pad"):
+def host_index(
+  seed: ArrayLike, t: ArrayLike, *, n_rows: int, batch_size: int, remainder: str = "pad"
+) -> tuple[np.ndarray, np.ndarray]:
   """`index` in numpy: the same bits, without touching a device."""
   return _index(np, _walk_on_host, seed, t, n_rows, batch_size, remainder)
 
 
-def permuted(seed, epoch, position, n_rows, *, max_rows: int):
+def permuted(
+  seed: ArrayLike, epoch: ArrayLike, position: ArrayLike, n_rows: ArrayLike, *, max_rows: int
+) -> jax.Array:
   """Rows at the given positions of an epoch, where their number is known only at run time.
 
   Equal to the order of `index` where n_rows == max_rows; any n_rows has a bijection of its own.
@@ -103,7 +113,9 @@ def permuted(seed, epoch, position, n_rows, *, max_rows: int):
   return lax.while_loop(lambda carry: jnp.any(outside(carry)), walk, start)[0].astype(np.int32)
 
 
-def row_order(t, *, n_rows: int, batch_size: int, remainder: str = "pad", xp=jnp):
+def row_order(
+  t: ArrayLike, *, n_rows: int, batch_size: int, remainder: str = "pad", xp: Any = jnp
+) -> tuple[Any, Any]:
   """Like `index` without the permutation: every epoch runs through the rows in order."""
   _, position, valid = _positions(xp, t, n_rows, batch_size, remainder)
   return position.astype(np.int32), valid.astype(np.float32)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from vita_jax.data.index import batches_per_epoch, index, is_padded, row_order
 from vita_jax.data.stream import Stream, first_row
@@ -33,7 +34,7 @@ class Resident(NamedTuple):
   remainder: str = "pad"
 
 
-def batch_at(data: Resident, arrays: Mapping[str, Any], seed, t) -> dict[str, Any]:
+def batch_at(data: Resident, arrays: Mapping[str, Any], seed: ArrayLike, t: ArrayLike) -> dict[str, Any]:
   """Batch number t of `seed`; pure and traceable in `arrays`, `seed` and `t`.
 
   Args:
@@ -58,7 +59,7 @@ def batch_at(data: Resident, arrays: Mapping[str, Any], seed, t) -> dict[str, An
   return batch | {"mask": mask} if is_padded(**sizes) else batch
 
 
-def sweep_batch_at(data: Resident, arrays: Mapping[str, Any], i) -> dict[str, Any]:
+def sweep_batch_at(data: Resident, arrays: Mapping[str, Any], i: ArrayLike) -> dict[str, Any]:
   """Batch i of one pass in row order, the last one padded: for evaluation and sweeps.
 
   Whatever data.order and data.remainder say, every row comes up exactly once in the batches

@@ -12,7 +12,7 @@ du Plessis et al. (NeurIPS 2014, ICML 2015): uPU; Kiryo et al. (NeurIPS 2017): n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,13 +90,15 @@ def pu_risk(
   return PURisk(positive * (balance / prior), negative * ((1.0 - balance) / (1.0 - prior)))
 
 
-def upu_risk(logits: jax.Array, labelled: jax.Array, *, prior: float | jax.Array, **options) -> jax.Array:
+def upu_risk(
+  logits: jax.Array, labelled: jax.Array, *, prior: float | jax.Array, **options: Any
+) -> jax.Array:
   """Computes the unbiased PU risk R_pos + R_neg; it may be negative. `options` as in `pu_risk`."""
   return pu_risk(logits, labelled, prior=prior, **options).total
 
 
 def nnpu_risk(
-  logits: jax.Array, labelled: jax.Array, *, prior: float | jax.Array, beta: float = 0.0, **options
+  logits: jax.Array, labelled: jax.Array, *, prior: float | jax.Array, beta: float = 0.0, **options: Any
 ) -> jax.Array:
   """Computes the non-negative PU risk R_pos + max(R_neg, -β), to report; `nnpu_gradient_objective` trains."""
   positive, negative = pu_risk(logits, labelled, prior=prior, **options)
@@ -119,7 +121,7 @@ def nnpu_gradient_objective(
   prior: float | jax.Array,
   beta: float = 0.0,
   gamma: float = 1.0,
-  **options,
+  **options: Any,
 ) -> jax.Array:
   """Computes what a step of nnPU minimises: R_pos + R_neg, or -γ R_neg where R_neg < -β.
 

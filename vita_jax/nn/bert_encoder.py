@@ -50,7 +50,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def normal(deviation: float):
+def normal(deviation: float) -> Callable[..., jax.Array]:
   """An initializer: N(0, deviation^2). Drawn flat, which XLA compiles for the CPU several times faster."""
 
   def init(key, shape):

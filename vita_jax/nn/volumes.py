@@ -22,7 +22,7 @@ class Branch(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x, train: bool, mask):
+  def __call__(self, x: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
     h = x.astype(self.dtype)
     for i, width in enumerate((16, 32)):
       kernel = self.param(f"conv_{i}_kernel", xavier_uniform, (3, 3, 3, h.shape[-1], width))
@@ -42,7 +42,7 @@ class ThreeBranchCNN(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Mapping[str, jax.Array], *, train: bool, mask=None):
+  def __call__(self, x: Mapping[str, jax.Array], *, train: bool, mask: jax.Array | None = None) -> jax.Array:
     # A branch holds 8 MB of activations per volume and layer: it is computed again in the backward pass.
     branch = nn.remat(Branch, static_argnums=(2,))
     parts = [

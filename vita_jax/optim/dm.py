@@ -83,7 +83,7 @@ def l2o_dm(
     update = scale * (out + per_row(readout["b"], out))[0]
     return update.astype(gradient.dtype), *(x.astype(dtype) for x in (h1, c1, h2, c2))
 
-  def update(updates: Tree, state: L2ODMState, params: Tree = None, **extra: Any):
+  def update(updates: Tree, state: L2ODMState, params: Tree = None, **extra: Any) -> tuple[Tree, L2ODMState]:
     del params, extra
     updates, *new = map_leaves(one, 5, updates, *state)
     return updates, L2ODMState(*new)

@@ -75,7 +75,9 @@ def l2o_mlp(
     momenta = zeros_like_params(params, features=len(DECAYS), dtype=dtype)
     return L2OMLPState(jnp.zeros((), jnp.int32), momenta)
 
-  def update(updates: Tree, state: L2OMLPState, params: Tree = None, **extra: Any):
+  def update(
+    updates: Tree, state: L2OMLPState, params: Tree = None, **extra: Any
+  ) -> tuple[Tree, L2OMLPState]:
     del extra
     if params is None and jax.tree.leaves(updates):
       raise ValueError("l2o_mlp reads the parameters: call update(gradients, state, params)")

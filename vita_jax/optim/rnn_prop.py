@@ -85,7 +85,9 @@ def rnnprop(
     hidden = (zeros(features=HIDDEN) for _ in range(4))
     return RNNpropState(jnp.zeros((), jnp.int32), zeros(), zeros(), *hidden)
 
-  def update(updates: Tree, state: RNNpropState, params: Tree = None, **extra: Any):
+  def update(
+    updates: Tree, state: RNNpropState, params: Tree = None, **extra: Any
+  ) -> tuple[Tree, RNNpropState]:
     del params, extra
     count = optax.safe_increment(state.count)
     correct1, correct2 = (1.0 - beta ** count.astype(jnp.float32) for beta in (beta1, beta2))

@@ -115,7 +115,9 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
     h_problem = jnp.array(theta["h_problem"], copy=True) + nothing
     return L2OScaleState(jnp.zeros((), jnp.int32), h_problem, *columns)
 
-  def update(updates: Tree, state: L2OScaleState, params: Tree = None, **extra: Any):
+  def update(
+    updates: Tree, state: L2OScaleState, params: Tree = None, **extra: Any
+  ) -> tuple[Tree, L2OScaleState]:
     del params, extra
     check_whole(updates, kind="l2o_scale")
     first = state.count == 0

@@ -1,5 +1,7 @@
 """The engine room: one loop runs every experiment. No paper is named here."""
 
+from typing import Any
+
 from vita_jax._lazy import submodules
 from vita_jax.train.config import base_config
 from vita_jax.train.errors import Interrupted, RunError
@@ -35,7 +37,7 @@ __all__ = [
 _module, __dir__ = submodules(__name__)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
   if name == "run":  # orbax is slow to import, and a paper's pieces do not need it
     from vita_jax.train.loop import run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -64,19 +64,19 @@ def train_batch(
   `seeds` is one seed, or [replicas] of them. On a mesh, rows are laid out over its axis `data`.
   """
 
-  def rows(name: str, data: Data):
+  def rows(name: str, data: Data) -> Any:
     if isinstance(data, Stream):
       return streamed[name]
     data = data._replace(arrays=arrays[name])
 
-    def one(seed: jax.Array):
+    def one(seed: jax.Array) -> dict[str, Any]:
       return batch_at(data, data.arrays, seed, t)
 
     if per_replica(data) and seeds.ndim:
       return jax.vmap(one)(seeds)
     return one(jnp.zeros_like(seeds, shape=()) if data.order == "shared" else seeds.ravel()[0])
 
-  def laid_out(data: Data, batch):
+  def laid_out(data: Data, batch: Any) -> Any:
     if mesh is None or mesh.size == 1 or data.batch_size is None:
       return batch
     layout = row_layout(data, replicated=seeds.ndim > 0)
@@ -89,7 +89,7 @@ def train_batch(
 def resident_sweep(specs: Mapping[str, Data], arrays: Mapping[str, Any]) -> Sweep:
   """Returns `sweep(fn, state, over="data")` as a map inside a compiled program (Resident data only)."""
 
-  def sweep(fn, state, over: str = "data"):
+  def sweep(fn: Callable[..., Any], state: Any, over: str = "data") -> Any:
     data = specs[over]
     if not isinstance(data, Resident):
       raise TypeError(f"the data '{over}' is a Stream, which no compiled program can sweep")

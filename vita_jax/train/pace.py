@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -90,7 +91,7 @@ def streamed_batches(
   ready: queue.Queue = queue.Queue(maxsize=2)
   stop = threading.Event()
 
-  def offer(item) -> None:
+  def offer(item: Any) -> None:
     while not stop.is_set():
       with contextlib.suppress(queue.Full):
         return ready.put(item, timeout=0.1)

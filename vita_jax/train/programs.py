@@ -244,7 +244,9 @@ class Programs:
     """One step `-> (state, metrics, cursor)` on batch `cursor.at`, with the non-finite policy applied."""
     specs = {name: spec(data) for name, data in stage_data(stage).items()}
 
-    def step(state: State, arrays, streamed, seeds, cursor):
+    def step(
+      state: State, arrays: Any, streamed: Any, seeds: jax.Array, cursor: Cursor
+    ) -> tuple[State, Metrics, Cursor]:
       batch = train_batch(specs, arrays, streamed, seeds, cursor.at, self.mesh)
       new, metrics = stage.step(state, batch, cursor.at)
       checks = [jnp.isfinite(metrics[name][0]) for name in _checked_metrics(metrics)]
@@ -310,7 +312,7 @@ class Programs:
   def _host_sweep(self, data: dict[str, Data]) -> Sweep:
     """`sweep` as a loop on the host: of stages that read a Stream, and of reports."""
 
-    def sweep(fn, state, over: str = "data"):
+    def sweep(fn: Callable[..., Any], state: State, over: str = "data") -> Any:
       chosen = data[over]
       key = "sweep", fn, over, spec(chosen)
       if isinstance(chosen, Resident):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from vita_jax.data.stream import Stream
 from vita_jax.train.batches import per_replica, stage_data
-from vita_jax.train.experiment import Experiment, Exported, Report, Stage, State, keep, never
+from vita_jax.train.experiment import Evaluate, Experiment, Exported, Report, Stage, State, Sweep, keep, never
 from vita_jax.train.shardings import with_leading
 
 STEPS = "replica_steps"  # int32 [replicas]: how many steps each replica really took
@@ -52,10 +53,10 @@ def replicate(experiment: Experiment, n: int, how: str = "vmap") -> Experiment:
     state = jax.vmap(experiment.init)(keys) if how == "vmap" else jax.lax.map(experiment.init, keys)
     return {**state, STEPS: jnp.zeros((n,), jnp.int32)}
 
-  def report(state: State, evaluate, sweep) -> Report:
+  def report(state: State, evaluate: Evaluate, sweep: Sweep) -> Report:
     assert experiment.report is not None
 
-    def evaluate_one(name: str, one: State):
+    def evaluate_one(name: str, one: State) -> dict[str, Any]:
       return evaluate(experiment.evals[name], one)  # its own, not the replicated one of that name
 
     reports = [experiment.report(replica(state, i), evaluate_one, sweep) for i in range(n)]
@@ -88,7 +89,7 @@ def _inner(state: State) -> State:
   return {name: leaf for name, leaf in state.items() if name != STEPS}
 
 
-def _over_replicas(fn, how: str, state: Any, batch: dict, batch_axes: dict) -> Any:
+def _over_replicas(fn: Callable[..., Any], how: str, state: Any, batch: dict, batch_axes: dict) -> Any:
   """`fn(state, batch)` for each replica; `batch_axes[name]` is 0 (own rows) or None (shared)."""
   if how == "vmap":
     return jax.vmap(fn, in_axes=(0, batch_axes))(state, batch)
@@ -99,8 +100,14 @@ def _over_replicas(fn, how: str, state: Any, batch: dict, batch_axes: dict) -> A
 
 # Memoised: stages that share a step function must share its wrapper too, or each would be compiled anew.
 @functools.cache
-def _step(step, done, how: str, own_rows: bool, also_own_rows: tuple[tuple[str, bool], ...]):
-  def replicated(state: State, batch: dict, t: jax.Array):
+def _step(
+  step: Callable[..., Any],
+  done: Callable[..., Any],
+  how: str,
+  own_rows: bool,
+  also_own_rows: tuple[tuple[str, bool], ...],
+) -> Callable[..., Any]:
+  def replicated(state: State, batch: dict, t: jax.Array) -> tuple[State, Any]:
     axes: dict[str, int | None] = dict.fromkeys(batch, 0 if own_rows else None)
     axes.update({name: 0 if own else None for name, own in also_own_rows})
     inner = _inner(state)
@@ -132,8 +139,8 @@ def _done(done):
 
 
 @functools.cache
-def _enter(enter, how: str, host_sweep: bool):
-  def replicated(state: State, sweep) -> State:
+def _enter(enter: Callable[..., State], how: str, host_sweep: bool) -> Callable[..., State]:
+  def replicated(state: State, sweep: Sweep) -> State:
     def one(s: State) -> State:
       return enter(s, sweep)
 
@@ -148,7 +155,7 @@ def _enter(enter, how: str, host_sweep: bool):
 
 
 @functools.cache
-def _eval_step(step, how: str):
+def _eval_step(step: Callable[..., Any], how: str) -> Callable[..., Any]:
   return lambda state, batch: _over_replicas(step, how, _inner(state), batch, dict.fromkeys(batch, None))
 
 

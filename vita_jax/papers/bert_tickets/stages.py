@@ -197,7 +197,9 @@ def _begin(how: Transition) -> Callable[..., State]:
   """`begin(...) -> {"params", "tx"}`: where a training starts, masked, with a new optimizer."""
 
   @functools.partial(jax.jit, static_argnames=("start", "keep_head"))
-  def begin(key, pretrained, early, now, bits, *, start: str, keep_head: bool):
+  def begin(
+    key: jax.Array, pretrained: Any, early: Any, now: Any, bits: Any, *, start: str, keep_head: bool
+  ) -> State:
     first = theta0(how.fresh, key, pretrained)
     params = early or first
     shuffle_key = jax.random.fold_in(key, SHUFFLE)

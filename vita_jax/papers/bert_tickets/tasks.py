@@ -211,7 +211,9 @@ def _masked_words(recipe: Recipe, start: Start) -> Task:
   )
 
 
-def _scored_words(model: Any, params: Any, batch: Batch, masked: Masked, key: jax.Array | None):
+def _scored_words(
+  model: Any, params: Any, batch: Batch, masked: Masked, key: jax.Array | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Cross-entropies [B, K], right or not [B, K], weights [B, K]."""
   logits = _apply(model, params, {**batch, "ids": masked.ids}, key, positions=masked.positions)
   weights = masked.weights * data.row_weights(batch)[:, None]

@@ -51,7 +51,9 @@ def _builder(recipe: Recipe, keys: jax.Array) -> segment.Build:
   return lambda theta: recipe.problem.build(theta, keys[0])
 
 
-def _self_training(recipe: Recipe, theta: Any, task: Task, first: jax.Array, arrays: Any, keys: jax.Array):
+def _self_training(
+  recipe: Recipe, theta: Any, task: Task, first: jax.Array, arrays: Any, keys: jax.Array
+) -> tuple[Any, Task]:
   loss, start_loss = recipe.problem.loss(arrays), task.first_loss
   if recipe.meta_loss == "log_ratio":  # the unit of all losses of this optimization
     start_loss = jnp.where(first, loss(task.x, keys[0]), start_loss)
@@ -68,7 +70,9 @@ def _self_training(recipe: Recipe, theta: Any, task: Task, first: jax.Array, arr
   return found, task._replace(x=found.x, tx=found.state, first_loss=start_loss)
 
 
-def _imitation(name: str, recipe: Recipe, theta: Any, task: Task, first: jax.Array, arrays: Any, keys):
+def _imitation(
+  name: str, recipe: Recipe, theta: Any, task: Task, first: jax.Array, arrays: Any, keys: jax.Array
+) -> tuple[Any, Task]:
   del first
   found = segment.imitation(
     _builder(recipe, keys),

@@ -33,7 +33,7 @@ class MLP(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x, *, train: bool, mask=None):
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
     h = x.reshape(x.shape[0], -1).astype(self.dtype)
     for width in self.hidden:
       h = nn.Dense(width, use_bias=False, kernel_init=kaiming_normal, dtype=self.dtype)(h)
@@ -63,7 +63,7 @@ class CNN(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x, *, train: bool, mask=None):
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
     h = x.astype(self.dtype)
     for i, (size, stride, width) in enumerate(self.convolutions):
       kernel = self.param(f"conv_{i}_kernel", kaiming_normal, (size, size, h.shape[-1], width))
