@@ -10,6 +10,8 @@ import numpy as np
 
 from vita_jax.render.mesh import normalize
 
+Vector = Any  # numbers: a tuple, a list or an array
+
 
 class Camera(NamedTuple):
   """A camera as arrays, so that views can be stacked for `jax.vmap` and differentiated.
@@ -52,7 +54,7 @@ def look_at(eye: Any, at: Any = (0.0, 0.0, 0.0), up: Any = (0.0, 1.0, 0.0)) -> t
   return rotation, -rotation @ eye
 
 
-def orbit(distance: float, azimuth: float, elevation: float = 0.0, at=(0.0, 0.0, 0.0)) -> jax.Array:
+def orbit(distance: float, azimuth: float, elevation: float = 0.0, at: Vector = (0.0, 0.0, 0.0)) -> jax.Array:
   """Computes the eye [3] on a sphere around `at`; degrees. Azimuth 0 is on +z, 90 on +x."""
   a, e = jnp.deg2rad(jnp.asarray(azimuth)), jnp.deg2rad(jnp.asarray(elevation))
   unit = jnp.stack([jnp.cos(e) * jnp.sin(a), jnp.sin(e), jnp.cos(e) * jnp.cos(a)])
@@ -60,7 +62,13 @@ def orbit(distance: float, azimuth: float, elevation: float = 0.0, at=(0.0, 0.0,
 
 
 def perspective_camera(
-  eye, at=(0.0, 0.0, 0.0), up=(0.0, 1.0, 0.0), *, fov: float = 60.0, near: float = 0.1, far: float = 100.0
+  eye: Vector,
+  at: Vector = (0.0, 0.0, 0.0),
+  up: Vector = (0.0, 1.0, 0.0),
+  *,
+  fov: float = 60.0,
+  near: float = 0.1,
+  far: float = 100.0,
 ) -> Camera:
   """Returns a perspective camera; `fov` is the full angle of the shorter side, in degrees.
 
@@ -71,7 +79,13 @@ def perspective_camera(
 
 
 def orthographic_camera(
-  eye, at=(0.0, 0.0, 0.0), up=(0.0, 1.0, 0.0), *, extent: float = 1.0, near: float = 0.1, far: float = 100.0
+  eye: Vector,
+  at: Vector = (0.0, 0.0, 0.0),
+  up: Vector = (0.0, 1.0, 0.0),
+  *,
+  extent: float = 1.0,
+  near: float = 0.1,
+  far: float = 100.0,
 ) -> Camera:
   """Returns an orthographic camera; `extent` world units go from the centre to the shorter side's edge."""
   focal = jnp.broadcast_to(1.0 / jnp.asarray(extent, float), 2)
@@ -79,7 +93,14 @@ def orthographic_camera(
 
 
 def pinhole_camera(
-  intrinsics, rotation, translation, *, size: tuple[int, int], near=0.1, far=100.0, distortion=None
+  intrinsics: Vector,
+  rotation: Vector,
+  translation: Vector,
+  *,
+  size: tuple[int, int],
+  near: float = 0.1,
+  far: float = 100.0,
+  distortion: Vector | None = None,
 ) -> Camera:
   """Returns the camera of OpenCV's intrinsics and extrinsics (x right, y down, z forward).
 
@@ -101,7 +122,7 @@ def pinhole_camera(
   return _camera(rotation, translation, focal, centre, 1.0, near, far, distortion)
 
 
-def check_intrinsics(intrinsics) -> None:
+def check_intrinsics(intrinsics: Any) -> None:
   """Refuses intrinsics that `pinhole_camera` cannot represent.
 
   Raises:
@@ -115,7 +136,16 @@ def check_intrinsics(intrinsics) -> None:
     raise ValueError("intrinsics must have positive focal lengths")
 
 
-def _camera(rotation, translation, focal, centre, perspective, near, far, distortion=None) -> Camera:
+def _camera(
+  rotation: Any,
+  translation: Any,
+  focal: Any,
+  centre: Any,
+  perspective: Any,
+  near: Any,
+  far: Any,
+  distortion: Any = None,
+) -> Camera:
   perspective, near, far = (jnp.asarray(x, float) for x in (perspective, near, far))
   distortion = jnp.zeros(5) if distortion is None else jnp.asarray(distortion, float)
   return Camera(rotation, translation, focal, centre, perspective, near, far, distortion)
@@ -150,7 +180,7 @@ def to_screen(camera: Camera, points: jax.Array, size: tuple[int, int]) -> jax.A
   return jnp.stack([x, y, w, depth], axis=-1)
 
 
-def _distorted(camera: Camera, right, up, w):
+def _distorted(camera: Camera, right: jax.Array, up: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
   """(right, up) after the lens, still multiplied by w; points behind the camera are left as they are."""
   k1, k2, p1, p2, k3 = camera.distortion
   front = w > 1e-6

@@ -148,7 +148,7 @@ def _geometry(rows, shared, row, column):
   return logit, fine & (inside | (square < shared["cut"])), barycentric
 
 
-def _log_outside(rows, shared, at, row, column) -> tuple[jax.Array, ...]:
+def _log_outside(rows: Any, shared: Any, at: Any, row: jax.Array, column: jax.Array) -> tuple[jax.Array, ...]:
   """log(1 - A): its sum is exact where a product of many factors near 0 or 1 would not be."""
   logit, counts, _ = _geometry(rows, shared, row, column)
   return (jnp.where(counts, -jax.nn.softplus(logit), 0.0),)
@@ -168,12 +168,14 @@ def _surface(rows, shared, row, column):
   return logit, counts, colored, (shared["far"] - depth) / (shared["far"] - shared["near"]), weights
 
 
-def _closeness(rows, shared, at, row, column) -> jax.Array:
+def _closeness(rows: Any, shared: Any, at: Any, row: jax.Array, column: jax.Array) -> jax.Array:
   _, _, colored, closeness, _ = _surface(rows, shared, row, column)
   return jnp.where(colored, closeness, -jnp.inf)
 
 
-def _blend(rows, shared, at, row, column, filter: str = "bilinear"):
+def _blend(
+  rows: Any, shared: Any, at: Any, row: jax.Array, column: jax.Array, filter: str = "bilinear"
+) -> tuple[jax.Array, ...]:
   logit, counts, colored, closeness, weights = _surface(rows, shared, row, column)
   values = {
     name: sum(part[..., None] * x[:, k, None, None] for k, part in enumerate(weights))
