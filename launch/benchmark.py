@@ -150,7 +150,11 @@ def _seconds(default: float) -> float:
 
 
 def _sizes(*default: int) -> list[int]:
-  return list(default) if SIZES.value is None else [int(size) for size in SIZES.value]
+  if SIZES.value is None:
+    return list(default)
+  if wrong := [size for size in SIZES.value if not size.isdecimal() or int(size) < 1]:
+    script_help.fail(f"--sizes={','.join(SIZES.value)}: '{wrong[0]}' is no whole number of at least 1", 2)
+  return [int(size) for size in SIZES.value]
 
 
 MEASUREMENTS = {

@@ -147,9 +147,11 @@ def define_cluster() -> Callable[[], None]:
   coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, for processes by hand.")
   number = flags.DEFINE_integer("num_processes", None, "How many processes make up the run, by hand.")
   identity = flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.")
-  patience = flags.DEFINE_integer("join_seconds", cluster.JOIN_SECONDS, "Time for all of them to come.")
+  patience = flags.DEFINE_integer(
+    "join_seconds", cluster.JOIN_SECONDS, "Time for all of them to come.", lower_bound=1
+  )
   watchdog = flags.DEFINE_integer(
-    "watchdog_seconds", cluster.WATCHDOG_SECONDS, "Time until a silent one is lost."
+    "watchdog_seconds", cluster.WATCHDOG_SECONDS, "Time until a silent one is lost.", lower_bound=1
   )
   return lambda: cluster.join(
     cluster=kind.value,

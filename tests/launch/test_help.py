@@ -52,6 +52,7 @@ BAD_FLAGS = {
   "unknown dataset": ("prepare_data", ["--dataset=foo"], ["--dataset=foo", "planetoid/cora"]),
   "stray word": ("prepare_data", ["--dataset=digits", "foo"], ["unexpected argument 'foo'"]),
   "unknown flag": ("benchmark", ["--nope"], ["'nope'"]),
+  "no number": ("benchmark", ["scale", "--sizes=300,many"], ["--sizes=300,many", "'many'"]),
   "unknown graph": ("benchmark", ["ss_gcn", "--graph=foo"], ["--graph=foo", "citeseer|cora|pubmed"]),
 }
 

@@ -60,7 +60,7 @@ def paired_interval(
 
 
 def format_metric(entry: Mapping[str, Any], *, percent: bool, digits: int | None = None) -> str:
-  """Writes `70.86 ± 0.67` (percent), `0.1234 ± 0.0012` or `1234 ± 5`, and how many seeds diverged, if any.
+  """Writes `70.86 ± 0.67` (percent), `0.1234 ± 0.0012` or `1234 ± 5`, and how many seeds diverged.
 
   Args:
     entry: as `summarize` returns it.
