@@ -100,6 +100,30 @@ def test_a_representation_of_few_values_is_no_set_of_duplicates():
   assert found["private"]["s"]["strongest"]["auc"] == 1.0
   assert found["same_records"]["rows_apart"] == N and found["same_records"]["rows"] == 0
 
+  assert (
+    "upper figure: 900 equal rows" in text.headlines(found)[-1] and "--groups" in text.headlines(found)[-1]
+  )
+  assert "an upper figure" in text.markdown(found, title="x")
+
+
+def test_records_repeated_often_are_records_as_long_as_enough_distinct_ones_remain():
+  rng = np.random.default_rng(0)
+  order = rng.permutation(2500)
+  z = np.repeat(rng.normal(size=(100, 8)), 25, 0)[order]
+  s = np.repeat(rng.integers(0, 2, 100), 25)[order]
+  found = _of(z, s)
+  assert found["private"]["s"]["strongest"]["auc"] < 0.75 and found["same_records"]["rows_apart"] == 0
+  lines = text.headlines(found)
+  assert "2500 rows in 100 groups" in lines[0] and "largest has 25 rows" in lines[0]
+  assert "upper figure" not in lines[-1]
+
+
+def test_one_value_of_most_rows_is_no_record():
+  """Rows of one class are all zero, as of a unit that died: the others are distinct."""
+  found = _of(np.where(S == 1, 3.0 + NOISE, 0.0), S)
+  assert found["private"]["s"]["strongest"]["auc"] > 0.99
+  assert found["same_records"]["rows_apart"] == np.sum(S == 0) and "upper figure" in text.headlines(found)[-1]
+
 
 V = RNG.standard_t(2, N)
 
