@@ -17,7 +17,7 @@ from vita_jax.audit.attackers import KINDS, Attacker, Rows, attackers, run_all
 from vita_jax.audit.labels import Private, Target, as_private, as_target, check_label
 from vita_jax.audit.questions import Question, questions
 from vita_jax.audit.rows import Inputs, check_matrix, record_groups, scale
-from vita_jax.audit.scores import LEAST_OF_A_CLASS
+from vita_jax.audit.scores import LEAST_OF_A_CLASS, USELESS
 from vita_jax.base.choose import choose
 from vita_jax.data.splits import combinations, draw_split
 
@@ -27,7 +27,6 @@ SHARES = (0.01, 0.1)  # of the attackers' labels, for the strongest attacker wit
 LEAST_LABELS = 20
 SPLITS = ("train", "disjoint")
 DUPLICATES = ("together", "apart")
-USELESS = 0.55  # utility AUC
 
 
 class Options(NamedTuple):

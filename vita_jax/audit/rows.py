@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vita_jax.data.tables import without_offset
+
 ROUNDING = 8 * np.finfo(np.float64).eps  # relative; a column that varies by no more is constant
+MOST_POWER = 1100  # of two, over any of float64
 NEAR = 1e-6  # Euclidean distance of standardised rows below which they are one record
 LEAST_RECORDS = 50  # distinct rows: of fewer, a test part (a fifth) would have under ten
 LARGEST_GROUP = 20  # rows: that many equal ones are one record, however few others there are
@@ -30,6 +33,8 @@ class Inputs(NamedTuple):
 def check_matrix(z: Any) -> np.ndarray:
   """Returns a representation as float64 [n, m]; nothing is rounded before it is centred.
 
+  Of whole numbers far from zero each column is counted from its least value.
+
   Raises:
     ValueError: not a matrix of finite numbers.
   """
@@ -38,7 +43,7 @@ def check_matrix(z: Any) -> np.ndarray:
     raise ValueError(
       f"a representation must be a finite matrix [rows, width], found the shape {z.shape} of {z.dtype}"
     )
-  return z.astype(np.float64)
+  return without_offset(z)[0]
 
 
 def scale(z: np.ndarray, rows: np.ndarray | None = None) -> Inputs:
@@ -49,13 +54,20 @@ def scale(z: np.ndarray, rows: np.ndarray | None = None) -> Inputs:
     rows: whose means and standard deviations are taken; None: all.
   """
   known = z if rows is None else z[rows]
+  # A power of two per column changes no digit, and keeps sums and squares of any numbers finite.
+  size = np.frexp(np.abs(known).max(axis=0, initial=0.0))[1]
+  z, known = np.ldexp(z, -size), np.ldexp(known, -size)
   centre = known.mean(axis=0)
   deviation = (known - centre).std(axis=0)
   constant = deviation <= ROUNDING * np.abs(known).max(axis=0, initial=0.0)
   centred = np.where(constant, 0.0, z - centre)
   exact = centred / np.where(constant, 1.0, deviation)
-  largest = max(np.where(constant, 0.0, deviation).max(initial=0.0), np.finfo(np.float64).tiny)
-  return Inputs(exact, exact.astype(np.float32), (centred / largest).astype(np.float32))
+  # Of the raw columns, too, the largest has the size 1: `beside` is each one's power of two beside it.
+  beside = size - size[~constant].max(initial=-MOST_POWER)
+  largest = max(
+    np.where(constant, 0.0, np.ldexp(deviation, beside)).max(initial=0.0), np.finfo(np.float64).tiny
+  )
+  return Inputs(exact, exact.astype(np.float32), (np.ldexp(centred, beside) / largest).astype(np.float32))
 
 
 def same_rows(x: np.ndarray, *, distance: float = NEAR) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vita_jax.audit.rows import LARGEST_GROUP
+from vita_jax.audit.scores import USELESS
 
 CAVEAT = (
   "An empirical bound over the attackers tried, on these rows. It is not differential privacy, it does not"
@@ -25,7 +26,7 @@ def markdown(audit: Mapping[str, Any], *, title: str, in_training: Mapping[str, 
   lines = [f"# {title}", "", CAVEAT, ""]
   if audit["collapsed"]:
     lines += [
-      "**COLLAPSED**: the representation no longer tells the target; its privacy is worth nothing.",
+      f"**COLLAPSED**: {_collapse(audit)}; its privacy is worth nothing.",
       "",
     ]
   rows = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in audit["rows"].items())
@@ -40,13 +41,20 @@ def markdown(audit: Mapping[str, Any], *, title: str, in_training: Mapping[str, 
 
 def headlines(audit: Mapping[str, Any]) -> list[str]:
   """Returns the lines that matter most: which rows are one record, what use is left, what is found."""
-  shown = ["COLLAPSED: the representation no longer tells the target"] if audit["collapsed"] else []
+  shown = [f"COLLAPSED: {_collapse(audit)}"] if audit["collapsed"] else []
   if "utility" in audit:
     shown.append(_utility(audit["utility"])[0][3:])
   same = audit["same_records"]
   if same["by"] != "equal rows" or same["rows"] or same["rows_apart"]:
     shown.append(_same_records(same))
   return shown + [_headline(name, found, same) for name, found in audit["private"].items()]
+
+
+def _collapse(audit: Mapping[str, Any]) -> str:
+  """Says in what way a representation is worth nothing."""
+  if "utility" in audit and audit["utility"]["best"]["auc"] < USELESS:
+    return "the representation no longer tells the target"
+  return "nothing in the representation varies"
 
 
 def _same_records(same: Mapping[str, Any]) -> str:

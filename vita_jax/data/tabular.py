@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -276,6 +277,9 @@ def _value(label: Label, table: Table) -> np.ndarray:
   if label.kind == "test" and label.operator not in OPERATORS:
     equal = text_of(table, label.column, missing="error") == canonical(label.value)
     return (equal if label.operator == "==" else ~equal).astype(np.int32)
+  column = table.columns[label.column]
+  if label.kind == "test" and column.dtype.kind in "iu" and float(label.value).is_integer():
+    return OPERATORS[label.operator](column, int(Decimal(label.value))).astype(np.int32)  # exact beyond 2^53
   numbers = number_of(table, label.column, missing="error")
   if label.kind == "test":
     return OPERATORS[label.operator](numbers, float(label.value)).astype(np.int32)
