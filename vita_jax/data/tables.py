@@ -145,7 +145,7 @@ def without_offset(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   least = values.min(axis=0)
   far = (least < -FAR) | (values.max(axis=0) > FAR)
   least = np.where(far, least, np.zeros_like(least))
-  # Modulo 2^64 the difference is exact even where it is over the largest int64; it is negative only if not far.
+  # Modulo 2^64 the difference is exact even where it is over the largest int64.
   counted = (values.astype(np.uint64) - least.astype(np.uint64)).astype(np.float64)
   return np.where(far, counted, values.astype(np.float64)), offset + least.astype(object)
 
