@@ -79,6 +79,16 @@ def test_inlp_takes_a_rare_attribute_out_and_leaves_noise_alone():
   np.testing.assert_array_equal(inlp(x[:, 1:], rare, rounds=8).matrix, np.eye(3))
 
 
+def test_erasure_rounds_nothing_away_beside_a_large_mean():
+  rng = np.random.default_rng(0)
+  x = 1.6e9 + 60 * rng.normal(size=(1000, 3))
+  label = rng.integers(0, 2, 1000)
+  for erased in (leace(x, label[:, None] == np.arange(2)), inlp(x, label, rounds=2)):
+    out = erased.apply(x)
+    assert out.dtype == np.float64 and min(len(np.unique(c)) for c in out.T) > 900
+  assert leace(X, ONE_HOT).apply(X).dtype == np.float32
+
+
 def _training(columns=((2, 1, 2), (3, 3, 3)), n=4000):
   generator = np.random.default_rng(1)
   code = generator.integers(0, 3, n)

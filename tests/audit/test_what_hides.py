@@ -25,6 +25,67 @@ def test_nothing_is_rounded_before_it_is_centred(column):
   assert not found["collapsed"]
 
 
+BIG = np.stack([1_600_000_000_000_000_000 + 100 * S, 2**60 + np.arange(N)], 1)
+
+
+@pytest.mark.parametrize(
+  "column",
+  [BIG[:, 0], 2**60 + S, 2**50 + S, np.uint64(2**63) + S.astype(np.uint64), np.where(S, 2**62, -(2**62))],
+  ids=["nanoseconds", "2^60", "2^50", "uint64", "range"],
+)
+def test_whole_numbers_far_from_zero_are_not_rounded(column):
+  z = np.stack([column, np.zeros_like(column)], 1)
+  found = _of(z, S)
+  assert found["private"]["s"]["strongest"]["auc"] == 1.0 and not found["collapsed"]
+  named = _of(S.astype(float), column)["private"]["s"]
+  assert named["classes"] == [str(x) for x in np.unique(column)] and named["strongest"]["auc"] == 1.0
+
+
+def test_a_value_of_whole_numbers_far_from_zero_is_found_and_its_bins_named():
+  value = 2**60 + (100 * (NOISE - NOISE.min())).astype(np.int64)
+  found = _of(NOISE, value)["private"]["s"]
+  assert found["strongest"]["r2"] > 0.98 and found["bins"]["classes"][0].startswith("up to 11529215046068")
+  with pytest.raises(ValueError, match="one value only"):
+    _of(NOISE, audit.Private(np.full(N, 2**60), ()))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npz"])
+def test_whole_numbers_of_files_are_not_rounded(tmp_path, suffix):
+  path = str(tmp_path / f"z.{suffix}")
+  if suffix == "npz":
+    np.savez(path, z=BIG[:, :1], value=BIG[:, 1])
+  else:
+    np.savetxt(path, BIG, "%d", ",", header="x,value", comments="")
+  z = audit.read_matrix(path, without=["number(value)"])
+  assert _of(z, S)["private"]["s"]["strongest"]["auc"] == 1.0
+  _, values, classes = audit.read_labels("number(value)", path, n_rows=N)
+  assert classes == () and len(np.unique(values)) == N
+  _, values, _ = audit.read_labels(f"value >= {2**60 + 5}", path, n_rows=N)
+  np.testing.assert_array_equal(values, np.arange(N) >= 5)
+
+
+@pytest.mark.parametrize("column", [1e300 * (1 + 0.1 * S), 1e307 * (1 + S), 1e-310 * (1 + S), 5e-324 * S])
+def test_no_size_overflows(column):
+  found = _of(column, S)
+  assert found["private"]["s"]["strongest"]["auc"] == 1.0 and not found["collapsed"]
+  beside = rows.scale(np.stack([column, np.full(N, 3.0), 1e-320 * NOISE], 1))
+  assert np.isfinite(beside.exact).all() and beside.raw.std(0).max() == pytest.approx(1, rel=1e-4)
+
+
+def test_scaling_by_powers_of_two_changes_no_digit():
+  z = RNG.normal(size=(N, 3)) * [1e-7, 1, 1e6] + [5, 0, 1e9]
+  deviation = (z - z.mean(0)).std(0)
+  found = rows.scale(z)
+  np.testing.assert_array_equal(found.exact, (z - z.mean(0)) / deviation)
+  np.testing.assert_array_equal(found.raw, ((z - z.mean(0)) / deviation.max()).astype(np.float32))
+
+
+def test_a_collapse_without_a_target_says_what_it_is():
+  found = _of(np.zeros((N, 2)), S)
+  assert "COLLAPSED: nothing in the representation varies" in text.headlines(found)[0]
+  assert "the target" not in text.markdown(found, title="x") and found["collapsed"]
+
+
 def test_a_scaled_column_keeps_its_place_beside_others_and_constants_are_zero():
   z = np.stack([1e9 + NOISE, 1e3 * NOISE, np.full(N, 0.1)], 1)
   found = rows.scale(z)
@@ -99,6 +160,30 @@ def test_a_representation_of_few_values_is_no_set_of_duplicates():
   found = _of(S.astype(float), S)
   assert found["private"]["s"]["strongest"]["auc"] == 1.0
   assert found["same_records"]["rows_apart"] == N and found["same_records"]["rows"] == 0
+
+  assert (
+    "upper figure: 900 equal rows" in text.headlines(found)[-1] and "--groups" in text.headlines(found)[-1]
+  )
+  assert "an upper figure" in text.markdown(found, title="x")
+
+
+def test_records_repeated_often_are_records_as_long_as_enough_distinct_ones_remain():
+  rng = np.random.default_rng(0)
+  order = rng.permutation(2500)
+  z = np.repeat(rng.normal(size=(100, 8)), 25, 0)[order]
+  s = np.repeat(rng.integers(0, 2, 100), 25)[order]
+  found = _of(z, s)
+  assert found["private"]["s"]["strongest"]["auc"] < 0.75 and found["same_records"]["rows_apart"] == 0
+  lines = text.headlines(found)
+  assert "2500 rows in 100 groups" in lines[0] and "largest has 25 rows" in lines[0]
+  assert "upper figure" not in lines[-1]
+
+
+def test_one_value_of_most_rows_is_no_record():
+  """Rows of one class are all zero, as of a unit that died: the others are distinct."""
+  found = _of(np.where(S == 1, 3.0 + NOISE, 0.0), S)
+  assert found["private"]["s"]["strongest"]["auc"] > 0.99
+  assert found["same_records"]["rows_apart"] == np.sum(S == 0) and "upper figure" in text.headlines(found)[-1]
 
 
 V = RNG.standard_t(2, N)

@@ -265,6 +265,10 @@ def test_many_unseen_categories_are_refused_unless_asked_for():
     tabular.encode(encoding, _coded(new))
   with pytest.raises(ValueError, match="6 of 100 rows .* set the schema's unseen to 'any'"):
     tabular.encode(encoding, _coded([*new[1:], "z"]))
+  with pytest.raises(ValueError, match="19 of 19 rows have a category"):
+    tabular.encode(encoding, _coded(["z"] * 19))
+  with pytest.warns(UserWarning, match="18 of 19 rows"):
+    tabular.encode(encoding, _coded(["a"] + ["z"] * 18))
   asked = encoding._replace(schema=encoding.schema._replace(unseen="any"))
   np.testing.assert_array_equal(tabular.encode(asked, _coded(["z"] * 100))[:, 1:], 0)
 
@@ -291,6 +295,53 @@ def test_a_column_that_float32_would_flatten_is_refused():
   ):
     tabular.fit(schema, table)
   tabular.fit(schema, tables.as_table({"x": times - times.min(), "bad": np.arange(300) % 2}))
+
+
+@pytest.mark.parametrize(
+  "values,message",
+  [
+    ([*(1e7 + 0.1 * np.arange(300)), -1e9], "around 1e.07"),
+    ([*(1e7 + 0.1 * np.arange(30)), -1e30], "around 1e.07"),
+    ([1e7, 1e7 + 0.1, -1e9], "varies by 0.1 around 1e.07"),
+    ([*[1e7] * 300, 1e7 + 0.1, 1e12], "varies by 0.1 around 1e.07"),
+    ([2**60, 2**60 + 1], "1152921504606846976 and 1152921504606846977, which are one number in float64"),
+  ],
+)
+def test_no_outlier_hides_what_float32_rounds_away(values, message):
+  schema = parse_schema({"numeric": ["x"]})
+  with pytest.raises(ValueError, match=message):
+    tabular.fit(schema, tables.as_table({"x": values}))
+
+
+@pytest.mark.parametrize(
+  "values",
+  [
+    np.random.default_rng(0).normal(size=5000),
+    np.random.default_rng(0).standard_t(1, 5000),
+    [*np.exp(np.random.default_rng(0).normal(size=500) * 3), 1e12],
+    [0.3, 0.1 + 0.2, 5.0] * 10,
+    [0.1 * i for i in range(3000)],
+    [*[0] * 300, 1, -(10**9)],
+    [1e9] * 30,
+  ],
+)
+def test_ordinary_columns_pass(values):
+  tabular.fit(parse_schema({"numeric": ["x"]}), tables.as_table({"x": values}))
+
+
+def test_numbers_too_large_for_float32_are_refused(written):
+  encoding, _ = _fitted(written())
+  for old, new, column in (
+    ("3,30", "3,1e39", "age"),
+    ("3,30", "3,-3e38", "age"),
+    (",99,", ",1e39,", "amount"),
+  ):
+    narrow = encoding._replace(std=encoding.std * 0 + 0.5)
+    with pytest.raises(ValueError, match=f"row 3: column '{column}' is .*e.3[89], too large for float32"):
+      tabular.encode(narrow, tables.read_table(written(CSV.replace(old, new), "new.csv")))
+  with pytest.raises(ValueError, match="row 3: column 'age' is 1e.39"):
+    _fitted(written(CSV.replace("3,30", "3,1e39")), np.array([0, 2]))
+  _fitted(written(CSV.replace("3,30", "3,1e39")), np.array([0, 1]))  # of training rows only
 
 
 class NAType:

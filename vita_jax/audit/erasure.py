@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vita_jax.data.tabular import ROUNDED
 from vita_jax.metrics import auc
 
 EIGENVALUE = 1e-9  # relative; directions without variance are left alone
@@ -19,8 +20,14 @@ class Affine(NamedTuple):
   mean: np.ndarray
 
   def apply(self, x: np.ndarray) -> np.ndarray:
-    """Erases rows [n, p]; float32."""
-    return (self.mean + (x - self.mean) @ self.matrix).astype(np.float32)
+    """Erases rows [n, p]; float32, or float64 where float32 would round the rows' variation away."""
+    x = np.asarray(x, np.float64)
+    erased = self.mean + (x - self.mean) @ self.matrix
+    single = erased.astype(np.float32)
+    # Beside the rows' own spread: of a column that is erased wholly, only noise is left to be rounded.
+    lost = np.abs(single - erased).max(axis=0, initial=0.0) > ROUNDED * x.std(axis=0)
+    varies = x.std(axis=0) > 0
+    return erased if (lost & varies).any() else single
 
 
 def leace(x: np.ndarray, concept: np.ndarray) -> Affine:

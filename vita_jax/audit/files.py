@@ -11,7 +11,7 @@ from vita_jax.base.choose import hint
 from vita_jax.data import tabular
 from vita_jax.data.files import read_npz
 from vita_jax.data.schema import Schema, parse_label
-from vita_jax.data.tables import Table, as_table, number_of, read_table
+from vita_jax.data.tables import Table, as_table, number_of, read_table, without_offset
 
 
 def read_matrix(path: str, *, without: Sequence[str] = ()) -> np.ndarray:
@@ -22,7 +22,8 @@ def read_matrix(path: str, *, without: Sequence[str] = ()) -> np.ndarray:
     without: label specifications; the columns of a CSV that they name without a file are left out.
 
   Returns:
-    float64 [n, m], or as the npz has it: nothing is rounded before the audit centres it.
+    float64 [n, m], or as the npz has it: nothing is rounded before the audit centres it. Whole numbers of a
+    CSV that are far from zero are counted from their column's least.
 
   Raises:
     ValueError: several matrices and none named `z`, cells that are no numbers. FileNotFoundError.
@@ -38,13 +39,20 @@ def read_matrix(path: str, *, without: Sequence[str] = ()) -> np.ndarray:
   kept = [name for name in table.columns if name not in labels]
   if not kept:
     raise ValueError(f"{path} has no columns left: they are all labels")
-  return np.stack([number_of(table, name, missing="error") for name in kept], axis=1)
+  return np.stack([_numbers(table, name) for name in kept], axis=1)
+
+
+def _numbers(table: Table, name: str) -> np.ndarray:
+  """A column as float64; whole numbers far from zero are counted from their least."""
+  column = table.columns[name]
+  return without_offset(column)[0] if column.dtype.kind in "iu" else number_of(table, name, missing="error")
 
 
 def read_labels(spec: str, default: str, *, n_rows: int) -> tuple[str, np.ndarray, tuple[str, ...]]:
   """Reads (name, values [n], classes) of a label `[FILE:]NAME`, where NAME is written as in a schema.
 
-  Values are int32 class numbers, or float64 with classes () for `number(NAME)` and `log(NAME)`.
+  Values are int32 class numbers, or numbers with classes () for `number(NAME)` (whole ones as they are) and
+  `log(NAME)` (float64).
 
   Raises:
     ValueError: no such column, another number of rows. FileNotFoundError.
@@ -52,6 +60,8 @@ def read_labels(spec: str, default: str, *, n_rows: int) -> tuple[str, np.ndarra
   text, table = _located(spec, default)
   label = parse_label(text, text)
   _check_column(table, label.column, n_rows)
+  if label.kind == "number" and table.columns[label.column].dtype.kind in "iu":
+    return text, table.columns[label.column], ()
   encoding = tabular.fit(Schema(private=(label,)), table)
   return text, tabular.label_values(encoding, table, text), encoding.classes[text]
 

@@ -14,7 +14,7 @@ MOST_CLASSES = 20  # of a column of whole numbers that is given without names of
 
 
 class Private(NamedTuple):
-  """A private attribute of every row: int class numbers [n], or float values [n] and `classes` ()."""
+  """A private attribute of every row: int class numbers [n], or numbers [n] and `classes` ()."""
 
   values: np.ndarray
   classes: tuple[str, ...]
@@ -41,11 +41,13 @@ def as_private(name: str, values: Any) -> Private:
     return values
   table = as_table({name: values}, source="the audit")
   if table.columns[name].dtype.kind in "iuf":
-    column = number_of(table, name, missing="error")
+    column = table.columns[name]
+    if column.dtype.kind == "f":
+      column = number_of(table, name, missing="error")
     classes, numbers = np.unique(column, return_inverse=True)
     if len(classes) > 2 and (len(classes) > MOST_CLASSES or (classes != np.round(classes)).any()):
       return Private(column, ())
-    classes = np.array([f"{value:.17g}" for value in classes])
+    classes = np.array([f"{value:.17g}" if column.dtype.kind == "f" else f"{value}" for value in classes])
   else:
     classes, numbers = np.unique(text_of(table, name, missing="error"), return_inverse=True)
   return Private(numbers.astype(np.int32), tuple(map(str, classes.tolist())))
@@ -72,14 +74,14 @@ def check_label(name: str, classes: tuple[str, ...], values: np.ndarray, *, targ
   Args:
     name: for the message.
     classes: names of the classes; () for a continuous label.
-    values: class numbers int [n], or float [n].
+    values: class numbers int [n], or numbers [n].
     target: int [n], optional.
 
   Raises:
     ValueError: one value or class, a class of fewer than 10 rows, or a label that equals the target.
   """
   if not classes:
-    if np.std(values) == 0:
+    if (values == values[0]).all():
       raise ValueError(f"'{name}' has one value only: there is nothing to find out")
     return
   counts = np.bincount(values, minlength=len(classes))

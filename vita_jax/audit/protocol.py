@@ -17,7 +17,7 @@ from vita_jax.audit.attackers import KINDS, Attacker, Rows, attackers, run_all
 from vita_jax.audit.labels import Private, Target, as_private, as_target, check_label
 from vita_jax.audit.questions import Question, questions
 from vita_jax.audit.rows import Inputs, check_matrix, record_groups, scale
-from vita_jax.audit.scores import LEAST_OF_A_CLASS
+from vita_jax.audit.scores import LEAST_OF_A_CLASS, USELESS
 from vita_jax.base.choose import choose
 from vita_jax.data.splits import combinations, draw_split
 
@@ -27,7 +27,6 @@ SHARES = (0.01, 0.1)  # of the attackers' labels, for the strongest attacker wit
 LEAST_LABELS = 20
 SPLITS = ("train", "disjoint")
 DUPLICATES = ("together", "apart")
-USELESS = 0.55  # utility AUC
 
 
 class Options(NamedTuple):
@@ -39,7 +38,8 @@ class Options(NamedTuple):
       validation rows in two (what an outsider with other people's data has).
     attacker_rows, test_rows: at most so many; 0: all.
     duplicates: equal and nearly equal rows (standardised, closer than 1e-6) stay "together" on one side of
-      the split, or "apart": every row counts as a record of its own.
+      the split, or "apart": every row counts as a record of its own. They are together only where enough
+      distinct rows are left to split, see `rows.record_groups`; where they are not, headlines say so.
     n_jobs: processes; 0: one per core.
   """
 
@@ -178,10 +178,10 @@ def _records(z: np.ndarray, groups: Any, options: Options) -> tuple[np.ndarray, 
       raise ValueError(f"groups have the shape {groups.shape}, the representation {len(z)} rows: match them")
     records = combinations([groups.astype(str) if groups.dtype.kind == "O" else groups])
     sizes = np.bincount(records)
-    told = {"rows": int(sizes[sizes > 1].sum()), "groups": int((sizes > 1).sum()), "rows_apart": 0}
-    return records, {"by": "groups", **told}
+    told = {"rows": int(sizes[sizes > 1].sum()), "groups": int((sizes > 1).sum())}
+    return records, {"by": "groups", **told, "largest": int(sizes.max()), "rows_apart": 0}
   if options.duplicates == "apart":
-    return np.arange(len(z)), {"by": "nothing", "rows": 0, "groups": 0, "rows_apart": 0}
+    return np.arange(len(z)), {"by": "nothing", "rows": 0, "groups": 0, "largest": 1, "rows_apart": 0}
   records, told = record_groups(scale(z).exact)
   return records, {"by": "equal rows", **told}
 

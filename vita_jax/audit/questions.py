@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vita_jax.audit.labels import Private
+from vita_jax.data.tables import without_offset
 
 BINS = 5  # of equal counts
 
@@ -37,7 +38,7 @@ def questions(attribute: Private, train: np.ndarray) -> tuple[Question, ...]:
   values = attribute.values
   if attribute.classes:
     return (Question("classes", values.astype(np.int32), attribute.classes),)
-  values = values.astype(np.float64)
+  values, offset = without_offset(values)
   known = np.sort(values[train])
   # Centred before any model casts it: of a time in seconds float32 keeps two minutes.
   value = (values - known.mean()) / max(known.std(), np.finfo(np.float64).tiny)
@@ -45,11 +46,15 @@ def questions(attribute: Private, train: np.ndarray) -> tuple[Question, ...]:
   edges = np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="lower"))
   edges = edges[edges < known[-1]]  # so that every bin has training rows
   bins = np.searchsorted(edges, values, "left").astype(np.int32)
-  return Question("value", value, ()), Question("rank", rank, ()), Question("bins", bins, _names(edges))
+  return (
+    Question("value", value, ()),
+    Question("rank", rank, ()),
+    Question("bins", bins, _names(edges, int(offset))),
+  )
 
 
-def _names(edges: np.ndarray) -> tuple[str, ...]:
-  shown = [f"{edge:.4g}" for edge in edges]
+def _names(edges: np.ndarray, offset: int) -> tuple[str, ...]:
+  shown = [f"{int(edge) + offset}" if offset else f"{edge:.4g}" for edge in edges]
   if not shown:
     return ("all",)
   inner = [f"{low} to {high}" for low, high in zip(shown[:-1], shown[1:], strict=True)]

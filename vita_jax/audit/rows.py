@@ -6,9 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vita_jax.data.tables import without_offset
+
 ROUNDING = 8 * np.finfo(np.float64).eps  # relative; a column that varies by no more is constant
+MOST_POWER = 1100  # of two, over any of float64
 NEAR = 1e-6  # Euclidean distance of standardised rows below which they are one record
-LARGEST_GROUP = 20  # rows, or a thousandth of all: more equal rows are a value of few, not one record
+LEAST_RECORDS = 50  # distinct rows: of fewer, a test part (a fifth) would have under ten
+LARGEST_GROUP = 20  # rows: that many equal ones are one record, however few others there are
+LARGEST_SHARE = 0.1  # of all rows: a larger group would be half of a test part
 
 
 class Inputs(NamedTuple):
@@ -28,6 +33,8 @@ class Inputs(NamedTuple):
 def check_matrix(z: Any) -> np.ndarray:
   """Returns a representation as float64 [n, m]; nothing is rounded before it is centred.
 
+  Of whole numbers far from zero each column is counted from its least value.
+
   Raises:
     ValueError: not a matrix of finite numbers.
   """
@@ -36,7 +43,7 @@ def check_matrix(z: Any) -> np.ndarray:
     raise ValueError(
       f"a representation must be a finite matrix [rows, width], found the shape {z.shape} of {z.dtype}"
     )
-  return z.astype(np.float64)
+  return without_offset(z)[0]
 
 
 def scale(z: np.ndarray, rows: np.ndarray | None = None) -> Inputs:
@@ -47,13 +54,20 @@ def scale(z: np.ndarray, rows: np.ndarray | None = None) -> Inputs:
     rows: whose means and standard deviations are taken; None: all.
   """
   known = z if rows is None else z[rows]
+  # A power of two per column changes no digit, and keeps sums and squares of any numbers finite.
+  size = np.frexp(np.abs(known).max(axis=0, initial=0.0))[1]
+  z, known = np.ldexp(z, -size), np.ldexp(known, -size)
   centre = known.mean(axis=0)
   deviation = (known - centre).std(axis=0)
   constant = deviation <= ROUNDING * np.abs(known).max(axis=0, initial=0.0)
   centred = np.where(constant, 0.0, z - centre)
   exact = centred / np.where(constant, 1.0, deviation)
-  largest = max(np.where(constant, 0.0, deviation).max(initial=0.0), np.finfo(np.float64).tiny)
-  return Inputs(exact, exact.astype(np.float32), (centred / largest).astype(np.float32))
+  # Of the raw columns, too, the largest has the size 1: `beside` is each one's power of two beside it.
+  beside = size - size[~constant].max(initial=-MOST_POWER)
+  largest = max(
+    np.where(constant, 0.0, np.ldexp(deviation, beside)).max(initial=0.0), np.finfo(np.float64).tiny
+  )
+  return Inputs(exact, exact.astype(np.float32), (np.ldexp(centred, beside) / largest).astype(np.float32))
 
 
 def same_rows(x: np.ndarray, *, distance: float = NEAR) -> np.ndarray:
@@ -96,22 +110,27 @@ def same_rows(x: np.ndarray, *, distance: float = NEAR) -> np.ndarray:
 def record_groups(x: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
   """Groups rows that are one record, as far as the rows can tell.
 
-  Groups of more than 20 rows and of more than a thousandth of all are values of a representation that has
-  few, and are taken apart: if they stayed on one side, no attacker could learn what they tell.
+  Equal rows are taken apart only where too few distinct ones would remain to split: if there are fewer than
+  50 distinct rows, groups of more than 20; and any group of more than 20 rows and a tenth of all. These are
+  values of a representation that has few: on one side, no attacker could learn what they tell. But attackers
+  may then know records that they are asked about: what they find is an upper figure.
 
   Args:
     x: float64 [n, m], standardised.
 
   Returns:
-    Groups int32 [n], counted from 0; and `rows` and `groups` that are together, `rows_apart` of values.
+    Groups int32 [n], counted from 0; and `rows` and `groups` that are together, the rows of the `largest` of
+    these groups, and `rows_apart` of values.
   """
   groups = same_rows(x)
   sizes = np.bincount(groups)
-  large = (sizes > max(LARGEST_GROUP, len(x) // 1000))[groups]
+  too_large = LARGEST_GROUP if len(sizes) < LEAST_RECORDS else max(LARGEST_GROUP, LARGEST_SHARE * len(x))
+  large = (sizes > too_large)[groups]
   together = (sizes[groups] > 1) & ~large
   told = {
     "rows": int(together.sum()),
     "groups": len(np.unique(groups[together])),
+    "largest": int(sizes[groups[together]].max(initial=1)),
     "rows_apart": int(large.sum()),
   }
   alone = np.where(large, len(sizes) + np.arange(len(x)), groups)

@@ -10,6 +10,7 @@ from vita_jax.metrics import auc, information, mean_auc
 
 LEAST_ROWS = 100  # below them, or with fewer of a class, a bootstrap interval is not valid and not given
 LEAST_OF_A_CLASS = 10
+USELESS = 0.55  # utility AUC
 ACCEPTED = 0.7  # share of applicants that the utility's bad rate and the fairness gaps accept
 
 

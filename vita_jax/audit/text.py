@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vita_jax.audit.rows import LARGEST_GROUP
+from vita_jax.audit.scores import USELESS
+
 CAVEAT = (
   "An empirical bound over the attackers tried, on these rows. It is not differential privacy, it does not"
   " bound attackers that were not tried, and it says nothing of membership."
@@ -23,7 +26,7 @@ def markdown(audit: Mapping[str, Any], *, title: str, in_training: Mapping[str, 
   lines = [f"# {title}", "", CAVEAT, ""]
   if audit["collapsed"]:
     lines += [
-      "**COLLAPSED**: the representation no longer tells the target; its privacy is worth nothing.",
+      f"**COLLAPSED**: {_collapse(audit)}; its privacy is worth nothing.",
       "",
     ]
   rows = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in audit["rows"].items())
@@ -32,19 +35,26 @@ def markdown(audit: Mapping[str, Any], *, title: str, in_training: Mapping[str, 
   if "utility" in audit:
     lines += _utility(audit["utility"])
   for name, found in audit["private"].items():
-    lines += _private(name, found, (in_training or {}).get(name))
+    lines += _private(_headline(name, found, audit["same_records"]), found, (in_training or {}).get(name))
   return "\n".join(lines) + "\n"
 
 
 def headlines(audit: Mapping[str, Any]) -> list[str]:
   """Returns the lines that matter most: which rows are one record, what use is left, what is found."""
-  shown = ["COLLAPSED: the representation no longer tells the target"] if audit["collapsed"] else []
+  shown = [f"COLLAPSED: {_collapse(audit)}"] if audit["collapsed"] else []
   if "utility" in audit:
     shown.append(_utility(audit["utility"])[0][3:])
   same = audit["same_records"]
   if same["by"] != "equal rows" or same["rows"] or same["rows_apart"]:
     shown.append(_same_records(same))
-  return shown + [_headline(name, found) for name, found in audit["private"].items()]
+  return shown + [_headline(name, found, same) for name, found in audit["private"].items()]
+
+
+def _collapse(audit: Mapping[str, Any]) -> str:
+  """Says in what way a representation is worth nothing."""
+  if "utility" in audit and audit["utility"]["best"]["auc"] < USELESS:
+    return "the representation no longer tells the target"
+  return "nothing in the representation varies"
 
 
 def _same_records(same: Mapping[str, Any]) -> str:
@@ -60,11 +70,22 @@ def _same_records(same: Mapping[str, Any]) -> str:
     "Equal and nearly equal rows (standardised, closer than 1e-6) are on one side of the split:"
     f" {same['rows']} rows in {same['groups']} groups.{left}"
   )
+  if same["largest"] > LARGEST_GROUP:
+    text += (
+      f" The largest has {same['largest']} rows; if equal rows are different records, see --duplicates=apart."
+    )
   if same["rows_apart"]:
     text += (
       f" {same['rows_apart']} rows are equal to so many others that they count as values, not as records."
     )
   return text
+
+
+def _upper(same: Mapping[str, Any]) -> str:
+  """Says of what was found that attackers may know the records they are asked, "" where they cannot."""
+  if not same["rows_apart"]:
+    return ""
+  return f" (an upper figure: {same['rows_apart']} equal rows may be on both sides; name records by --groups)"
 
 
 def _bracket(entry: Mapping[str, Any], key: str) -> str:
@@ -90,16 +111,16 @@ def _utility(utility: Mapping[str, Any]) -> list[str]:
   return [*lines, *each, ""]
 
 
-def _headline(name: str, found: Mapping[str, Any]) -> str:
+def _headline(name: str, found: Mapping[str, Any], same: Mapping[str, Any]) -> str:
   if found["metric"] == "auc":
-    return f"{name}: strongest attacker {_of_classes(found, 'class')}"
+    return f"{name}: strongest attacker {_of_classes(found, 'class')}{_upper(same)}"
   strongest = found["strongest"]
   line = f"{name}: strongest attacker R² {_bracket(strongest, 'r2')}, {strongest['name']}"
   if rank := found.get("rank"):
     line += f"; of its rank R² {_bracket(rank['strongest'], 'r2')}, {rank['strongest']['name']}"
   if bins := found.get("bins"):
     line += f"; of its bin {_of_classes(bins, 'bin')}"
-  return line
+  return line + _upper(same)
 
 
 def _of_classes(found: Mapping[str, Any], what: str) -> str:
@@ -114,11 +135,11 @@ def _of_classes(found: Mapping[str, Any], what: str) -> str:
   return f"{line}; worst {what} '{worst['class']}' AUC {_bracket(worst, 'auc')}, {worst['name']}"
 
 
-def _private(name: str, found: Mapping[str, Any], in_training: float | None) -> list[str]:
+def _private(headline: str, found: Mapping[str, Any], in_training: float | None) -> list[str]:
   strongest, key = found["strongest"], found["metric"]
   shown = {"auc": "AUC", "r2": "R²"}[key]
   lines = [
-    f"## {_headline(name, found)}",
+    f"## {headline}",
     "",
     f"Chosen on validation rows; the largest {shown} of any attacker on test rows is"
     f" {found['largest_test']:.3f}.",

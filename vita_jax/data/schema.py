@@ -53,7 +53,8 @@ class Schema(NamedTuple):
     merge: column -> {category: category it is counted as}.
     missing: "error", or "fill": numbers take the training median, a missing category counts as one.
     unseen: a category that no training row has: "error"; "zeros" in all of its columns, for up to 5 % of
-      the rows; "any": zeros, however many.
+      the rows (of under 20 rows: not for all of them, unless there is one row only); "any": zeros, however
+      many.
   """
 
   numeric: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ MISSING = (
   *("", "?", "NA", "N/A", "n/a", "<NA>", "#NA", "#N/A", "#N/A N/A", "NaN", "nan", "-NaN", "-nan", "NaT"),
   *("None", "none", "NULL", "Null", "null", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
 )
+FAR = 2**32  # whole numbers beyond it are counted from their least before they become float64
 TRUTH = {"True": "1", "False": "0", "true": "1", "false": "0", "TRUE": "1", "FALSE": "0"}
 
 
@@ -126,11 +127,40 @@ def text_of(table: Table, column: str, *, missing: str) -> np.ndarray:
   return texts
 
 
+def without_offset(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Casts numbers to float64; whole numbers far from zero are first counted from their column's least.
+
+  float64 holds whole numbers up to 2^53: of 2^60 + {0, 1} a plain cast makes one value.
+
+  Args:
+    values: of any real dtype, [n] or [n, m].
+
+  Returns:
+    float64, as `values`, less the offset of each column; and the offsets, as Python's numbers [] or [m],
+    0 where nothing was subtracted (columns within 2^32, and floats).
+  """
+  offset = np.zeros(values.shape[1:], object)
+  if values.dtype.kind not in "iu" or not len(values):
+    return values.astype(np.float64), offset
+  least = values.min(axis=0)
+  far = (least < -FAR) | (values.max(axis=0) > FAR)
+  least = np.where(far, least, np.zeros_like(least))
+  # Modulo 2^64 the difference is exact even where it is over the largest int64.
+  counted = (values.astype(np.uint64) - least.astype(np.uint64)).astype(np.float64)
+  return np.where(far, counted, values.astype(np.float64)), offset + least.astype(object)
+
+
 def number_of(table: Table, column: str, *, missing: str) -> np.ndarray:
-  """Returns a column as float64, NaN where missing."""
+  """Returns a column as float64, NaN where missing.
+
+  Raises:
+    ValueError: text, an infinite number, whole numbers of which float64 makes one, or, under the rule
+      "error", a missing value.
+  """
   values = table.columns[column]
   if values.dtype.kind in "iuf":
     numbers = values.astype(np.float64)
+    _check_whole(table, column, values, numbers)
   else:
     texts = np.strings.strip(values.astype(str))
     texts = np.where(np.isin(texts, MISSING), "nan", texts)
@@ -148,6 +178,20 @@ def number_of(table: Table, column: str, *, missing: str) -> np.ndarray:
     raise ValueError(f"{table.source} row {table.first + i}: column '{column}' is infinite; fix it")
   _check_missing(table, column, np.isnan(numbers), missing)
   return numbers
+
+
+def _check_whole(table: Table, column: str, values: np.ndarray, numbers: np.ndarray) -> None:
+  """Refuses whole numbers that are distinct, and not in float64, e.g. 2^60 and 2^60 + 1."""
+  if values.dtype.kind == "f" or not len(values) or np.abs(numbers).max() <= 2**53:
+    return
+  distinct = np.unique(values)
+  same = np.diff(distinct.astype(np.float64)) == 0
+  if same.any():
+    i = int(np.argmax(same))
+    raise ValueError(
+      f"{table.source}: column '{column}' has {distinct[i]} and {distinct[i + 1]}, which are one number in"
+      " float64: subtract a constant from it, e.g. its least value"
+    )
 
 
 def _chunk(header: list[str], rows: list[list[str]], path: str | Path, last: int) -> Table:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,8 @@ MOST_CLASSES = 100
 MOST_UNSEEN = 0.05  # share of rows with categories that no training row had
 FEW_ROWS = 20  # below them a share says nothing
 ROUNDED = 0.01  # of a column's standard deviation that float32 may take away
+FEW_VALUES = 100  # of a column: each must stay distinct in float32
+NOISE = 1e-13  # relative; values that are closer differ by how they were computed
 OPERATORS = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
 
 
@@ -70,7 +73,8 @@ def fit(schema: Schema, table: Table, rows: np.ndarray | None = None) -> Encodin
   numbers = _numbers(schema, table)[rows]
   if empty := [c for c, x in zip(schema.numbers, numbers.T, strict=True) if np.isnan(x).all()]:
     raise ValueError(f"{table.source}: column '{empty[0]}' has no value in any training row; drop it")
-  rounded = _signed_log(numbers.astype(np.float32).astype(np.float64), _is_log(schema), np)
+  single = _as_float32(schema, table, numbers, rows)
+  rounded = _signed_log(single.astype(np.float64), _is_log(schema), np)
   numbers = _signed_log(numbers, _is_log(schema), np)
   _check_rounding(schema, table, numbers, rounded)
   median = np.nanmedian(numbers, axis=0) if numbers.size else np.zeros(0)
@@ -95,7 +99,8 @@ def raw_inputs(encoding: Encoding, table: Table) -> dict[str, np.ndarray]:
   A code is the position of the category among the known ones, -1 for an unseen one.
 
   Raises:
-    ValueError: absent columns; missing values or unseen categories where the schema does not allow them.
+    ValueError: absent columns; missing values or unseen categories where the schema does not allow them;
+      numbers that, or whose standardised values, are not finite in float32.
   """
   schema = encoding.schema
   check_columns(schema, table, labels=False)
@@ -105,7 +110,11 @@ def raw_inputs(encoding: Encoding, table: Table) -> dict[str, np.ndarray]:
     codes[:, j] = _positions(texts, known)
     if (codes[:, j] < 0).any():
       _check_unseen(schema, table, column, texts, codes[:, j] < 0, known)
-  return {"numbers": _numbers(schema, table).astype(np.float32), "codes": codes}
+  numbers = _as_float32(schema, table, _numbers(schema, table), np.arange(table.n_rows))
+  with np.errstate(over="ignore"):
+    scaled = (logged(encoding, numbers) - encoding.mean) / encoding.std
+  _check_size(schema, table, numbers, scaled, np.arange(table.n_rows))
+  return {"numbers": numbers, "codes": codes}
 
 
 def logged(encoding: Encoding, numbers: Any, *, xp: Any = np) -> Any:
@@ -189,16 +198,63 @@ def from_json(content: Mapping[str, Any]) -> Encoding:
   return Encoding(schema=parse_schema(content["schema"]), **kept, **arrays)
 
 
+def _as_float32(schema: Schema, table: Table, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+  """Casts numbers [n, numbers] of these rows to float32; refuses those too large for it."""
+  with np.errstate(over="ignore"):
+    single = numbers.astype(np.float32)
+  _check_size(schema, table, numbers, single, rows)
+  return single
+
+
+def _check_size(
+  schema: Schema, table: Table, numbers: np.ndarray, single: np.ndarray, rows: np.ndarray
+) -> None:
+  """Refuses numbers of which the float32 array `single` made an infinite one, by row and column."""
+  lost = np.isfinite(numbers) & ~np.isfinite(single)
+  if lost.any():
+    i, j = np.argwhere(lost)[0]
+    raise ValueError(
+      f"{table.source} row {table.first + rows[i]}: column '{schema.numbers[j]}' is {numbers[i, j]:.6g}, too"
+      " large for float32, beside its training rows or by itself: fix it"
+    )
+
+
 def _check_rounding(schema: Schema, table: Table, numbers: np.ndarray, rounded: np.ndarray) -> None:
   """Refuses columns of which float32, the inputs of every program, would keep no detail, e.g. times."""
   for j, column in enumerate(schema.numbers):
     known = np.isfinite(numbers[:, j])
-    error, spread = np.abs(rounded[known, j] - numbers[known, j]).max(initial=0.0), numbers[known, j].std()
-    if error > ROUNDED * spread > 0:
+    spread, centre = rounded_away(numbers[known, j], rounded[known, j])
+    if spread:
       raise ValueError(
-        f"{table.source}: column '{column}' varies by {spread:.3g} around {numbers[known, j].mean():.6g},"
+        f"{table.source}: column '{column}' varies by {spread:.3g} around {centre:.6g},"
         " which float32 rounds away: subtract a constant from it, e.g. its least value"
       )
+
+
+def rounded_away(exact: np.ndarray, rounded: np.ndarray) -> tuple[float, float]:
+  """Returns the spread and the centre of variation that rounding takes away from a column; 0 and 0: none.
+
+  Looked at are all values; the middle half of the distinct ones, whose spread no outlier hides; and, of up to
+  100 distinct ones, the gaps. A tenth of a million millionths of a value is no gap, but noise of float64.
+
+  Args:
+    exact: float64 [n]. rounded: the same after rounding, float64.
+  """
+  if not len(exact):
+    return 0.0, 0.0
+  distinct, first = np.unique(exact, return_index=True)
+  after = rounded[first]
+  low, high = np.quantile(distinct, [0.25, 0.75])
+  middle = (distinct >= low) & (distinct <= high)
+  for x, y in ((exact, rounded), (distinct[middle], after[middle])):
+    if len(x) and np.abs(y - x).max() > ROUNDED * x.std() > 0:
+      return float(x.std()), float(x.mean())
+  gaps = np.diff(distinct)
+  merged = (np.diff(after) <= 0) & (gaps > NOISE * np.abs(distinct[1:]))
+  if len(distinct) <= FEW_VALUES and merged.any():
+    i = int(np.argmax(merged))
+    return float(gaps[i]), float(distinct[i])
+  return 0.0, 0.0
 
 
 def _check_unseen(
@@ -222,7 +278,7 @@ def _check_unseen(
     f"{table.source}: {count} of {len(texts)} rows have a category in column '{column}' that no training row"
     f" had, e.g. '{texts[i]}' in row {table.first + i}"
   )
-  if len(texts) >= FEW_ROWS and count > MOST_UNSEEN * len(texts):
+  if 1 < count == len(texts) or (len(texts) >= FEW_ROWS and count > MOST_UNSEEN * len(texts)):
     raise ValueError(
       f"{message}: fix the column, or set the schema's unseen to 'any' to encode them as zeros"
     )
@@ -276,6 +332,9 @@ def _value(label: Label, table: Table) -> np.ndarray:
   if label.kind == "test" and label.operator not in OPERATORS:
     equal = text_of(table, label.column, missing="error") == canonical(label.value)
     return (equal if label.operator == "==" else ~equal).astype(np.int32)
+  column = table.columns[label.column]
+  if label.kind == "test" and column.dtype.kind in "iu" and float(label.value).is_integer():
+    return OPERATORS[label.operator](column, int(Decimal(label.value))).astype(np.int32)  # exact beyond 2^53
   numbers = number_of(table, label.column, missing="error")
   if label.kind == "test":
     return OPERATORS[label.operator](numbers, float(label.value)).astype(np.int32)

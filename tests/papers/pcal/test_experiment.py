@@ -229,6 +229,10 @@ def test_the_head_sees_what_training_saw(german):
     ({"settings": {"restart": {"evry": 3}}}, "settings have no key 'restart.evry' .nearest: 'restart.every'"),
     ({"settings": {"batch_size": "many"}}, "batch_size is 'many': it must be of the type int"),
     ({"gamma": -1.0}, "config.gamma is -1.0: it must be a finite number, at least 0"),
+    ({"settings": {"gamma": 5.0}}, "settings have 'gamma', which is an argument, too: give gamma="),
+    ({"settings": {"seed": 1}}, "settings have 'seed', .* give random_state="),
+    ({"settings": {"attributes": ("s",)}}, "settings have 'attributes', which is an argument"),
+    ({"settings": {"restart.every": 1, "restart": {"every": 2}}}, "settings have 'restart.every' twice"),
     ({"settings": {"dropout": 1.5}}, "config.dropout is 1.5: it must be at least 0 and below 1"),
     ({"steps": 10.5}, "steps is 10.5: it must be of the type int"),
     ({"random_state": "now"}, "random_state is 'now': give a whole number"),
@@ -248,10 +252,11 @@ def test_settings_of_an_encoder_may_be_numpys():
     steps=np.int32(7),
     attributes=np.array(["s"]),
     random_state=np.random.RandomState(0),
-    settings={"restart": {"every": np.int64(3)}, "encoder_widths": [np.int64(8)], "gamma": np.float64(0.5)},
+    settings={"restart": {"every": np.int64(3)}, "encoder_widths": [np.int64(8)], "dropout": np.float64(0.5)},
   )
   config = encoder._config()
-  assert (config.gamma, config.latent, config.steps, config.restart.every) == (0.5, 3, 7, 3)
+  assert (config.gamma, config.latent, config.steps, config.restart.every) == (2.0, 3, 7, 3)
+  assert config.dropout == 0.5
   assert config.encoder_widths == (8,) and config.attributes == ("s",) and config.seed > 0
   assert pcal.PrivacyEncoder(small.SCHEMA, attributes="wage")._config().attributes == ("wage",)
   rng = np.random.default_rng(0)

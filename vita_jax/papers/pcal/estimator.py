@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
     attributes: names of the private attributes to hide, () for all of the schema.
     variant: which private columns are inputs: "exclude" none of those attacked, "include", "exclude_all".
     random_state: a seed, None (another one each time), or a RandomState or Generator of numpy.
-    settings: further settings of `papers/pcal/recipe.py`, e.g. {"restart.every": 300}.
+    settings: further settings of `papers/pcal/recipe.py`, e.g. {"restart.every": 300}; none of the above.
 
   `fit` takes all columns, also the private ones; `transform` needs the inputs alone. Of the rows given to
   `fit`, 60 % train, the rest is left for choosing: audit the result on rows that `fit` has never seen.
@@ -129,7 +129,9 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
     names = (self.attributes,) if isinstance(self.attributes, str) else tuple(map(str, self.attributes))
     config = default_config("", names)
     given = {name: getattr(self, name) for name in ("gamma", "latent", "noise", "steps", "variant")}
-    given |= {"seed": _seed(self.random_state), **flat(self.settings or {})}
+    given |= {"seed": _seed(self.random_state)}
+    _check_once(self.settings or {}, (*given, "attributes"))
+    given |= flat(self.settings or {})
     known = flat(config)
     for name, value in given.items():
       if name not in known:
@@ -151,6 +153,18 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
 
 def _used(content: Mapping[str, Any]) -> set[str]:
   return {c for role in ("numeric", "log_numeric", "categorical", "drop") for c in content.get(role) or ()}
+
+
+def _check_once(settings: Mapping[str, Any], arguments: Sequence[str]) -> None:
+  """Refuses two values for one setting: settings that are arguments, too, or are written in two ways."""
+  seen: set[str] = set()
+  for name in (full for key, value in settings.items() for full in flat({key: value})):
+    if name in arguments:
+      argument = "random_state" if name == "seed" else name
+      raise ValueError(f"settings have '{name}', which is an argument, too: give {argument}=... instead")
+    if name in seen:
+      raise ValueError(f"settings have '{name}' twice, as a dotted and as a nested key: keep one")
+    seen.add(name)
 
 
 def _plain(value: Any) -> Any:
