@@ -83,7 +83,8 @@ def test_make_gpu_takes_the_python_of_the_venv_unless_one_is_named(tmp_path):
   (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
 
   def command(*arguments):
-    clean = environment(PYTHON=None)
+    # What a make around this test would hand down: its flags add lines to what this one prints.
+    clean = environment(PYTHON=None, MAKEFLAGS=None, MAKELEVEL=None, MFLAGS=None)
     done = subprocess.run(
       ["make", "-n", "gpu", *arguments], cwd=tmp_path, env=clean, capture_output=True, text=True
     )
