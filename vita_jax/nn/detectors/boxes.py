@@ -13,7 +13,7 @@ import numpy as np
 
 
 def grid_centres(size: int, strides: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the centres [locations, 2] (x, y) of all cells, in pixels, and their strides [locations], float32.
+  """Returns the centres [locations, 2] (x, y) of all cells and their strides [locations], float32, in pixels.
 
   Strides come after one another, cells row by row.
 
@@ -38,7 +38,9 @@ def areas(boxes: jax.Array) -> jax.Array:
 
 
 def iou(a: jax.Array, b: jax.Array) -> jax.Array:
-  """Returns intersection over union [..., n, m] of boxes a [..., n, 4] and b [..., m, 4]; 0 where both are empty.
+  """Returns intersection over union [..., n, m] of boxes a [..., n, 4] and b [..., m, 4].
+
+  It is 0 where both are empty.
 
   >>> iou(jnp.array([[0.0, 0, 2, 2]]), jnp.array([[1.0, 0, 3, 2], [5, 5, 6, 6]])).round(3).tolist()
   [[0.3330000042915344, 0.0]]

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.base.choose import choose
+from vita_jax.data.files_tflite import read_tflite
 from vita_jax.data.files_tfjs import read_tfjs
 from vita_jax.data.op_graph import OpGraph
-from vita_jax.nn.detectors import nanodet, weights
+from vita_jax.nn.detectors import movenet, nanodet, ssd, weights
 
 
 class Detector(NamedTuple):
@@ -125,7 +126,24 @@ def _from_tfjs(params_of_graph: Callable[[OpGraph], dict[str, Any]], path: Path)
   return params_of_graph(read_tfjs(path))
 
 
+def _ssd(path: Path) -> dict[str, Any]:
+  return ssd.params_of_graph(read_tflite(path))
+
+
+def _movenet(size: int, file: str) -> Kind:
+  return Kind(
+    size,
+    functools.partial(movenet.MoveNet, movenet.WIDTHS[size]),
+    movenet.person_scores,
+    movenet.boxes,
+    file,
+    functools.partial(_from_tfjs, movenet.params_of_graph),
+  )
+
+
 KINDS: Mapping[str, Kind] = {
+  "movenet_lightning": _movenet(movenet.LIGHTNING, "movenet-lightning.json"),
+  "movenet_thunder": _movenet(movenet.THUNDER, "movenet-thunder.json"),
   "nanodet": Kind(
     nanodet.SIZE,
     nanodet.NanoDet,
@@ -133,6 +151,14 @@ KINDS: Mapping[str, Kind] = {
     nanodet.boxes,
     "nanodet.json",
     functools.partial(_from_tfjs, nanodet.params_of_graph),
+  ),
+  "ssd_mobilenetv2": Kind(
+    ssd.SIZE,
+    ssd.SSDMobileNetV2,
+    ssd.person_scores,
+    ssd.boxes,
+    "ssd_mobilenetv2_oidv4_fp16.tflite",
+    _ssd,
   ),
 }
 NAMES = tuple(sorted(KINDS))
