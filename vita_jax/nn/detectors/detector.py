@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.base.choose import choose
-from vita_jax.data.files_tflite import read_tflite
 from vita_jax.data.files_tfjs import read_tfjs
+from vita_jax.data.files_tflite import read_tflite
 from vita_jax.data.op_graph import OpGraph
-from vita_jax.nn.detectors import movenet, nanodet, ssd, weights
+from vita_jax.nn.detectors import movenet, nanodet, ssd, weights, yolo
 
 
 class Detector(NamedTuple):
@@ -130,6 +130,14 @@ def _ssd(path: Path) -> dict[str, Any]:
   return ssd.params_of_graph(read_tflite(path))
 
 
+def _yolo(make: Callable[..., Any], version: int, file: str) -> Kind:
+  scores, boxes = {
+    2: (yolo.person_scores_2, yolo.boxes_2),
+    3: (yolo.person_scores_3, yolo.boxes_3),
+  }[version]
+  return Kind(yolo.SIZE, make, scores, boxes, file, functools.partial(yolo.read_weights, make()))
+
+
 def _movenet(size: int, file: str) -> Kind:
   return Kind(
     size,
@@ -160,5 +168,8 @@ KINDS: Mapping[str, Kind] = {
     "ssd_mobilenetv2_oidv4_fp16.tflite",
     _ssd,
   ),
+  "yolov2": _yolo(yolo.YoloV2, 2, "yolov2.weights"),
+  "yolov2_darknet": _yolo(functools.partial(yolo.YoloV2, reorg="darknet"), 2, "yolov2.weights"),
+  "yolov3": _yolo(yolo.YoloV3, 3, "yolov3.weights"),
 }
 NAMES = tuple(sorted(KINDS))
