@@ -1,7 +1,7 @@
 """Weight files of Darknet (YOLO): a header and then nothing but float32 numbers, layer after layer.
 
-The file names neither its layers nor their shapes: they come from the network, in the order in which Darknet's
-.cfg lists its convolutions.
+The file names neither its layers nor their shapes: they come from the network, in the order in which
+Darknet's .cfg lists its convolutions.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def read_darknet(
   """Reads the weights of a network, its batch norms folded into the convolutions.
 
   Of a convolution with batch norm there are bias b, scale s, running mean m and variance v [outputs each],
-  then the kernel w [outputs, inputs, height, width]; of one without b and w. With batch norm the kernel here is
-  w s / (sqrt(v) + 1e-6) and the bias b - m s / (sqrt(v) + 1e-6).
+  then the kernel w [outputs, inputs, height, width]; of one without b and w. With batch norm the kernel here
+  is w s / (sqrt(v) + 1e-6) and the bias b - m s / (sqrt(v) + 1e-6).
 
   Args:
     path: the .weights file.
@@ -44,8 +44,8 @@ def read_darknet(
   wanted = sum(floats(shape, normalized[name]) for name, shape in kernels.items())
   if (size := path.stat().st_size) != start + 4 * wanted:
     raise ValueError(
-      f"{path} holds {(size - start) / 4:,.0f} numbers, and the network has {wanted:,}: it is truncated, or of"
-      " another network"
+      f"{path} holds {(size - start) / 4:,.0f} numbers, and the network has {wanted:,}: it is truncated, or"
+      " of another network"
     )
   numbers = np.memmap(path, "<f4", mode="r", offset=start)
   found, at = {}, 0

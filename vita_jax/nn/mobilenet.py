@@ -69,7 +69,7 @@ class MobileNetV2(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-  """Expands, convolves every channel by itself, projects, adds x where it fits: x -> (y, the expanded maps)."""
+  """Expands, convolves every channel by itself, projects, adds x where it fits: x -> (y, expanded maps)."""
 
   features: int
   expansion: int

@@ -1,4 +1,4 @@
-"""Boxes as arrays [..., 4] of x0, y0, x1, y1: grids of locations, overlap, and non-maximum suppression.
+"""Boxes as arrays [..., 4] of x0, y0, x1, y1: grids of locations, and non-maximum suppression.
 
 Everything has static shapes, so that it runs inside a program and under vmap.
 """
@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from vita_jax.metrics.detection import box_iou
 
 
 def grid_centres(size: int, strides: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -32,26 +34,6 @@ def grid_centres(size: int, strides: Sequence[int]) -> tuple[np.ndarray, np.ndar
   return np.concatenate(centres).astype(np.float32), np.concatenate(lengths).astype(np.float32)
 
 
-def areas(boxes: jax.Array) -> jax.Array:
-  """Returns the areas [...] of boxes [..., 4]; a box whose sides are crossed has none."""
-  return jnp.prod(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 0.0), axis=-1)
-
-
-def iou(a: jax.Array, b: jax.Array) -> jax.Array:
-  """Returns intersection over union [..., n, m] of boxes a [..., n, 4] and b [..., m, 4].
-
-  It is 0 where both are empty.
-
-  >>> iou(jnp.array([[0.0, 0, 2, 2]]), jnp.array([[1.0, 0, 3, 2], [5, 5, 6, 6]])).round(3).tolist()
-  [[0.3330000042915344, 0.0]]
-  """
-  low = jnp.maximum(a[..., :, None, :2], b[..., None, :, :2])
-  high = jnp.minimum(a[..., :, None, 2:], b[..., None, :, 2:])
-  shared = jnp.prod(jnp.maximum(high - low, 0.0), axis=-1)
-  union = areas(a)[..., :, None] + areas(b)[..., None, :] - shared
-  return jnp.where(union > 0, shared / jnp.where(union > 0, union, 1.0), 0.0)
-
-
 def non_maximum_suppression(
   scores: jax.Array, boxes: jax.Array, *, count: int, threshold: float = 0.6, least: float = 0.0
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -71,7 +53,7 @@ def non_maximum_suppression(
   looked = min(8 * count, scores.shape[0])
   best, places = jax.lax.top_k(scores, looked)
   candidates = boxes[places]
-  over = iou(candidates, candidates) > threshold
+  over = box_iou(candidates, candidates) > threshold
 
   def keep(i: jax.Array, kept: jax.Array) -> jax.Array:
     hidden = jnp.any(over[i] & kept & (jnp.arange(looked) < i))

@@ -1,7 +1,7 @@
 """SSD on MobileNetV2, 300 x 300 pixels, 23 classes of Open Images: a detector that is unlike NanoDet.
 
-Six maps of 19 to 1 places a side; each place has 3 (the finest map) or 6 anchors, 1,917 in all. The weights are
-those of MediaPipe's Objectron (Apache-2.0), a .tflite file of float16 numbers.
+Six maps of 19 to 1 places a side; each place has 3 (the finest map) or 6 anchors, 1,917 in all. The weights
+are those of MediaPipe's Objectron (Apache-2.0), a .tflite file of float16 numbers.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ def anchors() -> np.ndarray:
   """Returns the anchors: float32 [1917, 4] of y, x, height, width as shares of the image.
 
   Map k of 6 has the scale s_k = 0.2 + 0.75 k / 5. The finest map has (0.1, ratio 1), (s_0, ratio 2), (s_0,
-  ratio 1/2); the others s_k with the ratios 1, 2, 1/2, 3, 1/3, and sqrt(s_k s_{k+1}) with ratio 1, s_6 being 1
-  (Liu et al., SSD, ECCV 2016, section 2.2, as TensorFlow's object detection library has it). The width is
-  s sqrt(ratio).
+  ratio 1/2); the others s_k with the ratios 1, 2, 1/2, 3, 1/3, and sqrt(s_k s_{k+1}) with ratio 1, where s_6
+  is 1 (Liu et al., SSD, ECCV 2016, section 2.2, as TensorFlow's object detection library has it). The width
+  is s sqrt(ratio).
   """
   low, high = SCALES
   scales = [low + (high - low) * k / (len(SIDES) - 1) for k in range(len(SIDES))] + [1.0]

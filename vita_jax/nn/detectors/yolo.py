@@ -1,7 +1,7 @@
 """YOLOv2 and YOLOv3 (Redmon and Farhadi), 80 COCO classes, 416 x 416 pixels; weights from Darknet's files.
 
-Neither's weights come with the package: `load("yolov2", "yolov2.weights")`. Batch norm is folded when the file
-is read.
+Neither's weights come with the package: `load("yolov2", "yolov2.weights")`. Batch norm is folded when the
+file is read.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class Outputs(NamedTuple):
 
 
 class YoloV2(nn.Module):
-  """Images [n, size, size, 3], RGB in [0, 1], size a multiple of 32 -> `Outputs`; 50,983,561 numbers in its file.
+  """Images [n, size, size, 3], RGB in [0, 1], size a multiple of 32 -> `Outputs`.
+
+  Its file has 50,983,561 numbers.
 
   Attributes:
     width: multiplies all numbers of channels but those of the output.
@@ -100,9 +102,9 @@ class YoloV2(nn.Module):
 
 
 class YoloV3(nn.Module):
-  """Images [n, size, size, 3], RGB in [0, 1], size a multiple of 32 -> `Outputs`; 62,001,757 numbers in its file.
+  """Images [n, size, size, 3], RGB in [0, 1], size a multiple of 32 -> `Outputs`.
 
-  Its anchors are those of stride 32 first, then 16, then 8.
+  Its file has 62,001,757 numbers. Its anchors are those of stride 32 first, then 16, then 8.
 
   Attributes:
     width, form: as of `YoloV2`.
