@@ -114,6 +114,10 @@ SOURCES = {
       "minilm_l3/vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     }
   ),
+  # NanoDet-g, float16, converted from the files of "detectors/nanodet"; ships.
+  "nanodet": Source(
+    {"detectors/nanodet.safetensors": "a061559ea1ea2abc0aad0899d34d956913505a0f4731e65cb22870f741e6f47b"}
+  ),
   # Person detectors and pose networks as published (Apache-2.0), see vita_jax/nn/detectors/README.md.
   "detectors/nanodet": Source(
     {
