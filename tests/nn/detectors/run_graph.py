@@ -31,7 +31,8 @@ def run(graph, image, wanted):
   for op in graph.ops:
     if op.name in needed:
       values = [known[name] if name in known else graph.tensors[name] for name in op.inputs]
-      known[op.outputs[0]] = _compute(op, values)
+      found = _compute(op, values)
+      known.update(zip(op.outputs, found if isinstance(found, list) else [found], strict=False))
   return [known[name] for name in wanted]
 
 
@@ -60,6 +61,11 @@ def _compute(op, values):
       return jnp.pad(x, values[1], constant_values=values[2])
     case "MaxPool":
       return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, a["ksize"], a["strides"], a["padding"])
+    case "SparseToDense":
+      assert not len(x)  # nothing is put in
+      return np.broadcast_to(values[3], values[1])
+    case "SplitV":
+      return jnp.split(x, np.cumsum(values[1])[:-1], axis=int(values[2]))
     case "ConcatV2":
       return jnp.concatenate(values[:-1], axis=int(values[-1]))
     case "CONCATENATION":
