@@ -8,7 +8,6 @@ import pytest
 from vita_jax.metrics import box_iou
 from vita_jax.nn.detectors import boxes
 
-
 suppress = jax.jit(boxes.non_maximum_suppression, static_argnames=("count",))
 
 
