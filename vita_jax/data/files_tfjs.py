@@ -120,7 +120,11 @@ def _number(name: str) -> int:
 
 def _value(attribute: Mapping[str, Any]) -> Any:
   """A plain value of an attribute: text, number, truth value, dtype name, shape, or a tuple of such."""
-  ((kind, value),) = attribute.items() if len(attribute) == 1 else (("", None),)
+  kind, value = next(iter(attribute.items()), ("", None)) if len(attribute) == 1 else ("", None)
+  return _plain_value(kind, value)
+
+
+def _plain_value(kind: str, value: Any) -> Any:
   match kind:
     case "s":
       return _text(value)
@@ -131,7 +135,7 @@ def _value(attribute: Mapping[str, Any]) -> Any:
     case "shape":
       return tuple(int(dim.get("size", -1)) for dim in value.get("dim", ()))
     case "list":
-      return tuple(_value({key: one}) for key, many in value.items() for one in many)
+      return tuple(_plain_value(key, one) for key, many in value.items() for one in many)
     case _:
       return value
 

@@ -23,7 +23,7 @@ def _plain(scores, found, count, threshold, least):
   """Greedy suppression as every textbook has it."""
   kept = []
   for i in np.argsort(-scores, kind="stable"):
-    if scores[i] > least and all(float(box_iou(found[[i]], found[[k]])[0, 0]) <= threshold for k in kept):
+    if scores[i] >= least and all(float(box_iou(found[[i]], found[[k]])[0, 0]) <= threshold for k in kept):
       kept.append(i)
   return kept[:count]
 
@@ -49,7 +49,7 @@ def test_suppression_runs_under_vmap():
     assert all(np.array_equal(x[i], y) for x, y in zip(together, alone, strict=True))
 
 
-def test_no_score_above_the_least_keeps_nothing():
+def test_no_score_of_the_least_keeps_nothing():
   scores, found = _drawn(0, 4)
   best, _, kept = boxes.non_maximum_suppression(jnp.asarray(scores), jnp.asarray(found), count=3, least=1.0)
   assert not kept.any() and not best.any()

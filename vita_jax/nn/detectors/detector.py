@@ -64,11 +64,10 @@ class Kind(NamedTuple):
 def load(name: str, folder: str | os.PathLike | None = None, *, form: str = "loop") -> Detector:
   """Loads a detector; NanoDet's weights ship with the package, those of the others are found (`weights.py`).
 
-  >>> import jax
   >>> detector = load("nanodet")
-  >>> grey = jax.numpy.full((1, detector.size, detector.size, 3), 0.5)
-  >>> detector.scores(detector.variables, grey).shape
-  (1, 3549)
+  >>> images = jax.ShapeDtypeStruct((2, detector.size, detector.size, 3), jnp.float32)
+  >>> jax.eval_shape(detector.scores, detector.variables, images).shape
+  (2, 3549)
 
   Args:
     name: one of `NAMES`.

@@ -18,6 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vita_jax.base.files import write_bytes
 from vita_jax.data.files import read_safetensors
+from vita_jax.data.op_graph import Convolution
 from vita_jax.data.sources import SOURCES, missing, source_files
 from vita_jax.data.tfds_files import tfds_dir
 
@@ -136,9 +137,13 @@ def _smallest(x: Any) -> np.ndarray:
   return half if np.array_equal(half.astype(x.dtype), x) else x
 
 
-def nested(layers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
-  """Turns '/'-joined layer names -> arrays by name into a nested dict of parameters."""
-  flat = {f"{layer}/{leaf}": x for layer, leaves in layers.items() for leaf, x in leaves.items()}
+def nested(layers: Mapping[str, Convolution]) -> dict[str, Any]:
+  """Turns '/'-joined names of layers -> convolutions into a nested dict of parameters."""
+  flat = {}
+  for name, layer in layers.items():
+    flat[f"{name}/kernel"] = layer.kernel
+    if layer.bias is not None:
+      flat[f"{name}/bias"] = layer.bias
   return unflatten_dict(flat, sep="/")
 
 
