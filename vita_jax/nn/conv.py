@@ -16,7 +16,8 @@ convolution stands:
   "native"   lax.conv                                                            lax.conv
   "shifted"  products over shifted images                                        the same
 
-`form_for` derives it from the settings of a run. All forms give the same numbers up to rounding.
+`form_for` derives it from the settings of a run. All forms give the same numbers up to rounding. Depthwise
+convolutions over shifted images have a gradient of their own, and so no forward mode (`jax.jvp`).
 """
 
 from __future__ import annotations
