@@ -24,7 +24,7 @@ def test_maps_have_the_shapes_of_the_paper(width, stem, thin):
 
 
 def test_the_number_of_weights_is_the_known_one():
-  """2,223,872 before the classifier, where each of the 17,056 biases has the scale of a batch norm beside it."""
+  """2,223,872 before the classifier, where each of the 17,056 biases has a batch norm's scale beside it."""
   image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
   params = flatten_dict(jax.eval_shape(mobilenet.MobileNetV2().init, jax.random.key(0), image)["params"])
   biases = sum(x.size for name, x in params.items() if name[-1] == "bias")
