@@ -94,7 +94,7 @@ def audit(
   Raises:
     ValueError: parts that overlap, values that are not finite, labels that no attacker could learn.
 
-  Example:
+  Examples:
     >>> rng = np.random.default_rng(0)
     >>> sex = rng.integers(0, 2, 500)
     >>> z = np.stack([sex + 0.1 * rng.normal(size=500), rng.normal(size=500)], axis=1)

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 def nearest(name: str, options: Iterable[str], *, cutoff: float = 0.5) -> str:
   """Returns the option that is spelled most like `name`, ignoring case; "" where none is close.
 
-  >>> nearest("Gama", ["gamma", "latent"])
-  'gamma'
+  Examples:
+    >>> nearest("Gama", ["gamma", "latent"])
+    'gamma'
   """
   spelled = {str(option).lower(): str(option) for option in options}
   found = difflib.get_close_matches(str(name).lower(), spelled, n=1, cutoff=cutoff)

@@ -1,9 +1,9 @@
 """A ticket as a file: masks as bits, and the hash of the weights that they were made for.
 
-  ticket = make_ticket(masks, theta0)
-  save_ticket("ticket.safetensors", ticket)
-  masks = load_ticket("ticket.safetensors", params=theta0).masks     # refused for other weights
-  subnetwork = apply_masks(theta0, masks)
+    ticket = make_ticket(masks, theta0)
+    save_ticket("ticket.safetensors", ticket)
+    masks = load_ticket("ticket.safetensors", params=theta0).masks     # refused for other weights
+    subnetwork = apply_masks(theta0, masks)
 
 One tree is meant throughout: its paths are those of the masks, and the hash is that of the masked leaves in
 it. So a head, or anything else that is never pruned, may be there or not.

@@ -92,8 +92,9 @@ def canonical(text: str) -> str:
 
   A number with leading zeros ("007") is a code and stays.
 
-  >>> [canonical(text) for text in ("5.0", "-0.50", ".5", "1e3", "007", "five")]
-  ['5', '-0.5', '0.5', '1000', '007', 'five']
+  Examples:
+    >>> [canonical(text) for text in ("5.0", "-0.50", ".5", "1e3", "007", "five")]
+    ['5', '-0.5', '0.5', '1000', '007', 'five']
   """
   found = re.fullmatch(r"([+-]?)(0|[1-9][0-9]*|(?=[.][0-9]))(?:[.]([0-9]*))?(?:[eE]([+-]?[0-9]{1,2}))?", text)
   if not found:

@@ -18,7 +18,8 @@ def bootstrap_interval(
 
   Args:
     score: `score(predicted, labels, weight)` with weight float [k, n] gives [k], e.g. `auc`, `r_squared`.
-    predicted, labels: [n, ...] and [n]; passed on as they are.
+    predicted: [n, ...]; passed on as it is.
+    labels: [n]; passed on as they are.
     seed: of the resamples.
 
   Returns:

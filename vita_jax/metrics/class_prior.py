@@ -65,7 +65,8 @@ def estimate_prior(
   `MOST_ROWS` rows a sample is taken.
 
   Args:
-    labelled, unlabelled: float [n_p, ...], [n_u, ...]: features, flattened per row.
+    labelled: float [n_p, ...], features of labelled positives; flattened per row.
+    unlabelled: float [n_u, ...], those of unlabelled rows.
     among: "unlabelled", or "all": the share among labelled and unlabelled rows together, which is the prior
       where the labelled rows are part of one sample.
     folds: of the cross-fitting.

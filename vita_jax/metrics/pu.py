@@ -34,7 +34,8 @@ def pu_counts(
 
   Args:
     logits: float [n]; above 0 is called positive.
-    labelled, unlabelled: bool [n]; a row may be both.
+    labelled: bool [n].
+    unlabelled: bool [n]; a row may be both.
 
   Returns:
     `recall` (r), `called` (q), `auc`: the share of pairs of a labelled and an unlabelled row in which the
@@ -97,8 +98,12 @@ def pu_intervals(
   that of a share. The prior is taken as known. Intervals, too, may leave [0, 1].
 
   Args:
-    recall, called, prior, pu_auc: as in `pu_metrics`.
-    n_labelled, n_unlabelled: how many rows r and q are shares of.
+    recall: r, as in `pu_metrics`.
+    called: q, as there.
+    prior: π, as there.
+    pu_auc: as there.
+    n_labelled: how many rows r is a share of.
+    n_unlabelled: how many rows q is a share of.
   """
   if recall is None or called is None or not n_labelled or not n_unlabelled:
     return dict.fromkeys(pu_metrics(None, None, prior=prior), (None, None))
@@ -112,8 +117,9 @@ def pu_intervals(
 def wilson(share: float, n: int) -> tuple[float, float]:
   """Computes Wilson's 95 % interval of a share of n rows.
 
-  >>> [round(x, 3) for x in wilson(1.0, 10)]
-  [0.722, 1.0]
+  Examples:
+    >>> [round(x, 3) for x in wilson(1.0, 10)]
+    [0.722, 1.0]
   """
   z = 1.959964
   middle = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -133,7 +139,8 @@ def pu_table(
   """Writes PU metrics with their intervals as Markdown; a value that cannot be is marked with "!".
 
   Args:
-    values, intervals: from `pu_metrics` and `pu_intervals`.
+    values: from `pu_metrics`.
+    intervals: from `pu_intervals`.
   """
   wrong = impossible(values)
   lines = ["| metric | estimate | 95 % interval | |", "|---|---|---|---|"]

@@ -59,7 +59,8 @@ def l2o_mlp(
 
   Args:
     theta: from `mlp.init_theta`, a meta-training run, or `learned`; may be a tracer.
-    step_scale, magnitude_scale: of the two outputs.
+    step_scale: of the output d.
+    magnitude_scale: of the output s.
     state_dtype: of the carried momenta, six numbers per coordinate.
 
   Raises:

@@ -1,9 +1,9 @@
 """Small problems that optimizers are trained and compared on, and whole optimizations of them.
 
-  problem = optimizee("digits_mlp")                    # scikit-learn's digits, 64-20-10, sigmoid
-  digits = load_images(problem.data).train
-  loss = lambda x, key: problem.loss(x, problem.sample(digits, key, 128))
-  x, losses = optimize(optax.adam(0.01), loss, problem.init(key), key, steps=1000)
+    problem = optimizee("digits_mlp")                    # scikit-learn's digits, 64-20-10, sigmoid
+    digits = load_images(problem.data).train
+    loss = lambda x, key: problem.loss(x, problem.sample(digits, key, 128))
+    x, losses = optimize(optax.adam(0.01), loss, problem.init(key), key, steps=1000)
 
 Those on MNIST and CIFAR-10 are the ones of "Training Stronger Baselines for Learning to Optimize" (2020),
 section 4; the digits are cheap ones of the same form.

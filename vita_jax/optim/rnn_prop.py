@@ -66,7 +66,8 @@ def rnnprop(
   Args:
     theta: from `rnn_prop.init_theta`, a meta-training run, or `learned`; may be a tracer.
     scale: of the output; no coordinate moves farther in a step.
-    beta1, beta2: decays of the moments.
+    beta1: decay of the first moment.
+    beta2: decay of the second moment.
     eps: added to the root.
     state_dtype: of the carried state, moments included; "bfloat16" halves its memory of 82 numbers per
       coordinate, at three digits of precision in v.

@@ -52,7 +52,8 @@ def join(
     cluster: one of `KINDS`; "auto" looks at the launcher's environment, "tpu" is for slices
       that tell nothing there.
     coordinator: HOST:PORT of process 0, for processes that are started by hand.
-    num_processes, process_id: their number, and which of them this one is (0, 1, ...).
+    num_processes: their number.
+    process_id: which of them this one is (0, 1, ...).
     join_seconds: how long to wait for all to come.
     watchdog_seconds: how long a process may be silent, and how long all of them may be without progress,
       before all end.

@@ -25,7 +25,8 @@ def exported(model: Any, params: Any, graph: Graph, *, normalization: str) -> Ex
   """Returns the exported form of a trained network.
 
   Args:
-    model, params: the host and its weights.
+    model: the host.
+    params: its weights.
     graph: what it was trained on.
     normalization: of the features, as in training.
   """

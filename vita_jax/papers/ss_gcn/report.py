@@ -22,7 +22,9 @@ def report(model: Any, labels: np.ndarray, state: State, evaluate: Evaluate, swe
   Args:
     model: the host.
     labels: int [N], -1 for nodes without one, which are not drawn.
-    state, evaluate, sweep: see `Experiment.report`.
+    state: see `Experiment.report`.
+    evaluate: see there.
+    sweep: see there.
   """
   values = {split: evaluate(split, state) for split in SPLITS}
   numbers = {f"{split}_{metric}": v for split, found in values.items() for metric, v in found.items()}
