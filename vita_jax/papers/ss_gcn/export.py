@@ -21,7 +21,7 @@ INSIDE = {
 }
 
 
-def exported(model: Any, params: Any, graph: Graph, *, normalization: str) -> Exported:
+def make_export(model: Any, params: Any, graph: Graph, *, normalization: str) -> Exported:
   """Returns the exported form of a trained network.
 
   Args:
