@@ -34,8 +34,7 @@ def meta_gradient(
     logits: float [n] at θ, in training mode.
     tangent: ġ, the derivative of the logits along v = ∇L_val(θ).
     labelled: [n].
-    prior: of the risk (see `pu_risk`).
-    balance: of the risk, too.
+    prior: of the risk, as is `balance` (see `pu_risk`).
     rate: δ of the virtual step.
     flipped_entropy: gives the entropy the wrong sign, as released.
   """
@@ -52,14 +51,12 @@ def calibration_weights(
   budget: float = 1 / 16,
   budget_total: bool | jax.Array = False,
 ) -> tuple[jax.Array, jax.Array]:
-  """Computes (w_ce, w_pu) float [n] each, rows summing to 1, from `meta_gradient`.
+  """Computes (w_ce, w_pu), rows summing to 1, from what `meta_gradient` returns; float [n] all.
 
   Negative u count as 0, w_pu gets 1e-10; each row is normalised; labelled positives are (0, 1). In the order
   of the batch, once the w_ce before a row reach budget * n, it and all later ones are (0, 1).
 
   Args:
-    u_ce: float [n].
-    u_pu: float [n].
     labelled: bool [n].
     budget: γ_c, the share of the batch that may go to entropy.
     budget_total: counts the not yet normalised u_ce of the rows from i on, too (as released for student 1).

@@ -46,9 +46,9 @@ def mutual_loss(
 ) -> jax.Array:
   """Computes a student's squared distance to the other's probabilities on hard examples: a scalar.
 
-  sample (the paper): the mean of d_i = (p_i - p'_i)^2 over the batch with rows counted where their own PU
-  loss exceeds α d_i; that loss is σ(g) of an unlabelled row and π σ(-g) of a labelled one.
-  batch (released): the mean of d_i if it is below α times the batch's nnPU risk, else 0.
+  - `mining` "sample" (the paper): the mean of d_i = (p_i - p'_i)^2 over the batch with rows counted where their
+    own PU loss exceeds α d_i; that loss is σ(g) of an unlabelled row and π σ(-g) of a labelled one.
+  - "batch" (released): the mean of d_i if it is below α times the batch's nnPU risk, else 0.
 
   Args:
     logits: float [n], the student's.
@@ -56,8 +56,6 @@ def mutual_loss(
     labelled: bool [n].
     prior: π.
     nnpu: the batch's nnPU risk, for "batch".
-    mining: see above.
-    alpha: see above.
   """
   distance = jnp.square(jax.nn.sigmoid(logits) - jax.nn.sigmoid(jax.lax.stop_gradient(other)))
   if mining == "batch":
