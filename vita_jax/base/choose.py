@@ -9,6 +9,11 @@ from collections.abc import Iterable
 def nearest(name: str, options: Iterable[str], *, cutoff: float = 0.5) -> str:
   """Returns the option that is spelled most like `name`, ignoring case; "" where none is close.
 
+  Args:
+    name: what was asked for.
+    options: what there is.
+    cutoff: the least similarity, 0 to 1 (that of `difflib.get_close_matches`).
+
   Examples:
     >>> nearest("Gama", ["gamma", "latent"])
     'gamma'

@@ -62,6 +62,15 @@ def turntable(
 ) -> np.ndarray:
   """Renders a mesh from all around, float32 [views, H, W, 3].
 
+  Args:
+    mesh: see `Mesh`.
+    views: how many, at equal angles.
+    size: (height, width).
+    elevation: of the camera, degrees.
+    lights: see `Lights`; None: ambient 0.6 and a directional one of 0.4 from above.
+    background: a colour, see `shade`.
+    antialias: see `render`.
+
   Examples:
     >>> triangle = Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]]))
     >>> turntable(triangle, views=2, size=(8, 8)).shape

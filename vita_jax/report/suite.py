@@ -114,7 +114,13 @@ def _beside(line: Line, names: Sequence[str]) -> list[str]:
 
 
 def markdown(lines: Sequence[Line], *, title: str, header: str = "") -> str:
-  """Writes the table as Markdown, columns aligned, under a title and a text; std: population std."""
+  """Writes the table as Markdown, columns aligned; std: population std.
+
+  Args:
+    lines: its rows, measured.
+    title: of the table.
+    header: a text between title and table, e.g. the protocol.
+  """
   further = list(dict.fromkeys(name for line in lines for name in line.row.beside))
   rows = [(*HEADER, *further), *((*_cells(line), *_beside(line, further)) for line in lines)]
   if all(line.row.paper is None for line in lines):  # a comparison of the user's own

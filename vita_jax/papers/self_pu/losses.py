@@ -46,9 +46,9 @@ def mutual_loss(
 ) -> jax.Array:
   """Computes a student's squared distance to the other's probabilities on hard examples: a scalar.
 
-  - `mining` "sample" (the paper): the mean of d_i = (p_i - p'_i)^2 over the batch with rows counted where their
-    own PU loss exceeds α d_i; that loss is σ(g) of an unlabelled row and π σ(-g) of a labelled one.
-  - "batch" (released): the mean of d_i if it is below α times the batch's nnPU risk, else 0.
+  - `mining` "sample" (the paper): the mean of d_i = (p_i - p'_i)^2 over the batch, with rows counted where
+    their own PU loss exceeds α d_i; that loss is σ(g) of an unlabelled row and π σ(-g) of a labelled one.
+  - `mining` "batch" (released): the mean of d_i if it is below α times the batch's nnPU risk, else 0.
 
   Args:
     logits: float [n], the student's.
