@@ -122,16 +122,7 @@ def load_learned(
   """Loads the optimizer that a meta-training run exported: `tx = load_learned("runs/mine/export")`.
 
   Args:
-    folder: with params.safetensors and config.json.
-    scale: of the output. This and what follows are options of its builder, where it has them; None leaves
-      what it was trained with.
-    beta1: decay of the first moment.
-    beta2: decay of the second moment.
-    eps: added to the root.
-    step_scale: see `mlp.l2o_mlp`.
-    magnitude_scale: see `mlp.l2o_mlp`.
-    key: draws the first learning rates of `scale.l2o_scale`.
-    state_dtype: of the carried state.
+    folder: with params.safetensors and config.json. All else are the options of `learned`.
 
   Raises:
     FileNotFoundError: no such folder or file.
