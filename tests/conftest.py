@@ -12,7 +12,7 @@ import pytest
 os.environ.setdefault("VITA_CACHE_DIR", tempfile.mkdtemp(prefix="vita_jax_cache_"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compiling is most of the time of these tests: with LLVM at level 1 and without XLA's own emitters of fusions
-# it takes a third. At level 0 replicas by `map` lose the bits of single runs. XLA_FLAGS="" compiles as users do.
+# it takes a third. At level 0 replicas by `map` lose the bits of single runs. XLA_FLAGS="" compiles fully.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false")
 # Programs recur from test to test: compile each once. It changes no number, only the time.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(os.environ["VITA_CACHE_DIR"], "xla"))
@@ -23,7 +23,7 @@ LARGE = 1200 * 2**20  # bytes
 
 @pytest.fixture(autouse=True, scope="module")
 def _programs_are_forgotten():
-  """Frees the compiled programs after a file of tests, once they fill memory: JAX itself keeps them for good."""
+  """Frees the compiled programs after a file of tests, once they fill memory: JAX keeps them for good."""
   yield
   jax = sys.modules.get("jax")
   if jax and _memory() > LARGE:
