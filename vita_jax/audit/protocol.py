@@ -21,7 +21,7 @@ from vita_jax.audit.scores import LEAST_OF_A_CLASS, USELESS
 from vita_jax.base.choose import choose
 from vita_jax.data.splits import combinations, draw_split
 
-VERSION = 2  # of the protocol: numbers of different versions do not compare (CHANGELOG.md)
+VERSION = 3  # of the protocol: numbers of different versions do not compare (CHANGELOG.md)
 PARTS = ("train", "validation", "test")
 SHARES = (0.01, 0.1)  # of the attackers' labels, for the strongest attacker with fewer
 LEAST_LABELS = 20
