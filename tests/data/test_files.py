@@ -223,7 +223,7 @@ def test_line_ends_and_bom_make_no_difference(tmp_path, bom, end):
     (b"a,,b\n1,2,3\n", "column 2 of 3 has no name in the header"),
     (b",a\n0,1\n", "column 1 of 2 has no name"),
     (b"a,b,a\n1,2,3\n", "the column 'a' twice"),
-    (b"a," + b"," * 200_000, "the column '' twice"),
+    (b"a," + b"," * 200_000, "column 2 of 200002 has no name"),
     (b"a;b\n1;2\n", "separated by ';': save it with commas"),
     (b"a,b\n1\n", "row 1 has 1 cells, the header 2"),
     (b'a,b\n1,2\n"3,4\n5,6\n', "row 2 cannot be split .*quotation mark not closed"),

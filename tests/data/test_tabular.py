@@ -397,7 +397,7 @@ def test_extension_types_of_pandas(written):
 
 
 def test_a_name_that_is_there_twice_loses_no_column():
-  import pandas as pd
+  pd = pytest.importorskip("pandas")
 
   for columns in (["a", "a"], [1, "1"]):
     with pytest.raises(ValueError, match="has the column '.' twice"):
