@@ -127,7 +127,8 @@ def impossible(values: Mapping[str, float | None]) -> list[str]:
   """Returns the names of metrics outside of what they can be, as estimates without negatives may be.
 
   Names that are or end in one of `SHARES`, e.g. `validation_auc`, are shares of [0, 1]; Lee and Liu's r^2/q,
-  `lee_liu`, may be any number from 0 on. Others may be anything.
+  `lee_liu`, may be any number from 0 on; ends of intervals, `validation_auc_high`, count as the metric does.
+  Others may be anything.
 
   >>> impossible({"validation_auc": 6.38, "validation_lee_liu": 1.2, "test_accuracy": 1.0, "loss": -3.0})
   ['validation_auc']
@@ -135,7 +136,8 @@ def impossible(values: Mapping[str, float | None]) -> list[str]:
   most = dict.fromkeys(SHARES, 1.0) | {"lee_liu": np.inf}
   found = []
   for name, value in values.items():
-    ends = [kind for kind in most if name == kind or name.endswith(f"_{kind}")]
+    stem = name.removesuffix("_low").removesuffix("_high")
+    ends = [kind for kind in most if stem == kind or stem.endswith(f"_{kind}")]
     if ends and value is not None and not -1e-9 <= value <= most[ends[0]] + 1e-9:
       found.append(name)
   return found
