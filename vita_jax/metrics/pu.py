@@ -16,6 +16,8 @@ import numpy as np
 
 from vita_jax.metrics.pairs import mean, once
 
+SHARES = ("accuracy", "auc", "f1", "precision", "recall", "specificity")
+
 
 def check_prior(prior: Any) -> None:
   """Checks a class prior; arrays, which may be traced, pass.
@@ -128,9 +130,23 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def impossible(values: Mapping[str, float | None]) -> list[str]:
-  """Returns the names of metrics outside [0, 1] (Lee and Liu's r^2/q may be any number from 0 on)."""
-  top = {"lee_liu": np.inf}
-  return [k for k, v in values.items() if v is not None and not -1e-9 <= v <= top.get(k, 1.0) + 1e-9]
+  """Returns the names of metrics outside of what they can be, as estimates without negatives may be.
+
+  Names that are or end in one of `SHARES`, e.g. `validation_auc`, are shares of [0, 1]; Lee and Liu's r^2/q,
+  `lee_liu`, may be any number from 0 on; ends of intervals, `validation_auc_high`, count as the metric does.
+  Others may be anything.
+
+  >>> impossible({"validation_auc": 6.38, "validation_lee_liu": 1.2, "test_accuracy": 1.0, "loss": -3.0})
+  ['validation_auc']
+  """
+  most = dict.fromkeys(SHARES, 1.0) | {"lee_liu": np.inf}
+  found = []
+  for name, value in values.items():
+    stem = name.removesuffix("_low").removesuffix("_high")
+    ends = [kind for kind in most if stem == kind or stem.endswith(f"_{kind}")]
+    if ends and value is not None and not -1e-9 <= value <= most[ends[0]] + 1e-9:
+      found.append(name)
+  return found
 
 
 def pu_table(

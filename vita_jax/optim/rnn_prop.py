@@ -13,6 +13,8 @@ from vita_jax.optim.leaves import (
   Theta,
   Tree,
   as_dtype,
+  check_floats,
+  check_options,
   check_theta,
   linear,
   map_leaves,
@@ -73,15 +75,18 @@ def rnnprop(
       coordinate, at three digits of precision in v.
 
   Raises:
-    ValueError: `theta` is of another kind or shape, or (in `init`) a parameter is complex.
+    ValueError: `theta` is of another kind or shape, a number cannot be (see `leaves.OPTIONS`), or (in `init`)
+      a parameter is complex, whole or boolean.
 
   Source: Lv, Jiang, Li 2017; numbers of the code of "Training Stronger Baselines for Learning to
   Optimize" (2020).
   """
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="rnnprop")
+  check_options("rnnprop", scale=scale, beta1=beta1, beta2=beta2, eps=eps)
   project, readout, dtype = theta["input_projection"], theta["linear"], as_dtype(state_dtype)
 
   def init(params: Tree) -> RNNpropState:
+    check_floats(params, kind="rnnprop")
     zeros = functools.partial(zeros_like_params, params, dtype=dtype)
     hidden = (zeros(features=HIDDEN) for _ in range(4))
     return RNNpropState(jnp.zeros((), jnp.int32), zeros(), zeros(), *hidden)
