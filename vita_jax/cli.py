@@ -27,6 +27,7 @@ from vita_jax.base.files import load_python_file
 from vita_jax.report import suite
 from vita_jax.report.summary import format_metric, join_summaries, select_seeds
 from vita_jax.train import cluster
+from vita_jax.train.checkpoint import leave_out_abandoned
 from vita_jax.train.config import KEYS, as_dict, check_config, config_hash
 from vita_jax.train.display import waiting
 from vita_jax.train.finish import load_state, read_config, read_summary
@@ -153,6 +154,12 @@ def define_cluster() -> Callable[[], None]:
   watchdog = flags.DEFINE_integer(
     "watchdog_seconds", cluster.WATCHDOG_SECONDS, "Time until a silent one is lost.", lower_bound=1
   )
+  busy = flags.DEFINE_integer(
+    "busy_seconds",
+    cluster.BUSY_SECONDS,
+    "Time for one piece of work without steps: a compilation, a batch of an evaluation, a save, a report.",
+    lower_bound=1,
+  )
   return lambda: cluster.join(
     cluster=kind.value,
     coordinator=coordinator.value,
@@ -160,6 +167,7 @@ def define_cluster() -> Callable[[], None]:
     process_id=identity.value,
     join_seconds=patience.value,
     watchdog_seconds=watchdog.value,
+    busy_seconds=busy.value,
   )
 
 
@@ -306,13 +314,7 @@ def _fail(text: str, exit_code: int) -> None:
 def _hush() -> None:
   """Leaves an error of orbax to the one line that it ends as: not its log, nor what its threads print."""
   logging.set_verbosity(logging.FATAL)
-
-  def hook(unraisable):
-    # After a failed write orbax closes its event loop under tensorstore, whose threads then say so.
-    if str(unraisable.exc_value) != "Event loop is closed":
-      sys.__unraisablehook__(unraisable)
-
-  sys.unraisablehook = hook
+  leave_out_abandoned()
 
 
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
