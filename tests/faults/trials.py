@@ -7,9 +7,11 @@ share a persistent compilation cache, which the first, undisturbed run of each k
 
 from __future__ import annotations
 
+import atexit
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -23,12 +25,12 @@ sys.path[:0] = [str(ROOT), str(TESTS)]
 
 # The smallest config of each paper, and a stream; long enough that five signals hit a run before its end.
 RUNS: dict[str, dict[str, Any]] = {
-  "digits_stream": {"steps": 2000, "batch_size": 16},
-  "ss_gcn_partition": {"epochs": 40_000, "log_every": 1000},
-  "l2o_dm": {"inner_steps": 1000, "stages": [700, 1400]},
-  "self_pu_self_paced": {"epochs": 500},
-  "pcal": {"steps": 1500},
-  "bert_tickets_imp": {"steps": 300},
+  "digits_stream": {"steps": 1500, "batch_size": 16},
+  "ss_gcn_partition": {"epochs": 20_000, "protocol": "best_validation", "log_every": 1000},
+  "l2o_dm": {"inner_steps": 1000, "stages": [300, 600]},
+  "self_pu_self_paced": {"epochs": 250},
+  "pcal": {"steps": 700},
+  "bert_tickets_imp": {"steps": 120},
 }
 IMPORTED = (
   "faults.trials",
@@ -60,6 +62,7 @@ class Run:
     self._stderr = workdir.parent / f"{workdir.name}.stderr"
     self._process = _SERVER.Process(target=_work, args=(flags, str(self._stderr)))
     self._process.start()
+    atexit.register(self._process.kill)  # a command that is stopped leaves no run behind
 
   def ended(self) -> bool:
     """Whether the process is over."""
@@ -88,6 +91,7 @@ def _work(flags: list[str], stderr: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, number)
     os.close(handle)
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
   from multiprocess import worker
   from vita_jax import cli
 
@@ -109,6 +113,7 @@ def prepare() -> None:
   }
   for name, value in settings.items():
     os.environ.setdefault(name, value)
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is registered with atexit is done
   _SERVER.set_forkserver_preload(list(IMPORTED))
 
 
