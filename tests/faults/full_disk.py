@@ -19,8 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faults.trials import Run, prepare, run_trials, weights  # noqa: E402
 from train.disks import fill, small_disk  # noqa: E402
+
+from faults.trials import Run, prepare, run_trials, weights  # noqa: E402
 
 ROW = "digits_stream"
 SETTINGS = {"log_every": 2, "steps": 600}

@@ -23,10 +23,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.trials import RUNS, Run, prepare, run_trials, weights  # noqa: E402
-from vita_jax.train.checkpoint import good_steps  # noqa: E402
 
 KINDS = ("KILL", "TERM", "double TERM", "HUP", "STOP and CONT")
 CODES = {"KILL": {-9}, "TERM": {143, -15}, "double TERM": {143, -15}, "HUP": {129, -1}, "STOP and CONT": {0}}
+LAST = {"save_seconds": 5.0}  # of a run that nothing will hit; how often it saves is not what it computes
 BAD = ("EXIT", "HANGS", "NOT RESUMED", "DIFFERENT")
 
 
@@ -45,7 +45,7 @@ def send(run: Run, kind: str, rng: random.Random) -> None:
 
 
 def wait_for_moment(run: Run, workdir: Path, rng: random.Random) -> None:
-  """Returns at a random moment once the next checkpoint is begun, or anywhere, or when the process is over."""
+  """Returns at a random moment after the next save is begun, or anywhere, or when the process is over."""
   if rng.random() < 0.2:
     time.sleep(rng.uniform(0, 2))
     return
@@ -72,7 +72,7 @@ def strike(row: str, whole: bytes, workdir: Path, rng: random.Random) -> tuple[l
         return sent, "HANGS" if code is None else f"EXIT {code} after {kind}: {error[-500:]}"
       if code == 0:
         break
-      run = Run(row, workdir)
+      run = Run(row, workdir, **(LAST if len(sent) == len(KINDS) else {}))
   code, error = run.end()
   if code != 0 or "damaged" in error:
     return sent, "HANGS" if code is None else f"NOT RESUMED after {sent}: {error[-500:]}"
@@ -92,14 +92,14 @@ def main() -> int:
 
     def undisturbed(row: str) -> bytes:
       if row not in expected:
-        code, error = Run(row, folder / row).end()
+        code, error = Run(row, folder / row, **LAST).end()
         assert code == 0, f"{row}: {error[-2000:]}"
         expected[row] = weights(folder / row)
       return expected[row]
 
     def trial(number: int) -> tuple[list[str], str]:
       row, workdir = chosen.runs[number % len(chosen.runs)], folder / "run"
-      found = strike(row, undisturbed(row), workdir, random.Random(number))
+      found = strike(row, undisturbed(row), workdir, random.Random(f"{row} {number}"))
       shutil.rmtree(workdir, ignore_errors=True)
       return found
 

@@ -93,6 +93,7 @@ def _work(flags: list[str], stderr: str) -> None:
     os.close(handle)
   signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
   from multiprocess import worker
+
   from vita_jax import cli
 
   sys.argv = ["worker.py", *flags]

@@ -5,7 +5,6 @@ both kinds give the same batches. grain supplies read threads and worker process
 """
 
 import functools
-import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple

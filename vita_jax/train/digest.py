@@ -10,7 +10,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from typing import Any
-from typing import Any
 
 import jax
 import numpy as np

@@ -68,10 +68,6 @@ def replicate(experiment: Experiment, n: int, how: str = "vmap") -> Experiment:
     assert experiment.export is not None
     return experiment.export(replica(state, 0))
 
-  def export(state: State) -> Exported:
-    assert experiment.export is not None
-    return experiment.export(replica(state, 0))
-
   return Experiment(
     init=init,
     stages=tuple(_stage(stage, how) for stage in experiment.stages),
