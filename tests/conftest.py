@@ -8,6 +8,24 @@ import tempfile
 
 import pytest
 
+# What the shell, the job or the make around the tests says is not for the commands under test: tracebacks in
+# place of lines, other processes to join, flags of make, widths and colours, another arithmetic.
+for name in (
+  "VITA_DEBUG",
+  "SLURM_STEP_NUM_TASKS",
+  "OMPI_COMM_WORLD_SIZE",
+  "TPU_WORKER_HOSTNAMES",
+  "MAKEFLAGS",
+  "MAKELEVEL",
+  "MFLAGS",
+  "COLUMNS",
+  "FORCE_COLOR",
+  "PYTHONWARNINGS",
+  "JAX_ENABLE_X64",
+  "JAX_DISABLE_JIT",
+  "JAX_DEFAULT_MATMUL_PRECISION",
+):
+  os.environ.pop(name, None)
 # Inherited by the subprocesses of the CLI tests; set before jax is imported.
 os.environ.setdefault("VITA_CACHE_DIR", tempfile.mkdtemp(prefix="vita_jax_cache_"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

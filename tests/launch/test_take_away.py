@@ -90,7 +90,7 @@ def _run_the_readme(folder):
     cwd=folder,
     capture_output=True,
     text=True,
-    timeout=120,
+    timeout=600,
     env=environment(PYTHONPATH=None),
   )
   assert done.returncode == 0, done.stderr[-3000:]
