@@ -24,7 +24,7 @@ from train.disks import fill, small_disk  # noqa: E402
 from faults.trials import Run, prepare, run_trials, weights  # noqa: E402
 
 ROW = "digits_stream"
-SETTINGS = {"log_every": 2, "steps": 600}
+SETTINGS = {"log_every": 1, "steps": 200}  # each step is written: the moment is a random number of rows
 KINDS = ("metrics.jsonl", "tensorboard", "figures", "summary.json", "checkpoints")
 GO_ON = KINDS[:3]
 TOO_LATE = "too late"
@@ -48,6 +48,10 @@ def one_line(error: str) -> bool:
   return len(lines) == 1 and "Traceback" not in error and "/" in lines[0]
 
 
+def _rows(log: Path) -> int:
+  return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
 def strike(kind: str, whole: bytes, folder: Path, rng: random.Random) -> str:
   """The outcome of one trial."""
   workdir = folder / "W"
@@ -56,9 +60,9 @@ def strike(kind: str, whole: bytes, folder: Path, rng: random.Random) -> str:
     (folder / "beside").mkdir()
     place(kind, disk, workdir, folder / "beside")
     run = Run(ROW, workdir, **SETTINGS)
-    while not run.ended() and not (workdir / "metrics.jsonl").exists():
-      time.sleep(0.01)
-    time.sleep(rng.uniform(0, 2))
+    rows = rng.randrange(SETTINGS["steps"])
+    while not run.ended() and _rows(workdir / "metrics.jsonl") < rows:
+      time.sleep(0.005)
     if run.ended() or (workdir / "summary.json").exists():
       return TOO_LATE
     fill(disk)
@@ -82,6 +86,7 @@ def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--moments", type=int, default=20, help="per kind of file")
   parser.add_argument("--results", type=Path)
+  parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS)
   chosen = parser.parse_args()
   prepare()
   with tempfile.TemporaryDirectory() as name:
@@ -91,13 +96,13 @@ def main() -> int:
     whole = weights(root / "whole")
 
     def trial(number: int) -> tuple[list[str], str]:
-      kind, folder = KINDS[number % len(KINDS)], root / str(number)
-      outcome = strike(kind, whole, folder, random.Random(number))
+      kind, folder = chosen.kinds[number % len(chosen.kinds)], root / str(number)
+      outcome = strike(kind, whole, folder, random.Random(f"{kind} {number}"))
       shutil.rmtree(folder, ignore_errors=True)
       return [kind] if outcome != TOO_LATE else [], outcome
 
     bad = ("HANGS", "STOPPED", "UNCLEAR", "NOT RESUMED", "DIFFERENT")
-    return run_trials(len(KINDS) * chosen.moments, trial, chosen.results, bad=bad)
+    return run_trials(len(chosen.kinds) * chosen.moments, trial, chosen.results, bad=bad)
 
 
 if __name__ == "__main__":
