@@ -19,7 +19,7 @@ def test_pools_are_maxima_and_means():
 
 
 def test_pooling_is_that_by_windows():
-  pooled = pool.max_pool3d(VOLUMES)
+  pooled = pool.max_pool_padded(VOLUMES)
   padding = [(0, 0), *[(1, 1)] * 3, (0, 0)]
   expected = jax.lax.reduce_window(VOLUMES, -jnp.inf, jax.lax.max, (1, 3, 3, 3, 1), (1, 2, 2, 2, 1), padding)
   assert pooled.shape == (2, 4, 3, 3, 3)

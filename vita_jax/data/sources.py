@@ -114,6 +114,30 @@ SOURCES = {
       "minilm_l3/vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     }
   ),
+  # Person detectors and pose networks as published (Apache-2.0), see vita_jax/nn/detectors/README.md.
+  "detectors/nanodet": Source(
+    {
+      "detector/nanodet.json": "4495eb0ec74bd33ee40a79aa06ebc1ccd7e28be1bf7355d93ffb570b8d77f45d",
+      "detector/nanodet.bin": "5d0e4f8c4eded666287330be03017d494787d35f523fd77ca23f59db984a4ad9",
+    }
+  ),
+  "detectors/movenet_lightning": Source(
+    {
+      "detector/movenet-lightning.json": "df8cbde44d00f533ccc4916a7c6ebc17316532fb3fadad114ec667fef22872e9",
+      "detector/movenet-lightning.bin": "bf97bc10d9c8a11200b0190ed64ce039b6252f1aff7cb552aca99b3d191c2f34",
+    }
+  ),
+  "detectors/movenet_thunder": Source(
+    {
+      "vision/networks/movenet-thunder.json": "7ac4e2a8449fc279f71b8b0ba52f7c5daafc124ce9b6bf7549289ca432e342b6",
+      "vision/networks/movenet-thunder.bin": "a2925747fccaf737c0f20eacdeff919efd5d514e90242397002a0de349dff18c",
+    }
+  ),
+  "detectors/ssd_mobilenetv2": Source(
+    {
+      "vision/networks/ssd_mobilenetv2_oidv4_fp16.tflite": "d0a5255bf8c4f5a0bc4240741a76c41d5e939f7655078f945f50ab53a9375da6",
+    }
+  ),
 }
 
 

@@ -26,12 +26,12 @@ def average_pool_same(x: jax.Array, size: int) -> jax.Array:
   return total(x) / total(jnp.ones((1, *x.shape[1:3], 1), x.dtype))
 
 
-def max_pool3d(x: jax.Array, *, size: int = 3, stride: int = 2, padding: int = 1) -> jax.Array:
-  """Maxima over windows [size]^3: [n, d, h, w, c] -> [n, d', h', w', c], one axis after the other.
+def max_pool_padded(x: jax.Array, *, size: int = 3, stride: int = 2, padding: int = 1) -> jax.Array:
+  """Maxima over windows [size, ...]: [n, *spatial, c] -> [n, *places, c], one spatial axis after the other.
 
-  `padding` places on every side never win: d' = (d + 2 padding - size) // stride + 1.
+  `padding` places on every side never win: places = (length + 2 padding - size) // stride + 1.
   """
-  for axis in (1, 2, 3):
+  for axis in range(1, x.ndim - 1):
     widths = [(padding, padding) if i == axis else (0, 0) for i in range(x.ndim)]
     padded = jnp.pad(x, widths, constant_values=-jnp.inf)
     count = (padded.shape[axis] - size) // stride + 1

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from vita_jax.nn.conv import convolve
 from vita_jax.nn.norm import BatchNorm
-from vita_jax.nn.pool import max_pool3d
+from vita_jax.nn.pool import max_pool_padded
 
 xavier_uniform = nn.initializers.xavier_uniform()
 
@@ -28,7 +28,7 @@ class Branch(nn.Module):
       kernel = self.param(f"conv_{i}_kernel", xavier_uniform, (3, 3, 3, h.shape[-1], width))
       bias = self.param(f"conv_{i}_bias", nn.initializers.zeros, (width,))
       h = convolve(h, kernel.astype(self.dtype), padding=1) + bias.astype(self.dtype)
-      h = max_pool3d(nn.relu(BatchNorm()(h, train=train, mask=mask)))
+      h = max_pool_padded(nn.relu(BatchNorm()(h, train=train, mask=mask)))
     return h
 
 
