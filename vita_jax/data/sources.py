@@ -114,6 +114,8 @@ SOURCES = {
       "minilm_l3/vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     }
   ),
+  # Three bodies of MakeHuman's base mesh (CC0) in one topology, with joints and face colours.
+  "human": Source({"human/humans.npz": "59d51a8401117104803dc661200486bb2d1ab25a6b86545743655b08eda1acf8"}),
   # Person detectors and pose networks as published (Apache-2.0), see vita_jax/nn/detectors/README.md.
   "detectors/nanodet": Source(
     {

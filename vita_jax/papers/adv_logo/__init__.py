@@ -2,7 +2,7 @@
 
 Claim: a logo that is a texture of the body, trained through a renderer over bodies, angles and photographs,
 hides a person from a detector under rotations where a patch pasted into the picture does not; through a chart
-of the surface (the logo transformation) one texture serves every body, shape and place. What is here is digital
+of the surface (the logo transformation) one texture serves every body, shape and place. The scope is digital
 rendering, for testing detectors.
 """
 

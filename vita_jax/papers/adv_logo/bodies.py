@@ -23,7 +23,7 @@ PROPORTIONS = {"neck": 0.85, "hips": 0.53, "shoulder": 0.80, "shoulder_aside": 0
 
 
 class Body(NamedTuple):
-  """A standing body, +y up, +z its front; `torso` bool [V] where it is known which vertices are the torso's."""
+  """A standing body, +y up, +z its front; `torso` bool [V], None where it is not known."""
 
   name: str
   mesh: render.Mesh
@@ -72,7 +72,8 @@ def _human(arrays: dict[str, np.ndarray], name: str) -> Body:
   colors = arrays[f"{name}_face_colors"].astype(np.float32) / 255
   mesh = render.Mesh(arrays[f"{name}_vertices"], arrays["faces"], face_colors=colors)
   landmarks = Landmarks(**{mark: joints[place[joint]] for mark, joint in JOINTS.items()})
-  torso = arrays["region_weights"][:, regions.index("torso")].astype(np.float32) > 0.5
+  arms = [regions.index(region) for region in ("upper_arm", "forearm_hand", "head_neck")]
+  torso = arrays["region_weights"][:, arms].astype(np.float32).sum(axis=1) < 0.5
   return Body(name, render.check_mesh(mesh, name=name), landmarks, torso)
 
 

@@ -53,8 +53,8 @@ class Place(NamedTuple):
 
   side: str = "front"
   width: float = 1.0
-  height: float = 0.8
-  drop: float = 0.08
+  height: float = 0.9
+  drop: float = 0.06
   span: float = 150.0
 
 
@@ -96,8 +96,8 @@ def make_chart(
     faces &= np.asarray(torso)[np.asarray(mesh.faces)].all(axis=1)
   if not faces.any():
     raise ValueError(
-      f"the logo lies off the body: no face on its {place.side} is between heights {bottom:.3g} and {top:.3g};"
-      " check config.place and the body's landmarks"
+      f"the logo lies off the body: no face on its {place.side} is between heights {bottom:.3g} and"
+      f" {top:.3g}; check config.place and the body's landmarks"
     )
   return Chart(faces, np.stack([u, v], axis=-1).astype(np.float32))
 
@@ -105,7 +105,7 @@ def make_chart(
 def _unrolled(
   corners: np.ndarray, normals: np.ndarray, heights: tuple[float, float], sign: float, span: float
 ) -> tuple[np.ndarray, np.ndarray]:
-  """(u [F, 3], faces that look away from the axis [F]) around the vertical axis through the torso's middle."""
+  """(u [F, 3], faces that look outwards [F]) around the vertical axis through the torso's middle."""
   points = corners.reshape(-1, 3)
   level = points[(points[:, 1] > heights[0]) & (points[:, 1] < heights[1])]
   if not len(level):

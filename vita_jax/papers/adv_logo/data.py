@@ -58,7 +58,7 @@ def read_inputs(recipe: Recipe) -> Inputs:
   """Reads bodies and photographs and rasterizes all views.
 
   Raises:
-    FileNotFoundError, ValueError: missing or unusable data; a logo that lies off a body, or that no view shows.
+    FileNotFoundError, ValueError: missing or unusable data; a logo that lies off a body, or is never seen.
   """
   trained = load_bodies(recipe.bodies.path, recipe.bodies.train)
   known = {body.name for body in trained}
@@ -160,8 +160,8 @@ def photographs(recipe: Recipe) -> tuple[Photographs, Photographs]:
   n_train, n_test = recipe.backgrounds.train, recipe.backgrounds.test
   if n_train + n_test > len(order):
     raise ValueError(
-      f"{folder.root} has {len(order)} photographs: config.backgrounds.train + test is {n_train + n_test}, lower"
-      " them"
+      f"{folder.root} has {len(order)} photographs: config.backgrounds.train + test is {n_train + n_test},"
+      " lower them"
     )
   places = {name: i for i, name in enumerate(folder.paths)}
 

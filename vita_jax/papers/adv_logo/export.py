@@ -23,7 +23,7 @@ PALETTE = 4  # texels of each side of a colour in the exported texture: filters 
 
 
 def export(recipe: Recipe, inputs: Inputs, params: Any) -> Exported:
-  """Exports textures `params["logo"]` [T, H, W, 3]; the program colours points by their texture coordinates."""
+  """Exports textures `params["logo"]` [T, H, W, 3]; the program colours points by their place in it."""
   return Exported(
     params=params,
     program=partial(colors_at, jnp.asarray(inputs.mask), recipe.texture.median),
@@ -47,7 +47,7 @@ def export(recipe: Recipe, inputs: Inputs, params: Any) -> Exported:
 
 
 def colors_at(mask: jax.Array, median: int, params: Any, *, uv: jax.Array) -> Mapping[str, jax.Array]:
-  """Returns `colors` [points, 3] of the first texture at uv [points, 2], and where it is `printed` [points]."""
+  """Returns `colors` [points, 3] of the first texture at uv [points, 2], and where it is `printed`."""
   colors = render.sample(shown(params["logo"], median)[0], uv)
   inside = jnp.all((uv >= 0) & (uv <= 1), axis=-1)
   printed = jnp.where(inside, render.sample(mask[..., None], uv)[..., 0], 0.0)

@@ -14,7 +14,7 @@ LEAST = 1e-7  # the released code keeps texels this far from 0 and 1
 
 
 class Disturbance(NamedTuple):
-  """Ranges of the photometric augmentation: factor 1 ± contrast, then ± brightness, then ± noise per texel."""
+  """Ranges of the photometric augmentation: factor 1 ± contrast, ± brightness, and ± noise per texel."""
 
   contrast: float = 0.2
   brightness: float = 0.1

@@ -31,7 +31,7 @@ CHUNK = 10  # pictures that a detector sees at once
 
 
 class Sight(NamedTuple):
-  """What a detector sees in pictures [...]: their best `score` [...], and `scores` [..., K], `boxes` [..., K, 4].
+  """What a detector sees in pictures [...]: the best `score`, and K `scores` with `boxes` [..., K, 4].
 
   Boxes are in pixels of the picture, after non-maximum suppression; absent ones have score 0.
   """
@@ -165,7 +165,7 @@ def sights(detector: Any, textures: jax.Array, views: Views, inputs: Inputs, tes
 
 
 def control(detector: Any, inputs: Inputs, test: Test) -> Control:
-  """Calibrates a detector's threshold, and shows it photographs and clean bodies; kept in the cache folder."""
+  """Calibrates a detector's threshold, and shows it photographs and clean bodies; cached."""
 
   def make() -> dict[str, np.ndarray]:
     alone = [

@@ -51,8 +51,8 @@ KEYS = (
   Key("place.chart", "planar", one_of(*CHARTS), "How the texture lies on the body."),
   Key("place.side", "front", one_of(*SIDES), "Chest or back; angles count from there."),
   Key("place.width", 1.0, above(0), "Width of a planar logo, in distances between the shoulders."),
-  Key("place.height", 0.8, above(0), "Height of the logo, in distances from hips to neck."),
-  Key("place.drop", 0.08, at_least(0), "From the neck to the logo's upper edge, in the same unit."),
+  Key("place.height", 0.9, above(0), "Height of the logo, in distances from hips to neck."),
+  Key("place.drop", 0.06, at_least(0), "From the neck to the logo's upper edge, in the same unit."),
   Key("place.span", 150.0, between(1, 359), "Degrees around the body of a cylindrical logo."),
   Key("texture.height", 150, at_least(8), "Texels."),
   Key("texture.width", 100, at_least(8), "Texels."),
@@ -201,8 +201,8 @@ def check(config: Any) -> None:
     )
   if config.train.steps and config.train.pictures > config.backgrounds.train:
     raise ValueError(
-      f"config.train.pictures is {config.train.pictures}: more than the {config.backgrounds.train} photographs"
-      " that train"
+      f"config.train.pictures is {config.train.pictures}: more than the {config.backgrounds.train}"
+      " photographs that train"
     )
   if not config.texture.shared and "picture" in (config.train.display, config.test.display):
     raise ValueError("config.texture.shared=False is of logos on bodies: a flat patch is the same for all")
