@@ -59,7 +59,7 @@ def test_the_traced_features_are_those_of_numpy(written):
   np.testing.assert_allclose(traced, tabular.encode(encoding, table), atol=1e-6)
 
 
-def test_labels_and_their_text(written):
+def test_labels_of_every_role(written):
   encoding, table = _fitted(written())
   values = {label.name: tabular.label_values(encoding, table, label.name) for label in encoding.schema.labels}
   np.testing.assert_array_equal(values["target"], [0, 1, 0, 1])
@@ -67,7 +67,6 @@ def test_labels_and_their_text(written):
   np.testing.assert_array_equal(values["labelled"], [1, 0, 0, 1])
   np.testing.assert_array_equal(values["job"], [0, 1, 0, 2])
   np.testing.assert_allclose(values["amount"], np.log([0.01, 1, 100, 10_000]), atol=1e-5)
-  assert tabular.decode_labels(encoding, "job", values["job"]).tolist() == ["a", "b", "a", "c"]
 
 
 def test_only_training_rows_are_learned_from(written):

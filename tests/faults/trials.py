@@ -13,20 +13,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-# The smallest config of each paper, long enough to be hit in its middle; a stream; and how each is told so.
-RUNS = {
-  "digits_stream": {"steps": 600},
-  "ss_gcn_partition": {"epochs": 2000},
-  "l2o_dm": {"inner_steps": 1000, "stages": [200, 300]},
-  "self_pu_self_paced": {"epochs": 60},
-  "pcal": {"steps": 800},
-  "bert_tickets_imp": {"steps": 60},
-}
+from laws.table import ROWS  # noqa: E402
+
+# The runs that are long enough to be hit in their middle: the smallest of each paper, and a stream.
+RUNS = {name: row.long for name, row in ROWS.items() if row.long}
 
 
 def command(row: str, workdir: Path, **overrides) -> list[str]:
   """The command that trains a row of the laws' table in a workdir, saving five times a second."""
-  given = json.dumps({"save_seconds": 0.2, "log_every": 20, **RUNS[row], **overrides})
+  given = json.dumps({"save_seconds": 0.2, "log_every": 20, **ROWS[row].long, **overrides})
   return [
     sys.executable,
     "tests/multiprocess/worker.py",

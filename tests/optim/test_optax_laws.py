@@ -1,4 +1,4 @@
-"""Learned optimizers are optax transformations like others: the laws that every kind has to keep."""
+"""Learned optimizers are optax transformations like others: the laws that every kind keeps."""
 
 import functools
 import json

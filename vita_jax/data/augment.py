@@ -177,7 +177,7 @@ def to_float(
   mean: float | Sequence[float] = 0.0,
   std: float | Sequence[float] = 1.0,
 ) -> np.ndarray:
-  """uint8 0 to 255, or floating 0 to 1 -> float32 (x - mean) / std, of x in 0 to 1; last, of all steps."""
+  """Computes float32 (x - mean) / std, x in 0 to 1, from uint8 0 to 255 or floating 0 to 1; the last step."""
   x = image.astype(np.float32) / np.float32(255 if image.dtype == np.uint8 else 1)
   return (x - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
 

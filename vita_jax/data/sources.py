@@ -39,7 +39,7 @@ class Source(NamedTuple):
 
   @property
   def sha256(self) -> str:
-    """Of the only file."""
+    """The sha256 of the only file."""
     (digest,) = self.files.values()
     return digest
 

@@ -35,6 +35,7 @@ class Table(NamedTuple):
 
   @property
   def n_rows(self) -> int:
+    """The number of rows."""
     return len(next(iter(self.columns.values()))) if self.columns else 0
 
 

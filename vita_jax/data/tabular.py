@@ -179,11 +179,6 @@ def label_values(encoding: Encoding, table: Table, name: str) -> np.ndarray:
   return codes
 
 
-def decode_labels(encoding: Encoding, name: str, codes: np.ndarray) -> np.ndarray:
-  """Turns class numbers, e.g. of a prediction, into texts: the inverse of `label_values`."""
-  return np.array(encoding.classes[name])[np.asarray(codes)]
-
-
 def to_json(encoding: Encoding) -> dict[str, Any]:
   """Turns an encoding into plain data; float32 values survive exactly."""
   arrays = {k: [float(x) for x in getattr(encoding, k)] for k in ("median", "mean", "std")}

@@ -79,15 +79,12 @@ def convolve(
   Raises:
     ValueError: shapes that do not fit together, negative padding, or a kernel larger than the padded image.
   """
-  axes = x.ndim - 2
-  strides, dilations = _per_axis("stride", stride, axes), _per_axis("dilation", dilation, axes)
-  spans = forms.kernel_spans(x, w, dilations)
-  pads = _pads(padding, x.shape[1:-1], spans, strides)
+  window = _window(x, w, stride, padding, dilation, groups)
   _check_channels(x, w.shape[-2] * groups, w.shape[-1], groups)
-  for length, pad, span in zip(x.shape[1:-1], pads, spans, strict=True):
+  spans = forms.kernel_spans(x, w, window.dilation)
+  for length, pad, span in zip(x.shape[1:-1], window.pads, spans, strict=True):
     if length + sum(pad) < span:
       raise ValueError(f"a kernel that spans {span} is larger than the padded image, {length} + {sum(pad)}")
-  window = forms.Window(strides, pads, dilations, groups)
   plain = groups == 1 and math.prod(w.shape[:-2]) > 1
   return _in_form(form, x, w, window, shifted=forms.shifted, native=forms.native, native_at_top=plain)
 
@@ -103,7 +100,7 @@ def convolve_transposed(
   groups: int = 1,
   form: str = "loop",
 ) -> jax.Array:
-  """Transposed convolution: y[i * stride - padding + k * dilation] += x[i] @ w[k], as torch has it.
+  """Convolves transposed: y[i * stride - padding + k * dilation] += x[i] @ w[k], as torch has it.
 
   On the CPU every residue of the output modulo the stride is an ordinary convolution by the taps of the
   kernel that reach it (3x3, stride 2: four of 1 to 4 taps), so that no inserted zero is multiplied.
@@ -124,16 +121,12 @@ def convolve_transposed(
   """
   if isinstance(padding, str):
     raise ValueError(f"padding is '{padding}': a transposed convolution takes numbers")
-  axes = x.ndim - 2
-  strides, dilations = _per_axis("stride", stride, axes), _per_axis("dilation", dilation, axes)
-  extra = _per_axis("output_padding", output_padding, axes, least=0)
-  spans = forms.kernel_spans(x, w, dilations)
-  pads = _pads(padding, x.shape[1:-1], spans, strides)
+  extra = _per_axis("output_padding", output_padding, x.ndim - 2, least=0)
+  window = _window(x, w, stride, padding, dilation, groups)._replace(extra=extra)
   _check_channels(x, w.shape[-2], w.shape[-1] * groups, groups)
-  for more, s, d in zip(extra, strides, dilations, strict=True):
+  for more, s, d in zip(extra, window.stride, window.dilation, strict=True):
     if more >= max(s, d):
       raise ValueError(f"output_padding is {more}: it must be below the stride {s} or the dilation {d}")
-  window = forms.Window(strides, pads, dilations, groups, extra)
   if min(forms.transposed_places(x, w, window)) < 1:
     raise ValueError(f"padding {padding} cuts the whole output away")
   return _in_form(
@@ -271,6 +264,15 @@ def _in_form(
     return shifted(window, x, w)
   cpu, default = functools.partial(shifted, window), functools.partial(native, window)
   return jax.lax.platform_dependent(x, w, cpu=cpu, default=default)
+
+
+def _window(
+  x: jax.Array, w: jax.Array, stride: Sizes, padding: Padding, dilation: Sizes, groups: int
+) -> forms.Window:
+  axes = x.ndim - 2
+  strides, dilations = _per_axis("stride", stride, axes), _per_axis("dilation", dilation, axes)
+  pads = _pads(padding, x.shape[1:-1], forms.kernel_spans(x, w, dilations), strides)
+  return forms.Window(strides, pads, dilations, groups)
 
 
 def _per_axis(name: str, value: Sizes, axes: int, *, least: int = 1) -> tuple[int, ...]:

@@ -99,7 +99,7 @@ def linear(w: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def per_row(b: jax.Array, x: jax.Array) -> jax.Array:
-  """Shapes `b` [rows] to broadcast over `x` [rows, *shape]."""
+  """Reshapes `b` [rows] to broadcast over `x` [rows, *shape]."""
   return b.reshape(b.shape + (1,) * (x.ndim - 1))
 
 
