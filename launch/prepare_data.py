@@ -3,11 +3,12 @@
   python launch/prepare_data.py --dataset=planetoid/citeseer --data_dir=~/tensorflow_datasets
   python launch/prepare_data.py --dataset=mnist         # rows for a Stream; also digits, cifar10
   python launch/prepare_data.py --dataset=minilm_l3     # a Hugging Face folder for config.model.path
+  python launch/prepare_data.py --dataset=detectors/movenet_lightning   # weights for nn.detectors.load
   python launch/prepare_data.py --dataset=glue/mnli     # downloads through TFDS; also squad, other glue tasks
 
 Data sets are written in the TFDS format (array_record; TensorFlow is not needed). Citeseer is shipped with
-the package; the other graphs, MNIST, CIFAR-10 and the weights of MiniLM-L3 are converted from the files under
-$VITA_DATA_DIR. A few seconds each, on any machine.
+the package; the other graphs, MNIST, CIFAR-10, the weights of MiniLM-L3 and those of the detectors are
+converted from the files under $VITA_DATA_DIR. A few seconds each, on any machine.
 """
 
 import os
@@ -23,9 +24,14 @@ from vita_jax.data.tfds_files import tfds_dir, write_rows
 
 GRAPHS = tuple(name for name in SOURCES if name.startswith("planetoid/"))
 MODELS = ("minilm_l3",)
+DETECTORS = tuple(name for name in SOURCES if name.startswith("detectors/"))
 DOWNLOADS = ("squad", *(f"glue/{task}" for task in GLUE))
 _DATASET = flags.DEFINE_enum(
-  "dataset", None, sorted([*GRAPHS, *images.NAMES, *MODELS, *DOWNLOADS]), "What to prepare.", required=True
+  "dataset",
+  None,
+  sorted([*GRAPHS, *images.NAMES, *MODELS, *DETECTORS, *DOWNLOADS]),
+  "What to prepare.",
+  required=True,
 )
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Where to; default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."
@@ -49,6 +55,10 @@ def write(name, data_dir):
     from vita_jax.data.minilm import write_minilm_l3
 
     folder = write_minilm_l3(data_dir / name)
+  elif name in DETECTORS:
+    from vita_jax.nn.detectors.detector import prepare
+
+    folder = prepare(name.partition("/")[2], data_dir / name)
   elif name in DOWNLOADS:
     folder = download(name, data_dir)
   elif name in images.NAMES:

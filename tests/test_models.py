@@ -1,7 +1,9 @@
 """The one door to trained artifacts: what is listed loads, is what is recorded, and has a card."""
 
 import json
+from pathlib import Path
 
+import jax
 import numpy as np
 import optax
 import pytest
@@ -9,6 +11,8 @@ import pytest
 import vita_jax
 from vita_jax import models
 from vita_jax.optim import library
+
+PACKAGE = Path(vita_jax.__file__).parent
 
 
 def test_every_shipped_optimizer_is_listed_and_loads():
@@ -29,7 +33,7 @@ def test_every_card_is_plain_and_says_what_it_is():
     card = models.card(name)
     json.dumps(card)
     assert card["weights"] > 0 and all(len(digest) == 64 for digest in card["files"].values())
-    assert ("made by" in card) == (not models.MODELS[name].folder().is_relative_to(library.SHIPPED))
+    assert ("made by" in card) == (not models.MODELS[name].folder().is_relative_to(PACKAGE))
 
 
 def test_a_name_that_is_none_is_answered_by_the_nearest():
@@ -54,3 +58,12 @@ def test_a_changed_file_is_refused(tmp_path, monkeypatch):
     file.write(b"\0")
   with pytest.raises(ValueError, match="params.safetensors is damaged or another version"):
     models.load("learned/dm")
+
+
+def test_nanodet_ships_and_loads_through_the_door(monkeypatch):
+  monkeypatch.delenv("VITA_DATA_DIR", raising=False)
+  detector = models.load("detectors/nanodet", form="top")
+  assert detector.name == "nanodet" and models.card("detectors/nanodet")["licence"] == "Apache-2.0"
+  assert (
+    sum(x.size for x in jax.tree.leaves(detector.variables)) == models.card("detectors/nanodet")["weights"]
+  )

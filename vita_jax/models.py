@@ -2,12 +2,13 @@
 
   import vita_jax
 
-  vita_jax.models.names()                                 # ('learned/dm', ..., 'minilm_l3')
+  vita_jax.models.names()                                 # ('detectors/movenet_lightning', ..., 'minilm_l3')
   vita_jax.models.card("learned/rnnprop-cl-il")           # what it was trained on, how well, its limits
   optimizer = vita_jax.models.load("learned/rnnprop-cl-il")
 
-An artifact of less than 1 MB ships in the package; a larger one has a card and the command that makes it, and
-is found where that command writes it. Every file is checked against the sha256 of `MODELS` before it is read.
+Learned optimizers and the detector NanoDet ship in the package; another artifact of more than 1 MB has a card
+and the command that makes it, and is found where that command writes it. Every file is checked against the
+sha256 of `MODELS` before it is read.
 
 To add one: put the files where the wheel takes them along (`package_data` in setup.cfg), or write the command
 that makes them; then add a line to `MODELS`: where its files are, their sha256, its card, and the function
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vita_jax.base.choose import choose
-from vita_jax.data.sources import check_sha256
+from vita_jax.data import sources
 from vita_jax.data.tfds_files import tfds_dir
 from vita_jax.optim import library
 
@@ -62,7 +63,7 @@ def card(name: str) -> dict[str, Any]:
 
 
 def load(name: str, **options: Any) -> Any:
-  """Loads an artifact: an optax transformation, or (config, parameters) of a network; its card says which.
+  """Loads an artifact: an optax transformation, a `Detector`, (config, parameters); its card says which.
 
   Args:
     name: one of `names()`.
@@ -78,7 +79,7 @@ def load(name: str, **options: Any) -> Any:
     if not (folder / file).is_file():
       made = f"run {model.command}" if model.command else "install the package again"
       raise FileNotFoundError(f"no {file} in {folder}: {made}")
-    check_sha256(folder / file, sha256)
+    sources.check_sha256(folder / file, sha256)
   return model.read(folder, **options)
 
 
@@ -106,6 +107,41 @@ def _minilm_card() -> dict[str, Any]:
   }
 
 
+def _detector_folder(name: str) -> Path:
+  return tfds_dir() / "detectors" / name
+
+
+def _detector_card(name: str, what: str, trained_on: str, weights: int) -> dict[str, Any]:
+  return {
+    "name": f"detectors/{name}",
+    "what": f"{what}: a `vita_jax.nn.detectors.Detector`",
+    "trained on": f"{trained_on}, by its authors",
+    "weights": weights,
+    "licence": "Apache-2.0",
+  }
+
+
+def _load_detector(name: str, file: str, folder: Path, **options: Any) -> Any:
+  from vita_jax.nn import detectors  # flax modules, too
+
+  return detectors.load(name, folder / file, **options)
+
+
+def _detector(name: str, what: str, trained_on: str, weights: int, sha256: str) -> Model:
+  file = "params.safetensors"
+  return Model(
+    folder=functools.partial(_detector_folder, name),
+    files={file: sha256},
+    card=functools.partial(_detector_card, name, what, trained_on, weights),
+    read=functools.partial(_load_detector, name, file),
+    command=f"python launch/prepare_data.py --dataset=detectors/{name}",
+  )
+
+
+def _embedded_detectors() -> Path:
+  return sources.SHIPPED / "detectors"
+
+
 def _load_bert(folder: Path) -> Any:
   from vita_jax.nn.bert_files import load_bert  # flax modules, which learned optimizers do not need
 
@@ -113,6 +149,33 @@ def _load_bert(folder: Path) -> Any:
 
 
 MODELS = {
+  "detectors/movenet_lightning": _detector(
+    "movenet_lightning",
+    "MoveNet SinglePose Lightning, 192 pixels",
+    "COCO and Google's own pictures of people",
+    2_317_974,
+    "7b0728af08fe87a342e4038a10b8601330b55b6f90679b7e5baca3d8106f69a1",
+  ),
+  "detectors/movenet_thunder": _detector(
+    "movenet_thunder",
+    "MoveNet SinglePose Thunder, 256 pixels",
+    "COCO and Google's own pictures of people",
+    6_226_046,
+    "51b0c17457bb000aa8d2c90dc5cc229ea7961453a00705ec4d05687b774231e8",
+  ),
+  "detectors/nanodet": Model(
+    folder=_embedded_detectors,
+    files={"nanodet.safetensors": sources.SOURCES["nanodet"].sha256},
+    card=functools.partial(_detector_card, "nanodet", "NanoDet-g, 416 pixels", "COCO", 3_786_068),
+    read=functools.partial(_load_detector, "nanodet", "nanodet.safetensors"),
+  ),
+  "detectors/ssd_mobilenetv2": _detector(
+    "ssd_mobilenetv2",
+    "SSD on MobileNetV2, 300 pixels",
+    "23 classes of Open Images v4",
+    4_951_996,
+    "646b5a45aae4cb1fef93594d5a66953b8b874ae384f836927b84c1a4ff3069d3",
+  ),
   "learned/dm": _learned(
     "dm",
     "af9ee1fb5a19f6c3b9f013f0780a0081f89cb54cc2ff4ef87025a4d34214c3de",

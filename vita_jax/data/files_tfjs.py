@@ -50,7 +50,8 @@ def read_tfjs(path: str | os.PathLike) -> OpGraph:
 def _tensors(path: Path, manifest: list[Mapping[str, Any]]) -> dict[str, np.ndarray]:
   tensors = {}
   for group in manifest:
-    content, at = b"".join(existing(path.parent / name).read_bytes() for name in group["paths"]), 0
+    content = b"".join(existing(path.parent / name).read_bytes() for name in group["paths"])
+    files, at = ", ".join(group["paths"]), 0
     for weight in group["weights"]:
       name, shape = weight["name"], tuple(int(n) for n in weight["shape"])
       quantized = weight.get("quantization")
@@ -60,16 +61,13 @@ def _tensors(path: Path, manifest: list[Mapping[str, Any]]) -> dict[str, np.ndar
         raise ValueError(f"{path}: weight {name!r} is {kind}, which is not read")
       dtype, count = np.dtype(stored), math.prod(shape)
       if min(shape, default=0) < 0 or at + count * dtype.itemsize > len(content):
-        raise ValueError(
-          f"{path}: {', '.join(group['paths'])} ends within {name!r}: damaged or of another model; fetch it again"
-        )
+        raise ValueError(f"{path}: {files} ends within {name!r}: damaged or of another model; fetch it again")
       found = np.frombuffer(content, dtype, count, at).reshape(shape)
       at += count * dtype.itemsize
       tensors[name] = _plain(found, quantized)
     if at != len(content):
       raise ValueError(
-        f"{path}: {', '.join(group['paths'])} has {len(content)} bytes for {at}: damaged or of another model;"
-        " fetch it again"
+        f"{path}: {files} has {len(content)} bytes for {at}: damaged or of another model; fetch it again"
       )
   return tensors
 

@@ -116,6 +116,10 @@ SOURCES = {
   ),
   # Three bodies of MakeHuman's base mesh (CC0) in one topology, with joints and face colours.
   "human": Source({"human/humans.npz": "59d51a8401117104803dc661200486bb2d1ab25a6b86545743655b08eda1acf8"}),
+  # NanoDet-g, float16, converted from the files of "detectors/nanodet"; ships.
+  "nanodet": Source(
+    {"detectors/nanodet.safetensors": "a061559ea1ea2abc0aad0899d34d956913505a0f4731e65cb22870f741e6f47b"}
+  ),
   # Person detectors and pose networks as published (Apache-2.0), see vita_jax/nn/detectors/README.md.
   "detectors/nanodet": Source(
     {
@@ -125,19 +129,25 @@ SOURCES = {
   ),
   "detectors/movenet_lightning": Source(
     {
-      "detector/movenet-lightning.json": "df8cbde44d00f533ccc4916a7c6ebc17316532fb3fadad114ec667fef22872e9",
-      "detector/movenet-lightning.bin": "bf97bc10d9c8a11200b0190ed64ce039b6252f1aff7cb552aca99b3d191c2f34",
+      "detector/movenet-lightning.json": ("df8cbde44d00f533ccc4916a7c6ebc17316532fb3fadad114ec667fef22872e9"),
+      "detector/movenet-lightning.bin": ("bf97bc10d9c8a11200b0190ed64ce039b6252f1aff7cb552aca99b3d191c2f34"),
     }
   ),
   "detectors/movenet_thunder": Source(
     {
-      "vision/networks/movenet-thunder.json": "7ac4e2a8449fc279f71b8b0ba52f7c5daafc124ce9b6bf7549289ca432e342b6",
-      "vision/networks/movenet-thunder.bin": "a2925747fccaf737c0f20eacdeff919efd5d514e90242397002a0de349dff18c",
+      "vision/networks/movenet-thunder.json": (
+        "7ac4e2a8449fc279f71b8b0ba52f7c5daafc124ce9b6bf7549289ca432e342b6"
+      ),
+      "vision/networks/movenet-thunder.bin": (
+        "a2925747fccaf737c0f20eacdeff919efd5d514e90242397002a0de349dff18c"
+      ),
     }
   ),
   "detectors/ssd_mobilenetv2": Source(
     {
-      "vision/networks/ssd_mobilenetv2_oidv4_fp16.tflite": "d0a5255bf8c4f5a0bc4240741a76c41d5e939f7655078f945f50ab53a9375da6",
+      "vision/networks/ssd_mobilenetv2_oidv4_fp16.tflite": (
+        "d0a5255bf8c4f5a0bc4240741a76c41d5e939f7655078f945f50ab53a9375da6"
+      ),
     }
   ),
 }

@@ -5,6 +5,7 @@ from vita_jax.metrics.bootstrap import bootstrap_interval
 from vita_jax.metrics.class_prior import PriorEstimate, estimate_prior, prior_numbers
 from vita_jax.metrics.classification import f1, matthews, share_equal
 from vita_jax.metrics.correlation import pearson, spearman
+from vita_jax.metrics.detection import Found, average_precision, box_areas, box_iou
 from vita_jax.metrics.mixture import best_bin_estimate, dedpul_estimate, tice_estimate, tice_subsets
 from vita_jax.metrics.pairs import Last, accuracy, add, divide, finite, last, mean, once
 from vita_jax.metrics.predictions import cross_entropies, information, r_squared
@@ -21,6 +22,7 @@ from vita_jax.metrics.pu import (
 from vita_jax.metrics.ranking import auc, auc_in_step, mean_auc, one_vs_rest_auc
 
 __all__ = [
+  "Found",
   "Last",
   "PriorEstimate",
   "accuracy",
@@ -28,7 +30,10 @@ __all__ = [
   "auc",
   "auc_in_step",
   "best_bin_estimate",
+  "average_precision",
   "bootstrap_interval",
+  "box_areas",
+  "box_iou",
   "cross_entropies",
   "dedpul_estimate",
   "divide",

@@ -1,4 +1,4 @@
-"""Boxes as arrays [..., 4] of x0, y0, x1, y1: grids of locations, overlap, and non-maximum suppression.
+"""Boxes as arrays [..., 4] of x0, y0, x1, y1: grids of locations, and non-maximum suppression.
 
 Everything has static shapes, so that it runs inside a program and under vmap.
 """
@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.metrics.detection import box_iou
+
 
 def grid_centres(size: int, strides: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the centres [locations, 2] (x, y) of all cells, in pixels, and their strides [locations], float32.
+  """Returns the centres [locations, 2] (x, y) of all cells and their strides [locations], float32, in pixels.
 
   Strides come after one another, cells row by row.
 
@@ -30,24 +32,6 @@ def grid_centres(size: int, strides: Sequence[int]) -> tuple[np.ndarray, np.ndar
     centres.append((np.stack([columns, rows], axis=-1) + 0.5) * stride)
     lengths.append(np.full(n * n, stride))
   return np.concatenate(centres).astype(np.float32), np.concatenate(lengths).astype(np.float32)
-
-
-def areas(boxes: jax.Array) -> jax.Array:
-  """Returns the areas [...] of boxes [..., 4]; a box whose sides are crossed has none."""
-  return jnp.prod(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 0.0), axis=-1)
-
-
-def iou(a: jax.Array, b: jax.Array) -> jax.Array:
-  """Returns intersection over union [..., n, m] of boxes a [..., n, 4] and b [..., m, 4]; 0 where both are empty.
-
-  >>> iou(jnp.array([[0.0, 0, 2, 2]]), jnp.array([[1.0, 0, 3, 2], [5, 5, 6, 6]])).round(3).tolist()
-  [[0.3330000042915344, 0.0]]
-  """
-  low = jnp.maximum(a[..., :, None, :2], b[..., None, :, :2])
-  high = jnp.minimum(a[..., :, None, 2:], b[..., None, :, 2:])
-  shared = jnp.prod(jnp.maximum(high - low, 0.0), axis=-1)
-  union = areas(a)[..., :, None] + areas(b)[..., None, :] - shared
-  return jnp.where(union > 0, shared / jnp.where(union > 0, union, 1.0), 0.0)
 
 
 def non_maximum_suppression(
@@ -69,7 +53,7 @@ def non_maximum_suppression(
   looked = min(8 * count, scores.shape[0])
   best, places = jax.lax.top_k(scores, looked)
   candidates = boxes[places]
-  over = iou(candidates, candidates) > threshold
+  over = box_iou(candidates, candidates) > threshold
 
   def keep(i: jax.Array, kept: jax.Array) -> jax.Array:
     hidden = jnp.any(over[i] & kept & (jnp.arange(looked) < i))

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 
 from vita_jax.base.choose import choose
 from vita_jax.data.files_tfjs import read_tfjs
+from vita_jax.data.files_tflite import read_tflite
 from vita_jax.data.op_graph import OpGraph
-from vita_jax.nn.detectors import nanodet, weights
+from vita_jax.nn.detectors import movenet, nanodet, ssd, weights, yolo
 
 
 class Detector(NamedTuple):
@@ -125,7 +126,32 @@ def _from_tfjs(params_of_graph: Callable[[OpGraph], dict[str, Any]], path: Path)
   return params_of_graph(read_tfjs(path))
 
 
+def _ssd(path: Path) -> dict[str, Any]:
+  return ssd.params_of_graph(read_tflite(path))
+
+
+def _yolo(make: Callable[..., Any], version: int, file: str) -> Kind:
+  scores, boxes = {
+    2: (yolo.person_scores_2, yolo.boxes_2),
+    3: (yolo.person_scores_3, yolo.boxes_3),
+  }[version]
+  return Kind(yolo.SIZE, make, scores, boxes, file, functools.partial(yolo.read_weights, make()))
+
+
+def _movenet(size: int, file: str) -> Kind:
+  return Kind(
+    size,
+    functools.partial(movenet.MoveNet, movenet.WIDTHS[size]),
+    movenet.person_scores,
+    movenet.boxes,
+    file,
+    functools.partial(_from_tfjs, movenet.params_of_graph),
+  )
+
+
 KINDS: Mapping[str, Kind] = {
+  "movenet_lightning": _movenet(movenet.LIGHTNING, "movenet-lightning.json"),
+  "movenet_thunder": _movenet(movenet.THUNDER, "movenet-thunder.json"),
   "nanodet": Kind(
     nanodet.SIZE,
     nanodet.NanoDet,
@@ -134,5 +160,16 @@ KINDS: Mapping[str, Kind] = {
     "nanodet.json",
     functools.partial(_from_tfjs, nanodet.params_of_graph),
   ),
+  "ssd_mobilenetv2": Kind(
+    ssd.SIZE,
+    ssd.SSDMobileNetV2,
+    ssd.person_scores,
+    ssd.boxes,
+    "ssd_mobilenetv2_oidv4_fp16.tflite",
+    _ssd,
+  ),
+  "yolov2": _yolo(yolo.YoloV2, 2, "yolov2.weights"),
+  "yolov2_darknet": _yolo(functools.partial(yolo.YoloV2, reorg="darknet"), 2, "yolov2.weights"),
+  "yolov3": _yolo(yolo.YoloV3, 3, "yolov3.weights"),
 }
 NAMES = tuple(sorted(KINDS))

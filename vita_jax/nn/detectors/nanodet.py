@@ -1,7 +1,7 @@
 """NanoDet-g: a one-stage detector of the 80 COCO classes, 416 x 416 pixels, 3.8 million weights.
 
-A backbone of cross-stage-partial stages, three lateral layers with additive fusion up and down, and one head for each
-of the strides 8, 16 and 32. Batch norm is folded into the convolutions. The weights are those of
+A backbone of cross-stage-partial stages, three lateral layers with additive fusion up and down, and one head
+for each of the strides 8, 16 and 32. Batch norm is folded into the convolutions. The weights are those of
 github.com/RangiLyu/nanodet (Apache-2.0).
 """
 
@@ -61,9 +61,10 @@ class NanoDet(nn.Module):
     for number, width, blocks in ((2, 64, 2), (3, 128, 2), (4, 256, 3)):
       x = Stage(width, blocks=blocks, stride=2, form=self.form, name=f"stage_{number}")(x)
       features.append(x)
-    fused = _fuse([_conv(128, 1, name=f"lateral_{s}", form=self.form)(x) for s, x in zip(STRIDES, features)])
+    named = zip(STRIDES, features, strict=True)
+    laterals = [_conv(128, 1, name=f"lateral_{stride}", form=self.form)(x) for stride, x in named]
     heads = []
-    for stride, x in zip(STRIDES, fused, strict=True):
+    for stride, x in zip(STRIDES, _fuse(laterals), strict=True):
       x = _leaky(_conv(128, 3, name=f"head_{stride}", form=self.form)(x))
       x = _conv(CLASSES + 4 * BINS, 1, name=f"out_{stride}", form=self.form)(x)
       heads.append(x.reshape(x.shape[0], -1, x.shape[-1]))
@@ -75,7 +76,8 @@ class NanoDet(nn.Module):
 class Stage(nn.Module):
   """A cross-stage-partial stage: x [n, h, w, c] -> [n, h / stride, w / stride, 2 features].
 
-  The entry layer's maps go on twice: past all blocks, and through them. A block is two layers, and hands on both.
+  The entry layer's maps go on twice: past all blocks, and through them. A block is two layers, and hands on
+  what both made.
   """
 
   features: int
@@ -102,8 +104,8 @@ def person_scores(outputs: Outputs) -> jax.Array:
 def boxes(outputs: Outputs, *, size: int = SIZE) -> jax.Array:
   """Decodes the boxes [n, locations, 4], x0, y0, x1, y1 in pixels, which may reach out of the image.
 
-  A location is at ((column + 1/2) stride, (row + 1/2) stride); a side is stride * sum_i i p_i away from it, where p is
-  the softmax over the 11 bins.
+  A location is at ((column + 1/2) stride, (row + 1/2) stride); a side is stride * sum_i i p_i away from it,
+  where p is the softmax over the 11 bins.
   """
   centres, strides = grid_centres(size, STRIDES)
   distances = strides[:, None] * (

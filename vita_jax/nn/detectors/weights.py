@@ -18,7 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vita_jax.base.files import write_bytes
 from vita_jax.data.files import read_safetensors
-from vita_jax.data.sources import SOURCES, data_file, missing, source_files
+from vita_jax.data.sources import SOURCES, missing, source_files
 from vita_jax.data.tfds_files import tfds_dir
 
 FILE = "params.safetensors"
@@ -50,8 +50,8 @@ def find(name: str, folder: str | os.PathLike | None, published: str, read: Read
   """
   if folder is not None:
     return _in_folder(name, Path(folder).expanduser(), published, read)
-  if shipped := data_file(f"detectors/{name}.safetensors"):
-    return _read(shipped)
+  if name in SOURCES and (files := source_files(name)):
+    return _read(*files.values())
   if (prepared := prepared_folder(name) / FILE).is_file():
     return _read(prepared)
   return read(published_file(name, published))

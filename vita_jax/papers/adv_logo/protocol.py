@@ -19,7 +19,8 @@ import numpy as np
 from vita_jax.base.hashing import arrays_sha256
 from vita_jax.base.tree import named_leaves
 from vita_jax.data.cache import cache_folder, cached_arrays
-from vita_jax.nn.detectors.boxes import iou, non_maximum_suppression
+from vita_jax.metrics.detection import Found, average_precision, box_iou
+from vita_jax.nn.detectors.boxes import non_maximum_suppression
 from vita_jax.papers.adv_logo.compositing import dress, fitted, paste
 from vita_jax.papers.adv_logo.data import Inputs
 from vita_jax.papers.adv_logo.recipe import Test
@@ -57,7 +58,7 @@ class Outcome(NamedTuple):
     kept: bool, pictures that count.
     hidden: bool, no score above the threshold anywhere (the paper's rule).
     unmatched: bool, no box above it that overlaps the body's by more than half.
-    matches: [views, photographs, K], overlap of each box with the body's. scores: theirs.
+    scores, boxes: K boxes, [views, photographs, K] and [..., K, 4]. truth: the body's, [..., 4].
     body, angle: of the views.
     dropped: what was left out, and why, as numbers.
     threshold: of the detector.
@@ -67,8 +68,9 @@ class Outcome(NamedTuple):
   kept: np.ndarray
   hidden: np.ndarray
   unmatched: np.ndarray
-  matches: np.ndarray
   scores: np.ndarray
+  boxes: np.ndarray
+  truth: np.ndarray
   body: np.ndarray
   angle: np.ndarray
   dropped: Mapping[str, int]
@@ -213,45 +215,21 @@ def measure(detector: Any, textures: jax.Array, inputs: Inputs, test: Test) -> O
   moved = np.zeros((*seen.shape, 4), np.float32) + inputs.test.box[:, None]
   moved[..., [0, 2]] += inputs.offsets[..., None]
   moved[..., [1, 3]] += shift
-  matches = np.asarray(iou(jnp.asarray(found.boxes), jnp.asarray(moved)[..., None, :]))[..., 0]
-  mine = (found.scores > known.threshold) & (matches > OVERLAP)
+  overlap = np.asarray(box_iou(jnp.asarray(found.boxes), jnp.asarray(moved)[..., None, :]))[..., 0]
+  mine = (found.scores > known.threshold) & (overlap > OVERLAP)
   return Outcome(
     score=found.score,
     kept=fine & whole & seen,
     hidden=found.score <= known.threshold,
     unmatched=~mine.any(axis=-1),
-    matches=matches,
     scores=found.scores,
+    boxes=found.boxes,
+    truth=moved,
     body=body,
     angle=inputs.test.angle,
     dropped=dropped,
     threshold=known.threshold,
   )
-
-
-def average_precision(scores: np.ndarray, matches: np.ndarray) -> float:
-  """Computes AP at overlap 0.5 of pictures that show one body each.
-
-  The area under precision against recall, precision made to fall (as PASCAL VOC from 2010 on).
-
-  Args:
-    scores: [pictures, K], falling; 0 for no box.
-    matches: [pictures, K], overlap of each box with the body's.
-
-  >>> average_precision(np.array([[0.9, 0.0], [0.8, 0.7]]), np.array([[0.9, 0.0], [0.1, 0.8]]))
-  0.8333333333333333
-  """
-  hit = matches > OVERLAP
-  first = hit & (np.cumsum(hit, axis=1) == 1)  # a second box of the same body is a false alarm
-  there = scores > 0
-  order = np.argsort(-scores[there], kind="stable")
-  right = first[there][order]
-  if not right.size:
-    return 0.0
-  recall = np.cumsum(right) / len(scores)
-  precision = np.cumsum(right) / np.arange(1, len(right) + 1)
-  envelope = np.maximum.accumulate(precision[::-1])[::-1]
-  return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 
 
 def chosen(outcome: Outcome, *, angles: Callable[[np.ndarray], np.ndarray], bodies: range) -> np.ndarray:
@@ -282,9 +260,19 @@ def numbers(outcome: Outcome, inputs: Inputs) -> dict[str, float | None]:
   near = chosen(outcome, angles=slices["success_10"][0], bodies=trained)
   found["matched_10"] = mean(outcome.unmatched, near)
   found["score_10"] = mean(outcome.score, near)
-  found["ap_10"] = average_precision(outcome.scores[near], outcome.matches[near]) if near.any() else None
+  found["ap_10"] = precision_of(outcome, near)
   found |= {f"dropped_{name}": float(count) for name, count in outcome.dropped.items()}
   return {**found, "pictures": float(outcome.kept.sum()), "threshold": outcome.threshold}
+
+
+def precision_of(outcome: Outcome, counted: np.ndarray) -> float | None:
+  """Returns the average precision at overlap 0.5 of the pictures that count; None where none does."""
+  places = np.argwhere(counted)
+  if not len(places):
+    return None
+  found = [(outcome.scores[i, j], outcome.boxes[i, j]) for i, j in places]
+  kept = [Found(scores[scores > 0], boxes[scores > 0]) for scores, boxes in found]
+  return average_precision(kept, [outcome.truth[i, j][None] for i, j in places], threshold=OVERLAP)
 
 
 def mean(values: np.ndarray, counted: np.ndarray) -> float | None:
