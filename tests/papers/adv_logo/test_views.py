@@ -8,8 +8,16 @@ import pytest
 from vita_jax import render
 from vita_jax.papers.adv_logo.bodies import mannequin
 from vita_jax.papers.adv_logo.charts import Place, make_chart
-from vita_jax.papers.adv_logo.compositing import dress, fitted, paste
-from vita_jax.papers.adv_logo.views import Views, bare, camera_of, logo_box, look, stack_views, with_patch
+from vita_jax.papers.adv_logo.views import (
+  Views,
+  bare,
+  camera_of,
+  dress,
+  logo_box,
+  look,
+  stack_views,
+  with_patch,
+)
 
 BODY = mannequin()
 CHART = make_chart("planar", BODY.mesh, BODY.landmarks, Place(), torso=BODY.torso)
@@ -140,27 +148,3 @@ def test_stacked_views_pad_with_nothing():
   for picture, view in zip(pictures, views, strict=True):
     np.testing.assert_allclose(picture, _dressed(texture, view)[0], atol=1e-6)
   assert isinstance(stacked, Views) and stacked.texture.tolist() == [0, 0]
-
-
-def test_pasting_is_alpha_compositing_at_the_lower_edge():
-  color = jnp.full((1, 4, 4, 3), 0.2)
-  alpha = jnp.full((1, 4, 4), 0.25)
-  background = jnp.full((1, 8, 8, 3), 0.8)
-  found = np.asarray(paste(color, alpha, background, jnp.array([3])))
-  expected = np.full((8, 8, 3), 0.8)
-  expected[4:, 3:7] = 0.2 + 0.75 * 0.8
-  np.testing.assert_allclose(found[0], expected, atol=1e-6)
-
-
-def test_black_clothes_do_not_become_transparent():
-  """The released code takes exact zeros for empty pixels."""
-  found = paste(jnp.zeros((1, 4, 4, 3)), jnp.ones((1, 4, 4)), jnp.ones((1, 4, 4, 3)), jnp.array([0]))
-  assert not np.asarray(found).any()
-
-
-def test_pictures_are_resized_only_where_a_detector_needs_it():
-  images = jax.random.uniform(jax.random.key(0), (1, 8, 8, 3))
-  assert fitted(images, 8) is images
-  small = fitted(images, 4)
-  assert small.shape == (1, 4, 4, 3)
-  np.testing.assert_allclose(fitted(jnp.ones((1, 8, 8, 3)), 5), 1.0, atol=1e-6)

@@ -135,38 +135,16 @@ def mannequin(name: str = MANNEQUIN) -> Body:
     arm = [(side * wide * 0.19, 1.42, 0, 0.05, 0.05), (side * wide * 0.3, 0.85, 0.06, 0.035, 0.035)]
     leg = [(side * 0.09, 0.92, 0, 0.085, 0.09), (side * 0.1, 0.0, 0, 0.05, 0.07)]
     parts += [(arm, skin), (leg, trousers)]
-  vertices, faces, colors = [], [], []
+  vertices: list[np.ndarray] = []
+  faces, colors = [], []
   for stations, color in parts:
-    points, triangles = _tube(np.array(stations, np.float64))
-    faces.append(triangles + sum(map(len, vertices)))
-    vertices.append(points)
-    colors.append(np.broadcast_to(np.array(color), (len(triangles), 3)))
+    part = render.tube(stations)
+    faces.append(part.faces + sum(map(len, vertices)))
+    vertices.append(np.asarray(part.vertices))
+    colors.append(np.broadcast_to(np.array(color), (len(part.faces), 3)))
   mesh = render.Mesh(np.concatenate(vertices), np.concatenate(faces), face_colors=np.concatenate(colors))
   marks = {"neck": (0, 1.48, 0), "hips": (0, 0.92, 0)}
   marks |= {f"{side}_shoulder": (x * wide * 0.19, 1.42, 0) for side, x in (("left", 1), ("right", -1))}
   landmarks = Landmarks(**{mark: np.array(place, np.float64) for mark, place in marks.items()})
   torso_vertices = np.arange(sum(map(len, vertices))) < len(vertices[0])
   return Body(name, render.check_mesh(mesh, name=name), landmarks, torso_vertices)
-
-
-def _tube(stations: np.ndarray, *, around: int = 16, between: int = 4) -> tuple[np.ndarray, np.ndarray]:
-  """(vertices, triangles) of a closed tube through ellipses (x, y, z, x radius, z radius)."""
-  at = np.linspace(0, len(stations) - 1, between * (len(stations) - 1) + 1)
-  rings = np.stack([np.interp(at, np.arange(len(stations)), column) for column in stations.T], axis=-1)
-  if rings[0, 1] > rings[-1, 1]:
-    rings = rings[::-1]  # upwards, so that triangles are counter-clockwise seen from outside
-  angle = 2 * np.pi * np.arange(around) / around
-  unit = np.stack([np.sin(angle), np.zeros(around), np.cos(angle)], axis=-1)
-  scale = rings[:, None, [3, 3, 4]]
-  points = (rings[:, None, :3] + scale * unit).reshape(-1, 3)
-  points = np.concatenate([points, rings[[0, -1], :3]])
-  i, k = np.meshgrid(np.arange(len(rings) - 1), np.arange(around), indexing="ij")
-  a, b = (i * around + k).ravel(), (i * around + (k + 1) % around).ravel()
-  k, following = np.arange(around), (np.arange(around) + 1) % around
-  last, bottom = (len(rings) - 1) * around, len(points) - 2
-  sides = [np.stack([a, b, b + around], 1), np.stack([a, b + around, a + around], 1)]
-  caps = [
-    np.stack([np.full(around, bottom), following, k], 1),
-    np.stack([np.full(around, bottom + 1), last + k, last + following], 1),
-  ]
-  return points, np.concatenate([*sides, *caps])

@@ -169,17 +169,5 @@ def logo_transformation(
   if mask is not None:
     worn &= render.sample(jnp.asarray(mask)[..., None], middle, filter="nearest")[..., 0] > 0.5
   colors = render.sample(texture, middle, filter="nearest")
-  dressed = jnp.where(worn[:, None], colors, face_colors_of(mesh))
+  dressed = jnp.where(worn[:, None], colors, render.face_colors_of(mesh))
   return mesh._replace(face_colors=dressed, vertex_colors=None, texture=None, uv=None, face_uv=None)
-
-
-def face_colors_of(mesh: render.Mesh) -> jax.Array:
-  """Returns one colour per face, float32 [F, 3]: of the texture, the vertices, the faces, or grey."""
-  if mesh.texture is not None and mesh.uv is not None:
-    middle = jnp.asarray(mesh.uv)[mesh.face_uv].mean(axis=1)
-    return render.sample(jnp.asarray(mesh.texture), middle)[:, :3]
-  if mesh.vertex_colors is not None:
-    return jnp.asarray(mesh.vertex_colors)[mesh.faces].mean(axis=1)[:, :3]
-  if mesh.face_colors is not None:
-    return jnp.asarray(mesh.face_colors)[:, :3]
-  return jnp.full((mesh.faces.shape[0], 3), 0.5)

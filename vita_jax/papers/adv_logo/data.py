@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vita_jax.data import augment
-from vita_jax.data.folders import ImageFolder
+from vita_jax.data.folders import ImageFolder, twins
 from vita_jax.data.sources import data_dir
 from vita_jax.papers.adv_logo.bodies import Body, load_bodies
 from vita_jax.papers.adv_logo.charts import Chart, flat_faces, make_chart, storage_order
@@ -30,7 +30,6 @@ LEFT_OUT = {
   "explore_monuments__usa__": "cabrillo castleClinton mountRushmore statueofLiberty",
   "explore_monuments__wonders__": "colosseum",
 }
-ALIKE = 0.02  # mean difference of 16 x 16 thumbnails in [0, 1] below which two photographs are one
 
 
 class Photographs(NamedTuple):
@@ -180,31 +179,17 @@ def photographs(recipe: Recipe) -> tuple[Photographs, Photographs]:
   places = {name: i for i, name in enumerate(folder.paths)}
 
   def read(names: Sequence[str]) -> Photographs:
-    pictures = [square(folder[places[name]]["image"], recipe.scene.size) for name in names]
+    pictures = [augment.square(folder[places[name]]["image"], size=recipe.scene.size) for name in names]
     return Photographs(tuple(names), np.stack(pictures))
 
   trained, held_out = read(order[:n_train]), read(order[::-1][:n_test])
-  _refuse_twins(trained, held_out)
+  for i, j in twins(trained.pictures, held_out.pictures)[:1]:
+    raise ValueError(
+      f"{trained.names[i]} and {held_out.names[j]} are one photograph, which would train and be tested: remove"
+      " one of them"
+    )
   return trained, held_out
 
 
 def _by_hash(name: str) -> bytes:
   return hashlib.sha256(name.encode()).digest()
-
-
-def _refuse_twins(trained: Photographs, held_out: Photographs) -> None:
-  """Refuses a photograph that trains under one name and is tested under another."""
-  small = [augment.resize(x, size=(16, 16), method="box") / 255.0 for x in trained.pictures]
-  for name, picture in zip(*held_out, strict=True):
-    thumbnail = augment.resize(picture, size=(16, 16), method="box") / 255.0
-    apart = np.abs(np.stack(small) - thumbnail).mean(axis=(1, 2, 3))
-    if apart.min() < ALIKE:
-      twin = trained.names[int(apart.argmin())]
-      raise ValueError(
-        f"{name} and {twin} are one photograph: it would train and be tested; remove one of them"
-      )
-
-
-def square(image: np.ndarray, size: int) -> np.ndarray:
-  """Cuts the square in the middle out and resizes it, uint8 [size, size, 3]."""
-  return augment.resize(augment.center_crop(image, size=min(image.shape[:2])), size=(size, size))

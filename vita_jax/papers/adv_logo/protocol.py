@@ -7,8 +7,6 @@ not see the clean body; how many is part of the result.
 
 from __future__ import annotations
 
-import functools
-import io
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,30 +14,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax import render
 from vita_jax.base.hashing import arrays_sha256
 from vita_jax.base.tree import named_leaves
+from vita_jax.data import augment
 from vita_jax.data.cache import cache_folder, cached_arrays
 from vita_jax.metrics.detection import Found, average_precision, box_iou
-from vita_jax.nn.detectors.boxes import non_maximum_suppression
-from vita_jax.papers.adv_logo.compositing import dress, fitted, paste
+from vita_jax.nn.detectors import Sight, look, threshold_of
 from vita_jax.papers.adv_logo.data import Inputs
 from vita_jax.papers.adv_logo.recipe import Test
-from vita_jax.papers.adv_logo.views import Views
+from vita_jax.papers.adv_logo.views import Views, dress
 
-BOXES = 8  # of a picture that count, the best ones
 OVERLAP = 0.5  # with the body's box, from which a box is the body's
-CHUNK = 10  # pictures that a detector sees at once
-
-
-class Sight(NamedTuple):
-  """What a detector sees in pictures [...]: the best `score`, and K `scores` with `boxes` [..., K, 4].
-
-  Boxes are in pixels of the picture, after non-maximum suppression; absent ones have score 0.
-  """
-
-  score: np.ndarray
-  scores: np.ndarray
-  boxes: np.ndarray
 
 
 class Control(NamedTuple):
@@ -77,42 +63,6 @@ class Outcome(NamedTuple):
   threshold: float
 
 
-def threshold_of(scores: np.ndarray, false_alarms: float) -> float:
-  """Returns the lowest threshold that at most this share of photographs without people exceeds.
-
-  >>> threshold_of(np.arange(20.0), 0.05)
-  18.0
-  """
-  ordered = np.sort(np.asarray(scores, np.float64))
-  return float(ordered[len(ordered) - 1 - min(int(false_alarms * len(ordered) + 1e-9), len(ordered) - 1)])
-
-
-def look_at(detector: Any, pictures: np.ndarray, *, size: int) -> Sight:
-  """Shows pictures [n, N, N, 3] in [0, 1] to a detector, `CHUNK` at once."""
-  found = []
-  for start in range(0, len(pictures), CHUNK):
-    part = np.asarray(pictures[start : start + CHUNK])
-    padded = np.concatenate([part, np.repeat(part[:1], CHUNK - len(part), axis=0)])  # one compiled shape
-    scores, boxes = _program(detector.detect, detector.size)(detector.variables, jnp.asarray(padded))
-    found.append([np.asarray(x)[: len(part)] for x in (scores, boxes)])
-  scores, boxes = (np.concatenate(x) for x in zip(*found, strict=True))
-  return Sight(scores[:, 0], scores, boxes * (size / detector.size))
-
-
-@functools.cache
-def _program(detect: Callable[..., Any], size: int) -> Callable[..., Any]:
-  """`(variables, pictures) -> (scores [n, K], boxes [n, K, 4])`, compiled once for each detector."""
-  return jax.jit(functools.partial(_best_boxes, detect, size))
-
-
-def _best_boxes(
-  detect: Callable[..., Any], size: int, variables: Any, pictures: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  scores, boxes = detect(variables, fitted(pictures, size))
-  kept, places, _ = jax.vmap(functools.partial(non_maximum_suppression, count=BOXES))(scores, boxes)
-  return kept, places
-
-
 def scene(textures: jax.Array, view: Views, photographs: np.ndarray, offsets: np.ndarray) -> np.ndarray:
   """Composes one view with several photographs, float32 [P, N, N, 3].
 
@@ -131,29 +81,21 @@ def _scene(textures: jax.Array, view: Views, photographs: jax.Array, offsets: ja
   count = photographs.shape[0]
   picture = jnp.broadcast_to(pictures, (count, *pictures.shape[1:]))
   alpha = jnp.broadcast_to(view.alpha, (count, *view.alpha.shape))
-  return paste(picture, alpha, photographs.astype(jnp.float32) / 255, offsets)
+  return render.paste(picture, alpha, photographs.astype(jnp.float32) / 255, offsets)
 
 
 def spoiled(pictures: np.ndarray, test: Test) -> np.ndarray:
   """Applies blur, brightness and JPEG of the test, in this order, to pictures [n, N, N, 3] in [0, 1]."""
   if not (test.blur or test.brightness or test.jpeg):
     return pictures
-  from PIL import Image, ImageFilter
-
-  found = []
-  for picture in pictures:
-    image = Image.fromarray(np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8))
-    if test.blur:
-      image = image.filter(ImageFilter.GaussianBlur(test.blur))
-    if test.brightness:
-      shifted = np.clip(np.asarray(image, np.float32) + 255 * test.brightness, 0, 255)
-      image = Image.fromarray(shifted.astype(np.uint8))
-    if test.jpeg:
-      file = io.BytesIO()
-      image.save(file, "JPEG", quality=test.jpeg)
-      image = Image.open(file)
-    found.append(np.asarray(image, np.float32) / 255)
-  return np.stack(found)
+  images = np.round(np.clip(pictures, 0, 1) * 255).astype(np.uint8)
+  if test.blur:
+    images = np.stack([augment.blur(image, sigma=test.blur) for image in images])
+  if test.brightness:
+    images = np.clip(images + 255 * test.brightness, 0, 255).astype(np.uint8)
+  if test.jpeg:
+    images = np.stack([augment.jpeg(image, quality=test.jpeg) for image in images])
+  return images.astype(np.float32) / 255
 
 
 def sights(detector: Any, textures: jax.Array, views: Views, inputs: Inputs, test: Test) -> Sight:
@@ -162,7 +104,7 @@ def sights(detector: Any, textures: jax.Array, views: Views, inputs: Inputs, tes
   found = []
   for i in range(len(views.angle)):
     pictures = scene(textures, Views(*(x[i] for x in views)), photographs, inputs.offsets[i])
-    found.append(look_at(detector, spoiled(pictures, test), size=photographs.shape[1]))
+    found.append(look(detector, spoiled(pictures, test)))
   return Sight(*(np.stack(x) for x in zip(*found, strict=True)))
 
 
@@ -171,7 +113,7 @@ def control(detector: Any, inputs: Inputs, test: Test) -> Control:
 
   def make() -> dict[str, np.ndarray]:
     alone = [
-      look_at(detector, spoiled(x.astype(np.float32) / 255, test), size=x.shape[1]).score
+      look(detector, spoiled(x.astype(np.float32) / 255, test)).score
       for x in (inputs.backgrounds.pictures, inputs.held_out.pictures)
     ]
     nothing = jnp.zeros((1, 1, 1, 3))

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vita_jax import metrics
+from vita_jax import metrics, render
 from vita_jax.losses.printability import non_printability
-from vita_jax.papers.adv_logo.compositing import dress, fitted, paste
+from vita_jax.nn.detectors import fitted
 from vita_jax.papers.adv_logo.losses import best_score, roughness
 from vita_jax.papers.adv_logo.model import disturbed, shown
 from vita_jax.papers.adv_logo.recipe import Recipe
-from vita_jax.papers.adv_logo.views import Views
+from vita_jax.papers.adv_logo.views import Views, dress
 from vita_jax.train.experiment import Metrics, State
 
 Scores = Callable[[Any, jax.Array], jax.Array]
@@ -67,7 +67,7 @@ def _loss(
   views = Views(*(jnp.asarray(x)[chosen] for x in all_views))
   offsets = jax.random.randint(offset_key, (count,), 0, recipe.scene.size - recipe.scene.body + 1)
   pictures, logos = dress(textures, views)
-  images = paste(pictures, views.alpha, batch["image"].astype(jnp.float32) / 255, offsets)
+  images = render.paste(pictures, views.alpha, batch["image"].astype(jnp.float32) / 255, offsets)
   values, seen = {}, []
   for detector in detectors:
     scores = detector.scores(batch["detectors"][detector.name], fitted(images, detector.size))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -207,4 +207,25 @@ def stack_views(
     body=np.asarray(body, np.int32),
     angle=np.asarray(angle, np.float32),
     box=np.stack([view["box"] for view in views]),
+  )
+
+
+def dress(textures: jax.Array, view: Views) -> tuple[jax.Array, jax.Array]:
+  """Lets bodies wear textures; linear in the textures.
+
+  Args:
+    textures: float32 [T, H, W, 3].
+    view: some views, with leading axis [B].
+
+  Returns:
+    The pictures [B, S, S, 3], premultiplied by `view.alpha`, and the logo alone on black [B, S, S, 3].
+  """
+
+  def one(color: jax.Array, pixel: jax.Array, uv: jax.Array, weight: jax.Array, number: jax.Array) -> Any:
+    shown = jnp.sum(render.sample(textures[number], uv) * weight[..., None], axis=1)
+    logo = jnp.zeros((color.shape[0] * color.shape[1], 3)).at[pixel].add(shown).reshape(color.shape)
+    return color + logo, logo
+
+  return jax.vmap(one)(
+    *(jnp.asarray(x) for x in (view.color, view.pixel, view.uv, view.weight, view.texture))
   )

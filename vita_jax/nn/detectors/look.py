@@ -1,0 +1,79 @@
+"""A detector at work: pictures of any size in, its best boxes out, and a threshold for its scores."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vita_jax.nn.detectors.boxes import non_maximum_suppression
+from vita_jax.nn.detectors.detector import Detector
+
+
+class Sight(NamedTuple):
+  """What a detector sees in pictures [...]: the best `score`, and K `scores` with `boxes` [..., K, 4].
+
+  Boxes are in pixels of the picture, after non-maximum suppression; absent ones have score 0.
+  """
+
+  score: np.ndarray
+  scores: np.ndarray
+  boxes: np.ndarray
+
+
+def fitted(images: jax.Array, size: int) -> jax.Array:
+  """Resizes images [B, N, N, 3] to a detector's side, bilinear and antialiased; as they are where it fits."""
+  if images.shape[1] == size:
+    return images
+  return jax.image.resize(images, (images.shape[0], size, size, 3), "linear", antialias=True)
+
+
+def look(detector: Detector, pictures: Any, *, boxes: int = 8, at_once: int = 10) -> Sight:
+  """Shows square pictures to a detector.
+
+  Args:
+    detector: see `load`.
+    pictures: float [n, N, N, 3] in [0, 1].
+    boxes: K, how many of the best boxes are returned.
+    at_once: pictures in one call.
+  """
+  program, found = _program(detector.detect, detector.size, boxes), []
+  for start in range(0, len(pictures), at_once):
+    part = np.asarray(pictures[start : start + at_once], np.float32)
+    padded = np.concatenate([part, np.repeat(part[:1], at_once - len(part), axis=0)])  # one compiled shape
+    outputs = program(detector.variables, jnp.asarray(padded))
+    found.append([np.asarray(x)[: len(part)] for x in outputs])
+  scores, places = (np.concatenate(x) for x in zip(*found, strict=True))
+  return Sight(scores[:, 0], scores, places * (pictures.shape[1] / detector.size))
+
+
+@functools.cache  # compiled once for each detector
+def _program(detect: Callable[..., Any], size: int, boxes: int) -> Callable[..., Any]:
+  return jax.jit(functools.partial(_best, detect, size, boxes))
+
+
+def _best(
+  detect: Callable[..., Any], size: int, count: int, variables: Any, pictures: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  scores, places = detect(variables, fitted(pictures, size))
+  kept, boxes, _ = jax.vmap(functools.partial(non_maximum_suppression, count=count))(scores, places)
+  return kept, boxes
+
+
+def threshold_of(scores: Any, false_alarms: float) -> float:
+  """Returns the lowest threshold that at most this share of photographs without people exceeds.
+
+  Args:
+    scores: [n], the best score of each photograph.
+    false_alarms: in [0, 1).
+
+  >>> threshold_of(np.arange(20.0), 0.05)
+  18.0
+  """
+  ordered = np.sort(np.asarray(scores, np.float64))
+  allowed = min(int(false_alarms * len(ordered) + 1e-9), len(ordered) - 1)
+  return float(ordered[len(ordered) - 1 - allowed])
