@@ -72,8 +72,8 @@ def _human(arrays: dict[str, np.ndarray], name: str) -> Body:
   colors = arrays[f"{name}_face_colors"].astype(np.float32) / 255
   mesh = render.Mesh(arrays[f"{name}_vertices"], arrays["faces"], face_colors=colors)
   landmarks = Landmarks(**{mark: joints[place[joint]] for mark, joint in JOINTS.items()})
-  arms = [regions.index(region) for region in ("upper_arm", "forearm_hand", "head_neck")]
-  torso = arrays["region_weights"][:, arms].astype(np.float32).sum(axis=1) < 0.5
+  away = [regions.index(region) for region in ("forearm_hand", "head_neck")]
+  torso = arrays["region_weights"][:, away].astype(np.float32).sum(axis=1) < 0.5
   return Body(name, render.check_mesh(mesh, name=name), landmarks, torso)
 
 

@@ -185,8 +185,8 @@ def photographs(recipe: Recipe) -> tuple[Photographs, Photographs]:
   trained, held_out = read(order[:n_train]), read(order[::-1][:n_test])
   for i, j in twins(trained.pictures, held_out.pictures)[:1]:
     raise ValueError(
-      f"{trained.names[i]} and {held_out.names[j]} are one photograph, which would train and be tested: remove"
-      " one of them"
+      f"{trained.names[i]} and {held_out.names[j]} are one photograph, which would train and be tested:"
+      " remove one of them"
     )
   return trained, held_out
 

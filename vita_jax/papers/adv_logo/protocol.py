@@ -22,7 +22,7 @@ from vita_jax.data.cache import cache_folder, cached_arrays
 from vita_jax.metrics.detection import Found, average_precision, box_iou
 from vita_jax.nn.detectors import Sight, look, threshold_of
 from vita_jax.papers.adv_logo.data import Inputs
-from vita_jax.papers.adv_logo.recipe import Test
+from vita_jax.papers.adv_logo.recipe import Trial
 from vita_jax.papers.adv_logo.views import Views, dress
 
 OVERLAP = 0.5  # with the body's box, from which a box is the body's
@@ -84,7 +84,7 @@ def _scene(textures: jax.Array, view: Views, photographs: jax.Array, offsets: ja
   return render.paste(picture, alpha, photographs.astype(jnp.float32) / 255, offsets)
 
 
-def spoiled(pictures: np.ndarray, test: Test) -> np.ndarray:
+def spoiled(pictures: np.ndarray, test: Trial) -> np.ndarray:
   """Applies blur, brightness and JPEG of the test, in this order, to pictures [n, N, N, 3] in [0, 1]."""
   if not (test.blur or test.brightness or test.jpeg):
     return pictures
@@ -98,7 +98,7 @@ def spoiled(pictures: np.ndarray, test: Test) -> np.ndarray:
   return images.astype(np.float32) / 255
 
 
-def sights(detector: Any, textures: jax.Array, views: Views, inputs: Inputs, test: Test) -> Sight:
+def sights(detector: Any, textures: jax.Array, views: Views, inputs: Inputs, test: Trial) -> Sight:
   """Shows every view on every held-out photograph to a detector; fields [views, photographs, ...]."""
   photographs = inputs.held_out.pictures
   found = []
@@ -108,7 +108,7 @@ def sights(detector: Any, textures: jax.Array, views: Views, inputs: Inputs, tes
   return Sight(*(np.stack(x) for x in zip(*found, strict=True)))
 
 
-def control(detector: Any, inputs: Inputs, test: Test) -> Control:
+def control(detector: Any, inputs: Inputs, test: Trial) -> Control:
   """Calibrates a detector's threshold, and shows it photographs and clean bodies; cached."""
 
   def make() -> dict[str, np.ndarray]:
@@ -130,7 +130,7 @@ def control(detector: Any, inputs: Inputs, test: Test) -> Control:
   return Control(threshold, found["photographs"], found["clean"])
 
 
-def measure(detector: Any, textures: jax.Array, inputs: Inputs, test: Test) -> Outcome:
+def measure(detector: Any, textures: jax.Array, inputs: Inputs, test: Trial) -> Outcome:
   """Tests textures on a detector.
 
   Args:

@@ -144,7 +144,7 @@ class Loss(NamedTuple):
   printability: float
 
 
-class Test(NamedTuple):
+class Trial(NamedTuple):
   """Keys `test.*`."""
 
   display: str
@@ -170,7 +170,7 @@ class Recipe(NamedTuple):
   detectors_test: tuple[str, ...]
   train: Train
   loss: Loss
-  test: Test
+  test: Trial
 
 
 def default_config(method: str = "logo") -> ml_collections.ConfigDict:
@@ -249,7 +249,7 @@ def recipe_of(config: Any) -> Recipe:
       config.train.learning_rate,
     ),
     loss=Loss(**config.loss),
-    test=Test(**{**config.test, "angles": tuple(float(angle) for angle in config.test.angles)}),
+    test=Trial(**{**config.test, "angles": tuple(float(angle) for angle in config.test.angles)}),
   )
 
 
