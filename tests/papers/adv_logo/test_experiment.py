@@ -31,7 +31,7 @@ def run(folder, tmp_path_factory):
 def test_training_hides_the_body_from_the_detector(run):
   _, _, workdir, summary = run
   rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-  scores = [row["bright_score"] for row in rows if "bright_score" in row]
+  scores = [row["metrics"]["bright_score"] for row in rows if "bright_score" in row.get("metrics", {})]
   assert scores[-1] < scores[0] - 0.05
   found = {name: entry["mean"] for name, entry in summary["metrics"].items()}
   assert found["bright_score_10"] < 0.8 and 0 <= found["bright_success_10"] <= 1
