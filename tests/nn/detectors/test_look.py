@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.nn.detectors import Detector, fitted, look, threshold_of
+from vita_jax.nn.detectors import Detector, fitted, load_to_look, look, threshold_of
 
 
 def test_pictures_are_resized_only_where_a_detector_needs_it():
@@ -44,3 +44,18 @@ def test_a_threshold_lets_no_more_photographs_alarm_than_it_may(share):
   threshold = threshold_of(scores, share)
   assert (scores > threshold).sum() == int(share * 40)
   assert threshold in scores
+
+
+def test_a_detector_of_the_host_sees_the_same_way(monkeypatch):
+  from vita_jax.metrics.detection import Found
+  from vita_jax.nn.detectors import hog
+
+  def finder(*, threshold):
+    return lambda image: (2.0, Found(np.array([2.0, 1.0]), np.array([[0.0, 0, 4, 8], [1, 1, 2, 2]])))
+
+  monkeypatch.setattr(hog, "finder", finder)
+  detector = load_to_look("hog")
+  seen = look(detector, np.zeros((3, 8, 8, 3)), boxes=4)
+  assert seen.scores.tolist() == [[2.0, 1.0, 0.0, 0.0]] * 3 and seen.boxes[2, 0].tolist() == [0, 0, 4, 8]
+  with pytest.raises(ValueError, match="hog has no gradient"):
+    detector.scores({}, jnp.zeros((1, 8, 8, 3)))

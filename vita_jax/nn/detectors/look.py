@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.nn.detectors import hog
 from vita_jax.nn.detectors.boxes import non_maximum_suppression
-from vita_jax.nn.detectors.detector import Detector
+from vita_jax.nn.detectors.detector import Detector, load
 
 
 class Sight(NamedTuple):
@@ -32,15 +33,45 @@ def fitted(images: jax.Array, size: int) -> jax.Array:
   return jax.image.resize(images, (images.shape[0], size, size, 3), "linear", antialias=True)
 
 
+def load_to_look(name: str) -> Detector:
+  """Loads a detector that is only looked with: one of `load`, or "hog", which has no gradient (see `hog.py`).
+
+  HOG stands as a `Detector` of size 0 without variables, whose functions only `look` knows.
+
+  Raises:
+    ImportError: OpenCV is missing. ValueError, FileNotFoundError: see `load`.
+  """
+  if name != hog.NAME:
+    return load(name)
+  find = hog.finder(threshold=0.0)
+  return Detector(name, 0, {}, _no_gradient, functools.partial(_each, find))
+
+
+def _no_gradient(variables: Any, images: jax.Array) -> jax.Array:
+  raise ValueError("hog has no gradient: it can test a texture, and not train one")
+
+
+def _each(find: Callable[..., Any], boxes: Any, pictures: Any) -> Any:
+  """Sight of HOG, one picture after the other, with `boxes` boxes."""
+  scores, places = np.zeros((len(pictures), boxes)), np.zeros((len(pictures), boxes, 4))
+  for i, picture in enumerate(pictures):
+    _, found = find(np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8))
+    n = min(boxes, len(found.scores))
+    scores[i, :n], places[i, :n] = found.scores[:n], found.boxes[:n]
+  return Sight(scores[:, 0], scores, places)
+
+
 def look(detector: Detector, pictures: Any, *, boxes: int = 8, at_once: int = 10) -> Sight:
   """Shows square pictures to a detector.
 
   Args:
-    detector: see `load`.
+    detector: see `load_to_look`.
     pictures: float [n, N, N, 3] in [0, 1].
     boxes: K, how many of the best boxes are returned.
     at_once: pictures in one call.
   """
+  if not detector.size:
+    return detector.detect(boxes, pictures)
   program, found = _program(detector.detect, detector.size, boxes), []
   for start in range(0, len(pictures), at_once):
     part = np.asarray(pictures[start : start + at_once], np.float32)

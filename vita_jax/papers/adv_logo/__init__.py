@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from vita_jax._lazy import submodules
-from vita_jax.nn import detectors as all_detectors
+from vita_jax.nn import detectors
 from vita_jax.papers.adv_logo.charts import Chart, Landmarks, Place, logo_transformation, make_chart
 from vita_jax.papers.adv_logo.data import read_inputs
 from vita_jax.papers.adv_logo.export import export
@@ -43,7 +43,7 @@ __all__ = [
 __getattr__, __dir__ = submodules(__name__)
 
 
-def build(config: Any, *, load: Callable[[str], Any] = all_detectors.load) -> Experiment:
+def build(config: Any, *, load: Callable[[str], Any] = detectors.load_to_look) -> Experiment:
   """Builds the experiment of a config.
 
   Args:

@@ -91,20 +91,12 @@ KEYS = (
 )
 
 
-class Bodies(NamedTuple):
-  """Keys `bodies.*`."""
+class Source(NamedTuple):
+  """Keys `bodies.*`, whose `train` and `test` are names, or `backgrounds.*`, whose are numbers."""
 
   path: str
-  train: tuple[str, ...]
-  test: tuple[str, ...]
-
-
-class Backgrounds(NamedTuple):
-  """Keys `backgrounds.*`."""
-
-  path: str
-  train: int
-  test: int
+  train: Any
+  test: Any
 
 
 class Texture(NamedTuple):
@@ -159,8 +151,8 @@ class Recipe(NamedTuple):
   """The settings of a run, checked and resolved; `KEYS` says what each one means."""
 
   method: str
-  bodies: Bodies
-  backgrounds: Backgrounds
+  bodies: Source
+  backgrounds: Source
   shape: str
   chart: str
   place: Place
@@ -209,6 +201,10 @@ def check(config: Any) -> None:
   for key in ("train", "test"):
     if not config.detectors[key]:
       raise ValueError(f"config.detectors.{key} is empty: name at least one detector")
+  if "hog" in config.detectors.train:
+    raise ValueError(
+      "config.detectors.train has hog, which has no gradient: it can only be in detectors.test"
+    )
   if config.texture.median > 2 * min(config.texture.height, config.texture.width) - 1:
     raise ValueError(f"config.texture.median is {config.texture.median}: larger than the texture")
 
@@ -225,8 +221,8 @@ def recipe_of(config: Any) -> Recipe:
   texture = config.texture
   return Recipe(
     method=config.method,
-    bodies=Bodies(config.bodies.path, tuple(config.bodies.train), tuple(config.bodies.test)),
-    backgrounds=Backgrounds(**config.backgrounds),
+    bodies=Source(config.bodies.path, tuple(config.bodies.train), tuple(config.bodies.test)),
+    backgrounds=Source(**config.backgrounds),
     shape=config.shape,
     chart=config.place.chart,
     place=Place(**place),

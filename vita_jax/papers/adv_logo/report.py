@@ -134,3 +134,13 @@ def sheet(textures: Any, inputs: Inputs) -> Any:
     for axis in axes[row]:
       axis.set_axis_off()
   return figure
+
+
+def overview(found: Mapping[str, Mapping[int, float | None]]) -> Any:
+  """Draws success rates within ranges of angles, {row: {degrees: rate}}: a matplotlib Figure."""
+  points = {
+    name: [(float(reach), 100 * rate) for reach, rate in rates.items() if rate is not None]
+    for name, rates in found.items()
+  }
+  shown_points = {name: listed for name, listed in points.items() if listed}
+  return lines(shown_points, x="within so many degrees", y="success rate, %")

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax import metrics, render
+from vita_jax.losses.detection import best_score
 from vita_jax.losses.printability import non_printability
 from vita_jax.nn.detectors import fitted
-from vita_jax.papers.adv_logo.losses import best_score, roughness
+from vita_jax.papers.adv_logo.losses import roughness
 from vita_jax.papers.adv_logo.model import disturbed, shown
 from vita_jax.papers.adv_logo.recipe import Recipe
 from vita_jax.papers.adv_logo.views import Views, dress
