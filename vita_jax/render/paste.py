@@ -12,7 +12,7 @@ from vita_jax.render.shading import sample
 PALETTE = 4  # texels of each side of a colour in a decal's texture: filters do not mix neighbours
 
 
-def paste(pictures: jax.Array, alpha: jax.Array, backgrounds: jax.Array, offsets: jax.Array) -> jax.Array:
+def paste(pictures: Array, alpha: Array, backgrounds: Array, offsets: Array) -> jax.Array:
   """Pastes pictures onto backgrounds at the lower edge: out = picture + (1 - alpha) background.
 
   Args:
@@ -31,7 +31,7 @@ def paste(pictures: jax.Array, alpha: jax.Array, backgrounds: jax.Array, offsets
     behind = jax.lax.dynamic_slice(background, start, (size, size, 3))
     return jax.lax.dynamic_update_slice(background, picture + (1 - alpha[..., None]) * behind, start)
 
-  return jax.vmap(one)(pictures, alpha, backgrounds, offsets)
+  return jax.vmap(one)(*(jnp.asarray(x) for x in (pictures, alpha, backgrounds, offsets)))
 
 
 def face_colors_of(mesh: Mesh) -> jax.Array:

@@ -32,10 +32,10 @@ def tube(stations: Any, *, around: int = 16, between: int = 4) -> Mesh:
   i, k = np.meshgrid(np.arange(len(rings) - 1), np.arange(around), indexing="ij")
   a, b = (i * around + k).ravel(), (i * around + (k + 1) % around).ravel()
   sides = [np.stack([a, b, b + around], 1), np.stack([a, b + around, a + around], 1)]
-  k, following = np.arange(around), (np.arange(around) + 1) % around
-  last, bottom = (len(rings) - 1) * around, len(points) - 2
+  each = np.arange(around)
+  following, last, bottom = (each + 1) % around, (len(rings) - 1) * around, len(points) - 2
   caps = [
-    np.stack([np.full(around, bottom), following, k], 1),
-    np.stack([np.full(around, bottom + 1), last + k, last + following], 1),
+    np.stack([np.full(around, bottom), following, each], 1),
+    np.stack([np.full(around, bottom + 1), last + each, last + following], 1),
   ]
   return Mesh(points.astype(np.float32), np.concatenate([*sides, *caps]).astype(np.int32))

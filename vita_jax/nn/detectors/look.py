@@ -51,7 +51,7 @@ def _no_gradient(variables: Any, images: jax.Array) -> jax.Array:
   raise ValueError("hog has no gradient: it can test a texture, and not train one")
 
 
-def _each(find: Callable[..., Any], boxes: Any, pictures: Any) -> Any:
+def _each(find: Callable[..., Any], boxes: int, pictures: Any) -> Any:
   """Sight of HOG, one picture after the other, with `boxes` boxes."""
   scores, places = np.zeros((len(pictures), boxes)), np.zeros((len(pictures), boxes, 4))
   for i, picture in enumerate(pictures):
@@ -71,7 +71,8 @@ def look(detector: Detector, pictures: Any, *, boxes: int = 8, at_once: int = 10
     at_once: pictures in one call.
   """
   if not detector.size:
-    return detector.detect(boxes, pictures)
+    seen: Any = detector.detect(boxes, pictures)
+    return seen
   program, found = _program(detector.detect, detector.size, boxes), []
   for start in range(0, len(pictures), at_once):
     part = np.asarray(pictures[start : start + at_once], np.float32)

@@ -61,8 +61,8 @@ def build(config: Any, *, load: Callable[[str], Any] = detectors.load_to_look) -
 
   def init(key: jax.Array) -> State:
     texture_key, key = jax.random.split(key)
-    size = {"count": inputs.n_textures, "size": recipe.texture.size}
-    params = {"logo": start_texture(texture_key, recipe.texture.start, **size)}
+    start, size = recipe.texture.start, recipe.texture.size
+    params = {"logo": start_texture(texture_key, start, count=inputs.n_textures, size=size)}
     return {"params": params, "tx": optimizer(recipe).init(params), "key": key}
 
   return Experiment(

@@ -125,15 +125,17 @@ def mannequin(name: str = MANNEQUIN) -> Body:
   """
   wide = 1.25 if name.endswith("wide") else 1.0
   skin, shirt, trousers = (0.8, 0.6, 0.48), (0.85, 0.85, 0.87), (0.15, 0.2, 0.35)
-  torso = [(0, y, 0, wide * rx, rz) for y, rx, rz in ((0.88, 0.16, 0.1), (1.1, 0.14, 0.1), (1.42, 0.19, 0.1))]
+  torso = [
+    (0.0, y, 0.0, wide * rx, rz) for y, rx, rz in ((0.88, 0.16, 0.1), (1.1, 0.14, 0.1), (1.42, 0.19, 0.1))
+  ]
   parts = [
-    (torso + [(0, 1.5, 0, 0.06, 0.06)], shirt),
-    ([(0, 1.48, 0, 0.055, 0.055), (0, 1.56, 0, 0.08, 0.09), (0, 1.66, 0, 0.085, 0.1)], skin),
-    ([(0, 1.66, 0, 0.085, 0.1), (0, 1.75, 0, 0.03, 0.04)], (0.15, 0.1, 0.08)),
+    (torso + [(0.0, 1.5, 0.0, 0.06, 0.06)], shirt),
+    ([(0.0, 1.48, 0.0, 0.055, 0.055), (0.0, 1.56, 0.0, 0.08, 0.09), (0.0, 1.66, 0.0, 0.085, 0.1)], skin),
+    ([(0.0, 1.66, 0.0, 0.085, 0.1), (0.0, 1.75, 0.0, 0.03, 0.04)], (0.15, 0.1, 0.08)),
   ]
   for side in (1, -1):
-    arm = [(side * wide * 0.19, 1.42, 0, 0.05, 0.05), (side * wide * 0.3, 0.85, 0.06, 0.035, 0.035)]
-    leg = [(side * 0.09, 0.92, 0, 0.085, 0.09), (side * 0.1, 0.0, 0, 0.05, 0.07)]
+    arm = [(side * wide * 0.19, 1.42, 0.0, 0.05, 0.05), (side * wide * 0.3, 0.85, 0.06, 0.035, 0.035)]
+    leg = [(side * 0.09, 0.92, 0.0, 0.085, 0.09), (side * 0.1, 0.0, 0.0, 0.05, 0.07)]
     parts += [(arm, skin), (leg, trousers)]
   vertices: list[np.ndarray] = []
   faces, colors = [], []
@@ -143,8 +145,8 @@ def mannequin(name: str = MANNEQUIN) -> Body:
     vertices.append(np.asarray(part.vertices))
     colors.append(np.broadcast_to(np.array(color), (len(part.faces), 3)))
   mesh = render.Mesh(np.concatenate(vertices), np.concatenate(faces), face_colors=np.concatenate(colors))
-  marks = {"neck": (0, 1.48, 0), "hips": (0, 0.92, 0)}
-  marks |= {f"{side}_shoulder": (x * wide * 0.19, 1.42, 0) for side, x in (("left", 1), ("right", -1))}
+  marks = {"neck": (0.0, 1.48, 0.0), "hips": (0.0, 0.92, 0.0)}
+  marks |= {f"{side}_shoulder": (x * wide * 0.19, 1.42, 0.0) for side, x in (("left", 1), ("right", -1))}
   landmarks = Landmarks(**{mark: np.array(place, np.float64) for mark, place in marks.items()})
   torso_vertices = np.arange(sum(map(len, vertices))) < len(vertices[0])
   return Body(name, render.check_mesh(mesh, name=name), landmarks, torso_vertices)

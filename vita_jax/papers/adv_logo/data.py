@@ -16,7 +16,7 @@ from vita_jax.papers.adv_logo.bodies import Body, load_bodies
 from vita_jax.papers.adv_logo.charts import Chart, flat_faces, make_chart, storage_order
 from vita_jax.papers.adv_logo.recipe import Recipe
 from vita_jax.papers.adv_logo.shapes import shape_mask
-from vita_jax.papers.adv_logo.views import Views, bare, logo_box, look, stack_views, with_patch
+from vita_jax.papers.adv_logo.views import Box, Views, bare, logo_box, look, stack_views, with_patch
 
 PHOTOGRAPHS = "vision/photos_pd"
 # Looked through by eye: photographs in it with people, with statues of people, or that are there twice.
@@ -78,7 +78,7 @@ def read_inputs(recipe: Recipe) -> Inputs:
   mask = shape_mask(recipe.shape, recipe.texture.size)
   charts = tuple(chart_of(recipe, body) for body in bodies)
   backgrounds, held_out = photographs(recipe)
-  sides = {"surface": None}
+  sides: dict[str, Box | None] = {"surface": None}
   if "picture" in (recipe.train.display, recipe.test.display):
     whole = np.ones_like(mask)  # the patch has the area of the whole logo of the first body
     sides["picture"] = logo_box(_look(recipe, bodies[0], charts[0], whole, 0.0))
@@ -134,7 +134,7 @@ def _views(
   numbers: Sequence[int],
   angles: Sequence[float],
   mask: np.ndarray,
-  patch: tuple[float, float, float, float] | None,
+  patch: Box | None,
   n_textures: int,
 ) -> tuple[Views, Views]:
   """Views of some bodies at all angles, with the logo (or a flat patch in this box), and without."""
@@ -183,7 +183,7 @@ def photographs(recipe: Recipe) -> tuple[Photographs, Photographs]:
     return Photographs(tuple(names), np.stack(pictures))
 
   trained, held_out = read(order[:n_train]), read(order[::-1][:n_test])
-  for i, j in twins(trained.pictures, held_out.pictures)[:1]:
+  for i, j in twins(list(trained.pictures), list(held_out.pictures))[:1]:
     raise ValueError(
       f"{trained.names[i]} and {held_out.names[j]} are one photograph, which would train and be tested:"
       " remove one of them"

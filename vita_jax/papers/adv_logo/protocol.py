@@ -142,7 +142,7 @@ def measure(detector: Any, textures: jax.Array, inputs: Inputs, test: Trial) -> 
   found = sights(detector, textures, inputs.test, inputs, test)
   seen = known.clean > known.threshold
   fine = np.broadcast_to(known.photographs <= known.threshold, seen.shape)
-  body = inputs.test.body
+  body, angle = np.asarray(inputs.test.body), np.asarray(inputs.test.angle)
   # A body that the detector sees in less than half of the pictures tells nothing about a logo.
   visible = {
     int(i): bool(seen[body == i][fine[body == i]].mean() >= 0.5) for i in np.unique(body) if fine.any()
@@ -163,12 +163,12 @@ def measure(detector: Any, textures: jax.Array, inputs: Inputs, test: Trial) -> 
     score=found.score,
     kept=fine & whole & seen,
     hidden=found.score <= known.threshold,
-    unmatched=~mine.any(axis=-1),
+    unmatched=np.logical_not(mine.any(axis=-1)),
     scores=found.scores,
     boxes=found.boxes,
     truth=moved,
     body=body,
-    angle=inputs.test.angle,
+    angle=angle,
     dropped=dropped,
     threshold=known.threshold,
   )

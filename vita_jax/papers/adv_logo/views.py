@@ -18,7 +18,9 @@ import numpy as np
 from vita_jax import render
 from vita_jax.papers.adv_logo.bodies import Body
 from vita_jax.papers.adv_logo.charts import Chart
+from vita_jax.render.mesh import Array
 
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 DISTANCE, MARGIN = 2.0, 1.02  # of the eye, in half body heights; of the picture's height to the body's
 
 
@@ -37,15 +39,15 @@ class Views(NamedTuple):
     box: float32 [V, 4], x0, y0, x1, y1 around the body, in pixels.
   """
 
-  color: np.ndarray
-  alpha: np.ndarray
-  pixel: np.ndarray
-  uv: np.ndarray
-  weight: np.ndarray
-  texture: np.ndarray
-  body: np.ndarray
-  angle: np.ndarray
-  box: np.ndarray
+  color: Array
+  alpha: Array
+  pixel: Array
+  uv: Array
+  weight: Array
+  texture: Array
+  body: Array
+  angle: Array
+  box: Array
 
 
 def camera_of(body: Body, azimuth: float) -> render.Camera:
@@ -77,10 +79,11 @@ def look(
   """
   fine = (size * antialias,) * 2
   camera = camera_of(body, azimuth)
-  color, alpha, uv, weight = _samples(
+  samples = _samples(
     body.mesh, camera, jnp.asarray(chart.faces), jnp.asarray(chart.uv), jnp.asarray(mask), fine
   )
-  return _folded(*(np.asarray(x) for x in (color, alpha, uv, weight)), antialias)
+  color, alpha, uv, weight = (np.asarray(x) for x in samples)
+  return _folded(color, alpha, uv, weight, antialias)
 
 
 @functools.partial(jax.jit, static_argnames="fine")
@@ -128,7 +131,7 @@ def _folded(
   }
 
 
-def logo_box(view: dict[str, np.ndarray]) -> tuple[float, float, float, float]:
+def logo_box(view: dict[str, np.ndarray]) -> Box:
   """Returns x0, y0, x1, y1 of a rectangle of the logo's area and shape, around its middle, in pixels.
 
   Raises:
@@ -145,7 +148,7 @@ def logo_box(view: dict[str, np.ndarray]) -> tuple[float, float, float, float]:
 
 
 def with_patch(
-  view: dict[str, np.ndarray], box: tuple[float, float, float, float], mask: np.ndarray, *, antialias: int = 2
+  view: dict[str, np.ndarray], box: Box, mask: np.ndarray, *, antialias: int = 2
 ) -> dict[str, np.ndarray]:
   """Returns the view with a flat patch at a fixed place of the picture instead of a logo on the body.
 
