@@ -4,9 +4,13 @@ from laws.row import Row
 from papers.adv_logo import small
 
 
+def _config(folder):
+  return small.config(folder, **{"train.learning_rate": 1e-4})
+
+
 def _build(config):  # the test of a logo takes its time, and steps from one rate to another at a last bit
   return small.build(config)._replace(report=None)
 
 
-# Where two locations score alike the gradient takes one of them; Adam makes of it a step of its own size.
-ROWS = {"adv_logo": Row(small.config, _build, {"data": 2}, tolerance=1e-3, map_tolerance=1e-4)}
+# Texels that hardly count have a gradient of rounding alone, of which Adam makes a step of the learning rate.
+ROWS = {"adv_logo": Row(_config, _build, {"data": 2}, tolerance=1e-3, map_tolerance=1e-3)}

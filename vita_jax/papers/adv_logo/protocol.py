@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
   Attributes:
     score: the best person score.
     kept: bool, pictures that count.
-    hidden: bool, no score above the threshold anywhere (the paper's rule).
+    hidden: bool, no score above the threshold anywhere (the released rule).
     unmatched: bool, no box above it that overlaps the body's by more than half.
     scores, boxes: K boxes, [views, photographs, K] and [..., K, 4]. truth: the body's, [..., 4].
     body, angle: of the views.
