@@ -65,7 +65,7 @@ def make_chart(
 
   Args:
     kind: "planar" projects along the line of sight of someone who faces the body; "cylindrical" unrolls
-      the surface around the torso's axis, with less stretch at the sides.
+      the surface around the vertical axis through the middle of the torso, with less stretch at the sides.
     mesh: the body. landmarks, place: see there.
     torso: bool [V], vertices that may wear the logo; None: all.
 
@@ -84,12 +84,12 @@ def make_chart(
   v = (corners[..., 1] - bottom) / (top - bottom)
   sign = 1.0 if place.side == "front" else -1.0  # who faces the back has the body's +x on the left
   normals = np.asarray(render.face_normals(mesh), np.float64)
+  across = float(np.linalg.norm(np.subtract(landmarks.left_shoulder, landmarks.right_shoulder)))
   if kind == "planar":
-    across = float(np.linalg.norm(np.subtract(landmarks.left_shoulder, landmarks.right_shoulder)))
     u = 0.5 + sign * (corners[..., 0] - neck[0]) / (place.width * across)
     faces = sign * normals[:, 2] > FACING
   else:
-    u, faces = _unrolled(corners, normals, (bottom, top), sign, place.span)
+    u, faces = _unrolled(corners, normals, _axis(corners, v, neck, across), sign, place.span)
   inside = (u.max(1) > 0) & (u.min(1) < 1) & (v.max(1) > 0) & (v.min(1) < 1)
   faces = faces & inside
   if torso is not None:
@@ -102,15 +102,17 @@ def make_chart(
   return Chart(faces, np.stack([u, v], axis=-1).astype(np.float32))
 
 
+def _axis(corners: np.ndarray, v: np.ndarray, neck: np.ndarray, across: float) -> np.ndarray:
+  """(x, z) below the neck, halfway from breast to back at the logo's height; arms are further aside."""
+  inner = (v > 0) & (v < 1) & (np.abs(corners[..., 0] - neck[0]) < across / 3)
+  depth = corners[..., 2][inner]
+  return np.array([neck[0], (depth.min() + depth.max()) / 2 if len(depth) else neck[2]])
+
+
 def _unrolled(
-  corners: np.ndarray, normals: np.ndarray, heights: tuple[float, float], sign: float, span: float
+  corners: np.ndarray, normals: np.ndarray, axis: np.ndarray, sign: float, span: float
 ) -> tuple[np.ndarray, np.ndarray]:
-  """(u [F, 3], faces that look outwards [F]) around the vertical axis through the torso's middle."""
-  points = corners.reshape(-1, 3)
-  level = points[(points[:, 1] > heights[0]) & (points[:, 1] < heights[1])]
-  if not len(level):
-    return np.full(corners.shape[:2], -1.0), np.zeros(len(corners), bool)
-  axis = (np.median(level[:, 0]), (level[:, 2].min() + level[:, 2].max()) / 2)
+  """(u [F, 3], faces that look outwards [F]) around a vertical axis (x, z)."""
   x, z = sign * (corners[..., 0] - axis[0]), sign * (corners[..., 2] - axis[1])
   angle = np.arctan2(x, z)
   outward = np.stack([x.mean(1), z.mean(1)], axis=-1)

@@ -142,5 +142,8 @@ def overview(found: Mapping[str, Mapping[int, float | None]]) -> Any:
     name: [(float(reach), 100 * rate) for reach, rate in rates.items() if rate is not None]
     for name, rates in found.items()
   }
-  shown_points = {name: listed for name, listed in points.items() if listed}
-  return lines(shown_points, x="within so many degrees", y="success rate, %")
+  return lines(
+    {name: listed for name, listed in points.items() if listed},
+    x="within so many degrees",
+    y="success rate, %",
+  )
