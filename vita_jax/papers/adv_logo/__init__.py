@@ -68,11 +68,7 @@ def build(config: Any, *, load: Callable[[str], Any] = detectors.load_to_look) -
   return Experiment(
     init=init,
     stages=stages(recipe, inputs, [loaded[name] for name in recipe.detectors_train]),
-    params=_params,
+    params=lambda state: state["params"],
     report=partial(report, recipe, inputs, [loaded[name] for name in recipe.detectors_test]),
-    export=lambda state: export(recipe, inputs, _params(state)),
+    export=lambda state: export(recipe, inputs, state["params"]),
   )
-
-
-def _params(state: State) -> Any:
-  return state["params"]
