@@ -20,6 +20,7 @@ got. The same generator state gives the same image: a Stream hands a generator o
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -71,6 +72,11 @@ def center_crop(image: np.ndarray, rng: Any = None, *, size: Size) -> np.ndarray
   rows, columns = _fitting(image, size)
   top, left = (height - rows) // 2, (width - columns) // 2
   return image[top : top + rows, left : left + columns]
+
+
+def square(image: np.ndarray, rng: Any = None, *, size: int, method: str = "bilinear") -> np.ndarray:
+  """Cuts the square in the middle out and resizes it to [size, size]; see `center_crop` and `resize`."""
+  return resize(center_crop(image, size=min(_shape(image))), size=(size, size), method=method)
 
 
 def random_crop(
@@ -253,3 +259,19 @@ def _fitting(image: np.ndarray, size: Size) -> tuple[int, int]:
       f"a crop of {rows} x {columns} is larger than the image, {height} x {width}: resize first"
     )
   return rows, columns
+
+
+def blur(image: np.ndarray, rng: Any = None, *, sigma: float) -> np.ndarray:
+  """Blurs a uint8 image by a Gaussian of this standard deviation in pixels (Pillow's, of box filters)."""
+  from PIL import Image, ImageFilter
+
+  return np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma)))
+
+
+def jpeg(image: np.ndarray, rng: Any = None, *, quality: int) -> np.ndarray:
+  """Returns a uint8 image as it comes back from a JPEG file of this quality, 1 to 100."""
+  from PIL import Image
+
+  file = io.BytesIO()
+  Image.fromarray(image).save(file, "JPEG", quality=quality)
+  return np.array(Image.open(file))
