@@ -72,7 +72,7 @@ def look(
 
   Args:
     body: who wears the logo.
-    chart: where on the body.
+    chart: where.
     mask: float [H, W] of `shape_mask`; between texels its edge is soft.
     azimuth: degrees around the body; 0 is its front, 90 its left.
     size: side of the picture.
