@@ -51,6 +51,47 @@ def test_a_package_says_what_it_offers_and_has_it(name):
   assert set(package.__all__) <= set(dir(package))
 
 
+# What a public function says first, where it is no verb: these end in "s" and are none.
+NOUNS = {"Batches", "Buckets", "Maxima", "Means", "Pairs", "Rows", "Steps", "Weights", "Whether"}
+
+
+def _public(tree):
+  """(name, node, is a method) of the functions of a module and of its classes."""
+  for node in tree.body:
+    if isinstance(node, ast.FunctionDef):
+      yield node.name, node, False
+    elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+      for inner in node.body:
+        properties = [ast.unparse(one) for one in getattr(inner, "decorator_list", ())]
+        if isinstance(inner, ast.FunctionDef) and not any("property" in one for one in properties):
+          yield f"{node.name}.{inner.name}", inner, True
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_public_function_says_what_it_does(name):
+  """One sentence that begins with a verb: "Computes ...". (A method without docstring is its protocol's.)"""
+  for function, node, is_method in _public(ast.parse(_docstrings(name))):
+    text = ast.get_docstring(node) or ""
+    if node.name.startswith("_") or (is_method and not text):
+      continue
+    first = (text.split() or [""])[0].rstrip(",:")
+    assert first.isalpha() and first.endswith("s") and first.istitle() and first not in NOUNS, (
+      f"{name}.{function} says '{text[:40]}': begin with a verb, e.g. 'Computes'"
+    )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_each_argument_has_a_line_of_its_own(name):
+  """What the API site needs: the names under `Args:` are those of the signature."""
+  for function, node, _ in _public(ast.parse(_docstrings(name))):
+    section = re.search(r"^Args:\n(.*?)(?=\n\S|\Z)", ast.get_docstring(node) or "", re.DOTALL | re.MULTILINE)
+    named = re.findall(r"^  (\S[^:\n]*):", section[1], re.MULTILINE) if section else []
+    signature = node.args
+    known = [x.arg for x in (*signature.posonlyargs, *signature.args, *signature.kwonlyargs)]
+    known += [x.arg for x in (signature.vararg, signature.kwarg) if x]
+    assert not [x for x in named if x.lstrip("*") not in known], f"{name}.{function}: it takes {known}"
+
+
 def test_a_name_that_is_not_there_is_answered_by_those_that_are():
   for found, name in ((vita_jax, "optimizers"), (vita_jax.nn, "cnn"), (vita_jax.papers, "ss_gnn")):
     with pytest.raises(AttributeError, match=f"no attribute '{name}': its modules are .*"):

@@ -7,7 +7,7 @@ Number to expect: the paper's (percent, 5 seeds) are full 66.2 ± 3.6, IMP at 60
 The settings are the paper's, with BERT-base from the folder bert-base-uncased (config.model.path). Data:
 launch/prepare_data.py --dataset=glue/rte downloads them. Hardware: a GPU or TPU with 8 GB; by calculation
 2.2 GB for weights, their start, gradient and Adam, and 3.5 GB for activations (config.model.remat=True takes
-less). Time: one training is 234 steps of 32 x 128 tokens, imp at 70 % is eight trainings a seed; not
+less). Time: one training is 234 steps of 32 x 128 tokens, imp at 70 % is eight trainings per seed; not
 measured at this size, table.py has what was.
 """
 

@@ -8,7 +8,7 @@ Every method stays below the majority class, in the paper as well: it is evidenc
 The settings are the paper's, with BERT-base from the folder bert-base-uncased (config.model.path). Data:
 launch/prepare_data.py --dataset=glue/wnli downloads them. Hardware: a GPU or TPU with 8 GB; by calculation
 2.2 GB for weights, their start, gradient and Adam, and 3.5 GB for activations (config.model.remat=True takes
-less). Time: one training is 60 steps of 32 x 128 tokens, imp at 70 % is eight trainings a seed; not
+less). Time: one training is 60 steps of 32 x 128 tokens, imp at 70 % is eight trainings per seed; not
 measured at this size, table.py has what was.
 """
 

@@ -3,7 +3,8 @@
 Three parts, in under 8 minutes: the laws' smallest rows on the accelerator (where pytest and the tests are
 there), the forms that differ by platform against those of the CPU, and one training step of each paper with
 its time, its share of the device's measured matrix-product rate, and its memory. It needs no network and
-installs nothing. A new paper adds a line to `steps`; an operation that differs by platform one to FORMS.
+installs nothing. The steps of a paper are `steps` of launch/benchmarks/<paper>/gpu.py; an operation that
+differs by platform adds a line to `forms`.
 On a CPU there is nothing to do; --on_cpu runs a small part there all the same, to try the command itself.
 """
 
@@ -15,32 +16,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.bert_tickets.steps import prepare
 from benchmarks.measure import LAUNCH, print_table
-from vita_jax import cli
-from vita_jax.base.files import load_python_file
+from benchmarks.one_step import Step
 from vita_jax.nn import edge_shards, graph
 from vita_jax.nn.conv import convolve, convolve_transposed
-from vita_jax.train import batches
-from vita_jax.train.mesh import make_mesh
-from vita_jax.train.programs import make_programs
+from vita_jax.papers import PAPERS
 
 LAWS = "(digits_resident or digits_stream or ss_gcn_partition) and (survives or killed or traces)"
 LAW_SECONDS = 240
 SIZE = 4096  # of the matrices whose product is the arithmetic limit
-
-
-class Step(NamedTuple):
-  """A training step: `make()` returns `(step, state, batch)`, `step(state, batch, t) -> (state, metrics)`."""
-
-  name: str
-  make: Callable[[], tuple[Callable, Any, Any]]
 
 
 class Form(NamedTuple):
@@ -189,43 +180,8 @@ def _graph_forms(h: jax.Array) -> list[Form]:
 
 
 def steps(*, small: bool) -> list[Step]:
-  """Returns one training step of each paper, on data that ship with the package; `small`: for a CPU."""
-  model, batch, length = ("micro", 4, 16) if small else ("minilm_l3", 256, 128)
-  seeds = 2 if small else 64
-  return [
-    Step(f"ss_gcn, Citeseer, {seeds} seeds", of_config("ss_gcn/citeseer.py:none", seeds=seeds)),
-    Step("l2o, MLP, segment of 20", of_config("l2o/mlp.py:plain", **{"optimizee.name": "digits_mlp"})),
-    Step("self_pu, digits", of_config("self_pu/digits.py:nnpu")),
-    Step("pcal, German, the game", of_config("pcal/german.py:age", stage=-1)),
-    Step(f"bert_tickets, {model}, {batch} x {length}", functools.partial(_bert, model, batch, length)),
-  ]
-
-
-def of_config(path: str, *, stage: int = 0, seeds: int = 1, **overrides: Any) -> Callable[[], tuple]:
-  """Returns a `make` of Step: a stage of a shipped config's experiment, on its first batch."""
-
-  def make():
-    file, _, argument = path.partition(":")
-    config = load_python_file(cli.find_config(file)).get_config(argument)
-    config.update_from_flattened_dict({"seeds": seeds, **overrides})
-    experiment = cli.build(config)
-    stages = experiment.stages[: stage % len(experiment.stages) + 1]
-    programs = make_programs(experiment, make_mesh(config.mesh), on_nonfinite="stop")
-    seed = programs.place(np.arange(seeds, dtype=np.uint32) if seeds > 1 else np.uint32(0))
-    state = programs.init(seed)
-    for one in stages:
-      state = programs.enter(one, state)
-    data = batches.stage_data(one)
-    arrays = {name: found.arrays for name, found in data.items()}
-    specs = {name: batches.spec(found) for name, found in data.items()}
-    batch = jax.jit(lambda arrays: batches.train_batch(specs, arrays, {}, seed, jnp.int32(0)))(arrays)
-    return one.step, state, batch
-
-  return make
-
-
-def _bert(model: str, batch: int, length: int) -> tuple:
-  return prepare(model, 0.0, batch=batch, length=length)
+  """Returns the training steps of every paper, of its gpu.py; `small`: for a CPU."""
+  return [step for paper in PAPERS for step in import_module(f"benchmarks.{paper}.gpu").steps(small=small)]
 
 
 def matmul_rate(dtype: Any, size: int) -> float:

@@ -25,17 +25,17 @@ class Cost(NamedTuple):
   cpu: float
 
   def per(self, units: float) -> Cost:
-    """The cost of one of `units` equal parts."""
+    """Returns the cost of one of `units` equal parts."""
     return Cost(self.wall / units, self.cpu / units)
 
 
 def now() -> Cost:
-  """The clocks of this process; differences are costs."""
+  """Reads the clocks of this process; differences are costs."""
   return Cost(time.perf_counter(), time.process_time())
 
 
 def since(start: Cost) -> Cost:
-  """What was spent since `start = now()`."""
+  """Returns what was spent since `start = now()`."""
   end = now()
   return Cost(end.wall - start.wall, end.cpu - start.cpu)
 
@@ -46,12 +46,12 @@ def middle(costs: Sequence[Cost]) -> Cost:
 
 
 def command(module: str, *arguments: Any) -> list[str]:
-  """The command of a process that runs `benchmarks/<folder>/<file>.py`, named `folder.file`."""
+  """Returns the command of a process that runs `benchmarks/<folder>/<file>.py`, named `folder.file`."""
   return [sys.executable, "-W", "ignore", "-m", f"benchmarks.{module}", *map(str, arguments)]
 
 
 def environment(**changes: str) -> dict[str, str]:
-  """The environment of such a process: it finds `benchmarks`, and vita_jax in a checkout."""
+  """Returns the environment of such a process: it finds `benchmarks`, and vita_jax in a checkout."""
   path = [*map(str, PATH), os.environ.get("PYTHONPATH", "")]
   return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in path if p), **changes}
 
@@ -76,7 +76,7 @@ class Worker(NamedTuple):
 
 
 def serve(run: Callable[[int], Any], **facts: Any) -> None:
-  """The worker's side: answers each number of units on stdin with what they cost, until stdin ends."""
+  """Answers, in the worker, each number of units on stdin with what they cost, until stdin ends."""
   print(json.dumps(facts), flush=True)
   for line in sys.stdin:
     start = now()
@@ -107,7 +107,7 @@ def worker(module: str, *arguments: Any) -> Iterator[Worker]:
 
 
 def ask(one: Worker, units: int) -> Cost:
-  """What one unit costs, measured over `units` of them.
+  """Returns what one unit costs, measured over `units` of them.
 
   Raises:
     RuntimeError: the worker failed on the way; with the last line of its stderr.
@@ -121,7 +121,7 @@ def ask(one: Worker, units: int) -> Cost:
 
 
 def interleaved(workers: Mapping[str, Worker], *, repeats: int, seconds: float) -> dict[str, Cost]:
-  """The median cost of a unit of each worker, over `repeats` turns of about `seconds` each.
+  """Returns the median cost of a unit of each worker, over `repeats` turns of about `seconds` each.
 
   The workers take turns, in one order and then in the other, so that whatever else the machine does
   falls on all of them; while one works the others wait.

@@ -35,7 +35,7 @@ SCRIPTS = {"l2o_dm": "dm", "rnnprop": "rnnprop", "l2o_scale": "scale", "l2o_mlp"
 
 
 def command(config: dict[str, Any], *, inner_steps: int, complete: bool) -> str:
-  """The command that trains it again: its config file, and a flag for each setting that differs from it.
+  """Returns the command that trains it again: its config file, and a flag for each setting that differs.
 
   Args:
     config: of the run, plain values.

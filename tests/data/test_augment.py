@@ -132,3 +132,13 @@ def test_what_cannot_be_is_refused(function, message):
   with pytest.raises(ValueError, match=message) as error:
     function()
   assert "\n" not in str(error.value)
+
+
+def test_jpeg_and_blur_lose_detail_and_keep_the_mean():
+  image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+  for spoiled in (augment.blur(image, sigma=2.0), augment.jpeg(image, quality=30)):
+    assert spoiled.shape == image.shape and spoiled.dtype == np.uint8
+    assert abs(spoiled.mean() - image.mean()) < 3 and spoiled.std() < image.std()
+  flat = np.full((16, 16, 3), 77, np.uint8)
+  np.testing.assert_array_equal(augment.blur(flat, sigma=3.0), flat)
+  assert augment.square(image[:, :20], size=10).shape == (10, 10, 3)

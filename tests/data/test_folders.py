@@ -9,7 +9,7 @@ from PIL import Image
 
 from vita_jax.data import augment
 from vita_jax.data.files_image import read_image
-from vita_jax.data.folders import ImageFolder, Partner
+from vita_jax.data.folders import ImageFolder, Partner, twins
 from vita_jax.data.stream import Stream, batches
 
 RED = np.zeros((4, 6, 3), np.uint8)
@@ -135,3 +135,9 @@ def test_a_stream_of_a_folder_draws_the_same_crops_whenever_it_resumes(pets):
     for one, other in zip(take(3, 3, prefetch=prefetch), whole[3:], strict=True):
       for name in one:
         np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_pictures_that_are_in_two_sets_are_found_whatever_their_size():
+  coarse = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+  large = [np.kron(x, np.ones((4, 4, 1), np.uint8)) for x in coarse]
+  assert twins(list(coarse), [large[2], 255 - coarse[0], large[0]]) == [(0, 2), (2, 0)]

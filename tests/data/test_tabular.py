@@ -59,7 +59,7 @@ def test_the_traced_features_are_those_of_numpy(written):
   np.testing.assert_allclose(traced, tabular.encode(encoding, table), atol=1e-6)
 
 
-def test_labels_and_their_text(written):
+def test_labels_of_every_role(written):
   encoding, table = _fitted(written())
   values = {label.name: tabular.label_values(encoding, table, label.name) for label in encoding.schema.labels}
   np.testing.assert_array_equal(values["target"], [0, 1, 0, 1])
@@ -67,7 +67,6 @@ def test_labels_and_their_text(written):
   np.testing.assert_array_equal(values["labelled"], [1, 0, 0, 1])
   np.testing.assert_array_equal(values["job"], [0, 1, 0, 2])
   np.testing.assert_allclose(values["amount"], np.log([0.01, 1, 100, 10_000]), atol=1e-5)
-  assert tabular.decode_labels(encoding, "job", values["job"]).tolist() == ["a", "b", "a", "c"]
 
 
 def test_only_training_rows_are_learned_from(written):
@@ -394,3 +393,11 @@ def test_extension_types_of_pandas(written):
   for name in frame.columns:
     assert (tables.text_of(table, name, missing="fill") == "").tolist() == [False, True, False], name
   np.testing.assert_array_equal(tables.number_of(table, "count", missing="fill"), [1, np.nan, 3])
+
+
+def test_a_name_that_is_there_twice_loses_no_column():
+  pd = pytest.importorskip("pandas")
+
+  for columns in (["a", "a"], [1, "1"]):
+    with pytest.raises(ValueError, match="has the column '.' twice"):
+      tables.as_table(pd.DataFrame([[0, 1]], columns=columns))

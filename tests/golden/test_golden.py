@@ -1,10 +1,11 @@
 """Every config equals its golden text, and every config file has one."""
 
-import re
+import importlib
 
 import pytest
+from laws.table import rows_of
 
-from golden.update import ARGUMENTS, CONFIGS, ROOT, golden_file, resolved
+from golden.update import CONFIGS, GOLDEN, ROOT, config_of, golden_file, resolved
 from vita_jax import papers
 from vita_jax.base.files import load_python_file
 from vita_jax.base.keys import flat
@@ -20,8 +21,8 @@ def test_a_config_equals_its_golden_text(path, argument):
   )
 
 
-def test_no_argument_is_of_a_config_that_is_gone():
-  assert set(ARGUMENTS) <= set(CONFIGS)
+def test_no_golden_text_is_of_a_config_that_is_gone():
+  assert not [path.name for path in GOLDEN if config_of(path) is None]
 
 
 @pytest.mark.parametrize("paper", papers.PAPERS)
@@ -30,11 +31,16 @@ def test_a_paper_has_all_that_a_paper_has(paper):
   assert (ROOT / "configs" / paper / "table.py").exists(), f"write configs/{paper}/table.py: get_suite()"
   assert (ROOT / "vita_jax" / "papers" / paper / "README.md").exists(), "write the paper's README.md"
   assert (ROOT / "tests" / "papers" / paper).is_dir(), f"write its oracles in tests/papers/{paper}"
-  laws = (ROOT / "tests" / "laws" / "table.py").read_text()
-  assert re.search(rf'^  "(\w+_)?{paper}', laws, re.M), "add a row to ROWS of tests/laws/table.py"
-  steps = (ROOT / "launch" / "benchmarks" / "gpu.py").read_text().partition("def steps")[2]
-  assert re.search(rf"\b{paper}\b", steps), "add a step to steps() of launch/benchmarks/gpu.py"
+  rows = rows_of(paper)
+  assert rows, f"write tests/papers/{paper}/laws.py: ROWS, small settings that every law is held against"
+  assert all(name.startswith(paper) for name in rows), f"the names of its rows begin with {paper}"
+  steps = ROOT / "launch" / "benchmarks" / paper / "gpu.py"
+  assert steps.exists(), f"write launch/benchmarks/{paper}/gpu.py: steps(small), what make gpu times"
   folder = ROOT / "vita_jax" / "papers" / paper
+  for name in ("recipe", "steps", "report", "export"):
+    assert (folder / f"{name}.py").exists(), f"write {name}.py, named so in every paper"
+  for name in ("KEYS", "Recipe", "default_config", "check", "recipe_of"):
+    assert hasattr(importlib.import_module(f"vita_jax.papers.{paper}.recipe"), name), f"recipe.py: {name}"
   lines = sum(len(path.read_text().splitlines()) for path in folder.glob("*.py"))
   files = len(list(folder.glob("*.py")))
   assert files <= 16 and lines <= 1800, f"{files} files, {lines} lines: move out what serves anyone"

@@ -1,35 +1,38 @@
-"""The resolved configs as text: `python tests/golden/update.py` rewrites them; a diff shows what changed."""
+"""The resolved configs as text: `python tests/golden/update.py` rewrites them; a diff shows what changed.
+
+The text of configs/<paper>/<name>.py:<argument> is tests/golden/<paper>/<name>_<argument>.json. A config that
+has none yet gets one without argument; `update.py configs/l2o/dm.py:plain ...` adds those that it names.
+"""
 
 import json
+import sys
 from pathlib import Path
 
 from vita_jax.base.files import load_python_file
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SS_GCN_TASKS = ("none", "cluster", "partition", "completion", "random_labels")
-BERT_METHODS = ("full", "imp", "oneshot", "random", "shuffled", "random_reinit", "standard")
-BERT_TASKS = ("cola", "mnli", "qqp", "stsb", "wnli", "qnli", "mrpc", "rte", "squad", "mlm", "custom")
-SELF_PU_METHODS = ("pn_naive", "upu", "nnpu", "self_paced", "self_calibrated", "self_pu")
-# Arguments that have a golden text; a config file that is not named here has one for its default, "".
-ARGUMENTS = {
-  **{f"configs/ss_gcn/{data}.py": SS_GCN_TASKS for data in ("citeseer", "cora", "pubmed", "custom")},
-  "configs/l2o/dm.py": ("plain", "aug", "cl", "il", "cl_il"),
-  "configs/l2o/rnnprop.py": ("plain", "cl_il"),
-  "configs/l2o/scale.py": ("plain", "cl_il"),
-  "configs/l2o/mlp.py": ("plain", "cl_il"),
-  "configs/l2o/optimize.py": ("digits_mlp",),
-  "configs/self_pu/digits.py": SELF_PU_METHODS,
-  "configs/self_pu/mnist.py": ("nnpu", "self_pu"),
-  "configs/self_pu/cifar10.py": ("self_pu",),
-  "configs/self_pu/tabular.py": ("nnpu", "self_pu"),
-  "configs/pcal/taiwan.py": ("limit_high", "edu"),
-  "configs/pcal/german.py": ("age",),
-  "configs/bert_tickets/sst2.py": BERT_METHODS,
-  **{f"configs/bert_tickets/{task}.py": ("imp",) for task in BERT_TASKS},
-}
-FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").glob("*/*.py"))
-CONFIGS = {path: ARGUMENTS.get(path, ("",)) for path in FILES if not Path(path).name.startswith("table")}
+FILES = sorted(path for path in (ROOT / "configs").glob("*/*.py") if not path.name.startswith("table"))
+
+
+def config_of(golden):
+  """(config, argument) of a golden file, as `configs/<paper>/<name>.py` and text; None if it is gone."""
+  names = [path.stem for path in FILES if path.parent.name == golden.parent.name]
+  for name in sorted(names, key=len, reverse=True):
+    if golden.stem.startswith(f"{name}_"):
+      return f"configs/{golden.parent.name}/{name}.py", golden.stem.removeprefix(f"{name}_")
+  return None
+
+
+def _configs():
+  found = {str(path.relative_to(ROOT)): [] for path in FILES}
+  for path, argument in filter(None, map(config_of, GOLDEN)):
+    found[path].append(argument)
+  return {path: arguments or [""] for path, arguments in found.items()}
+
+
+GOLDEN = sorted(HERE.glob("*/*.json"))
+CONFIGS = _configs()  # config file -> arguments that have a golden text
 
 
 def resolved(path, argument):
@@ -46,8 +49,8 @@ def golden_file(path, argument):
 
 
 if __name__ == "__main__":
-  for path, arguments in CONFIGS.items():
-    for argument in arguments:
-      target = golden_file(path, argument)
-      target.parent.mkdir(exist_ok=True)
-      target.write_text(resolved(path, argument))
+  named = [name.partition(":")[::2] for name in sys.argv[1:]]
+  for path, argument in named or [(path, a) for path, arguments in CONFIGS.items() for a in arguments]:
+    target = golden_file(path, argument)
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(resolved(path, argument))

@@ -28,7 +28,7 @@ def write_texts(folder):
 
 
 def small_config(folder, method, task="custom", **overrides):
-  """A BERT of one layer of width 16 from random weights; four steps a training; one length of batches."""
+  """A BERT of one layer of width 16 from random weights; four steps per training; one length of batches."""
   config = default_config(task, method)
   config.model.update({"path": "", "vocab": str(folder), "hidden_size": 16, "intermediate_size": 32})
   config.model.num_hidden_layers = 1

@@ -2,7 +2,7 @@
 
 from jax.sharding import PartitionSpec as P
 from laws import digits
-from laws.table import Row
+from laws.row import Row
 
 from vita_jax.train.shardings import spread
 

@@ -20,7 +20,7 @@ HEAVY = (
   "safetensors",
 )
 PACKAGE = ROOT / "vita_jax"
-ENGINE = ("train", "cli.py", "help.py")
+ENGINE = ("train", "cli", "help.py")
 # What shared code may import of ours, beside itself; papers, cli and launch may import all of it.
 FLOORS = {
   "base": (),

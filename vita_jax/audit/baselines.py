@@ -73,7 +73,7 @@ def pca(rows: Training, settings: Settings) -> Transform:
 
 
 def random_projection(rows: Training, settings: Settings) -> Transform:
-  """Projects: x @ G / sqrt(latent), G standard normal [p, latent]."""
+  """Projects at random: x @ G / sqrt(latent), G standard normal [p, latent]."""
   generator = np.random.default_rng(settings.seed)
   matrix = generator.normal(size=(rows.x.shape[1], settings.latent)) / np.sqrt(settings.latent)
   return lambda x: (x @ matrix).astype(np.float32)

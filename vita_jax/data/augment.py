@@ -3,15 +3,15 @@
 Every function is `f(image, rng, *, options) -> image`; those without chance leave `rng` unread, so that
 all of them compose. `Augment` makes the `transform` of a Stream out of them:
 
-  transform = Augment(
-    (
-      functools.partial(random_resized_crop, size=64),
-      flip,
-      functools.partial(colour_jitter, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
-      functools.partial(to_float, mean=0.5, std=0.5),
+    transform = Augment(
+      (
+        functools.partial(random_resized_crop, size=64),
+        flip,
+        functools.partial(colour_jitter, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+        functools.partial(to_float, mean=0.5, std=0.5),
+      )
     )
-  )
-  data = Stream(ImageFolder("photos"), batch_size=32, transform=transform)
+    data = Stream(ImageFolder("photos"), batch_size=32, transform=transform)
 
 Images are uint8 [height, width, channels], 0 to 255, or floating, 0 to 1; each function gives back what it
 got. The same generator state gives the same image: a Stream hands a generator of (seed, epoch, row id) to
@@ -20,6 +20,7 @@ got. The same generator state gives the same image: a Stream hands a generator o
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -71,6 +72,11 @@ def center_crop(image: np.ndarray, rng: Any = None, *, size: Size) -> np.ndarray
   rows, columns = _fitting(image, size)
   top, left = (height - rows) // 2, (width - columns) // 2
   return image[top : top + rows, left : left + columns]
+
+
+def square(image: np.ndarray, rng: Any = None, *, size: int, method: str = "bilinear") -> np.ndarray:
+  """Cuts the square in the middle out and resizes it to [size, size]; see `center_crop` and `resize`."""
+  return resize(center_crop(image, size=min(_shape(image))), size=(size, size), method=method)
 
 
 def random_crop(
@@ -146,8 +152,9 @@ def colour_jitter(
   Args:
     image: [h, w, 3].
     rng: the generator.
-    brightness, contrast, saturation: b: a factor uniform in [max(0, 1 - b), 1 + b], applied towards black,
-      towards the mean grey of the image, and towards each place's own grey.
+    brightness: b, for a factor uniform in [max(0, 1 - b), 1 + b], applied towards black.
+    contrast: the same, towards the mean grey of the image.
+    saturation: the same, towards each place's own grey.
     hue: h: a rotation about the grey axis by a part of a full turn uniform in [-h, h]; at most 0.5.
 
   Raises:
@@ -177,7 +184,7 @@ def to_float(
   mean: float | Sequence[float] = 0.0,
   std: float | Sequence[float] = 1.0,
 ) -> np.ndarray:
-  """uint8 0 to 255, or floating 0 to 1 -> float32 (x - mean) / std, of x in 0 to 1; last, of all steps."""
+  """Computes float32 (x - mean) / std, x in 0 to 1, from uint8 0 to 255 or floating 0 to 1; the last step."""
   x = image.astype(np.float32) / np.float32(255 if image.dtype == np.uint8 else 1)
   return (x - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
 
@@ -252,3 +259,19 @@ def _fitting(image: np.ndarray, size: Size) -> tuple[int, int]:
       f"a crop of {rows} x {columns} is larger than the image, {height} x {width}: resize first"
     )
   return rows, columns
+
+
+def blur(image: np.ndarray, rng: Any = None, *, sigma: float) -> np.ndarray:
+  """Blurs a uint8 image by a Gaussian of this standard deviation in pixels (Pillow's, of box filters)."""
+  from PIL import Image, ImageFilter
+
+  return np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma)))
+
+
+def jpeg(image: np.ndarray, rng: Any = None, *, quality: int) -> np.ndarray:
+  """Returns a uint8 image as it comes back from a JPEG file of this quality, 1 to 100."""
+  from PIL import Image
+
+  file = io.BytesIO()
+  Image.fromarray(image).save(file, "JPEG", quality=quality)
+  return np.array(Image.open(file))

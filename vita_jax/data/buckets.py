@@ -34,7 +34,7 @@ class Buckets(NamedTuple):
 def make_buckets(
   lengths: np.ndarray, keys: Sequence[str], *, longest: int, step: int = 16, window: int = 1
 ) -> Buckets:
-  """Buckets of `step`, 2 `step`, 4 `step`, ... up to `longest`, and none longer than the rows need.
+  """Makes buckets of `step`, 2 `step`, 4 `step`, ... up to `longest`, and none longer than the rows need.
 
   Raises:
     ValueError: a row longer than `longest`, or a step or window below 1.
@@ -53,7 +53,7 @@ def make_buckets(
 def grouped_index(
   buckets: Buckets, seed: int, t: int, *, n_rows: int, batch_size: int, remainder: str = "pad"
 ) -> tuple[np.ndarray, np.ndarray]:
-  """(rows int32 [batch_size], mask float32 [batch_size]) of batch t, as `index`, but grouped by length.
+  """Returns (rows int32, mask float32), [batch_size] each, of batch t: as `index`, but grouped by length.
 
   The rows of `window` consecutive batches are sorted by length and dealt out again; which of them comes up
   when is drawn from (epoch, window) alone, so that replicas of other seeds have rows of like length at the
@@ -76,7 +76,7 @@ def grouped_index(
 
 
 def cut(buckets: Buckets, batch: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
-  """The batch cut to the bucket of the longest of `rows` (those of the whole batch, of all replicas)."""
+  """Cuts the batch to the bucket of the longest of `rows` (those of the whole batch, of all replicas)."""
   longest = int(buckets.lengths[rows].max())
   size = next(s for s in buckets.sizes if s >= longest)
   return {k: x[..., :size] if k in buckets.keys else x for k, x in batch.items()}

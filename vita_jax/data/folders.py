@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vita_jax.base.choose import choose
+from vita_jax.data import augment
 from vita_jax.data.files_image import MODES, SUFFIXES, read_image
 
 
@@ -21,9 +22,9 @@ class ImageFolder:
   `augment.random_resized_crop`. The order is that of the names, the same on every machine; files and folders
   whose names begin with a dot, and files with other endings than `SUFFIXES`, are left out.
 
-    photos = ImageFolder("photos")      # photos/cat/1.jpg, photos/dog/2.png, ...
-    photos[0]["image"]                  # uint8 [height, width, 3]
-    photos.classes[photos[0]["label"]]  # "cat"
+      photos = ImageFolder("photos")      # photos/cat/1.jpg, photos/dog/2.png, ...
+      photos[0]["image"]                  # uint8 [height, width, 3]
+      photos.classes[photos[0]["label"]]  # "cat"
 
   Attributes:
     root: the folder.
@@ -78,7 +79,7 @@ class Partner(NamedTuple):
 
   Row i of the first domain comes once in an epoch, its partner is a random row of the second:
 
-    data = Stream(ImageFolder("horses"), 1, transform=Partner(ImageFolder("zebras")))
+      data = Stream(ImageFolder("horses"), 1, transform=Partner(ImageFolder("zebras")))
 
   Attributes:
     other: the second domain: a source whose rows have "image".
@@ -96,6 +97,24 @@ class Partner(NamedTuple):
     for transform in self.then:
       found = transform(found, rng)
     return found
+
+
+def twins(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+  """Finds pictures of one set that are pictures of the other, too: pairs (i, j) of places.
+
+  Two are one where thumbnails of 16 x 16 pixels differ by less than 2 % of the range in the mean, whatever
+  their sizes and compression. For splits that promise unseen pictures.
+
+  Args:
+    one: pictures, uint8 [h, w, 3] each.
+    other: the same of the other set.
+  """
+  thumbnails = [
+    np.stack([augment.resize(x, size=(16, 16), method="box").astype(np.float32) / 255 for x in pictures])
+    for pictures in (one, other)
+  ]
+  apart = np.stack([np.abs(thumbnails[0] - x).mean(axis=(1, 2, 3)) for x in thumbnails[1]], axis=1)
+  return [(int(i), int(j)) for i, j in np.argwhere(apart < 0.02)]
 
 
 def _listed(folder: Path) -> tuple[list[str], list[str]]:

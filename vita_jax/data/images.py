@@ -53,7 +53,7 @@ def load_images(name: str) -> Images:
 
 
 def rows(split: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-  """A split as rows, {"image": [height, width, channels], "label": []}: a source for a Stream."""
+  """Returns a split as the source of a Stream: rows {"image": [height, width, channels], "label": []}."""
   return [
     {"image": image, "label": label} for image, label in zip(split["image"], split["label"], strict=True)
   ]

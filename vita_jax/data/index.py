@@ -22,7 +22,7 @@ _MAX_ROWS = 2**31 - 1
 
 
 def batches_per_epoch(n_rows: int, batch_size: int, remainder: str = "pad") -> int:
-  """Number of batches in one pass: ceil(n_rows / batch_size) for "pad", floor for "drop".
+  """Counts the batches of one pass: ceil(n_rows / batch_size) for "pad", floor for "drop".
 
   Raises:
     ValueError: n_rows outside 1 .. 2**31-1, batch_size < 1, an unknown remainder, or "drop"
@@ -45,14 +45,14 @@ def batches_per_epoch(n_rows: int, batch_size: int, remainder: str = "pad") -> i
 
 
 def is_padded(*, n_rows: int, batch_size: int, remainder: str) -> bool:
-  """Whether some batch of an epoch holds padding, hence whether batches carry a "mask"."""
+  """Tells whether some batch of an epoch holds padding, hence whether batches carry a "mask"."""
   return remainder == "pad" and n_rows % batch_size != 0
 
 
 def index(
   seed: ArrayLike, t: ArrayLike, *, n_rows: int, batch_size: int, remainder: str = "pad"
 ) -> tuple[jax.Array, jax.Array]:
-  """Rows of batch t, on the device; works under jit and vmap with traced `seed` and `t`.
+  """Computes the rows of batch t, on the device; works under jit and vmap with traced `seed` and `t`.
 
   Args:
     seed: int32 or uint32 scalar (a Python int is taken modulo 2**32).
@@ -74,19 +74,20 @@ def index(
 def host_index(
   seed: ArrayLike, t: ArrayLike, *, n_rows: int, batch_size: int, remainder: str = "pad"
 ) -> tuple[np.ndarray, np.ndarray]:
-  """`index` in numpy: the same bits, without touching a device."""
+  """Computes `index` in numpy: the same bits, without touching a device."""
   return _index(np, _walk_on_host, seed, t, n_rows, batch_size, remainder)
 
 
 def permuted(
   seed: ArrayLike, epoch: ArrayLike, position: ArrayLike, n_rows: ArrayLike, *, max_rows: int
 ) -> jax.Array:
-  """Rows at the given positions of an epoch, where their number is known only at run time.
+  """Computes the rows at positions of an epoch, where their number is known only at run time.
 
   Equal to the order of `index` where n_rows == max_rows; any n_rows has a bijection of its own.
 
   Args:
-    seed, epoch: int32 or uint32 scalars.
+    seed: int32 or uint32 scalar.
+    epoch: int32 or uint32 scalar.
     position: int32 [B], places in the epoch, in 0 .. n_rows-1; others count as 0.
     n_rows: int32 scalar, 1 .. max_rows, may be traced.
     max_rows: static.
@@ -116,7 +117,7 @@ def permuted(
 def row_order(
   t: ArrayLike, *, n_rows: int, batch_size: int, remainder: str = "pad", xp: Any = jnp
 ) -> tuple[Any, Any]:
-  """Like `index` without the permutation: every epoch runs through the rows in order."""
+  """Computes `index` without the permutation: every epoch runs through the rows in order."""
   _, position, valid = _positions(xp, t, n_rows, batch_size, remainder)
   return position.astype(np.int32), valid.astype(np.float32)
 

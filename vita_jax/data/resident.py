@@ -35,7 +35,7 @@ class Resident(NamedTuple):
 
 
 def batch_at(data: Resident, arrays: Mapping[str, Any], seed: ArrayLike, t: ArrayLike) -> dict[str, Any]:
-  """Batch number t of `seed`; pure and traceable in `arrays`, `seed` and `t`.
+  """Gathers batch number t of `seed`; pure and traceable in `arrays`, `seed` and `t`.
 
   Args:
     data: where sizes and order come from (static).
@@ -60,7 +60,7 @@ def batch_at(data: Resident, arrays: Mapping[str, Any], seed: ArrayLike, t: Arra
 
 
 def sweep_batch_at(data: Resident, arrays: Mapping[str, Any], i: ArrayLike) -> dict[str, Any]:
-  """Batch i of one pass in row order, the last one padded: for evaluation and sweeps.
+  """Gathers batch i of one pass in row order, the last one padded: for evaluation and sweeps.
 
   Whatever data.order and data.remainder say, every row comes up exactly once in the batches
   0 .. n_sweep_batches(data)-1; "index" and "mask" are always there. With batch_size None: the
@@ -73,7 +73,7 @@ def sweep_batch_at(data: Resident, arrays: Mapping[str, Any], i: ArrayLike) -> d
 
 
 def n_rows(data: Resident | Stream) -> int:
-  """Number of rows; ValueError for Resident arrays without one common leading axis."""
+  """Counts the rows; ValueError for Resident arrays without one common leading axis."""
   if isinstance(data, Stream):
     return len(data.source)
   lengths = {
@@ -90,14 +90,14 @@ def n_rows(data: Resident | Stream) -> int:
 
 
 def n_batches(data: Resident | Stream) -> int:
-  """Batches in one epoch; 1 for a Resident with batch_size None."""
+  """Counts the batches of one epoch; 1 for a Resident with batch_size None."""
   if data.batch_size is None:
     return 1
   return batches_per_epoch(n_rows(data), data.batch_size, data.remainder)
 
 
 def n_sweep_batches(data: Resident | Stream) -> int:
-  """Batches in one sweep: every row once, the last batch padded whatever data.remainder says."""
+  """Counts the batches of one sweep: every row once, the last batch padded whatever data.remainder says."""
   return 1 if data.batch_size is None else batches_per_epoch(n_rows(data), data.batch_size)
 
 

@@ -70,15 +70,17 @@ class Schema(NamedTuple):
 
   @property
   def numbers(self) -> tuple[str, ...]:
+    """The columns of numbers, `log_numeric` last."""
     return self.numeric + self.log_numeric
 
   @property
   def inputs(self) -> tuple[str, ...]:
+    """The columns that are inputs: numbers, then categories."""
     return self.numbers + self.categorical
 
   @property
   def labels(self) -> tuple[Label, ...]:
-    """Target, private attributes and `labelled`, those that there are."""
+    """The labels that the schema has: target, private attributes, `labelled`."""
     return tuple(x for x in (self.target, *self.private, self.labelled) if x is not None)
 
 

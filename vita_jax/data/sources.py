@@ -39,7 +39,7 @@ class Source(NamedTuple):
 
   @property
   def sha256(self) -> str:
-    """Of the only file."""
+    """The sha256 of the only file."""
     (digest,) = self.files.values()
     return digest
 
@@ -114,6 +114,8 @@ SOURCES = {
       "minilm_l3/vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     }
   ),
+  # Three bodies of MakeHuman's base mesh (CC0) in one topology, with joints and face colours.
+  "human": Source({"human/humans.npz": "59d51a8401117104803dc661200486bb2d1ab25a6b86545743655b08eda1acf8"}),
   # NanoDet-g, float16, converted from the files of "detectors/nanodet"; ships.
   "nanodet": Source(
     {"detectors/nanodet.safetensors": "a061559ea1ea2abc0aad0899d34d956913505a0f4731e65cb22870f741e6f47b"}
@@ -162,8 +164,9 @@ def data_file(name: str) -> Path | None:
 
   Its content is not checked.
 
-  >>> data_file("planetoid/citeseer.npz").name
-  'citeseer.npz'
+  Examples:
+    >>> data_file("planetoid/citeseer.npz").name
+    'citeseer.npz'
   """
   folders = [folder for folder in (SHIPPED, data_dir()) if folder is not None]
   return next((folder / name for folder in folders if (folder / name).is_file()), None)

@@ -52,7 +52,8 @@ def row_rng(seed: int, epoch: int, row: int) -> np.random.Generator:
 
   Args:
     seed: 0 .. 2**32-1, of the run or of the replica; 0 where data.order is not "shuffled".
-    epoch, row: 0 .. 2**31-1.
+    epoch: 0 .. 2**31-1.
+    row: 0 .. 2**31-1.
   """
   return np.random.Generator(np.random.Philox(key=np.array([seed | epoch << 32, row], np.uint64)))
 
@@ -60,7 +61,7 @@ def row_rng(seed: int, epoch: int, row: int) -> np.random.Generator:
 def read_batch(
   data: Stream, seed: int | Sequence[int], t: int, *, part: tuple[slice, ...] = ()
 ) -> dict[str, Any]:
-  """Batch number t as numpy arrays: rows, keys and mask as in `resident.batch_at`.
+  """Reads batch number t as numpy arrays: rows, keys and mask as in `resident.batch_at`.
 
   With a sequence of seeds (a replicated run) and order "shuffled" every array gets a leading
   replica axis, [n_seeds, batch_size, ...]; the other orders are the same for all replicas and
@@ -91,7 +92,7 @@ def read_batch(
 
 
 def read_sweep_batch(data: Stream, i: int, *, part: tuple[slice, ...] = ()) -> dict[str, Any]:
-  """Batch i of one padded pass in row order, as in `resident.sweep_batch_at`; `part` as above."""
+  """Reads batch i of one padded pass in row order, as in `resident.sweep_batch_at`; `part` as above."""
   rows, mask = row_order(i, n_rows=len(data.source), batch_size=data.batch_size, xp=np)
   owners = np.zeros_like(rows, np.int64)
   return _cut(data, _read(data, rows[part], owners[part], 0), rows) | {"mask": mask[part]}
@@ -197,7 +198,7 @@ def _read(data: Stream, rows: np.ndarray, owners: np.ndarray, epoch: int) -> dic
 
   `owners` has the seed that draws for each row.
   """
-  # Padding repeats row 0, and replicas may share rows: each row is read once, and transformed once a seed.
+  # Padding repeats row 0, and replicas may share rows: each row is read once, and transformed once per seed.
   ids = np.unique(rows).tolist()
   sources = dict(zip(ids, _rows(data, ids), strict=True))
   pairs = list(zip(owners.ravel().tolist(), rows.ravel().tolist(), strict=True))

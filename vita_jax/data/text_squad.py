@@ -270,7 +270,7 @@ def exact_match(answer: str, accepted: Iterable[str]) -> float:
 
 
 def overlap_f1(answer: str, accepted: Iterable[str]) -> float:
-  """The largest F1 of words (as bags, normalised) between the answer and one that is accepted."""
+  """Computes the largest F1 of words (as bags, normalised) between the answer and an accepted one."""
 
   def f1(one: str) -> float:
     ours, theirs = normalized(answer).split(), normalized(one).split()

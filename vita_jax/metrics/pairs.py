@@ -14,7 +14,7 @@ import numpy as np
 
 
 def mean(values: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-  """`(sum of values, number of values)`, each row weighted by `mask` (0/1, shape of `values`) if given."""
+  """Returns `(sum of values, number of values)`; `mask` (0/1, shape of `values`) says which of them count."""
   values = jnp.asarray(values, jnp.float32)
   if mask is None:
     return jnp.sum(values), jnp.asarray(values.size, jnp.float32)
@@ -51,7 +51,7 @@ def last(value: jax.Array, *, at: jax.Array, when: jax.Array | bool = True) -> L
 def accuracy(
   logits: jax.Array, labels: jax.Array, mask: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-  """`(number of right argmaxes, number of rows)`: logits [..., C], labels int [...], mask [...]."""
+  """Counts `(right argmaxes, rows)`: logits [..., C], labels int [...], mask [...]."""
   return mean(jnp.argmax(logits, axis=-1) == labels, mask)
 
 
@@ -68,7 +68,7 @@ def add(first: Any, second: Any) -> Any:
 
 
 def divide(metrics: Any) -> dict[str, Any]:
-  """Host side: name -> float, or [replicas] list; None where the weight is 0 (a frozen replica)."""
+  """Divides on the host: name -> float, or [replicas] list; None where the weight is 0 (a frozen replica)."""
 
   def value(pair):
     total, weight = (np.asarray(x, np.float64) for x in pair[:2])
@@ -80,6 +80,6 @@ def divide(metrics: Any) -> dict[str, Any]:
 
 
 def finite(metrics: Any) -> jax.Array:
-  """True where every sum is finite: a scalar, or [replicas]."""
+  """Tells where every sum is finite: a bool scalar, or [replicas]."""
   checks = [jnp.isfinite(pair[0]) for pair in metrics.values()]
   return jnp.all(jnp.stack(checks), axis=0) if checks else jnp.asarray(True)

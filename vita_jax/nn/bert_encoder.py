@@ -23,7 +23,7 @@ PRUNABLE = r"^bert/(encoder/.+|pooler)/kernel$"  # 6 matrices a layer and the po
 
 @jax.custom_vjp
 def gelu(x: jax.Array) -> jax.Array:
-  """x Φ(x), with erf as in BERT (jax.nn.gelu is the tanh form by default, and erfc is slow on CPUs).
+  """Computes x Φ(x) with erf, as BERT does (jax.nn.gelu has tanh by default, and erfc is slow on CPUs).
 
   The backward pass keeps x alone and computes the derivative Φ(x) + x φ(x) again: arrays this wide cost more
   to store and fetch than to compute.
@@ -51,7 +51,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def normal(deviation: float) -> Callable[..., jax.Array]:
-  """An initializer: N(0, deviation^2). Drawn flat, which XLA compiles for the CPU several times faster."""
+  """Makes an initializer, N(0, deviation^2); drawn flat, it compiles several times faster for the CPU."""
 
   def init(key, shape):
     return deviation * jax.random.normal(key, (math.prod(shape),)).reshape(shape)
@@ -240,16 +240,16 @@ class Bert(nn.Module):
     return self.encoder(x, mask, _fold(key, 1))
 
   def pool(self, hidden):
-    """tanh(dense(hidden[:, 0])): [B, T, H] -> [B, H]."""
+    """Computes tanh(dense(hidden[:, 0])): [B, T, H] -> [B, H]."""
     return jnp.tanh(self.pooler(hidden[:, 0]))
 
   def word_table(self):
-    """The word embeddings [vocabulary, H], which the masked-LM head shares."""
+    """Returns the word embeddings [vocabulary, H], which the masked-LM head shares."""
     return self.embeddings.word_embeddings.embedding
 
 
 def mask_bias(mask: jax.Array) -> jax.Array:
-  """[B, T] of 0/1 -> float32 [B, 1, 1, T]: 0, or the most negative finite number where there is padding.
+  """Turns 0/1 [B, T] into float32 [B, 1, 1, T]: 0, or the most negative finite number at padding.
 
   Finite, so that a row of nothing but padding attends evenly instead of giving NaN.
   """

@@ -9,12 +9,12 @@ top level of a program: their gradients are 30 to 40 times slower inside `lax.sc
 and grouped ones (which is what `vmap` over weights makes) are slow everywhere. So `form` says where the
 convolution stands:
 
-  form       on the CPU                                                          elsewhere
-  "loop"     products over shifted images; safe anywhere, and the default        lax.conv
-  "top"      lax.conv, but shifted images where that is faster at the top, too:  lax.conv
-             groups, 1x1, transposed
-  "native"   lax.conv                                                            lax.conv
-  "shifted"  products over shifted images                                        the same
+    form       on the CPU                                                          elsewhere
+    "loop"     products over shifted images; safe anywhere, and the default        lax.conv
+    "top"      lax.conv, but shifted images where that is faster at the top, too:  lax.conv
+               groups, 1x1, transposed
+    "native"   lax.conv                                                            lax.conv
+    "shifted"  products over shifted images                                        the same
 
 `form_for` derives it from the settings of a run. All forms give the same numbers up to rounding. Depthwise
 convolutions over shifted images have a gradient of their own, and so no forward mode (`jax.jvp`).
@@ -68,7 +68,8 @@ def convolve(
   Args:
     x: [n, *spatial, inputs].
     w: [*kernel, inputs / groups, outputs], of x's dtype. Depthwise is groups = inputs.
-    stride, dilation: of all axes or of each.
+    stride: of all axes or of each.
+    dilation: of all axes or of each.
     padding: zeros at both ends: a number, one per axis, or a pair (before, after) per axis; "VALID": none;
       "SAME": so many that the output has ceil(length / stride) places, the odd one after.
     groups: the channels are convolved in so many separate groups.
@@ -80,15 +81,12 @@ def convolve(
   Raises:
     ValueError: shapes that do not fit together, negative padding, or a kernel larger than the padded image.
   """
-  axes = x.ndim - 2
-  strides, dilations = _per_axis("stride", stride, axes), _per_axis("dilation", dilation, axes)
-  spans = forms.kernel_spans(x, w, dilations)
-  pads = _pads(padding, x.shape[1:-1], spans, strides)
+  window = _window(x, w, stride, padding, dilation, groups)
   _check_channels(x, w.shape[-2] * groups, w.shape[-1], groups)
-  for length, pad, span in zip(x.shape[1:-1], pads, spans, strict=True):
+  spans = forms.kernel_spans(x, w, window.dilation)
+  for length, pad, span in zip(x.shape[1:-1], window.pads, spans, strict=True):
     if length + sum(pad) < span:
       raise ValueError(f"a kernel that spans {span} is larger than the padded image, {length} + {sum(pad)}")
-  window = forms.Window(strides, pads, dilations, groups)
   plain = groups == 1 and math.prod(w.shape[:-2]) > 1
   return _in_form(form, x, w, window, shifted=forms.shifted, native=forms.native, native_at_top=plain)
 
@@ -104,7 +102,7 @@ def convolve_transposed(
   groups: int = 1,
   form: str = "loop",
 ) -> jax.Array:
-  """Transposed convolution: y[i * stride - padding + k * dilation] += x[i] @ w[k], as torch has it.
+  """Convolves transposed: y[i * stride - padding + k * dilation] += x[i] @ w[k], as torch has it.
 
   On the CPU every residue of the output modulo the stride is an ordinary convolution by the taps of the
   kernel that reach it (3x3, stride 2: four of 1 to 4 taps), so that no inserted zero is multiplied.
@@ -112,7 +110,10 @@ def convolve_transposed(
   Args:
     x: [n, *spatial, inputs].
     w: [*kernel, inputs, outputs / groups], of x's dtype. Of torch's weight it is `transpose(2, 3, 0, 1)`.
-    stride, dilation, groups, form: as in `convolve`.
+    stride: as in `convolve`.
+    dilation: as in `convolve`.
+    groups: as in `convolve`.
+    form: as in `convolve`.
     padding: as in `convolve`, but no text: so many places are cut from both ends of the output.
     output_padding: places added at the end of the output, fewer than the stride or the dilation.
 
@@ -125,16 +126,12 @@ def convolve_transposed(
   """
   if isinstance(padding, str):
     raise ValueError(f"padding is '{padding}': a transposed convolution takes numbers")
-  axes = x.ndim - 2
-  strides, dilations = _per_axis("stride", stride, axes), _per_axis("dilation", dilation, axes)
-  extra = _per_axis("output_padding", output_padding, axes, least=0)
-  spans = forms.kernel_spans(x, w, dilations)
-  pads = _pads(padding, x.shape[1:-1], spans, strides)
+  extra = _per_axis("output_padding", output_padding, x.ndim - 2, least=0)
+  window = _window(x, w, stride, padding, dilation, groups)._replace(extra=extra)
   _check_channels(x, w.shape[-2], w.shape[-1] * groups, groups)
-  for more, s, d in zip(extra, strides, dilations, strict=True):
+  for more, s, d in zip(extra, window.stride, window.dilation, strict=True):
     if more >= max(s, d):
       raise ValueError(f"output_padding is {more}: it must be below the stride {s} or the dilation {d}")
-  window = forms.Window(strides, pads, dilations, groups, extra)
   if min(forms.transposed_places(x, w, window)) < 1:
     raise ValueError(f"padding {padding} cuts the whole output away")
   return _in_form(
@@ -272,6 +269,15 @@ def _in_form(
     return shifted(window, x, w)
   cpu, default = functools.partial(shifted, window), functools.partial(native, window)
   return jax.lax.platform_dependent(x, w, cpu=cpu, default=default)
+
+
+def _window(
+  x: jax.Array, w: jax.Array, stride: Sizes, padding: Padding, dilation: Sizes, groups: int
+) -> forms.Window:
+  axes = x.ndim - 2
+  strides, dilations = _per_axis("stride", stride, axes), _per_axis("dilation", dilation, axes)
+  pads = _pads(padding, x.shape[1:-1], forms.kernel_spans(x, w, dilations), strides)
+  return forms.Window(strides, pads, dilations, groups)
 
 
 def _per_axis(name: str, value: Sizes, axes: int, *, least: int = 1) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ Form = Callable[[Window, jax.Array, jax.Array], jax.Array]
 
 
 def native(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
-  """The convolution of the library."""
+  """Convolves by the library."""
   return jax.lax.conv_general_dilated(
     x,
     w,
@@ -40,7 +40,7 @@ def native(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def shifted(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
-  """The convolution as one product over shifted images; depthwise: as their weighted sum."""
+  """Convolves as one product over shifted images; depthwise: as their weighted sum."""
   if window.groups == x.shape[-1] == w.shape[-1] > 1:
     return _depthwise(window, x, w)
   return _shifted(window, x, w)
@@ -97,7 +97,7 @@ def _shifted(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def native_transposed(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
-  """The transposed convolution of the library: an ordinary one of x with zeros between its places."""
+  """Convolves transposed by the library: an ordinary convolution of x with zeros between its places."""
   spans = kernel_spans(x, w, window.dilation)
   ends = zip(spans, window.pads, window.extra, strict=True)
   return jax.lax.conv_general_dilated(
@@ -113,7 +113,7 @@ def native_transposed(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def sub_pixel(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
-  """The transposed convolution, one ordinary one for each residue of the output's places."""
+  """Convolves transposed: one ordinary convolution for each residue of the output's places."""
   stride, befores = window.stride, [before for before, _ in window.pads]
   places = transposed_places(x, w, window)
   if any(d > 1 for d in window.dilation):  # holes belong to the kernel: its taps are sorted with them
@@ -171,14 +171,14 @@ def _numbers(x: jax.Array) -> tuple[str, str, str]:
 
 
 def kernel_spans(x: jax.Array, w: jax.Array, dilation: tuple[int, ...]) -> tuple[int, ...]:
-  """How many places the kernel spans on each axis."""
+  """Counts the places that the kernel spans on each axis."""
   if not 3 <= x.ndim <= 5 or w.ndim != x.ndim:
     raise ValueError(f"x is [n, 1 to 3 axes, inputs] and w has as many; they are {x.shape} and {w.shape}")
   return tuple(d * (k - 1) + 1 for k, d in zip(w.shape[:-2], dilation, strict=True))
 
 
 def transposed_places(x: jax.Array, w: jax.Array, window: Window) -> list[int]:
-  """How many places a transposed convolution gives on each axis."""
+  """Counts the places that a transposed convolution gives on each axis."""
   spans = kernel_spans(x, w, window.dilation)
   options = zip(x.shape[1:-1], spans, window.stride, window.pads, window.extra, strict=True)
   return [(length - 1) * s - sum(pad) + span + more for length, span, s, pad, more in options]

@@ -39,7 +39,7 @@ def hash_dropout(
 
 
 def hash_bits(key: jax.Array, shape: Sequence[int], *, strides: Sequence[int] | None = None) -> jax.Array:
-  """uint32 [*shape]: two keyed rounds of MurmurHash3's finaliser over each entry's index (modulo 2^32)."""
+  """Computes uint32 [*shape]: two keyed rounds of MurmurHash3's finaliser over an entry's index mod 2^32."""
   if strides is None:
     strides = [int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape))]
   first, second = jax.random.key_data(key).ravel()[:2]

@@ -102,7 +102,7 @@ def depthwise(
 
 
 def relu6(x: jax.Array) -> jax.Array:
-  """min(max(x, 0), 6)."""
+  """Clips to [0, 6]: min(max(x, 0), 6)."""
   return jnp.clip(x, 0.0, 6.0)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 def max_pool(x: jax.Array, size: int) -> jax.Array:
-  """Maxima over windows [size, size] without overlap: [n, height, width, c]; what is left over is dropped."""
+  """Takes maxima over windows [size, size] without overlap: [n, height, width, c]; the rest is dropped."""
   n, height, width, channels = x.shape
   height, width = height // size, width // size
   x = x[:, : height * size, : width * size]
@@ -17,7 +17,7 @@ def max_pool(x: jax.Array, size: int) -> jax.Array:
 
 
 def average_pool_same(x: jax.Array, size: int) -> jax.Array:
-  """Means over windows [size, size], stride 1: [n, h, w, c] -> the same; padding is not counted."""
+  """Takes means over windows [size, size], stride 1: [n, h, w, c] -> the same; padding is not counted."""
   window, strides = (1, size, size, 1), (1, 1, 1, 1)
 
   def total(x: jax.Array) -> jax.Array:
@@ -27,7 +27,7 @@ def average_pool_same(x: jax.Array, size: int) -> jax.Array:
 
 
 def max_pool_padded(x: jax.Array, *, size: int = 3, stride: int = 2, padding: int = 1) -> jax.Array:
-  """Maxima over windows [size, ...]: [n, *spatial, c] -> [n, *places, c], one spatial axis after the other.
+  """Takes maxima over windows [size, ...]: [n, *spatial, c] -> [n, *places, c], axis after axis.
 
   `padding` places on every side never win: places = (length + 2 padding - size) // stride + 1.
   """

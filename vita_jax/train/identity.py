@@ -39,7 +39,7 @@ class Identity(NamedTuple):
   versions: dict[str, str]
 
   def facts(self) -> dict[str, Any]:
-    """As JSON: what config.json and each checkpoint record."""
+    """Returns as JSON what config.json and each checkpoint record."""
     facts = {"config": self.config, "config_hash": config_hash(self.config)}
     return {**facts, "data": self.data, "versions": self.versions}
 

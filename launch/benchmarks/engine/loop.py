@@ -54,7 +54,7 @@ def _experiments() -> dict[str, tuple[train.Experiment, object]]:
   for log_every in (train.base_config().log_every, 1000):
     config = digits.get_config()
     config.log_every = log_every
-    found[f"digits MLP, {log_every} steps a row"] = digits.build(config), config
+    found[f"digits MLP, {log_every} steps per row"] = digits.build(config), config
   return found
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.measure import answer, print_table
 
-SHAPE = (64, 64, 8)  # 32 kB a row
+SHAPE = (64, 64, 8)  # 32 kB per row
 ROWS_A_FILE, BATCH, STEPS = 16_384, 64, 200
 
 
@@ -56,7 +56,7 @@ def main(*, gigabytes: float, limit_gigabytes: float, folder: Path) -> None:
 
 
 def write(folder: Path, n_rows: int) -> list[Path]:
-  """Random images and labels as array_record files; files that are there are taken as they are."""
+  """Writes random images and labels as array_record files; files that are there are taken as they are."""
   from array_record.python.array_record_module import ArrayRecordWriter
 
   folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def write(folder: Path, n_rows: int) -> list[Path]:
 
 
 def decode(record: bytes, rng: np.random.Generator) -> dict[str, Any]:
-  """A record as a row."""
+  """Returns a record as a row."""
   del rng  # nothing is drawn
   image = np.frombuffer(record, np.uint8, offset=1).reshape(SHAPE)
   return {"image": image, "label": np.int32(record[0])}

@@ -34,12 +34,12 @@ MATMUL = 2048
 
 
 def useful_flops(products: int) -> float:
-  """Of a unit: three times those of the forward pass, two FLOPs for each of a coordinate's products."""
+  """Counts those of a unit: three times the forward pass, two for each of a coordinate's products."""
   return 3.0 * 2 * products * WEIGHTS * NETWORKS * STEPS
 
 
 def images(n: int = 10_000) -> dict[str, jax.Array]:
-  """Random arrays in the form of the MNIST split that optimizers are evaluated on."""
+  """Draws random arrays in the form of the MNIST split that optimizers are evaluated on."""
   rng = np.random.default_rng(0)
   pixels = rng.integers(0, 256, (n, 28, 28, 1), np.uint8)
   return jax.device_put({"image": pixels, "label": rng.integers(0, CLASSES, n).astype(np.int32)})
@@ -81,7 +81,7 @@ def serve_segment(meta_gradient: Callable, theta: Any, arrays: Any, *, gflop: fl
 
 
 def matmul() -> None:
-  """A product of two square matrices: the rate to compare with."""
+  """Times a product of two square matrices: the rate to compare with."""
   product = jax.jit(jnp.matmul)
   a = jnp.ones((MATMUL, MATMUL))
   jax.block_until_ready(product(a, a))

@@ -42,7 +42,7 @@ def forward_flops(config, n_inputs: int) -> int:
 
 
 def make_stage(config, number: int):
-  """`advance(n)`: n further steps of one stage in one compiled call; and its batch of everything."""
+  """Returns `advance(n)`, n further steps of one stage in one compiled call, and its batch of everything."""
   experiment = papers.build(config)
   number %= len(experiment.stages)
   stage = experiment.stages[number]
@@ -64,7 +64,7 @@ def make_stage(config, number: int):
 
 
 def second_order(config):
-  """`advance(n)`: the calibrated step with the virtual update differentiated as it is defined, and Adam."""
+  """Returns `advance(n)`: calibrated steps, the virtual update differentiated as defined, and Adam."""
   from vita_jax.papers.self_pu.steps import optimizer
 
   experiment, tx = papers.build(config), optimizer(recipe_of(config))

@@ -18,7 +18,7 @@ except ImportError as error:
 
 
 def make_step(config):
-  """`step()`: the next interleaved batch, forward, nnPU, backward, Adam with coupled decay."""
+  """Returns `step()`: the next interleaved batch, forward, nnPU, backward, Adam with coupled decay."""
   rows = read_inputs(recipe_of(config)).rows
   images = torch.from_numpy(rows["x"])
   positive = np.flatnonzero(rows["positive"] > 0)

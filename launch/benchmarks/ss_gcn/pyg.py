@@ -33,7 +33,7 @@ class GCN(torch.nn.Module):
 
 
 def inputs(graph: Graph, features: str, edges: str) -> tuple:
-  """The arguments of `GCN.forward`: features "dense" or "csr"; edges as "index" or as a "csr" matrix."""
+  """Returns the arguments of `GCN.forward`: features "dense" or "csr"; edges as "index" or "csr" matrix."""
   x = normalize_rows(graph.features, "row")
   if features == "csr":
     parts = (torch.from_numpy(a) for a in (x.indptr, x.indices, x.data))
@@ -51,7 +51,7 @@ def inputs(graph: Graph, features: str, edges: str) -> tuple:
 
 
 def make_epoch(graph: Graph, arguments: tuple):
-  """`epoch()`: a training step, then validation loss and accuracy on the new weights without dropout."""
+  """Returns `epoch()`: a training step, then validation loss and accuracy on its weights without dropout."""
   model = GCN(graph.features.shape[1], graph.n_classes)
   optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
   labels = torch.from_numpy(graph.labels).long()

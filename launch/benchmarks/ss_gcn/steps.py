@@ -16,13 +16,13 @@ from vita_jax.train.programs import make_programs
 
 
 def endless(experiment: train.Experiment) -> train.Experiment:
-  """The same steps without early stop, so that every step trains."""
+  """Returns the same steps without early stop, so that every step trains."""
   stages = tuple(s._replace(done=train.never, steps=2**31 - 1) for s in experiment.stages)
   return experiment._replace(stages=stages)
 
 
 def make_advance(experiment: train.Experiment, config):
-  """`advance(n)`: `n` further steps of the first stage, in one call of the compiled chunk."""
+  """Returns `advance(n)`: `n` further steps of the first stage, in one call of the compiled chunk."""
   programs = make_programs(experiment, make_mesh(config.mesh), on_nonfinite="stop")
   seeds = np.arange(experiment.replicas or 1, dtype=np.uint32)
   seeds = programs.place(seeds if experiment.replicas else seeds[0])

@@ -2,7 +2,8 @@
 
 from vita_jax._lazy import submodules
 from vita_jax.nn.detectors.detector import NAMES, Detector, load
+from vita_jax.nn.detectors.look import Sight, fitted, load_to_look, look, threshold_of
 
-__all__ = ["NAMES", "Detector", "load"]
+__all__ = ["NAMES", "Detector", "Sight", "fitted", "load", "load_to_look", "look", "threshold_of"]
 
 __getattr__, __dir__ = submodules(__name__)

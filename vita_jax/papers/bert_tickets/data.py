@@ -111,7 +111,7 @@ def label_arrays(tokens: Sequence[Tokens], texts: Sequence[text.Texts]) -> dict[
 
 
 def span_arrays(found: text_squad.Windows) -> dict[str, np.ndarray]:
-  """The windows of questions as rows: ids, types [n, T], length, start, end [n]."""
+  """Returns the windows of questions as rows: ids, types [n, T], length, start, end [n]."""
   rows = {"ids": found.ids, "types": found.types.astype(np.int8), "length": found.lengths}
   return {**rows, "start": found.starts, "end": found.ends}
 
@@ -130,12 +130,12 @@ def row_data(
 
 
 def token_mask(batch: Mapping[str, Any]) -> jax.Array:
-  """float32 [B, T]: 1 for the first `length` tokens of each row."""
+  """Computes float32 [B, T]: 1 for the first `length` tokens of each row."""
   return (jnp.arange(batch["ids"].shape[1]) < batch["length"][:, None]).astype(jnp.float32)
 
 
 def row_weights(batch: Mapping[str, Any]) -> jax.Array:
-  """float32 [B]: 0 for rows that only fill the batch."""
+  """Computes float32 [B]: 0 for rows that only fill the batch."""
   return batch.get("mask", jnp.ones(batch["ids"].shape[0], jnp.float32))
 
 

@@ -55,11 +55,12 @@ class Task(NamedTuple):
 
   @property
   def n_rows(self) -> int:
+    """The number of rows."""
     return len(self.groups)
 
   @property
   def n_classes(self) -> tuple[int, ...]:
-    """Of each attribute; 0 for a continuous one."""
+    """The number of classes of each attribute; 0 for a continuous one."""
     return tuple(len(attribute.classes) for attribute in self.attributes)
 
 

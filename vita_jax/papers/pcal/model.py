@@ -74,7 +74,7 @@ class Ensemble(NamedTuple):
 
   @property
   def size(self) -> int:
-    """M."""
+    """M, the number of adversaries of each attribute."""
     return sum(n for _, n in self.groups)
 
   def init(self, key: jax.Array, n_inputs: int) -> tuple[Any, ...]:

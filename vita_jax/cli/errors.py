@@ -1,0 +1,70 @@
+"""Errors that a user can fix, as one line on stderr with an exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from absl import flags
+
+from vita_jax import train
+from vita_jax.train import cluster
+
+# What a user can fix: shown as one line. Anything else is a bug and keeps its traceback.
+FIXABLE = (train.RunError, ValueError, OSError, ImportError, flags.Error)
+
+
+def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
+  """Calls `action`; turns an error that a user can fix into one line and an exit code."""
+  try:
+    return action()
+  except train.Interrupted as error:
+    text = str(error) if cluster.is_main() else ""
+    cluster.leave()  # together: all stop at the same step
+    fail(text, error.exit_code)
+  except KeyboardInterrupt:
+    fail("interrupted: the same command goes on from what was saved", 130)
+  except FIXABLE as error:
+    if os.environ.get("VITA_DEBUG"):
+      raise
+    fail(" ".join(str(error).split()) or type(error).__name__, exit_code)
+  except Exception as error:
+    if cause := cluster.lost(error):
+      fail(f"another process of this run is gone ({cause}): the same command in all of them resumes it", 1)
+    if (text := out_of_memory(error)) and not os.environ.get("VITA_DEBUG"):
+      fail(text, 1)
+    cluster.announce(f"{type(error).__name__}: {error}")
+    raise
+
+
+def fail(text: str, exit_code: int) -> NoReturn:
+  """Prints `error: TEXT` on stderr (TEXT alone, if the code is 128 or more) and ends the process at once."""
+  if text:
+    print(f"error: {text}" if exit_code < 128 else text, file=sys.stderr, flush=True)
+  sys.stdout.flush()
+  cluster.announce(text)
+  os._exit(exit_code)  # at once: after a failed write, orbax's threads print tracebacks on their way out
+
+
+def out_of_memory(error: Exception) -> str:
+  """Returns one line for an error of JAX or NumPy that says that memory ran out, else "".
+
+  Examples:
+    >>> out_of_memory(MemoryError("Unable to allocate 1.35 TiB for an array")).partition(":")[0]
+    'out of memory (1.35 TiB asked for at once)'
+  """
+  said = str(error)
+  signs = ("Out of memory", "out of memory", "RESOURCE_EXHAUSTED", "ran out of memory")
+  ours = type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and any(x in said for x in signs)
+  if not (ours or isinstance(error, MemoryError)):
+    return ""
+  size = re.search(r"alloc\D*?(\d[\d.,]*) ?([KMGTP]i?B?\b|bytes|B\b)", said)
+  asked = f"{int(size[1]):,} bytes" if size and size[1].isdigit() and size[2] == "bytes" else ""
+  asked = asked or (f"{size[1]} {size[2]}" if size else "")
+  return (
+    f"out of memory{f' ({asked} asked for at once)' if asked else ''}: launch/train.py --dry_run tells what a"
+    " run needs; fewer seeds (--config.seeds), a smaller width or a smaller batch need less"
+  )

@@ -1,0 +1,86 @@
+"""Rows of a suite: their configs, and runs that are added to seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vita_jax.cli.files import find_config, load_config
+from vita_jax.cli.runs import trained
+from vita_jax.report import suite
+from vita_jax.report.summary import join_summaries, select_seeds
+from vita_jax.train.config import as_dict, config_hash
+from vita_jax.train.finish import read_config
+
+
+def row_config(row: suite.Row, seeds: int | None) -> Any:
+  """Returns the resolved config of a row.
+
+  Raises:
+    ValueError: an override that the config does not have.
+  """
+  path, _, argument = row.config.partition(":")
+  config = load_config(find_config(path), argument or None)
+  try:
+    config.update_from_flattened_dict(dict(row.overrides))
+  except (KeyError, AttributeError) as error:
+    raise ValueError(f"row '{row.label}': {error}") from error
+  if seeds is not None:
+    config.seeds = seeds
+  return config
+
+
+def run_row(
+  row: suite.Row, workdir: Path, *, seeds: int | None = None, split: int = 0, quiet: bool = False
+) -> dict[str, Any]:
+  """Runs the seeds of a row that are not there yet, and returns the summary of all that are asked for.
+
+  A row's first run is in its folder, or with `split` in runs of so many seeds each in `<row>/seed_<first>`;
+  seeds that are added later are there, too. Replicated by `map`, a seed has the same numbers in any
+  company; by `vmap` sums may be rounded otherwise, which moves an accuracy by a row or two.
+  """
+  config, folder = row_config(row, seeds), workdir / row.folder
+  wanted = list(range(config.seed, config.seed + config.seeds))
+  parts = _stored_parts(config, folder)
+  if not parts and not 0 < split < len(wanted):
+    return trained(config, folder, quiet=quiet)
+  parts += _new_parts(sorted(set(wanted) - {seed for _, some in parts for seed in some}), folder, split)
+  found: dict[int, dict[str, Any]] = {}
+  for place, some in parts:
+    if set(wanted) & (set(some) - found.keys()):
+      part = config.copy_and_resolve_references()
+      part.update(seed=some[0], seeds=len(some))
+      summary = trained(part, place, quiet=quiet)
+      if list(some) == wanted:
+        return summary
+      found |= {seed: select_seeds(summary, [seed]) for seed in some if seed not in found}
+  return join_summaries([found[seed] for seed in wanted])
+
+
+def _stored_parts(config: Any, folder: Path) -> list[tuple[Path, range]]:
+  """The folders that hold a run of this config, finished or not, and its seeds."""
+
+  def kind(config: Any) -> str:
+    return config_hash({k: v for k, v in as_dict(config).items() if k not in ("seed", "seeds")})
+
+  found = []
+  for place in (folder, *sorted(folder.glob("seed_*"))):
+    if (place / "config.json").exists():
+      stored = read_config(place)
+      if kind(stored) == kind(config):
+        found.append((place, range(stored.seed, stored.seed + stored.seeds)))
+      elif place == folder:
+        trained(config, folder)  # is refused, and says which settings the run there has
+  return found
+
+
+def _new_parts(seeds: Sequence[int], folder: Path, split: int) -> list[tuple[Path, range]]:
+  """Folders for seeds that no run has: consecutive ones together, `split` at a time if it is given."""
+  found: list[tuple[Path, range]] = []
+  for seed in seeds:
+    if found and found[-1][1].stop == seed and not 0 < split <= len(found[-1][1]):
+      found[-1] = (found[-1][0], range(found[-1][1].start, seed + 1))
+    else:
+      found.append((folder / f"seed_{seed}", range(seed, seed + 1)))
+  return found
