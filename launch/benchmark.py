@@ -5,6 +5,7 @@
   launch/benchmark.py self_pu [--images=...]  an MNIST epoch, calibration, nnPU against torch (extra [bench])
   launch/benchmark.py pcal [--steps=3000]     one run, replicated seeds, fairlearn (torch, if installed)
   launch/benchmark.py bert [--models=tiny]    a fine-tune step against transformers (extra [bench]); pruning
+  launch/benchmark.py adv_logo                a training step against its detector alone
   launch/benchmark.py render [--sizes=1000]   the renderer: visibility, texture and silhouette gradients
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
@@ -29,6 +30,7 @@ PARTS = [
   "self_pu",
   "pcal",
   "bert",
+  "adv_logo",
   "render",
   "loop",
   "scale",
@@ -103,6 +105,12 @@ def _bert():
   compare.main(models=MODELS.value, repeats=REPEATS.value, seconds=_seconds(5), weights=WEIGHTS.value)
 
 
+def _adv_logo():
+  from benchmarks.adv_logo import compare
+
+  compare.main(repeats=REPEATS.value, seconds=_seconds(5))
+
+
 def _render():
   from benchmarks.render import compare
 
@@ -163,6 +171,7 @@ MEASUREMENTS = {
   "self_pu": _self_pu,
   "pcal": _pcal,
   "bert": _bert,
+  "adv_logo": _adv_logo,
   "render": _render,
   "loop": _loop,
   "scale": _scale,

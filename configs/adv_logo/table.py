@@ -16,7 +16,7 @@ import functools
 import importlib.util
 
 from vita_jax.papers.adv_logo.recipe import METHODS
-from vita_jax.papers.adv_logo.report import overview
+from vita_jax.report.charts import lines
 from vita_jax.report.pictures import save_figure
 from vita_jax.report.suite import Row
 
@@ -116,12 +116,11 @@ def get_suite():
 
 def finish(summaries, workdir):
   """Success by range of angles for the rows of the first detector, as a picture."""
-  found = {
-    label.removeprefix("Main: "): {
-      reach: summary["metrics"][f"{LEAD}_success_{reach}"]["mean"] for reach in (10, 30, 45)
-    }
-    for label, summary in summaries.items()
-    if label.startswith("Main: ")
-  }
-  if found:
-    save_figure(workdir / "angles.png", functools.partial(overview, found))
+  points = {}
+  for label, summary in summaries.items():
+    rates = {reach: summary["metrics"][f"{LEAD}_success_{reach}"]["mean"] for reach in (10, 30, 45)}
+    if label.startswith("Main: ") and None not in rates.values():
+      points[label.removeprefix("Main: ")] = [(reach, 100 * rate) for reach, rate in rates.items()]
+  if points:
+    axes = {"x": "within so many degrees", "y": "success rate, %"}
+    save_figure(workdir / "angles.png", functools.partial(lines, points, **axes))

@@ -45,6 +45,7 @@ def test_photographs_bodies_and_pictures_that_tell_nothing_are_dropped_and_count
   monkeypatch.setattr(protocol, "control", lambda *_: known)
   found = protocol.measure(detector, np.zeros((1, 24, 16, 3), np.float32), inputs, recipe.test)
   assert found.dropped == {"photographs": 1, "bodies": 1, "pictures": 1}
+  assert found.alarming == (inputs.held_out.names[2],)
   assert not found.kept[:, 2].any() and not found.kept[inputs.test.body == 1].any() and not found.kept[0, 1]
   assert found.kept.sum() == 3 * 2 - 1
 
@@ -64,6 +65,7 @@ def _outcome(score, angle, body=None, **changes):
     body=np.zeros(len(score), int) if body is None else np.array(body),
     angle=np.array(angle, float),
     dropped={"photographs": 0, "bodies": 0, "pictures": 0},
+    alarming=(),
     threshold=0.5,
   )
   return base._replace(**changes)

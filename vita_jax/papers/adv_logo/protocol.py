@@ -7,7 +7,7 @@ not see the clean body; how many is part of the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
     unmatched: bool, no box above it that overlaps the body's by more than half.
     scores, boxes: K boxes, [views, photographs, K] and [..., K, 4]. truth: the body's, [..., 4].
     body, angle: of the views.
-    dropped: what was left out, and why, as numbers.
+    dropped: what was left out, and why, as numbers. alarming: names of the photographs among it.
     threshold: of the detector.
   """
 
@@ -60,6 +60,7 @@ class Outcome(NamedTuple):
   body: np.ndarray
   angle: np.ndarray
   dropped: Mapping[str, int]
+  alarming: tuple[str, ...]
   threshold: float
 
 
@@ -148,8 +149,9 @@ def measure(detector: Any, textures: jax.Array, inputs: Inputs, test: Trial) -> 
     int(i): bool(seen[body == i][fine[body == i]].mean() >= 0.5) for i in np.unique(body) if fine.any()
   }
   whole = np.array([visible.get(int(i), False) for i in body])[:, None]
+  alarming = tuple(np.array(inputs.held_out.names)[known.photographs > known.threshold].tolist())
   dropped = {
-    "photographs": int((known.photographs > known.threshold).sum()),
+    "photographs": len(alarming),
     "bodies": sum(not v for v in visible.values()),
     "pictures": int((fine & whole & ~seen).sum()),
   }
@@ -170,14 +172,9 @@ def measure(detector: Any, textures: jax.Array, inputs: Inputs, test: Trial) -> 
     body=body,
     angle=angle,
     dropped=dropped,
+    alarming=alarming,
     threshold=known.threshold,
   )
-
-
-def chosen(outcome: Outcome, *, angles: Callable[[np.ndarray], np.ndarray], bodies: range) -> np.ndarray:
-  """Returns which pictures [views, photographs] count of some angles and bodies."""
-  views = angles(np.abs(outcome.angle)) & np.isin(outcome.body, list(bodies))
-  return outcome.kept & views[:, None]
 
 
 def numbers(outcome: Outcome, inputs: Inputs) -> dict[str, float | None]:
@@ -186,25 +183,33 @@ def numbers(outcome: Outcome, inputs: Inputs) -> dict[str, float | None]:
   `success_10`: share of the pictures within 10 degrees, of bodies that trained, in which no score exceeds
   the threshold; `success_20` at 20, `success_30` and `success_45` within so many degrees; `unseen_10` of
   bodies that did not train; `matched_10` by overlap of boxes; `score_10` and `ap_10`. None where no picture
-  counts.
+  counts; what was not tested at all has no number.
   """
   trained, others = range(inputs.n_trained), range(inputs.n_trained, len(inputs.bodies))
   slices = {
-    "success_10": (lambda a: a <= 10, trained),
-    "success_20": (lambda a: a == 20, trained),
-    "success_30": (lambda a: a <= 30, trained),
-    "success_45": (lambda a: a <= 45, trained),
-    "unseen_10": (lambda a: a <= 10, others),
+    "success_10": (0, 10, trained),
+    "success_20": (20, 20, trained),
+    "success_30": (0, 30, trained),
+    "success_45": (0, 45, trained),
+    "unseen_10": (0, 10, others),
   }
   found: dict[str, float | None] = {}
-  for name, (angles, bodies) in slices.items():
-    found[name] = mean(outcome.hidden, chosen(outcome, angles=angles, bodies=bodies))
-  near = chosen(outcome, angles=slices["success_10"][0], bodies=trained)
+  for name, (least, most, bodies) in slices.items():
+    views = _views(outcome, least, most, bodies)
+    if views.any():
+      found[name] = mean(outcome.hidden, outcome.kept & views)
+  near = outcome.kept & _views(outcome, 0, 10, trained)
   found["matched_10"] = mean(outcome.unmatched, near)
   found["score_10"] = mean(outcome.score, near)
   found["ap_10"] = precision_of(outcome, near)
   found |= {f"dropped_{name}": float(count) for name, count in outcome.dropped.items()}
   return {**found, "pictures": float(outcome.kept.sum()), "threshold": outcome.threshold}
+
+
+def _views(outcome: Outcome, least: float, most: float, bodies: range) -> np.ndarray:
+  """Which views [views, 1] are of these bodies and angles, whichever way they are turned."""
+  angle = np.abs(outcome.angle)
+  return ((angle >= least) & (angle <= most) & np.isin(outcome.body, list(bodies)))[:, None]
 
 
 def precision_of(outcome: Outcome, counted: np.ndarray) -> float | None:

@@ -45,7 +45,11 @@ def report(
     "success": partial(angle_figure, curves),
     "sheet": partial(sheet, np.asarray(textures), inputs),
   }
-  return Report(found, figures, {"angles.md": angle_table(curves)})
+  text = angle_table(curves)
+  for name, outcome in outcomes.items():
+    if outcome.alarming:
+      text += f"\nLeft out for {name}, which alarms without the body: {', '.join(outcome.alarming)}\n"
+  return Report(found, figures, {"angles.md": text})
 
 
 Curves = Mapping[
@@ -74,16 +78,15 @@ def angle_table(curves: Curves) -> str:
   """Writes success rates by angle as Markdown, with the number of pictures behind each."""
   angles = sorted({angle for groups in curves.values() for points in groups.values() for angle in points})
   rows = [
-    [f"{detector}, {group} bodies", *(_cell(points.get(angle)) for angle in angles)]
+    [
+      f"{detector}, {group} bodies",
+      *(f"{100 * points[a][0]:.0f} ({points[a][1]})" if a in points else "" for a in angles),
+    ]
     for detector, groups in curves.items()
     for group, points in groups.items()
   ]
   title = "# Success rate by angle: % of pictures without a detection (number of pictures)"
   return "\n".join([title, "", table(["", *(f"{angle:g}°" for angle in angles)], rows)])
-
-
-def _cell(point: tuple[float, int] | None) -> str:
-  return "" if point is None else f"{100 * point[0]:.0f} ({point[1]})"
 
 
 def angle_figure(curves: Curves) -> Any:
@@ -134,16 +137,3 @@ def sheet(textures: Any, inputs: Inputs) -> Any:
     for axis in axes[row]:
       axis.set_axis_off()
   return figure
-
-
-def overview(found: Mapping[str, Mapping[int, float | None]]) -> Any:
-  """Draws success rates within ranges of angles, {row: {degrees: rate}}: a matplotlib Figure."""
-  points = {
-    name: [(float(reach), 100 * rate) for reach, rate in rates.items() if rate is not None]
-    for name, rates in found.items()
-  }
-  return lines(
-    {name: listed for name, listed in points.items() if listed},
-    x="within so many degrees",
-    y="success rate, %",
-  )
