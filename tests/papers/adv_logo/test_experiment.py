@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
   """(config, experiment, workdir, summary) of the method `logo`."""
-  config, workdir = small.config(folder), tmp_path_factory.mktemp("run")
+  config, workdir = small.config(folder, steps_per_call=4, log_every=4), tmp_path_factory.mktemp("run")
   experiment = small.build(config)
   return config, experiment, workdir, train.run(experiment, config, workdir, quiet=True)
 
