@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test slow parity lint docs gpu
+.PHONY: demo test slow parity oldest lint docs gpu
 demo: .venv/core
 	$(BIN)/python launch/table.py --suite=configs/ss_gcn/table.py --rows='^Citeseer GCN( \+ partition)?$$' --seeds=10 --workdir=runs/demo
 
@@ -15,6 +15,11 @@ slow: .venv/test
 # Live comparisons with other implementations, where they are installed; -rs says what was skipped and why.
 parity: .venv/test
 	$(BIN)/python -m pytest -m parity -rs
+
+# The tests with the oldest versions that setup.cfg allows, in an environment of their own.
+OLDEST = .venv-oldest/bin/python
+oldest: .venv-oldest/test
+	$(OLDEST) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -50,4 +55,10 @@ export NEEDS
 
 .venv/docs: .venv/core
 	$(INSTALL) '.[graph,docs]'
+	touch $@
+
+.venv-oldest/test: setup.cfg constraints.txt constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	awk -F== 'NR == FNR { old[$$1]; print; next } !($$1 in old)' constraints-oldest.txt constraints.txt > .venv-oldest/constraints.txt
+	$(OLDEST) -m pip install --quiet --constraint .venv-oldest/constraints.txt --editable '.[graph,test]'
 	touch $@

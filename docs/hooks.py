@@ -5,7 +5,6 @@ So a new paper appears by itself: its README as a page, its keys in "Config keys
 
 from __future__ import annotations
 
-import logging
 import posixpath
 import re
 from pathlib import Path
@@ -25,6 +24,9 @@ SOURCES = {
   "index.md": "README.md",
   "learned_optimizers.md": "vita_jax/optim/README.md",
   "data.md": "vita_jax/data/README.md",
+  "audit.md": "vita_jax/audit/README.md",
+  "render.md": "vita_jax/render/README.md",
+  "detectors.md": "vita_jax/nn/detectors/README.md",
   "engine.md": "vita_jax/train/README.md",
   "cluster.md": "launch/cluster/README.md",
   "contributing.md": "CONTRIBUTING.md",
@@ -33,31 +35,33 @@ SOURCES = {
 }
 PAGES = {page: source for page, source in SOURCES.items() if (ROOT / source).exists()}
 PARTS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "papers")
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("_"))
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
   """Lists the pages."""
-  for handler in logging.getLogger("mkdocs").handlers:
-    handler.addFilter(_is_no_bracket)
   papers = [{Path(page).stem: page} for page in PAGES if page.startswith("papers/")]
   config.nav = [
     {"Start": "index.md"},
     {"Papers": papers},
     *({"Learned optimizers": page} for page in PAGES if page == "learned_optimizers.md"),
     {"Data": "data.md"},
+    {"Audits": "audit.md"},
+    {"Renderer": "render.md"},
+    {"Person detectors": "detectors.md"},
     {"The loop": "engine.md"},
     {"Several machines": "cluster.md"},
     {"Config keys": "config_keys.md"},
     {"How to add a paper": "contributing.md"},
-    {"API": [*({part: f"api/{part}.md"} for part in PARTS), *({p: f"api/papers/{p}.md"} for p in PAPERS)]},
+    {
+      "API": [
+        *({part: f"api/{part}.md"} for part in sorted([*PARTS, *MODULES])),
+        *({p: f"api/papers/{p}.md"} for p in PAPERS),
+      ]
+    },
     {"Changelog": "changelog.md"},
   ]
   return config
-
-
-def _is_no_bracket(record: logging.LogRecord) -> bool:
-  # Brackets in a docstring are arrays and printed values; two of them in a row are taken for a link.
-  return "Could not find cross-reference target" not in record.getMessage()
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -74,6 +78,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
   add("config_keys.md", _config_keys())
   for part in PARTS:
     add(f"api/{part}.md", _api(f"vita_jax.{part}"))
+  for module in MODULES:
+    add(f"api/{module}.md", f"# vita_jax.{module}\n\n::: vita_jax.{module}\n")
   for paper in PAPERS:
     add(f"api/papers/{paper}.md", _api(f"vita_jax.papers.{paper}"))
   return files
@@ -131,9 +137,11 @@ def _table(table: tuple[Key, ...]) -> list[str]:
 
 
 def _api(package: str) -> str:
-  """The modules of a package, one after the other."""
+  """The modules of a package, one after the other; those of a package inside it, too."""
   folder = ROOT.joinpath(*package.split("."))
-  modules = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+  inside = sorted(path.relative_to(folder) for path in folder.rglob("*.py"))
+  names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in inside]
+  modules = [name for name in names if not any(part.startswith("_") for part in name.split("."))]
   lines = [f"# {package}", "", f"::: {package}", "    options: {members: false}"]
   if package.startswith("vita_jax.papers."):
     lines = [f"# {package}", "", f"::: {package}"]

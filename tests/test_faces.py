@@ -80,6 +80,18 @@ def test_a_public_function_says_what_it_does(name):
     )
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_each_argument_has_a_line_of_its_own(name):
+  """What the API site needs: the names under `Args:` are those of the signature."""
+  for function, node, _ in _public(ast.parse(_docstrings(name))):
+    section = re.search(r"^Args:\n(.*?)(?=\n\S|\Z)", ast.get_docstring(node) or "", re.DOTALL | re.MULTILINE)
+    named = re.findall(r"^  (\S[^:\n]*):", section[1], re.MULTILINE) if section else []
+    signature = node.args
+    known = [x.arg for x in (*signature.posonlyargs, *signature.args, *signature.kwonlyargs)]
+    known += [x.arg for x in (signature.vararg, signature.kwarg) if x]
+    assert not [x for x in named if x.lstrip("*") not in known], f"{name}.{function}: it takes {known}"
+
+
 def test_a_name_that_is_not_there_is_answered_by_those_that_are():
   for found, name in ((vita_jax, "optimizers"), (vita_jax.nn, "cnn"), (vita_jax.papers, "ss_gnn")):
     with pytest.raises(AttributeError, match=f"no attribute '{name}': its modules are .*"):

@@ -1,7 +1,7 @@
 """The command `vita`, also `python -m vita_jax`: runs a launch script of the package by its name.
 
-  vita train --config=ss_gcn/citeseer.py:partition --workdir=runs/par
-  vita l2o optimize --help        # a paper's own scripts: PAPER SCRIPT, or PAPER/SCRIPT
+    vita train --config=ss_gcn/citeseer.py:partition --workdir=runs/par
+    vita l2o optimize --help        # a paper's own scripts: PAPER SCRIPT, or PAPER/SCRIPT
 
 Everything after the name is the script's: `vita train` is `python launch/train.py` of a checkout.
 """

@@ -11,7 +11,15 @@ from typing import Any, NoReturn
 from absl import flags
 
 FIRST = ("config", "explain", "workdir")
-CLUSTER = ("cluster", "coordinator", "num_processes", "process_id", "join_seconds", "watchdog_seconds")
+CLUSTER = (
+  "cluster",
+  "coordinator",
+  "num_processes",
+  "process_id",
+  "join_seconds",
+  "watchdog_seconds",
+  "busy_seconds",
+)
 WIDTH = 100
 # What stands for a value, by the name or the type of a flag.
 VALUES = {"config": "FILE[:ARGUMENT]", "workdir": "FOLDER", "suite": "FILE", "rows": "REGEX"}

@@ -1,10 +1,10 @@
 """One door to trained artifacts: `names()`, `card(name)`, `load(name)`.
 
-  import vita_jax
+    import vita_jax
 
-  vita_jax.models.names()                                 # ('detectors/movenet_lightning', ..., 'minilm_l3')
-  vita_jax.models.card("learned/rnnprop-cl-il")           # what it was trained on, how well, its limits
-  optimizer = vita_jax.models.load("learned/rnnprop-cl-il")
+    vita_jax.models.names()                             # ('detectors/movenet_lightning', ..., 'minilm_l3')
+    vita_jax.models.card("learned/rnnprop-cl-il")       # what it was trained on, how well, its limits
+    optimizer = vita_jax.models.load("learned/rnnprop-cl-il")
 
 Learned optimizers and the detector NanoDet ship in the package; another artifact of more than 1 MB has a card
 and the command that makes it, and is found where that command writes it. Every file is checked against the

@@ -5,7 +5,7 @@
 The argument is the private attribute to hide: age (over 25) | sex (miscoded in this file, illustrative
 only) | foreign.
 Hardware and time: two CPU cores, one minute with its audit, 1 GB.
-With 200 test rows an AUC has a standard error of about 0.04: the numbers rank nothing.
+Expect little: with 200 test rows an AUC has a standard error of about 0.04, so the numbers rank nothing.
 """
 
 from vita_jax.papers.pcal.recipe import default_config

@@ -14,6 +14,10 @@ its keys):
 calibration may use the true classes of validation rows. --config.prior=0 estimates the prior. Say whether
 labelled rows are part of the sample (--config.data.scenario=single_training_set) or the unlabelled ones were
 collected separately (case_control).
+Hardware, time, memory: two CPU cores; of 5,000 rows with 11 inputs nnPU takes 9 CPU seconds and 0.6 GB,
+Self-PU 36 CPU seconds and 0.8 GB, start included.
+Numbers: validation.md in the run's folder has accuracy, F1 and AUC with their intervals, from PU rows alone;
+what they rest on is in vita_jax/papers/self_pu/README.md.
 """
 
 from vita_jax.papers.self_pu.recipe import default_config

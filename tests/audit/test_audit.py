@@ -164,6 +164,9 @@ def test_faults_have_one_clear_line():
   assert "40 test rows" in scores.small(np.zeros(40, int), 2)
   assert "a class with 3 test rows" in scores.small(np.repeat([0, 1], [200, 3]), 2)
   assert scores.small(np.repeat([0, 1], [200, 30]), 2) == ""
+  labels, records = np.repeat([0, 1], [600, 24]), np.arange(624) // 6
+  assert "a class with 4 test records" in scores.small(labels, 2, records)
+  assert "40 test records" in scores.small(np.zeros(200, int), 2, np.arange(200) // 5)
 
 
 def test_a_small_test_set_gives_its_reason_instead_of_an_interval():

@@ -146,6 +146,19 @@ def test_rows_of_one_person_stay_on_one_side_of_a_drawn_and_of_a_given_split():
     _of(unlike, s, groups=names[:5])
 
 
+def test_an_interval_is_no_narrower_for_copies_of_a_record():
+  rng = np.random.default_rng(1)
+  s = rng.integers(0, 2, 600)
+  z = rng.normal(size=(600, 2)) + s[:, None] * 0.5
+  parts = {"train": np.arange(300), "validation": np.arange(300, 450), "test": np.arange(450, 600)}
+  times = 6
+  copied = {k: (rows[:, None] * times + np.arange(times)).ravel() for k, rows in parts.items()}
+  one = _of(z, s, parts=parts)["private"]["s"]
+  many = _of(np.repeat(z, times, 0), np.repeat(s, times), parts=copied)["private"]["s"]
+  width, narrow = (np.ptp(found["strongest"]["interval"]) for found in (one, many))
+  assert 0.8 * width < narrow < 1.25 * width and width > 0.12
+
+
 def test_near_rows_are_not_chained():
   x = np.array([[0.0], [0.8], [1.6], [5.0], [5.0]])
   assert rows.same_rows(x, distance=1.0).tolist() == [0, 0, 1, 2, 2]

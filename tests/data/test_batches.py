@@ -223,7 +223,7 @@ if __name__ == "__main__":
   iterator.close()
   print("good")
 """)
-  done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=_env())
+  done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600, env=_env())
   assert done.returncode == 0 and "good" in done.stdout, done.stderr
 
 
@@ -255,7 +255,7 @@ assert sorted(rows) == list(range(10))
 assert "tensorflow" not in sys.modules
 print("good")
 """)
-  done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=_env())
+  done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600, env=_env())
   assert done.returncode == 0 and "good" in done.stdout, done.stderr
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vita_jax.base.files import parse_json, read_json
+from vita_jax.data import files
 from vita_jax.data.files import read_metadata, read_npz, read_safetensors
 from vita_jax.data.files_text import MAX_CELL, open_cells, read_text, texts
 
@@ -100,11 +101,22 @@ def test_headers_that_lie_are_refused_before_memory_is_taken(npz, header, match)
   refused(read_npz, path, match=match)
 
 
-def test_a_small_file_that_expands_is_refused(npz, tmp_path):
+def test_a_small_file_that_expands_is_refused(npz, tmp_path, monkeypatch):
   big = npz(npy(described((3 * MEGABYTE,)), bytes(24 * MEGABYTE)))
   assert big.stat().st_size < 60_000
   refused(read_npz, big, match="expands to 25.* bytes, more than 1048576", limit=MEGABYTE)
   assert read_npz(big)["x"].shape == (3 * MEGABYTE,)
+  # 3 MB of zeros that would take 3 GiB: by default 100 times the file, or 256 MiB.
+  assert files.expansion_limit(big) == 256 * MEGABYTE
+  monkeypatch.setattr(files, "FREE", 2 * MEGABYTE)
+  limit = 100 * big.stat().st_size
+  refused(
+    read_npz, big, match=f"has {big.stat().st_size} bytes and expands to 25.* more than {limit}; .*limit="
+  )
+  assert read_npz(big, limit=64 * MEGABYTE)["x"].shape == (3 * MEGABYTE,)
+  monkeypatch.setattr(files, "LIMIT", MEGABYTE)
+  assert files.expansion_limit(big) == MEGABYTE
+  monkeypatch.undo()
   # The directory says that the member is larger than its compressed bytes can be.
   lying = bytearray(npz(npy(described((2,)), bytes(16))).read_bytes())
   at = lying.rindex(b"PK\x01\x02")
@@ -208,8 +220,10 @@ def test_line_ends_and_bom_make_no_difference(tmp_path, bom, end):
   ("content", "match"),
   [
     (b"", "no header"),
+    (b"a,,b\n1,2,3\n", "column 2 of 3 has no name in the header"),
+    (b",a\n0,1\n", "column 1 of 2 has no name"),
     (b"a,b,a\n1,2,3\n", "the column 'a' twice"),
-    (b"a," + b"," * 200_000, "the column '' twice"),
+    (b"a," + b"," * 200_000, "column 2 of 200002 has no name"),
     (b"a;b\n1;2\n", "separated by ';': save it with commas"),
     (b"a,b\n1\n", "row 1 has 1 cells, the header 2"),
     (b'a,b\n1,2\n"3,4\n5,6\n', "row 2 cannot be split .*quotation mark not closed"),
@@ -243,13 +257,19 @@ def test_one_long_cell_among_many_does_not_become_gigabytes():
   assert texts(["a", "bc"], "").dtype == "<U2" and texts([], "").shape == (0,)
 
 
-def test_damaged_and_endless_archives_of_text_are_refused(tmp_path):
+def test_damaged_and_endless_archives_of_text_are_refused(tmp_path, monkeypatch):
   import gzip
 
   path = tmp_path / "a.tsv.gz"
   path.write_bytes(gzip.compress(b"a\tb\n" + b"1\t2\n" * 20_000))
   assert len(read_text(path)) == 80_004
   refused(read_text, path, match="more than 65536 bytes", limit=1 << 16)
+  with monkeypatch.context() as patch:
+    patch.setattr(files, "FREE", 1000)
+    limit = 100 * path.stat().st_size
+    assert limit < 80_004
+    refused(read_text, path, match=f"more than {limit} bytes")
+    refused(exhaust, path, match=f"expands to more than {limit} characters", separator="\t")
   for content in (path.read_bytes()[:-40], b"no gzip", b"\x1f\x8b\x08" + b"\0" * 30, zlib.compress(b"x")):
     path.write_bytes(content)
     refused(read_text, path, match="not a text in UTF-8", memory=64 * MEGABYTE)

@@ -74,6 +74,16 @@ def _model(**changes):
   return {**model, **changes}
 
 
+def text():
+  """The JSON as bytes."""
+  return json.dumps(_model()).encode()
+
+
+def parts():
+  """Name -> the content of a .bin file; a tensor crosses their border."""
+  return {"a.bin": _content()[:15], "b.bin": _content()[15:]}
+
+
 def _content():
   stored = (KERNEL.astype("<f2"), BIAS, ((DEPTH + 1.0) / 0.5).astype(np.uint8), np.array([1, 2], "<i4"))
   return b"".join(x.tobytes() for x in stored)
@@ -81,9 +91,8 @@ def _content():
 
 @pytest.fixture
 def file(tmp_path):
-  (tmp_path / "toy.json").write_text(json.dumps(_model()))
-  (tmp_path / "a.bin").write_bytes(_content()[:15])  # a tensor may cross the border of two files
-  (tmp_path / "b.bin").write_bytes(_content()[15:])
+  for name, content in {"toy.json": text(), **parts()}.items():
+    (tmp_path / name).write_bytes(content)
   return tmp_path / "toy.json"
 
 

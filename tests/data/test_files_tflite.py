@@ -57,7 +57,7 @@ def _operator(b, code, inputs, outputs, options=0):
   return _table(b, {0: ("Uint32", code, 0), 1: one, 2: two, 3: kind, 4: _at(options)})
 
 
-def _toy(*, kinds=(6, 3, 4, 32)):
+def toy(*, kinds=(6, 3, 4, 32)):
   """DEQUANTIZE, CONV_2D (float16), DEPTHWISE_CONV_2D (int8 with scales), a custom operation."""
   b = flatbuffers.Builder(1024)
   contents = [b"", KERNEL.astype("<f2").tobytes(), BIAS.tobytes(), DEPTH.tobytes()]
@@ -98,7 +98,7 @@ def _toy(*, kinds=(6, 3, 4, 32)):
 
 @pytest.fixture
 def file(tmp_path):
-  (tmp_path / "toy.tflite").write_bytes(_toy())
+  (tmp_path / "toy.tflite").write_bytes(toy())
   return tmp_path / "toy.tflite"
 
 
@@ -164,5 +164,5 @@ def test_flipped_bytes_end_in_one_line_or_in_a_graph(file):
 
 def test_a_number_without_a_name_is_shown(tmp_path):
   file = tmp_path / "toy.tflite"
-  file.write_bytes(_toy(kinds=(6, 3, 4, 126)))
+  file.write_bytes(toy(kinds=(6, 3, 4, 126)))
   assert [op.kind for op in read_tflite(file).ops][-1] == "BUILTIN_126"

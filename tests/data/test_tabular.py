@@ -393,3 +393,11 @@ def test_extension_types_of_pandas(written):
   for name in frame.columns:
     assert (tables.text_of(table, name, missing="fill") == "").tolist() == [False, True, False], name
   np.testing.assert_array_equal(tables.number_of(table, "count", missing="fill"), [1, np.nan, 3])
+
+
+def test_a_name_that_is_there_twice_loses_no_column():
+  pd = pytest.importorskip("pandas")
+
+  for columns in (["a", "a"], [1, "1"]):
+    with pytest.raises(ValueError, match="has the column '.' twice"):
+      tables.as_table(pd.DataFrame([[0, 1]], columns=columns))

@@ -39,10 +39,12 @@ from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
 from PIL import Image  # noqa: E402
 from safetensors.numpy import save  # noqa: E402
 
-from vita_jax.base.files import read_json  # noqa: E402
+from vita_jax.base.files import load_python_file, read_json  # noqa: E402
 from vita_jax.data.files import read_metadata, read_npz, read_safetensors  # noqa: E402
 from vita_jax.data.files_image import read_image  # noqa: E402
 from vita_jax.data.files_text import open_cells, read_text  # noqa: E402
+from vita_jax.data.files_tfjs import read_tfjs  # noqa: E402
+from vita_jax.data.files_tflite import read_tflite  # noqa: E402
 from vita_jax.data.tables import read_table  # noqa: E402
 
 SECONDS = 10
@@ -228,6 +230,18 @@ def _all_rows(path: Path) -> int:
   return sum(1 for _ in open_cells(path, separator=separator, quotes=separator == ",").rows)
 
 
+TESTS = Path(__file__).parents[1] / "data"
+TFJS = load_python_file(TESTS / "test_files_tfjs.py")
+TFLITE = load_python_file(TESTS / "test_files_tflite.py")
+
+
+def _graph_model(path: Path) -> Any:
+  """The model with its weights beside it."""
+  for name, content in TFJS.parts().items():
+    (path.parent / name).write_bytes(content)
+  return read_tfjs(path)
+
+
 TENSORS = st.one_of(good_tensors(), tensor_files())
 TABLES = st.one_of(good_tables(), tables())
 DOORS = {
@@ -240,6 +254,8 @@ DOORS = {
   "text": Door(read_text, ".txt.gz", texts()),
   "json": Door(read_json, ".json", objects()),
   "image": Door(read_image, ".img", images()),
+  "tfjs": Door(_graph_model, ".json", st.one_of(st.just(TFJS.text()), objects())),
+  "tflite": Door(read_tflite, ".tflite", st.just(TFLITE.toy())),
 }
 
 

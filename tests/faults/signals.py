@@ -1,9 +1,12 @@
-"""Signals at random moments of every paper's smallest run: does the same command end with the same weights?
+"""Signals at random moments of every paper's smallest run: do the same commands end with the same weights?
 
   python tests/faults/signals.py --signals=300 --results=signals.jsonl
 
-KILL, TERM, two TERMs within 0.1 s, HUP, and STOP with CONT, in turns over the runs of `trials.RUNS`. A line
-per signal and, last, the counts; exit code 1 if any weights differ. Stopped and started again it goes on.
+Each run is hit by KILL, TERM, two TERMs within 0.1 s, HUP, and STOP with CONT, in a random order: four times
+out of five within 0.6 s of the beginning of its next save, else within 2 s of its start, while it
+compiles or restores. After each signal that ends it the same run is started again; at the end its
+weights must be those of an undisturbed run. A line per run and, last, the counts of signals; exit code 1 if
+any weights differ. Stopped and started again the command goes on.
 """
 
 from __future__ import annotations
@@ -19,35 +22,61 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faults.trials import RUNS, command, run_trials, start, weights  # noqa: E402
-from vita_jax.train.checkpoint import good_steps  # noqa: E402
+from faults.trials import RUNS, Run, prepare, run_trials, weights  # noqa: E402
 
 KINDS = ("KILL", "TERM", "double TERM", "HUP", "STOP and CONT")
 CODES = {"KILL": {-9}, "TERM": {143, -15}, "double TERM": {143, -15}, "HUP": {129, -1}, "STOP and CONT": {0}}
+LAST = {"save_seconds": 5.0}  # of a run that nothing will hit; how often it saves is not what it computes
+BAD = ("EXIT", "HANGS", "NOT RESUMED", "DIFFERENT")
 
 
-def send(process, kind: str, rng: random.Random) -> None:
+def send(run: Run, kind: str, rng: random.Random) -> None:
   """Sends the signals of one kind."""
-  if kind == "KILL":
-    process.kill()
-  elif kind == "HUP":
-    process.send_signal(signal.SIGHUP)
-  elif kind == "STOP and CONT":
-    process.send_signal(signal.SIGSTOP)
-    time.sleep(rng.uniform(0.2, 2))
-    process.send_signal(signal.SIGCONT)
-  else:
-    process.terminate()
-    if kind == "double TERM":
-      time.sleep(rng.uniform(0, 0.1))
-      process.terminate()
+  if kind == "STOP and CONT":
+    run.send(signal.SIGSTOP)
+    time.sleep(rng.uniform(0.2, 1))
+    run.send(signal.SIGCONT)
+    return
+  number = {"KILL": signal.SIGKILL, "HUP": signal.SIGHUP}.get(kind, signal.SIGTERM)
+  run.send(number)
+  if kind == "double TERM":
+    time.sleep(rng.uniform(0, 0.1))
+    run.send(number)
 
 
-def wait_for_moment(process, workdir: Path, moment: float) -> None:
-  """Returns `moment` seconds after the first checkpoint, or when the process has ended."""
-  while process.poll() is None and not good_steps(workdir / "checkpoints"):
+def wait_for_moment(run: Run, workdir: Path, rng: random.Random) -> None:
+  """Returns at a random moment after the next save is begun, or anywhere, or when the process is over."""
+  if rng.random() < 0.2:
+    time.sleep(rng.uniform(0, 2))
+    return
+  folder = workdir / "checkpoints"
+  before = set(folder.glob("*"))
+  while not run.ended() and not set(folder.glob("*")) - before:
     time.sleep(0.005)
-  time.sleep(moment)
+  time.sleep(rng.uniform(0, 0.6))
+
+
+def strike(row: str, whole: bytes, workdir: Path, rng: random.Random) -> tuple[list[str], str]:
+  """One run with its signals: (those that were sent, the outcome)."""
+  sent: list[str] = []
+  run = Run(row, workdir)
+  for kind in rng.sample(KINDS, len(KINDS)):
+    wait_for_moment(run, workdir, rng)
+    if run.ended() or (workdir / "summary.json").exists():
+      break
+    sent.append(f"{row}, {kind}")
+    send(run, kind, rng)
+    if kind != "STOP and CONT":
+      code, error = run.end()
+      if code not in CODES[kind] | {0}:
+        return sent, "HANGS" if code is None else f"EXIT {code} after {kind}: {error[-500:]}"
+      if code == 0:
+        break
+      run = Run(row, workdir, **(LAST if len(sent) == len(KINDS) else {}))
+  code, error = run.end()
+  if code != 0 or "damaged" in error:
+    return sent, "HANGS" if code is None else f"NOT RESUMED after {sent}: {error[-500:]}"
+  return sent, "identical" if weights(workdir) == whole else f"DIFFERENT after {sent}"
 
 
 def main() -> int:
@@ -56,40 +85,25 @@ def main() -> int:
   parser.add_argument("--results", type=Path)
   parser.add_argument("--runs", nargs="*", default=list(RUNS), choices=list(RUNS))
   chosen = parser.parse_args()
+  prepare()
   expected: dict[str, bytes] = {}
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
 
     def undisturbed(row: str) -> bytes:
       if row not in expected:
-        process = start(command(row, folder / row))
-        error = process.communicate()[1]
-        assert process.returncode == 0, f"{row}: {error[-2000:]}"
+        code, error = Run(row, folder / row, **LAST).end()
+        assert code == 0, f"{row}: {error[-2000:]}"
         expected[row] = weights(folder / row)
       return expected[row]
 
-    def trial(number: int) -> tuple[str, str]:
-      rng = random.Random(number)
-      row, kind = chosen.runs[number % len(chosen.runs)], KINDS[number // len(chosen.runs) % len(KINDS)]
-      whole, workdir = undisturbed(row), folder / "run"
+    def trial(number: int) -> tuple[list[str], str]:
+      row, workdir = chosen.runs[number % len(chosen.runs)], folder / "run"
+      found = strike(row, undisturbed(row), workdir, random.Random(f"{row} {number}"))
       shutil.rmtree(workdir, ignore_errors=True)
-      process = start(command(row, workdir))
-      wait_for_moment(process, workdir, rng.uniform(0, 1.5))
-      if (workdir / "summary.json").exists():
-        process.communicate()
-        return f"{kind}, {row}", "too late"
-      send(process, kind, rng)
-      error = process.communicate()[1]
-      if process.returncode not in CODES[kind] | {0}:
-        return f"{kind}, {row}", f"EXIT {process.returncode}: {error[-300:]}"
-      if process.returncode:
-        again = start(command(row, workdir))
-        error = again.communicate()[1]
-        if again.returncode or "damaged" in error:
-          return f"{kind}, {row}", f"NOT RESUMED: {error[-300:]}"
-      return f"{kind}, {row}", "identical" if weights(workdir) == whole else "DIFFERENT"
+      return found
 
-    return run_trials(chosen.signals, trial, chosen.results, bad=("EXIT", "NOT RESUMED", "DIFFERENT"))
+    return run_trials(chosen.signals, trial, chosen.results, bad=BAD)
 
 
 if __name__ == "__main__":

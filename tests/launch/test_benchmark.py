@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def _benchmark(*arguments):
   environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
   command = [sys.executable, str(ROOT / "launch" / "benchmark.py"), *arguments]
-  return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+  return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
 
 
 def test_scale_counts_edges_seconds_and_bytes():

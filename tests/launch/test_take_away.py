@@ -28,7 +28,9 @@ np.savez("outputs.npz", **{name: np.asarray(x) for name, x in outputs.items()})
 """
 
 
-@pytest.fixture(scope="module", params=["gcn", pytest.param("gin", marks=pytest.mark.slow), "gat"])
+@pytest.fixture(
+  scope="module", params=["gcn", *(pytest.param(host, marks=pytest.mark.slow) for host in ("gin", "gat"))]
+)
 def run(request, graph, tmp_path_factory):
   """(host, workdir) of a finished run of one seed, exported."""
   workdir = tmp_path_factory.mktemp(request.param)
@@ -88,7 +90,7 @@ def _run_the_readme(folder):
     cwd=folder,
     capture_output=True,
     text=True,
-    timeout=120,
+    timeout=600,
     env=environment(PYTHONPATH=None),
   )
   assert done.returncode == 0, done.stderr[-3000:]

@@ -67,7 +67,7 @@ def test_the_json_files_have_the_fields_of_the_design(run):
   assert summary["steps"] == [31, 31] and summary["seconds"] > 0
   assert summary["config_hash"] == config["config_hash"] and summary["metrics"].keys() == METRICS
   for entry in summary["metrics"].values():
-    assert entry.keys() == {"mean", "std", "values", "diverged"} and entry["diverged"] == 0
+    assert entry.keys() == {"mean", "std", "values", "diverged", "impossible"} and entry["diverged"] == 0
     np.testing.assert_allclose(entry["mean"], np.mean(entry["values"]))
     np.testing.assert_allclose(entry["std"], np.std(entry["values"]), atol=1e-15)
   assert summary["metrics"]["epochs"]["values"] == [30.0, 30.0]

@@ -1,6 +1,6 @@
 """What a law is held against: a small experiment, made anew in a folder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
@@ -10,8 +10,6 @@ class Row(NamedTuple):
   `mesh` is the layout of two devices that the experiment is tried on; `tolerance` what float
   reductions in another order may do to its metrics; `map_tolerance` the same for replicas by `map`, whose
   bits are else those of single runs. A `slow` row, minutes of compiling, is held to the laws by `make slow`.
-  `long`, where it is given, are overrides with which a run lasts long enough for a signal to hit its middle;
-  tests/faults/signals.py then sends some.
   """
 
   config: Callable[[Any], Any]
@@ -20,4 +18,3 @@ class Row(NamedTuple):
   tolerance: float = 1e-5
   map_tolerance: float = 0.0
   slow: bool = False
-  long: Mapping[str, Any] = {}

@@ -47,3 +47,7 @@ def test_a_bootstrap_interval_covers_the_score_and_shrinks_with_rows():
   assert many[0] < metrics.auc(noisy, LABEL == 1) < many[1]
   assert many[1] - many[0] < few[1] - few[0]
   assert many == metrics.bootstrap_interval(metrics.auc, noisy, LABEL == 1)
+  assert many == metrics.bootstrap_interval(metrics.auc, noisy, LABEL == 1, groups=np.arange(len(noisy)))
+  order = np.random.default_rng(0).permutation(3 * len(noisy))
+  ids, copies, labels = (np.repeat(x, 3)[order] for x in (np.arange(len(noisy)), noisy, LABEL))
+  np.testing.assert_allclose(metrics.bootstrap_interval(metrics.auc, copies, labels == 1, groups=ids), many)

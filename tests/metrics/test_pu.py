@@ -63,6 +63,10 @@ def test_an_impossible_estimate_is_marked_beside_its_interval_and_count():
     "accuracy",
     "auc",
   ]
+  assert impossible({"accuracy_high": 1.087, "validation_auc_low": -0.2, "f1_low": 0.1}) == [
+    "accuracy_high",
+    "validation_auc_low",
+  ]
 
 
 def test_intervals_hold_what_they_promise():

@@ -70,6 +70,18 @@ def test_a_process_that_lives_and_makes_no_step_ends_all(tmp_path):
   assert any(has_line(text, "error: no process made a step for") for text in errors), errors
 
 
+@pytest.mark.parametrize("place", ["evaluate", pytest.param("report", marks=pytest.mark.slow)])
+def test_a_process_that_hangs_in_what_has_no_steps_ends_all(place, tmp_path):
+  """A heart that beats and the word "busy" are not enough for ever."""
+  flags = {i: [f"--busy_seconds={2 * WATCHDOG}"] for i in (0, 1)}
+  flags[1] = [*flags[1], f"--stall_in={place}"]
+  processes = worker("digits_resident", tmp_path / "run", each=flags, mesh__data=4)
+  codes, errors = end(processes, timeout=40 * WATCHDOG)
+  assert codes == [1, 1], errors
+  told = [text for text in errors if has_line(text, f"error: no progress for {2 * WATCHDOG} s")]
+  assert told and f"process 1 is busy with '{place}'" in told[0], errors
+
+
 @pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_error_of_one_process_ends_the_others_with_its_message(victim, tmp_path):
   processes = worker("digits_stream", tmp_path, each={victim: ["--fail_at=200"]}, **LONG)

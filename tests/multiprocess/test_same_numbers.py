@@ -42,7 +42,7 @@ def _close(ours, theirs, tolerance, name):
 
 
 @pytest.mark.parametrize(
-  "row", [pytest.param(row, marks=[pytest.mark.slow] * (row in ("l2o_dm", "wide"))) for row in RUNS]
+  "row", [pytest.param(row, marks=[pytest.mark.slow] * (row != "digits_stream")) for row in RUNS]
 )
 def test_two_processes_of_two_devices_compute_what_one_does(row, tmp_path):
   layout, tolerance = RUNS[row]

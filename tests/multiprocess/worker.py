@@ -20,6 +20,7 @@ OVERRIDES = flags.DEFINE_string("overrides", "{}", "JSON: config.NAME -> value."
 LATE = flags.DEFINE_float("late", 0.0, "Seconds to wait before joining.")
 FAIL_AT = flags.DEFINE_integer("fail_at", None, "Raise when this process reads that batch of a stream.")
 STALL_AT = flags.DEFINE_integer("stall_at", None, "Wait for ever when this process reads that row.")
+STALL_IN = flags.DEFINE_enum("stall_in", None, ["evaluate", "report"], "Wait for ever in one of these.")
 UNLIKE = flags.DEFINE_enum("unlike", None, ["data", "version", "code"], "What this process has otherwise.")
 WORKDIR = cli.define_workdir()
 join = cli.define_cluster()
@@ -43,6 +44,8 @@ def main() -> None:
   experiment = row.build(config)
   if FAIL_AT.value is not None or STALL_AT.value is not None:
     experiment = _failing(experiment)
+  if STALL_IN.value:
+    experiment = _stalling(experiment)
   if UNLIKE.value:
     experiment = _unlike(experiment)
   if config.seeds > 1:
@@ -68,6 +71,19 @@ def _failing(experiment):
 
   stages = tuple(s._replace(data=s.data._replace(transform=transform)) for s in experiment.stages)
   return experiment._replace(stages=stages)
+
+
+def _stalling(experiment):
+  """The experiment, whose evaluation or report never ends in a process that has --stall_in."""
+  if STALL_IN.value == "report":
+    return experiment._replace(report=lambda *_: time.sleep(10_000))
+  (one,) = experiment.evals.values()
+
+  def evaluate(state, batch):
+    time.sleep(10_000)  # while it is traced: as good as any other moment
+    return one.step(state, batch)
+
+  return experiment._replace(evals={"test": one._replace(step=evaluate)})
 
 
 def _unlike(experiment):

@@ -105,3 +105,32 @@ def test_what_does_not_fit_is_refused_in_one_line(function, options, message):
   assert "\n" not in str(error.value)
   with pytest.raises(ValueError, match="1 to 3 axes"):
     function(X[0, 0], W)
+
+
+@pytest.mark.parametrize(
+  ("length", "options"),
+  [
+    ((8, 7), {"stride": 2, "padding": "SAME"}),
+    ((8, 7), {"stride": (3, 2), "padding": ((1, 0), (0, 2))}),
+    ((9, 8), {"stride": 2, "padding": 2, "dilation": 2}),
+    ((7, 6), {"padding": 1}),
+  ],
+)
+def test_the_gradients_of_depthwise_convolutions_are_those_of_the_library(length, options):
+  rng = np.random.default_rng(0)
+  x = jnp.asarray(rng.normal(size=(2, *length, 4)), jnp.float32)
+  w = jnp.asarray(rng.normal(size=(3, 3, 1, 4)), jnp.float32)
+
+  def loss(form, x, w):
+    y = convolve(x, w, groups=4, form=form, **options)
+    return jnp.sum(y * jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape) + 0.1 * y**2)
+
+  def slope(form, x, w):  # of the gradient's size: reverse over reverse
+    return sum(jnp.sum(g**2) for g in jax.grad(loss, (1, 2))(form, x, w))
+
+  for f in (loss, slope):
+    got, expected = (
+      jax.jit(jax.grad(f, (1, 2)), static_argnums=0)(form, x, w) for form in ("shifted", "native")
+    )
+    for a, b in zip(got, expected, strict=True):
+      np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * float(jnp.abs(b).max()))

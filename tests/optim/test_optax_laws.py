@@ -252,8 +252,49 @@ def test_a_type_that_is_taken_for_a_schedule_is_refused_in_one_line():
 @every_kind
 def test_complex_parameters_are_refused_by_name(kind):
   params = {"a": jnp.array([1.0 + 2.0j, -0.5 - 1.0j]), "b": jnp.ones(3)}
-  with pytest.raises(ValueError, match=r"a parameter of shape \(2,\) is complex: .*split_real_and_imaginary"):
+  with pytest.raises(ValueError, match=r"parameter 'a' is complex \(complex64\): .*split_real_and_imaginary"):
     make(kind).init(params)
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.uint8, jnp.bool_])
+def test_parameters_that_no_step_can_move_are_refused_by_name(kind, dtype):
+  params = {"layer": {"w": jnp.ones(3), "table": jnp.ones(4, dtype)}}
+  for init in (make(kind).init, jax.jit(make(kind).init)):
+    with pytest.raises(ValueError, match=f"parameter 'layer/table' is of dtype {jnp.dtype(dtype)}, .*{kind}"):
+      init(params)
+  masked = optax.partition(
+    {"move": make(kind), "keep": optax.set_to_zero()}, {"layer": {"w": "move", "table": "keep"}}
+  )
+  assert masked.init(params)
+
+
+NUMBERS = {
+  **dict.fromkeys(
+    ("scale", "step_scale", "magnitude_scale"), (-1, np.nan, np.inf, True, "0.1", None, [0.1, 0.2])
+  ),
+  **dict.fromkeys(("beta1", "beta2"), (-0.1, 1.0, 1.5, np.nan)),
+  "eps": (0.0, -1e-8, np.nan),
+}
+
+
+@every_kind
+def test_numbers_that_cannot_be_are_refused_by_name(kind):
+  for name in DOCUMENTED[kind].options:
+    for value in NUMBERS[name]:
+      with pytest.raises(ValueError, match=f"^{name} of {kind} is .*: it must be a finite number"):
+        make.__wrapped__(kind, **{name: value})
+    assert make.__wrapped__(kind, **{name: np.float32(0.5)}) and make.__wrapped__(
+      kind, **{name: jnp.bfloat16(0.5)}
+    )
+    with pytest.raises(ValueError, match="inject_hyperparams for a schedule"):
+      make.__wrapped__(kind, **{name: lambda step: 0.1})
+
+
+def test_shipped_ones_check_their_numbers_too():
+  for value in (-1, np.nan):
+    with pytest.raises(ValueError, match="scale of l2o_dm is"):
+      learned("dm", scale=value)
 
 
 @pytest.mark.parametrize(

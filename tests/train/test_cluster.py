@@ -1,5 +1,7 @@
 """One process alone: every word of `cluster` returns at once; and who is recognised as a launcher."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,46 @@ def test_alone_everything_is_agreed_at_once():
 def test_a_process_by_hand_is_checked(flags, words):
   with pytest.raises(ValueError, match=words):
     cluster.join(**flags)
+
+
+def _looks(says, *, seconds):
+  """What a watch finds that looks once a second, while two processes say `says(second)`; "" if nothing."""
+  watch = cluster.Watch(2, patience=10, busy=100, now=0)
+  for second in range(seconds):
+    beats = {i: json.dumps(cluster.Told(*told)) for i, told in enumerate(says(second)) if told}
+    if cause := watch.look(beats, second):
+      return second, cause
+  return None, ""
+
+
+def test_the_watchdog_lets_runs_go_on_that_make_steps_or_say_what_they_do():
+  assert _looks(lambda s: [(s, s // 9, "", 0, 0.0)] * 2, seconds=500)[1] == ""
+  assert _looks(lambda s: [(s, 7, "compile", 0, 0.0), (s, 7, "", 0, 0.0)], seconds=99)[1] == ""
+  # An evaluation of any length, batch by batch; and a step as slow as ten of those before.
+  assert _looks(lambda s: [(s, 7, "evaluate", s // 90, 0.0)] * 2, seconds=900)[1] == ""
+  assert _looks(lambda s: [(s, s // 40, "", 0, 45.0)] * 2, seconds=500)[1] == ""
+
+
+@pytest.mark.parametrize(
+  ("says", "second", "words"),
+  [
+    (lambda s: [(s, s, "", 0, 0.0), None], 11, "process 1 was not heard of for 10 s"),
+    (lambda s: [(s, s, "", 0, 0.0), (min(s, 5), 3, "save", 0, 0.0)], 16, "process 1 was not heard of for 10"),
+    (
+      lambda s: [(s, 4, "", 0, 0.0), (s, 3, "", 0, 0.0)],
+      11,
+      "no process made a step for 10 s (process 0 at step 4, process 1 at step 3): they wait for each other",
+    ),
+    (
+      lambda s: [(s, 4, "evaluate", 1, 0.0), (s, 4, "", 1, 0.0)],
+      101,
+      "no progress for 100 s (process 0 is busy with 'evaluate'): one hangs, or needs more --busy_seconds",
+    ),
+  ],
+)
+def test_the_watchdog_ends_runs_that_are_silent_or_stand_still(says, second, words):
+  found, cause = _looks(says, seconds=300)
+  assert words in cause and found == second
 
 
 def test_the_rule_that_spreads_cuts_the_longest_axis_that_divides():

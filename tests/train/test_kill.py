@@ -1,6 +1,8 @@
 """kill -9 at any moment, then the same command: the weights of an uninterrupted run, bit for bit."""
 
+import os
 import random
+import signal
 import time
 
 import pytest
@@ -33,6 +35,17 @@ def _unfinished(workdir):
   return [p for p in (workdir / "checkpoints").glob("*") if not p.name.isdigit()]
 
 
+def _stop_inside_a_save(process, workdir):
+  """Stops the process where it stands, in a save; how busy the machine is does not matter then."""
+  while True:
+    wait_for(lambda: _unfinished(workdir), process)
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)  # until it stands
+    if _unfinished(workdir):
+      return
+    process.send_signal(signal.SIGCONT)  # the save had ended between the look and the signal
+
+
 def _kill(process):
   process.kill()
   process.communicate()
@@ -49,12 +62,10 @@ def test_killed_at_any_moment_and_inside_a_save_and_resumed(flags, weights, tmp_
     _kill(process)
     reached.append(good_steps(checkpoints)[-1])
   assert reached == sorted(set(reached)) and reached[-1] < EPOCHS
-  for _ in range(5):  # the save may end between the look and the kill
-    process = start("train", *flags(tmp_path))
-    wait_for(lambda: good_steps(checkpoints)[-1:] > reached[-1:] and _unfinished(tmp_path), process)
-    _kill(process)
-    if _unfinished(tmp_path):
-      break
+  process = start("train", *flags(tmp_path))
+  wait_for(lambda: good_steps(checkpoints)[-1:] > reached[-1:], process)
+  _stop_inside_a_save(process, tmp_path)
+  _kill(process)
   assert _unfinished(tmp_path)
   assert not (tmp_path / "summary.json").exists()
   succeeded(launch("train", *flags(tmp_path)))

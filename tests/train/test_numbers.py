@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vita_jax import metrics
+from vita_jax import cli, metrics
 from vita_jax.base.files import write_json
-from vita_jax.report.summary import format_metric, paired_interval, summarize
+from vita_jax.report import suite
+from vita_jax.report.summary import (
+  CANNOT_BE,
+  format_metric,
+  join_summaries,
+  paired_interval,
+  select_seeds,
+  summarize,
+)
 from vita_jax.train import base_config
 from vita_jax.train.config import as_dict, check_config, config_difference, config_hash
 from vita_jax.train.writers import open_logs, read_rows, seed_mean
@@ -44,11 +52,46 @@ def test_a_frozen_replica_is_none():
 
 def test_summarize_counts_what_diverged():
   found = summarize([1.0, float("nan"), 3.0, None, float("inf")])
-  assert found == {"mean": 2.0, "std": 1.0, "values": [1.0, None, 3.0, None, None], "diverged": 3}
+  assert found == {
+    "mean": 2.0,
+    "std": 1.0,
+    "values": [1.0, None, 3.0, None, None],
+    "diverged": 3,
+    "impossible": 0,
+  }
   assert summarize([None])["mean"] is None and summarize(2) == summarize([2.0])
   assert format_metric(found, percent=False) == "2.0000 ± 1.0000 (3 diverged)"
   assert format_metric(summarize([0.5, 0.7]), percent=True) == "60.00 ± 10.00"
   assert format_metric(summarize([None]), percent=True) == "diverged"
+
+
+def test_values_that_a_metric_cannot_have_are_marked_wherever_they_are_printed(capsys):
+  """An estimate from three rows: summary, terminal, table, CSV and figure do not show it bare."""
+  auc = summarize([6.38, 0.9], name="validation_auc")
+  accuracy = summarize([1.077], name="validation_accuracy")
+  assert auc["impossible"] == 1 and summarize([6.38], name="validation_loss")["impossible"] == 0
+  assert summarize([6.38, 0.9])["impossible"] == 0  # of no name, nothing is known
+  assert format_metric(auc, percent=False) == "3.6400 ± 2.7400 (! 1 of 2 cannot be)"
+  assert format_metric(accuracy, percent=True) == "107.70 (! cannot be)"
+  old = {k: v for k, v in accuracy.items() if k != "impossible"}
+  assert format_metric(old, percent=True) == "107.70"
+  metrics_of = {
+    "validation_auc": auc,
+    "validation_accuracy": summarize([1.077, 0.9], name="validation_accuracy"),
+  }
+  summary = {"experiment": "self_pu", "seeds": [0, 1], "seconds": 1.0, "steps": [3, 3], "metrics": metrics_of}
+  cli.print_metrics(summary)
+  out = capsys.readouterr().out
+  assert out.count("cannot be)") == 2 and out.rstrip().endswith(CANNOT_BE)
+  assert select_seeds(summary, [1])["metrics"]["validation_auc"]["impossible"] == 0
+  assert join_summaries([summary | {"frozen": []}] * 2)["metrics"]["validation_auc"]["impossible"] == 2
+  row = suite.Row("mine", "c.py", metric="validation_auc", beside=("validation_accuracy",))
+  lines = suite.make_lines([row], {"mine": summary})
+  text = suite.markdown(lines, title="t")
+  assert text.count("(! 1 of 2 cannot be)") == 2 and CANNOT_BE in text
+  assert suite.comma_separated(lines).splitlines()[1].split(",")[7] == "1"
+  (axes,) = suite.figure(lines, title="t").axes
+  assert axes.get_yticklabels()[0].get_text() == "mine (! cannot be)"
 
 
 def test_the_paired_interval_is_that_of_scipys_paired_t_test():

@@ -6,6 +6,7 @@ import pytest
 
 from train import tiny
 from vita_jax import train
+from vita_jax.train import cluster
 from vita_jax.train.mesh import make_mesh
 from vita_jax.train.programs import Programs
 
@@ -55,3 +56,19 @@ def test_an_array_is_sent_once():
 def test_an_unknown_policy_is_refused():
   with pytest.raises(ValueError, match="unknown config.on_nonfinite 'ignore'.*stop, skip"):
     Programs(tiny.experiment(), make_mesh(tiny.get_config().mesh), on_nonfinite="ignore")
+
+
+def test_evaluations_and_sweeps_tell_the_watchdog_of_every_batch():
+  experiment = tiny.experiment()
+  evals = {"all": experiment.evals["all"]._replace(data=tiny.data("stream", 3))}  # 10 rows: four batches
+  programs = Programs(
+    experiment._replace(evals=evals), make_mesh(tiny.get_config().mesh), on_nonfinite="stop"
+  )
+  state, told = programs.init(programs.place(np.uint32(1))), [cluster._beat.pieces]
+  for action in (
+    lambda: programs.evaluate("all", state),
+    lambda: programs.sweep(lambda state, batch: batch["x"], state, "all"),
+  ):
+    action()
+    told.append(cluster._beat.pieces)
+  assert np.diff(told).min() >= 4

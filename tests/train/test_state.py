@@ -1,6 +1,9 @@
 """What holds the state: layouts over devices, checkpoints, replicas, and weights to start from."""
 
+import gc
 import json
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -158,6 +161,22 @@ def test_damaged_arrays_are_named_without_a_dump_and_the_last_one_has_none_befor
     checkpoint.restore(tmp_path / "checkpoints", _abstract(_state()), warn=said.append)
   (line,) = said
   assert "is damaged (" in line and line.endswith(")") and not set(line) & set("{}<>\\")
+
+
+def test_reads_that_orbax_abandons_after_one_has_failed_say_nothing(tmp_path, monkeypatch):
+  state = {name: jnp.full((64, 64), 2.0) for name in ("half", *"abcdefg")}
+  with checkpoint.open_manager(tmp_path, keep=1) as manager:
+    _save(manager, state, 1)
+  for path in (tmp_path / "checkpoints" / "1" / "state").glob("d/*"):
+    path.write_bytes(bytes(path.stat().st_size))
+  said = []
+  monkeypatch.setattr(sys, "unraisablehook", said.append)
+  with pytest.raises(train.RunError, match="none of the 1"):
+    checkpoint.restore(tmp_path / "checkpoints", _abstract(state), warn=lambda line: None)
+  gc.collect()
+  assert not said
+  sys.unraisablehook(types.SimpleNamespace(object=None, exc_value=ValueError("of another")))
+  assert len(said) == 1  # all else is told as before
 
 
 def test_a_checkpoint_of_other_leaves_is_another_version_not_damage(tmp_path):

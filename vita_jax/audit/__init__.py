@@ -1,9 +1,9 @@
 """Audits of representations: what attackers still find of private attributes, and what use is left.
 
-  from vita_jax import audit
+    from vita_jax import audit
 
-  found = audit.audit(z, private={"sex": sex, "age": age}, target=default)
-  print(audit.markdown(found, title="My encoder"))
+    found = audit.audit(z, private={"sex": sex, "age": age}, target=default)
+    print(audit.markdown(found, title="My encoder"))
 
 An audit is an empirical bound over the attackers that were tried. It is no differential privacy.
 """

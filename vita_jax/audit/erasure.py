@@ -11,6 +11,7 @@ from vita_jax.metrics import auc
 
 EIGENVALUE = 1e-9  # relative; directions without variance are left alone
 SURE = 2.0  # standard errors
+FOLDS = 5  # of the cross-validation that ends INLP
 
 
 class Affine(NamedTuple):
@@ -58,40 +59,57 @@ def inlp(x: np.ndarray, labels: np.ndarray, *, rounds: int) -> Affine:
   """Projects an attribute's directions out one after the other: INLP (Ravfogel et al., arXiv 2004.07667).
 
   Each round trains a logistic regression on what is left and projects its directions out. It ends early when
-  such a model, trained on four fifths of the rows, has an AUC on the others that chance gives, too: accuracy
-  would end it at once for a rare class, which no model of a weak signal ever predicts.
+  cross-validation finds nothing that is left: no class whose AUC against the others, on rows that the model
+  has not seen, is over 0.5 by two standard errors of chance. All rows are scored, each by a model of the
+  other folds: a single part of them would miss a weak signal of a rare class. Accuracy would end it at once
+  for such a class, which no model ever predicts.
 
   Args:
     x: float [n, p], training rows.
-    labels: int [n], class numbers from 0.
+    labels: int [n], class numbers from 0; of one class only, nothing is projected out.
     rounds: at most.
   """
-  from sklearn.linear_model import LogisticRegression
-
-  x = np.asarray(x, np.float64)
+  x, labels = np.asarray(x, np.float64), np.asarray(labels)
   mean, directions = x.mean(0), np.zeros((x.shape[1], 0))
-  centred = x - mean
-  held_out = np.random.default_rng(0).permutation(len(x)) < len(x) // 5
+  centred, folds = x - mean, _folds(labels)
   for _ in range(rounds):
     left = centred - centred @ directions @ directions.T
-    if not np.any(left.std(0) > 1e-9):
+    if not np.any(left.std(0) > 1e-9) or not _is_told(left, labels, folds):
       break
-    model = LogisticRegression(max_iter=1000).fit(left[~held_out], labels[~held_out])
-    if not _is_told(model, left[held_out], labels[held_out]):
-      break
-    coefficients = LogisticRegression(max_iter=1000).fit(left, labels).coef_
+    coefficients = _logistic(left, labels).coef_
     directions = np.linalg.qr(np.concatenate([directions, coefficients.T], axis=1))[0]
   return Affine(np.eye(x.shape[1]) - directions @ directions.T, mean)
 
 
-def _is_told(model: Any, x: np.ndarray, labels: np.ndarray) -> bool:
-  """Whether any class has an AUC, against the others, that is over 0.5 by two standard errors of chance."""
-  probabilities = model.predict_proba(x)
-  for column, c in enumerate(model.classes_):
-    inside = int((labels == c).sum())
-    outside = len(labels) - inside
-    if inside and outside:
-      error = np.sqrt((len(labels) + 1) / (12 * inside * outside))
-      if auc(probabilities[:, column], labels == c) > 0.5 + SURE * error:
-        return True
-  return False
+def _logistic(x: np.ndarray, labels: np.ndarray) -> Any:
+  from sklearn.linear_model import LogisticRegression
+
+  return LogisticRegression(max_iter=1000).fit(x, labels)
+
+
+def _folds(labels: np.ndarray) -> np.ndarray:
+  """Deals the rows of each class out to `FOLDS` folds at random; int [n]."""
+  shuffled = np.random.default_rng(0).permutation(len(labels))
+  by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+  folds = np.empty(len(labels), int)
+  folds[by_class] = np.arange(len(labels)) % FOLDS
+  return folds
+
+
+def _is_told(x: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> bool:
+  """Whether the AUC of any class, averaged over held-out folds, is over 0.5 by two standard errors."""
+  excess: dict[int, float] = {}
+  precision: dict[int, float] = {}
+  for fold in range(FOLDS):
+    held_out = folds == fold
+    if len(np.unique(labels[~held_out])) < 2:
+      continue
+    model = _logistic(x[~held_out], labels[~held_out])
+    probabilities, asked = model.predict_proba(x[held_out]), labels[held_out]
+    for column, c in enumerate(model.classes_):
+      inside = int((asked == c).sum())
+      if 0 < inside < len(asked):
+        weight = 12 * inside * (len(asked) - inside) / (len(asked) + 1)  # one over the variance by chance
+        excess[c] = excess.get(c, 0.0) + weight * (auc(probabilities[:, column], asked == c) - 0.5)
+        precision[c] = precision.get(c, 0.0) + weight
+  return any(excess[c] > SURE * np.sqrt(precision[c]) for c in excess)

@@ -54,6 +54,11 @@ def read_labels(spec: str, default: str, *, n_rows: int) -> tuple[str, np.ndarra
   Values are int32 class numbers, or numbers with classes () for `number(NAME)` (whole ones as they are) and
   `log(NAME)` (float64).
 
+  Args:
+    spec: as the command line has it, e.g. "rows.csv:sex" or "age > 25".
+    default: the file of a spec without FILE.
+    n_rows: of the representation.
+
   Raises:
     ValueError: no such column, another number of rows. FileNotFoundError.
   """
@@ -69,6 +74,8 @@ def read_labels(spec: str, default: str, *, n_rows: int) -> tuple[str, np.ndarra
 def read_column(spec: str, default: str, *, n_rows: int) -> np.ndarray:
   """Reads a column `[FILE:]NAME` as it is, e.g. ids of persons: int64 or text [n].
 
+  Arguments as of `read_labels`.
+
   Raises:
     ValueError: no such column, another number of rows. FileNotFoundError.
   """
@@ -79,6 +86,8 @@ def read_column(spec: str, default: str, *, n_rows: int) -> np.ndarray:
 
 def read_split(spec: str, default: str, *, n_rows: int) -> dict[str, np.ndarray]:
   """Reads the row numbers of "train", "validation" and "test" from a column that holds these words.
+
+  Arguments as of `read_labels`.
 
   Raises:
     ValueError: other words.

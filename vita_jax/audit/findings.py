@@ -6,7 +6,7 @@ test rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,19 @@ Each = Sequence[tuple[Attacker, Predictions]]
 UTILITY_SCORE = "utility score"
 
 
-def answer(question: Question, each: Each, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def answer(
+  question: Question, each: Each, rows: Mapping[str, np.ndarray], *, records: np.ndarray | None = None
+) -> dict[str, Any]:
   """Tells what the attackers found; the strongest is chosen by validation rows.
 
   Args:
     each: attackers with their predictions for validation and test rows.
     rows: the attackers' "validation" and "test" rows.
+    records: int, of all rows; intervals draw records, not rows. None: every row is one of its own.
   """
   validation, test = (question.labels[rows[part]] for part in ("validation", "test"))
-  return (_of_classes if question.classes else _of_values)(question, each, validation, test)
+  whose = rows["test"] if records is None else records[rows["test"]]
+  return (_of_classes if question.classes else _of_values)(question, each, validation, test, whose)
 
 
 def score_of(question: Question, predictions: Predictions, rows: Mapping[str, np.ndarray]) -> float:
@@ -48,7 +52,18 @@ def _oriented(predictions: Predictions, validation: np.ndarray) -> Predictions:
   return predictions
 
 
-def _of_values(question: Question, each: Each, validation: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+def _interval(
+  score: Callable[..., Any], predicted: np.ndarray, labels: np.ndarray, n_classes: int, whose: np.ndarray
+) -> dict[str, Any]:
+  """Computes the `interval` of a test score over records `whose`, or None with the reason: `no_interval`."""
+  reason = scores.small(labels, n_classes, whose)
+  found = None if reason else bootstrap_interval(score, predicted, labels, groups=whose)
+  return {"interval": found, "no_interval": reason}
+
+
+def _of_values(
+  question: Question, each: Each, validation: np.ndarray, test: np.ndarray, whose: np.ndarray
+) -> dict[str, Any]:
   listed = [
     {
       "name": attacker.name,
@@ -59,18 +74,18 @@ def _of_values(question: Question, each: Each, validation: np.ndarray, test: np.
     for attacker, guesses in each
   ]
   best = _first_largest([entry["validation"] for entry in listed])
-  reason = scores.small(test, 0)
-  interval = None if reason else bootstrap_interval(r_squared, each[best][1][1], test)
   return {
     "classes": [],
     "metric": "r2",
-    "strongest": {**listed[best], "interval": interval, "no_interval": reason},
+    "strongest": {**listed[best], **_interval(r_squared, each[best][1][1], test, 0, whose)},
     "largest_test": max(entry["r2"] for entry in listed),
     "attackers": listed,
   }
 
 
-def _of_classes(question: Question, each: Each, validation: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+def _of_classes(
+  question: Question, each: Each, validation: np.ndarray, test: np.ndarray, whose: np.ndarray
+) -> dict[str, Any]:
   oriented = [_oriented(guesses, validation) for _, guesses in each]
   listed = [
     {
@@ -84,31 +99,30 @@ def _of_classes(question: Question, each: Each, validation: np.ndarray, test: np
   ]
   best = _first_largest([entry["validation"] for entry in listed])
   knowing = _first_largest([entry["validation_information"] for entry in listed])
-  reason = scores.small(test, len(question.classes))
-  bounds = None if reason else bootstrap_interval(information, oriented[knowing][1], test)
-  interval = None if reason else bootstrap_interval(mean_auc, oriented[best][1], test)
+  n_classes = len(question.classes)
+  interval = _interval(mean_auc, oriented[best][1], test, n_classes, whose)
   found = {
     "classes": list(question.classes),
     "metric": "auc",
-    "strongest": {**listed[best], "interval": interval, "no_interval": reason},
+    "strongest": {**listed[best], **interval},
     "largest_test": max(entry["auc"] for entry in listed),
     "attackers": listed,
     "information": {
       "name": listed[knowing]["name"],
       "nats": listed[knowing]["information"],
-      "interval": bounds,
+      "interval": _interval(information, oriented[knowing][1], test, n_classes, whose)["interval"],
     },
   }
   if len(question.classes) == 2:
     worst = {"class": "", **{k: found["strongest"][k] for k in ("name", "validation", "auc")}}
-    found["worst_class"] = {**worst, "interval": interval, "no_interval": reason}
+    found["worst_class"] = {**worst, **interval}
   else:
-    found["each_class"], found["worst_class"] = _one_by_one(question, each, validation, test)
+    found["each_class"], found["worst_class"] = _one_by_one(question, each, validation, test, whose)
   return found
 
 
 def _one_by_one(
-  question: Question, each: Each, validation: np.ndarray, test: np.ndarray
+  question: Question, each: Each, validation: np.ndarray, test: np.ndarray, whose: np.ndarray
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
   """Tells every class from the others by the attacker that does it best, and the class worst off."""
   areas = np.array([one_vs_rest_auc(guesses[0], validation) for _, guesses in each])
@@ -125,14 +139,17 @@ def _one_by_one(
     entry = {"class": name, "name": each[i][0].name, "validation": max(areas[i, c], 1 - areas[i, c])}
     found.append({**entry, "auc": None if np.isnan(area) else area, "guess": guess})
   c = _first_largest(certain)
-  reason = scores.small((test == c).astype(int), 2)
-  interval = None if reason else bootstrap_interval(auc, found[c]["guess"], test == c)
+  interval = _interval(auc, found[c]["guess"], test == c, 2, whose)
   listed = [{k: v for k, v in entry.items() if k != "guess"} for entry in found]
-  return listed, {**listed[c], "interval": interval, "no_interval": reason}
+  return listed, {**listed[c], **interval}
 
 
 def utility(
-  models: Sequence[tuple[str, Predictions]], target: Target, rows: Mapping[str, np.ndarray]
+  models: Sequence[tuple[str, Predictions]],
+  target: Target,
+  rows: Mapping[str, np.ndarray],
+  *,
+  records: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], np.ndarray]:
   """Tells how well each model predicts the target; the best is chosen by its AUC on validation rows.
 
@@ -140,6 +157,7 @@ def utility(
     models: (name, scores [.] for validation and for test rows); those of `target.scores` are added.
     target: the label.
     rows: "validation" and "test" rows.
+    records: as in `answer`.
 
   Returns:
     The scores of all models and of the best; the score of the best, float64 [n], NaN for training rows.
@@ -152,11 +170,11 @@ def utility(
     for name, (validation, test) in models
   ]
   best = _first_largest([entry["validation"] for entry in listed])
-  reason = scores.small(bad_test, 2)
-  interval = None if reason else bootstrap_interval(auc, models[best][1][1], bad_test == 1)
+  whose = rows["test"] if records is None else records[rows["test"]]
+  interval = _interval(auc, models[best][1][1], bad_test == 1, 2, whose)
   score = np.full(len(target.values), np.nan)
   score[rows["validation"]], score[rows["test"]] = models[best][1]
-  return {"best": {**listed[best], "interval": interval, "no_interval": reason}, "models": listed}, score
+  return {"best": {**listed[best], **interval}, "models": listed}, score
 
 
 def score_attacker(

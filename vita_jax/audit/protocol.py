@@ -21,7 +21,7 @@ from vita_jax.audit.scores import LEAST_OF_A_CLASS, USELESS
 from vita_jax.base.choose import choose
 from vita_jax.data.splits import combinations, draw_split
 
-VERSION = 2  # of the protocol: numbers of different versions do not compare (CHANGELOG.md)
+VERSION = 3  # of the protocol: numbers of different versions do not compare (CHANGELOG.md)
 PARTS = ("train", "validation", "test")
 SHARES = (0.01, 0.1)  # of the attackers' labels, for the strongest attacker with fewer
 LEAST_LABELS = 20
@@ -94,7 +94,7 @@ def audit(
   Raises:
     ValueError: parts that overlap, values that are not finite, labels that no attacker could learn.
 
-  Example:
+  Examples:
     >>> rng = np.random.default_rng(0)
     >>> sex = rng.integers(0, 2, 500)
     >>> z = np.stack([sex + 0.1 * rng.normal(size=500), rng.normal(size=500)], axis=1)
@@ -134,11 +134,11 @@ def audit(
     models: list[tuple[str, findings.Predictions]] = [
       (job.attacker.name, [p[:, 1] for p in out]) for job, out in outputs if job.finds is None
     ]
-    result["utility"], score = findings.utility(models, goal, parts)
+    result["utility"], score = findings.utility(models, goal, parts, records=records)
     result["collapsed"] |= result["utility"]["best"]["auc"] < USELESS
   result["private"] = {}
   for name, each in asked.items():
-    main, *others = (_answer(name, question, outputs, score, rows) for question in each)
+    main, *others = (_answer(name, question, outputs, score, rows, records) for question in each)
     result["private"][name] = main | {q.kind: told for q, told in zip(each[1:], others, strict=True)}
     if goal and score is not None and labels[name].classes:
       result["private"][name]["fairness"] = findings.fairness(score, labels[name], goal, parts)
@@ -274,15 +274,16 @@ def _answer(
   outputs: Sequence[tuple[Job, findings.Predictions]],
   score: np.ndarray | None,
   rows: Mapping[str, np.ndarray],
+  records: np.ndarray,
 ) -> dict[str, Any]:
   """Tells what the attackers of one question found; the bare utility score is one of them."""
   each = [(job.attacker, out) for job, out in outputs if job.finds == (name, question.kind)]
   if not each:
     return {}
   if score is None:
-    return findings.answer(question, each, rows)
+    return findings.answer(question, each, rows, records=records)
   bare = findings.score_attacker(score, question, rows)
-  told = findings.answer(question, [*each, bare], rows)
+  told = findings.answer(question, [*each, bare], rows, records=records)
   return told | {"score_alone": findings.score_of(question, bare[1], rows)}
 
 

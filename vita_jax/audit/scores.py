@@ -14,18 +14,21 @@ USELESS = 0.55  # utility AUC
 ACCEPTED = 0.7  # share of applicants that the utility's bad rate and the fairness gaps accept
 
 
-def small(labels: np.ndarray, n_classes: int) -> str:
-  """Says why a bootstrap interval over rows with these labels would not be valid; "" where it is.
+def small(labels: np.ndarray, n_classes: int, records: np.ndarray | None = None) -> str:
+  """Says why a bootstrap interval over records with these labels would not be valid; "" where it is.
 
   Args:
     labels: int [n], or float [n].
     n_classes: 0 for a continuous attribute.
+    records: int [n]; rows of one record are one observation. None: every row is one.
   """
-  if len(labels) < LEAST_ROWS:
-    return f"{len(labels)} test rows, under {LEAST_ROWS}"
-  counts = np.bincount(labels, minlength=n_classes) if n_classes else np.array([len(labels)])
-  few = counts.min() < LEAST_OF_A_CLASS
-  return f"a class with {counts.min()} test rows, under {LEAST_OF_A_CLASS}" if few else ""
+  records = np.arange(len(labels)) if records is None else records
+  n = len(np.unique(records))
+  what = "rows" if n == len(records) else "records"
+  if n < LEAST_ROWS:
+    return f"{n} test {what}, under {LEAST_ROWS}"
+  few = min((len(np.unique(records[labels == c])) for c in range(n_classes)), default=n)
+  return f"a class with {few} test {what}, under {LEAST_OF_A_CLASS}" if few < LEAST_OF_A_CLASS else ""
 
 
 def attack(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

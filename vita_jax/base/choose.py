@@ -9,8 +9,14 @@ from collections.abc import Iterable
 def nearest(name: str, options: Iterable[str], *, cutoff: float = 0.5) -> str:
   """Returns the option that is spelled most like `name`, ignoring case; "" where none is close.
 
-  >>> nearest("Gama", ["gamma", "latent"])
-  'gamma'
+  Args:
+    name: what was asked for.
+    options: what there is.
+    cutoff: the least similarity, 0 to 1 (that of `difflib.get_close_matches`).
+
+  Examples:
+    >>> nearest("Gama", ["gamma", "latent"])
+    'gamma'
   """
   spelled = {str(option).lower(): str(option) for option in options}
   found = difflib.get_close_matches(str(name).lower(), spelled, n=1, cutoff=cutoff)

@@ -3,12 +3,12 @@
 A table gives a config its defaults (`defaults`), is what a config is checked against (`check`), and is
 what `launch/train.py --explain` prints (`explain`):
 
-  KEYS = (
-    Key("epochs", 200, at_least(1), "Passes over the training rows."),
-    Key("model.kind", "mlp", one_of("mlp", "cnn"), "The network."),
-  )
-  config = defaults(KEYS)      # ConfigDict: config.epochs, config.model.kind
-  check(config, KEYS)          # ValueError: config.epochs is 0: it must be a finite number, at least 1
+    KEYS = (
+      Key("epochs", 200, at_least(1), "Passes over the training rows."),
+      Key("model.kind", "mlp", one_of("mlp", "cnn"), "The network."),
+    )
+    config = defaults(KEYS)      # ConfigDict: config.epochs, config.model.kind
+    check(config, KEYS)          # ValueError: config.epochs is 0: it must be a finite number, at least 1
 """
 
 from __future__ import annotations

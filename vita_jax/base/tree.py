@@ -15,7 +15,8 @@ def path_name(path: tuple[Any, ...]) -> str:
 def named_leaves(tree: Any) -> dict[str, Any]:
   """Returns '/'-joined name -> leaf, in the order of `jax.tree.leaves`.
 
-  >>> named_leaves({"a": {"b": 1}, "c": (2, 3)})
-  {'a/b': 1, 'c/0': 2, 'c/1': 3}
+  Examples:
+    >>> named_leaves({"a": {"b": 1}, "c": (2, 3)})
+    {'a/b': 1, 'c/0': 2, 'c/1': 3}
   """
   return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

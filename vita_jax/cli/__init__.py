@@ -2,13 +2,13 @@
 
 A script defines its flags and hands its `main` to `run`:
 
-  WORKDIR = cli.define_workdir()
+    WORKDIR = cli.define_workdir()
 
-  def main() -> None:
-    experiment, config, state, programs = cli.finished_run(WORKDIR.value)
+    def main() -> None:
+      experiment, config, state, programs = cli.finished_run(WORKDIR.value)
 
-  if __name__ == "__main__":
-    cli.run(main)
+    if __name__ == "__main__":
+      cli.run(main)
 """
 
 from vita_jax._lazy import submodules

@@ -52,8 +52,9 @@ def fail(text: str, exit_code: int) -> NoReturn:
 def out_of_memory(error: Exception) -> str:
   """Returns one line for an error of JAX or NumPy that says that memory ran out, else "".
 
-  >>> out_of_memory(MemoryError("Unable to allocate 1.35 TiB for an array")).partition(":")[0]
-  'out of memory (1.35 TiB asked for at once)'
+  Examples:
+    >>> out_of_memory(MemoryError("Unable to allocate 1.35 TiB for an array")).partition(":")[0]
+    'out of memory (1.35 TiB asked for at once)'
   """
   said = str(error)
   signs = ("Out of memory", "out of memory", "RESOURCE_EXHAUSTED", "ran out of memory")

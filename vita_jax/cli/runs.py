@@ -9,7 +9,7 @@ from typing import Any
 
 from vita_jax import papers, train
 from vita_jax.base import keys
-from vita_jax.report.summary import format_metric
+from vita_jax.report.summary import CANNOT_BE, format_metric
 from vita_jax.train import cluster
 from vita_jax.train.config import KEYS, as_dict, check_config, config_hash
 from vita_jax.train.display import waiting
@@ -85,3 +85,5 @@ def print_metrics(summary: dict[str, Any]) -> None:
     whole = not percent and all(value is None or value == int(value) for value in entry["values"])
     digits = (1 if len(entry["values"]) > 1 else 0) if whole else None
     print(f"  {name:<{width}}  {format_metric(entry, percent=percent, digits=digits)}")
+  if any(entry.get("impossible") for entry in summary["metrics"].values()):
+    print(f"  {CANNOT_BE}")

@@ -18,6 +18,7 @@ from vita_jax import help as script_help
 from vita_jax.cli.errors import fail, guarded
 from vita_jax.cli.files import find_config, load_config
 from vita_jax.train import cluster
+from vita_jax.train.checkpoint import leave_out_abandoned
 from vita_jax.train.mesh import use_cpu_devices
 
 SPELLED = {
@@ -61,6 +62,12 @@ def define_cluster() -> Callable[[], None]:
   watchdog = flags.DEFINE_integer(
     "watchdog_seconds", cluster.WATCHDOG_SECONDS, "Time until a silent one is lost.", lower_bound=1
   )
+  busy = flags.DEFINE_integer(
+    "busy_seconds",
+    cluster.BUSY_SECONDS,
+    "Time for one piece of work without steps: a compilation, a batch of an evaluation, a save, a report.",
+    lower_bound=1,
+  )
   return lambda: cluster.join(
     cluster=kind.value,
     coordinator=coordinator.value,
@@ -68,6 +75,7 @@ def define_cluster() -> Callable[[], None]:
     process_id=identity.value,
     join_seconds=patience.value,
     watchdog_seconds=watchdog.value,
+    busy_seconds=busy.value,
   )
 
 
@@ -165,13 +173,7 @@ def _start_jax() -> None:
 def _hush() -> None:
   """Leaves an error of orbax to the one line that it ends as: not its log, nor what its threads print."""
   logging.set_verbosity(logging.FATAL)
-
-  def hook(unraisable):
-    # After a failed write orbax closes its event loop under tensorstore, whose threads then say so.
-    if str(unraisable.exc_value) != "Event loop is closed":
-      sys.__unraisablehook__(unraisable)
-
-  sys.unraisablehook = hook
+  leave_out_abandoned()
 
 
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:

@@ -1,10 +1,10 @@
 """Masks on any parameter tree: magnitude pruning, controls, rewinding, tickets as files, what they save.
 
-  masks = magnitude_masks(params, 0.7, scope="global", select=r"kernel$")   # {path: bool array}
-  tx = masked(optax.adam(1e-3), masks)                                      # any optimizer; zeros stay zeros
-  params = apply_masks(params, masks)
-  updates, state = tx.update(grads, state, params)
-  params = apply_masks(rewind(params, start, select=r"^bert/"), masks)
+    masks = magnitude_masks(params, 0.7, scope="global", select=r"kernel$")  # {path: bool array}
+    tx = masked(optax.adam(1e-3), masks)                                     # any optimizer; zeros stay 0
+    params = apply_masks(params, masks)
+    updates, state = tx.update(grads, state, params)
+    params = apply_masks(rewind(params, start, select=r"^bert/"), masks)
 
 A mask is True where a weight stays. Masks are a flat dict from the '/'-joined path of a leaf to a boolean
 array of its shape; leaves that are not named are never pruned and do not count in the sparsity.

@@ -48,7 +48,13 @@ def random_masks(
 
 
 def shuffle_entries(key: jax.Array, params: Any, *, select: str = KERNELS) -> Any:
-  """Permutes the entries of each chosen array among themselves; returns the tree."""
+  """Permutes the entries of each chosen array among themselves; returns the tree.
+
+  Args:
+    key: of the permutations.
+    params: any tree of arrays.
+    select: regular expression of the paths that are chosen.
+  """
   weights = chosen(params, select)
   shuffled = {
     name: jax.random.permutation(jax.random.fold_in(key, i), x.ravel()).reshape(x.shape)

@@ -39,5 +39,15 @@ def matches(ticket: Sequence[float], full: Sequence[float], *, rule: str = "own_
 def last_matching(
   tickets: Mapping[float, Sequence[float]], full: Sequence[float], *, rule: str = "own_std"
 ) -> float | None:
-  """Finds the highest sparsity whose ticket matches; None where none does."""
+  """Finds the highest sparsity whose ticket matches; None where none does.
+
+  Args:
+    tickets: sparsity -> values over seeds, higher being better.
+    full: values of the full model over seeds.
+    rule: see `matches`.
+
+  Examples:
+    >>> last_matching({0.5: [0.80, 0.82], 0.9: [0.60, 0.62]}, [0.81, 0.81])
+    0.5
+  """
   return max((s for s, values in tickets.items() if matches(values, full, rule=rule)), default=None)

@@ -1,9 +1,9 @@
 """A ticket as a file: masks as bits, and the hash of the weights that they were made for.
 
-  ticket = make_ticket(masks, theta0)
-  save_ticket("ticket.safetensors", ticket)
-  masks = load_ticket("ticket.safetensors", params=theta0).masks     # refused for other weights
-  subnetwork = apply_masks(theta0, masks)
+    ticket = make_ticket(masks, theta0)
+    save_ticket("ticket.safetensors", ticket)
+    masks = load_ticket("ticket.safetensors", params=theta0).masks     # refused for other weights
+    subnetwork = apply_masks(theta0, masks)
 
 One tree is meant throughout: its paths are those of the masks, and the hash is that of the masked leaves in
 it. So a head, or anything else that is never pruned, may be there or not.
@@ -62,6 +62,11 @@ def weights_sha256(params: Any, names: Iterable[str] | None = None) -> str:
 def make_ticket(masks: Masks, params: Any, card: Mapping[str, Any] | None = None) -> Ticket:
   """Makes the ticket of masks that belong to these weights.
 
+  Args:
+    masks: path -> bool array.
+    params: the weights that the masked training starts from; the ticket has their hash.
+    card: plain facts to store with it (JSON-able).
+
   Raises:
     ValueError: masks that do not fit.
   """
@@ -89,7 +94,13 @@ def save_ticket(path: str | os.PathLike, ticket: Ticket) -> None:
 
 
 def save_sparse(path: str | os.PathLike, params: Any, masks: Masks) -> None:
-  """Writes weights as safetensors: of each masked array `<path>#bits` and the kept values, others whole."""
+  """Writes weights as safetensors: of each masked array `<path>#bits` and the kept values, others whole.
+
+  Args:
+    path: of the file.
+    params: any tree of arrays.
+    masks: path -> bool array, of some of its leaves. `load_sparse` reads the file back.
+  """
   from safetensors.numpy import save
 
   tensors = {}

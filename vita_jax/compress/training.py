@@ -16,8 +16,8 @@ def masked(
 ) -> optax.GradientTransformationExtraArgs:
   """Wraps any optax optimizer so that masked weights are exactly zero after every update.
 
-    tx = masked(optax.adamw(1e-3, weight_decay=0.1), masks)
-    updates, state = tx.update(grads, state, params)
+      tx = masked(optax.adamw(1e-3, weight_decay=0.1), masks)
+      updates, state = tx.update(grads, state, params)
 
   Gradients, the parameters that `tx` sees, updates, and every part of the state that has a parameter's path
   and shape (moments, averages, iterates) are masked; the update of a masked weight is minus the weight. So it

@@ -3,15 +3,15 @@
 Every function is `f(image, rng, *, options) -> image`; those without chance leave `rng` unread, so that
 all of them compose. `Augment` makes the `transform` of a Stream out of them:
 
-  transform = Augment(
-    (
-      functools.partial(random_resized_crop, size=64),
-      flip,
-      functools.partial(colour_jitter, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
-      functools.partial(to_float, mean=0.5, std=0.5),
+    transform = Augment(
+      (
+        functools.partial(random_resized_crop, size=64),
+        flip,
+        functools.partial(colour_jitter, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+        functools.partial(to_float, mean=0.5, std=0.5),
+      )
     )
-  )
-  data = Stream(ImageFolder("photos"), batch_size=32, transform=transform)
+    data = Stream(ImageFolder("photos"), batch_size=32, transform=transform)
 
 Images are uint8 [height, width, channels], 0 to 255, or floating, 0 to 1; each function gives back what it
 got. The same generator state gives the same image: a Stream hands a generator of (seed, epoch, row id) to
@@ -152,8 +152,9 @@ def colour_jitter(
   Args:
     image: [h, w, 3].
     rng: the generator.
-    brightness, contrast, saturation: b: a factor uniform in [max(0, 1 - b), 1 + b], applied towards black,
-      towards the mean grey of the image, and towards each place's own grey.
+    brightness: b, for a factor uniform in [max(0, 1 - b), 1 + b], applied towards black.
+    contrast: the same, towards the mean grey of the image.
+    saturation: the same, towards each place's own grey.
     hue: h: a rotation about the grey axis by a part of a full turn uniform in [-h, h]; at most 0.5.
 
   Raises:

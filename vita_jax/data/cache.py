@@ -45,15 +45,16 @@ def cached_arrays(
     prefix: start of the file's name, for people who look into the folder.
     setting: what the user sets to choose the folder, for the warning.
 
-  >>> import tempfile
-  >>> folder = tempfile.mkdtemp()
-  >>> def squares():
-  ...   print("making")
-  ...   return {"x": np.arange(4) ** 2}
-  >>> first = cached_arrays(folder, "squares of 4", squares)
-  making
-  >>> cached_arrays(folder, "squares of 4", squares)["x"].tolist()
-  [0, 1, 4, 9]
+  Examples:
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> def squares():
+    ...   print("making")
+    ...   return {"x": np.arange(4) ** 2}
+    >>> first = cached_arrays(folder, "squares of 4", squares)
+    making
+    >>> cached_arrays(folder, "squares of 4", squares)["x"].tolist()
+    [0, 1, 4, 9]
   """
   path = Path(folder) / f"{prefix}{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
   if os.path.exists(path):  # Path.exists raises where the folder may not be searched

@@ -17,6 +17,10 @@ from typing import IO, Any
 import numpy as np
 
 LIMIT = 4 << 30  # bytes that the arrays of an npz file may take
+RATIO = (
+  100  # times the bytes of a compressed file that it may expand to: numbers and texts pack 2 to 30 times
+)
+FREE = 256 << 20  # bytes that any may expand to: masks and one-hot features pack up to a thousand times
 PIECE = 1 << 20  # bytes that are decompressed at a time
 DEFLATE = 1040  # deflate makes at most 1,032 bytes of one
 HEADER = 16 << 20  # bytes of a safetensors header
@@ -25,12 +29,13 @@ ARRAY_HEADER = 10_000  # bytes of the header of an array, as numpy's own limit
 TENSORS = "BOOL U8 I8 U16 I16 U32 I32 U64 I64 F16 BF16 F32 F64 C64".split()
 
 
-def read_npz(path: str | os.PathLike, *, limit: int = LIMIT) -> dict[str, np.ndarray]:
+def read_npz(path: str | os.PathLike, *, limit: int | None = None) -> dict[str, np.ndarray]:
   """Reads all arrays of an npz file, each decompressed once, its CRC checked.
 
   Args:
     path: the file.
-    limit: bytes that its arrays may take together.
+    limit: bytes that its arrays may take together; None: 100 times the bytes of the file, at least 256 MiB
+      and at most 4 GiB (see `expansion_limit`).
 
   Returns:
     name -> array, in the machine's byte order.
@@ -48,7 +53,7 @@ def read_npz(path: str | os.PathLike, *, limit: int = LIMIT) -> dict[str, np.nda
   try:
     with zipfile.ZipFile(path) as archive:
       members = archive.infolist()
-      _check_members(path, members, limit)
+      _check_members(path, members, expansion_limit(path) if limit is None else limit)
       return {m.filename.removesuffix(".npy"): _read_member(archive, m, path) for m in members}
   except _Refused as error:
     raise ValueError(str(error)) from error
@@ -83,6 +88,15 @@ def read_metadata(path: str | os.PathLike) -> dict[str, str]:
   path = existing(path)
   with _open_tensors(path) as file:
     return dict(file.metadata() or {})
+
+
+def expansion_limit(path: Path) -> int:
+  """Returns the bytes that a compressed file may expand to unless its reader is told otherwise.
+
+  They are `RATIO` times its own, at least `FREE` and at most `LIMIT`: 3 MB of zeros in disguise do not become
+  3 GiB of memory.
+  """
+  return min(LIMIT, max(FREE, RATIO * path.stat().st_size))
 
 
 def existing(path: str | os.PathLike) -> Path:
@@ -124,7 +138,10 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo], limit: int) -> No
     if m.compress_size > size or m.file_size > ratio * m.compress_size:
       raise _Refused(f"{where} declares {m.file_size} bytes, more than it can hold; fetch or write it again")
   if (total := sum(m.file_size for m in members)) > limit:
-    raise _Refused(f"{path} expands to {total} bytes, more than {limit}; store fewer or smaller arrays")
+    raise _Refused(
+      f"{path} has {size} bytes and expands to {total} bytes, more than {limit}; store fewer or smaller"
+      " arrays, or read it with vita_jax.data.read_npz(path, limit=...)"
+    )
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import IO, Literal, NamedTuple
 
 import numpy as np
 
-from vita_jax.data.files import LIMIT, cause, existing
+from vita_jax.data.files import LIMIT, cause, existing, expansion_limit
 
 MAX_CELL = 1 << 24  # characters of a cell, or of a line
 PIECE = 1 << 20
@@ -38,18 +38,20 @@ class Cells(NamedTuple):
   rows: Iterator[tuple[int, list[str]]]
 
 
-def read_text(path: str | os.PathLike, *, limit: int = LIMIT) -> str:
+def read_text(path: str | os.PathLike, *, limit: int | None = None) -> str:
   r"""Reads a whole text file, perhaps .gz; every line end becomes "\n".
 
   Args:
     path: the file.
-    limit: bytes that it may have, or expand to.
+    limit: bytes that it may have, or expand to; None: 4 GiB, of a .gz what `files.expansion_limit` says.
 
   Raises:
     FileNotFoundError: no such file.
     ValueError: not UTF-8, NUL characters (UTF-16, or no text at all), a damaged .gz, or too long.
   """
   path = existing(path)
+  if limit is None:
+    limit = expansion_limit(path) if path.suffix == ".gz" else LIMIT
   try:
     with _opened(path) as file:
       pieces, total = [], 0
@@ -75,9 +77,9 @@ def open_cells(path: str | os.PathLike, *, separator: str = ",", quotes: bool = 
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: no header, a name twice, or the header of a file with another separator. While reading: a row
-      with another number of cells, a quotation mark that is not closed, a cell of more than `MAX_CELL`
-      characters, or what `read_text` refuses.
+    ValueError: no header, a column without a name, a name twice, or the header of a file with another
+      separator. While reading: a row with another number of cells, a quotation mark that is not closed, a
+      cell of more than `MAX_CELL` characters, or what `read_text` refuses.
   """
   path = existing(path)
   rows = _rows(path, separator, quotes)
@@ -115,7 +117,9 @@ def _rows(path: Path, separator: str, quotes: bool) -> Iterator[tuple[int, list[
   number = -1
   try:
     with ExitStack() as stack:
-      lines = _lines(stack.enter_context(_opened(path)), limit=LIMIT if path.suffix == ".gz" else None)
+      lines = _lines(
+        stack.enter_context(_opened(path)), limit=expansion_limit(path) if path.suffix == ".gz" else None
+      )
       quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
       for row in csv.reader(lines, delimiter=separator, quoting=quoting, strict=True):
         if row:
@@ -162,6 +166,12 @@ def _check_header(path: Path, header: list[str], separator: str) -> None:
     raise ValueError(f"{path} has no header: its first line must name the columns")
   if len(header) == 1 and (others := [s for s in ",;\t|" if s != separator and s in header[0]]):
     raise ValueError(f"{path} is separated by {others[0]!r}: save it with {_named(separator)}")
+  if "" in header:
+    number = header.index("") + 1
+    raise ValueError(
+      f"{path}: column {number} of {len(header)} has no name in the header: give it one, or leave it out"
+      " (row numbers of pandas: to_csv(..., index=False))"
+    )
   if twice := [name for name, count in Counter(header).items() if count > 1]:
     raise ValueError(f"{path} has the column '{twice[0][:40]}' twice: rename one")
 

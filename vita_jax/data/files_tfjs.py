@@ -13,7 +13,7 @@ import numpy as np
 
 from vita_jax.base.files import read_json
 from vita_jax.data.files import cause, existing
-from vita_jax.data.op_graph import Op, OpGraph, in_order
+from vita_jax.data.op_graph import Op, OpGraph, Refused, in_order
 
 DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "?"}
 STORED = {"float16": "<f2", "uint8": "u1", "uint16": "<u2"}  # of quantized weights
@@ -41,7 +41,9 @@ def read_tfjs(path: str | os.PathLike) -> OpGraph:
     nodes = model["modelTopology"]["node"]
     tensors = _tensors(path, model["weightsManifest"])
     return _graph(path, nodes, tensors, model.get("signature") or {})
-  except (KeyError, TypeError, AttributeError, IndexError) as error:
+  except (Refused, FileNotFoundError):
+    raise
+  except Exception as error:  # whatever Python says of an object of another shape
     raise ValueError(
       f"{path} is not a TensorFlow.js graph model ({type(error).__name__}: {cause(error)}); fetch it again"
     ) from error
@@ -58,15 +60,15 @@ def _tensors(path: Path, manifest: list[Mapping[str, Any]]) -> dict[str, np.ndar
       stored = STORED.get(quantized["dtype"]) if quantized else DTYPES.get(weight["dtype"])
       if stored is None:
         kind = quantized["dtype"] if quantized else weight["dtype"]
-        raise ValueError(f"{path}: weight {name!r} is {kind}, which is not read")
+        raise Refused(f"{path}: weight {name!r} is {kind}, which is not read")
       dtype, count = np.dtype(stored), math.prod(shape)
       if min(shape, default=0) < 0 or at + count * dtype.itemsize > len(content):
-        raise ValueError(f"{path}: {files} ends within {name!r}: damaged or of another model; fetch it again")
+        raise Refused(f"{path}: {files} ends within {name!r}: damaged or of another model; fetch it again")
       found = np.frombuffer(content, dtype, count, at).reshape(shape)
       at += count * dtype.itemsize
       tensors[name] = _plain(found, quantized)
     if at != len(content):
-      raise ValueError(
+      raise Refused(
         f"{path}: {files} has {len(content)} bytes for {at}: damaged or of another model; fetch it again"
       )
   return tensors
@@ -90,7 +92,7 @@ def _graph(
     name = node["name"]
     if node["op"] == "Const":
       if name not in tensors:
-        raise ValueError(f"{path} is damaged: it has no weights of the constant {name!r}; fetch it again")
+        raise Refused(f"{path} is damaged: it has no weights of the constant {name!r}; fetch it again")
     elif node["op"] == "Placeholder":
       inputs.append(name)
     else:
@@ -120,7 +122,11 @@ def _number(name: str) -> int:
 
 def _value(attribute: Mapping[str, Any]) -> Any:
   """A plain value of an attribute: text, number, truth value, dtype name, shape, or a tuple of such."""
-  ((kind, value),) = attribute.items() if len(attribute) == 1 else (("", None),)
+  kind, value = next(iter(attribute.items()), ("", None)) if len(attribute) == 1 else ("", None)
+  return _plain_value(kind, value)
+
+
+def _plain_value(kind: str, value: Any) -> Any:
   match kind:
     case "s":
       return _text(value)
@@ -131,7 +137,7 @@ def _value(attribute: Mapping[str, Any]) -> Any:
     case "shape":
       return tuple(int(dim.get("size", -1)) for dim in value.get("dim", ()))
     case "list":
-      return tuple(_value({key: one}) for key, many in value.items() for one in many)
+      return tuple(_plain_value(key, one) for key, many in value.items() for one in many)
     case _:
       return value
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vita_jax.data.files import cause, existing
-from vita_jax.data.op_graph import Op, OpGraph, in_order
+from vita_jax.data.op_graph import Op, OpGraph, Refused, in_order
 
 # By number, as the schema counts them.
 KINDS = (
@@ -104,7 +104,9 @@ def read_tflite(path: str | os.PathLike) -> OpGraph:
     raise ValueError(f"{path} is not a TensorFlow Lite model; fetch it again or give another file")
   try:
     return _graph(str(path), content)
-  except (struct.error, IndexError, OverflowError, UnicodeDecodeError) as error:
+  except Refused:
+    raise
+  except Exception as error:  # numbers that point anywhere
     raise ValueError(f"{path} is truncated or damaged ({cause(error)}); fetch it again") from error
 
 
@@ -143,10 +145,10 @@ def _tensor(source: str, content: bytes, table: int, buffers: list[int]) -> Tens
   if length:
     number = _number(content, table, 1, "b", 0)
     if number not in DTYPES:
-      raise ValueError(f"{source}: constant {name!r} is of the type number {number}, which is not read")
+      raise Refused(f"{source}: constant {name!r} is of the type number {number}, which is not read")
     dtype = np.dtype(DTYPES[number])
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != length:
-      raise ValueError(f"{source} is damaged: {name!r} is {shape} {dtype} in {length} bytes; fetch it again")
+      raise Refused(f"{source} is damaged: {name!r} is {shape} {dtype} in {length} bytes; fetch it again")
     constant = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
   scale, zero_point, axis = np.ones(0, np.float32), np.zeros(0, np.int64), 0
   if quantization := _table(content, table, 4):

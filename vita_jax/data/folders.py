@@ -22,9 +22,9 @@ class ImageFolder:
   `augment.random_resized_crop`. The order is that of the names, the same on every machine; files and folders
   whose names begin with a dot, and files with other endings than `SUFFIXES`, are left out.
 
-    photos = ImageFolder("photos")      # photos/cat/1.jpg, photos/dog/2.png, ...
-    photos[0]["image"]                  # uint8 [height, width, 3]
-    photos.classes[photos[0]["label"]]  # "cat"
+      photos = ImageFolder("photos")      # photos/cat/1.jpg, photos/dog/2.png, ...
+      photos[0]["image"]                  # uint8 [height, width, 3]
+      photos.classes[photos[0]["label"]]  # "cat"
 
   Attributes:
     root: the folder.
@@ -79,7 +79,7 @@ class Partner(NamedTuple):
 
   Row i of the first domain comes once in an epoch, its partner is a random row of the second:
 
-    data = Stream(ImageFolder("horses"), 1, transform=Partner(ImageFolder("zebras")))
+      data = Stream(ImageFolder("horses"), 1, transform=Partner(ImageFolder("zebras")))
 
   Attributes:
     other: the second domain: a source whose rows have "image".
@@ -106,7 +106,8 @@ def twins(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> list[tuple[
   their sizes and compression. For splits that promise unseen pictures.
 
   Args:
-    one, other: uint8 [h, w, 3] each.
+    one: pictures, uint8 [h, w, 3] each.
+    other: the same of the other set.
   """
   thumbnails = [
     np.stack([augment.resize(x, size=(16, 16), method="box").astype(np.float32) / 255 for x in pictures])

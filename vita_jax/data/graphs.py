@@ -153,8 +153,9 @@ def normalize_rows(features: Any, normalization: str) -> Any:
   Raises:
     ValueError: unknown normalization.
 
-  >>> normalize_rows(np.array([[1, -3], [0, 0]], np.float32), "abs").tolist()
-  [[0.25, -0.75], [0.0, 0.0]]
+  Examples:
+    >>> normalize_rows(np.array([[1, -3], [0, 0]], np.float32), "abs").tolist()
+    [[0.25, -0.75], [0.0, 0.0]]
   """
   choose("normalization", normalization, NORMALIZATIONS)
   if normalization == "none":

@@ -86,7 +86,8 @@ def permuted(
   Equal to the order of `index` where n_rows == max_rows; any n_rows has a bijection of its own.
 
   Args:
-    seed, epoch: int32 or uint32 scalars.
+    seed: int32 or uint32 scalar.
+    epoch: int32 or uint32 scalar.
     position: int32 [B], places in the epoch, in 0 .. n_rows-1; others count as 0.
     n_rows: int32 scalar, 1 .. max_rows, may be traced.
     max_rows: static.

@@ -27,6 +27,10 @@ CONVOLUTIONS = {
 BIAS_KINDS = ("Add", "AddV2", "BiasAdd")
 
 
+class Refused(ValueError):
+  """What is wrong with a file, as a whole message: readers hand it on as it is."""
+
+
 class Op(NamedTuple):
   """One operation.
 
@@ -112,7 +116,7 @@ def in_order(ops: Sequence[Op], given: Sequence[str], source: str) -> tuple[Op, 
     source: for the message.
 
   Raises:
-    ValueError: one reads a tensor that nothing makes, or that depends on itself.
+    Refused: one reads a tensor that nothing makes, or that depends on itself.
   """
   makers = {name: i for i, op in enumerate(ops) for name in op.outputs}
   known, done, order = set(given) | {""}, set(), []
@@ -131,6 +135,6 @@ def in_order(ops: Sequence[Op], given: Sequence[str], source: str) -> tuple[Op, 
       name = missing[0]
       if name not in makers or makers[name] in waiting:
         how = "nothing makes" if name not in makers else "depends on itself"
-        raise ValueError(f"{source} is damaged: {ops[at].name} reads {name!r}, which {how}; fetch it again")
+        raise Refused(f"{source} is damaged: {ops[at].name} reads {name!r}, which {how}; fetch it again")
       waiting.append(makers[name])
   return tuple(order)

@@ -74,8 +74,11 @@ def draw_pu(
 
   Args:
     place: int32 [n], in 0 .. n_labelled * interleave - 1.
-    epoch, student: int32. order: uint32.
-    labelled_rows, unlabelled_rows: int32 [n_labelled], [n_unlabelled].
+    order: uint32 scalar.
+    epoch: int32 scalar.
+    student: int32 scalar.
+    labelled_rows: int32 [n_labelled].
+    unlabelled_rows: int32 [n_unlabelled].
     interleave: rows per labelled positive.
     trusted_order: int32 [n_unlabelled], items with the `n_trusted` trusted ones first; None: as they are.
     shuffled: False keeps the unlabelled rows in their order.

@@ -164,8 +164,9 @@ def data_file(name: str) -> Path | None:
 
   Its content is not checked.
 
-  >>> data_file("planetoid/citeseer.npz").name
-  'citeseer.npz'
+  Examples:
+    >>> data_file("planetoid/citeseer.npz").name
+    'citeseer.npz'
   """
   folders = [folder for folder in (SHIPPED, data_dir()) if folder is not None]
   return next((folder / name for folder in folders if (folder / name).is_file()), None)

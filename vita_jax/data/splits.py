@@ -43,7 +43,8 @@ def shuffle_rows(key: jax.Array, groups: np.ndarray, strata: np.ndarray) -> jax.
   Rows of one group come one after the other, so that at most one group lies across a border between parts.
 
   Args:
-    groups, strata: int32 [n], counted from 0; a group is in the stratum of its first row.
+    groups: int32 [n], counted from 0.
+    strata: int32 [n], counted from 0; a group is in the stratum of its first row.
 
   Returns:
     int32 [n], row numbers.

@@ -52,7 +52,8 @@ def row_rng(seed: int, epoch: int, row: int) -> np.random.Generator:
 
   Args:
     seed: 0 .. 2**32-1, of the run or of the replica; 0 where data.order is not "shuffled".
-    epoch, row: 0 .. 2**31-1.
+    epoch: 0 .. 2**31-1.
+    row: 0 .. 2**31-1.
   """
   return np.random.Generator(np.random.Philox(key=np.array([seed | epoch << 32, row], np.uint64)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -43,11 +44,14 @@ def as_table(rows: Any, *, source: str = "the table") -> Table:
   """Makes a Table of a mapping of columns, a data frame (pandas, polars) or a Table.
 
   Raises:
-    ValueError: columns of different lengths, or of more than one dimension.
+    ValueError: columns of different lengths or of more than one dimension, or one name twice (1 and "1" are
+      one).
   """
   if isinstance(rows, Table):
     return rows
   names = list(rows.columns) if hasattr(rows, "columns") else list(rows)
+  if twice := [name for name, count in Counter(map(str, names)).items() if count > 1]:
+    raise ValueError(f"{source} has the column '{twice[0][:40]}' twice: rename one")
   columns = {str(name): _plain(np.asarray(rows[name])) for name in names}
   lengths = {name: len(x) for name, x in columns.items()}
   if len(set(lengths.values())) > 1:
@@ -92,8 +96,9 @@ def canonical(text: str) -> str:
 
   A number with leading zeros ("007") is a code and stays.
 
-  >>> [canonical(text) for text in ("5.0", "-0.50", ".5", "1e3", "007", "five")]
-  ['5', '-0.5', '0.5', '1000', '007', 'five']
+  Examples:
+    >>> [canonical(text) for text in ("5.0", "-0.50", ".5", "1e3", "007", "five")]
+    ['5', '-0.5', '0.5', '1000', '007', 'five']
   """
   found = re.fullmatch(r"([+-]?)(0|[1-9][0-9]*|(?=[.][0-9]))(?:[.]([0-9]*))?(?:[eE]([+-]?[0-9]{1,2}))?", text)
   if not found:

@@ -3,10 +3,10 @@
 `fit` learns scaler, categories and classes from training rows only; `encode` turns any rows into features
 with them. `schema.py` says what columns are for, `tables.py` reads files (large ones in chunks):
 
-  schema = parse_schema({"numeric": ["age"], "categorical": ["job"], "target": "risk == 2", "drop": ["id"]})
-  table = read_table("credit.csv")
-  encoding = fit(schema, table, training_rows)
-  x, y = encode(encoding, table), label_values(encoding, table, "target")
+    schema = parse_schema({"numeric": ["age"], "categorical": ["job"], "target": "risk == 2", "drop": ["id"]})
+    table = read_table("credit.csv")
+    encoding = fit(schema, table, training_rows)
+    x, y = encode(encoding, table), label_values(encoding, table, "target")
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def load_tokenizer(folder: str | os.PathLike, *, vocab_size: int | None = None) 
   """Loads the WordPiece tokenizer of a Hugging Face folder as a `tokenizers.Tokenizer`.
 
   Args:
-    folder: with a vocab.txt, one token a line, or a tokenizer.json; and perhaps tokenizer_config.json,
+    folder: with a vocab.txt, one token per line, or a tokenizer.json; and perhaps tokenizer_config.json,
       special_tokens_map.json, added_tokens.json.
     vocab_size: rows of the embedding that it must match; at most 63 may be left over (padded tables).
 
@@ -60,7 +60,7 @@ def load_tokenizer(folder: str | os.PathLike, *, vocab_size: int | None = None) 
     tokenizer = _from_vocab(_read_vocab(lines), settings)
   else:
     raise FileNotFoundError(
-      f"no vocabulary in {folder}: put the model's vocab.txt (one token a line) or tokenizer.json there"
+      f"no vocabulary in {folder}: put the model's vocab.txt (one token per line) or tokenizer.json there"
     )
   _add_tokens(tokenizer, settings, folder)
   tokenizer.no_padding()

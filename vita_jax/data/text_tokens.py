@@ -56,7 +56,8 @@ def tokenize(
 
   Args:
     tokenizer: of `load_tokenizer`.
-    first, second: texts; `second` is None for single ones.
+    first: texts.
+    second: texts that belong to them; None for single ones.
     max_length: tokens that are kept, special ones included.
     width: T; default: the longest text there is, in multiples of 8.
 

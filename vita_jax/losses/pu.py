@@ -4,7 +4,7 @@ A batch is logits g float [n] and `labelled` [n]: 1 for a labelled positive, 0 f
 drawn case-control (the unlabelled ones from the marginal, whose share of positives is `prior`). With
 l(m) the loss of a margin m, by default the sigmoid loss l(m) = σ(-m),
 
-  R_pos = π mean_P l(g)      R_neg = mean_U l(-g) - π mean_P l(-g)
+    R_pos = π mean_P l(g)      R_neg = mean_U l(-g) - π mean_P l(-g)
 
 du Plessis et al. (NeurIPS 2014, ICML 2015): uPU; Kiryo et al. (NeurIPS 2017): nnPU.
 """

@@ -19,6 +19,8 @@ from vita_jax.metrics.mixture import best_bin_estimate, dedpul_estimate, tice_es
 from vita_jax.metrics.ranking import auc
 
 RESAMPLES = 100  # of the bootstrap
+MOST_REPEATS = 5  # of the cross-fitting, for at most `REPEATED_ROWS` rows in all repeats together
+REPEATED_ROWS = 5_000
 MOST_ROWS = 10_000  # more are sampled: the error is that of the estimators by then
 SEPARABLE = 0.95  # AUC of positives against negatives from which classes count as separable
 APART = 0.1  # the median is trusted where another estimator is at most so far from it
@@ -38,8 +40,9 @@ class PriorEstimate(NamedTuple):
   Attributes:
     prior, low, high: the median of the estimators, with its 95 % bootstrap interval.
     methods: name of an estimator -> what it says.
-    auc: how well the scores part positives from negatives, if the prior is right: (A - π/2) / (1 - π) of the
-      area A of labelled against unlabelled rows.
+    auc: how well the scores part positives from negatives, if the prior π is what the lowest estimator says:
+      (A - π/2) / (1 - π) of the area A of labelled against unlabelled rows. All of them bound the prior from
+      above, and one that is too high makes its own classes look separable.
     upper_bound: the classes overlap, by `auc`: the true prior may be anything up to the estimate.
     doubt: what there is to warn of, in one line; "" for nothing.
   """
@@ -59,13 +62,16 @@ def estimate_prior(
   """Estimates the share of positives among unlabelled rows; warns of an upper bound and of disagreement.
 
   Scores are cross-fitted: each fold is scored by gradient-boosted trees (scikit-learn) of labelled against
-  unlabelled rows that saw the other folds. Best bin and DEDPUL read the scores, TIcE the features. The
-  bootstrap resamples the rows `RESAMPLES` times, both sides apart, with scores and trees as they are: it
-  shows the chance of the draw, not that of the classifier. A few thousand rows take seconds; of more than
-  `MOST_ROWS` rows a sample is taken.
+  unlabelled rows that saw the other folds. Of small tables the log odds are averaged over up to 5 such
+  splits: what one split adds by chance looks like overlap of the classes, which the estimates count as
+  positives (averaging over splits: Ivanov 2020; Chernozhukov et al. 2018). Best bin and DEDPUL read the
+  scores, TIcE the features. The bootstrap resamples the rows `RESAMPLES` times, both sides apart, with scores
+  and trees as they are: it shows the chance of the draw, not that of the classifier. A few thousand rows take
+  seconds; of more than `MOST_ROWS` rows a sample is taken.
 
   Args:
-    labelled, unlabelled: float [n_p, ...], [n_u, ...]: features, flattened per row.
+    labelled: float [n_p, ...], features of labelled positives; flattened per row.
+    unlabelled: float [n_u, ...], those of unlabelled rows.
     among: "unlabelled", or "all": the share among labelled and unlabelled rows together, which is the prior
       where the labelled rows are part of one sample.
     folds: of the cross-fitting.
@@ -88,12 +94,13 @@ def estimate_prior(
   if not np.isfinite(x).all():
     raise ValueError("the features of a row are not finite: fill what is missing first")
   with threadpool_limits(1):  # such tables do not fill two threads, and waiting ones slow a busy machine
-    scores = _cross_fitted(x, known, folds, seed)
+    repeats = max(1, min(MOST_REPEATS, REPEATED_ROWS // len(x)))
+    scores = np.mean([_cross_fitted(x, known, folds, seed + i) for i in range(repeats)], axis=0)
     estimators = list(_estimators(x, known, scores, folds, seed).items())
     values = np.array([estimate(np.ones(len(x))) for _, estimate in estimators])
     resamples = (_resampled(random, known) for _ in range(RESAMPLES))
     draws = np.array([[estimate(weights) for _, estimate in estimators] for weights in resamples])
-  parted = _parted(auc(scores, known), float(np.median(values)))
+  parted = _parted(auc(scores, known), float(values.min()))
   known_share = len(labelled) / (len(labelled) + len(unlabelled)) if among == "all" else 0.0
   values, draws = (known_share + (1 - known_share) * found for found in (values, draws))
   methods = {name: _with_interval(float(values[i]), draws[:, i]) for i, (name, _) in enumerate(estimators)}

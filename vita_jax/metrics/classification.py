@@ -16,10 +16,12 @@ def matthews(predicted: np.ndarray, labels: np.ndarray) -> float:
   (TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN)); 0 where a factor of the root is 0.
 
   Args:
-    predicted, labels: [n], 0/1 or bool.
+    predicted: [n], 0/1 or bool.
+    labels: [n], 0/1 or bool.
 
-  >>> matthews(np.array([1, 1, 0, 0]), np.array([1, 1, 0, 1]))
-  0.5773502691896258
+  Examples:
+    >>> matthews(np.array([1, 1, 0, 0]), np.array([1, 1, 0, 1]))
+    0.5773502691896258
   """
   predicted, labels = np.asarray(predicted, bool), np.asarray(labels, bool)
   tp, tn = float(np.sum(predicted & labels)), float(np.sum(~predicted & ~labels))

@@ -4,9 +4,9 @@ The unlabelled rows are a mixture, p_u = π p_p + (1 - π) p_n. What p_u and p_p
 the minimum of p_u(x) / p_p(x) over x: π itself where some rows can only be positive. All three look for it.
 Weights (how often a row counts) let a bootstrap resample rows without scoring them again.
 
-  best bin   Garg et al.: Mixture Proportion Estimation and PU Learning: A Modern Approach (NeurIPS 2021)
-  DEDPUL     Ivanov: DEDPUL: Difference-of-Estimated-Densities-based PU Learning (ICMLA 2020)
-  TIcE       Bekker, Davis: Estimating the Class Prior in PU Data Through Decision Tree Induction (AAAI 2018)
+    best bin  Garg et al.: Mixture Proportion Estimation and PU Learning: A Modern Approach (NeurIPS 2021)
+    DEDPUL    Ivanov: DEDPUL: Difference-of-Estimated-Densities-based PU Learning (ICMLA 2020)
+    TIcE      Bekker, Davis: Estimating the Class Prior in PU Data Through Decision Tree Induction (AAAI 2018)
 """
 
 from __future__ import annotations
@@ -38,10 +38,13 @@ def best_bin_estimate(
   every c; the one taken minimises it plus (1 + γ) / q_p(c) (sqrt(log(4/δ) / 2 n_u) + sqrt(log(4/δ) / 2 n_p)).
 
   Args:
-    labelled_scores, unlabelled_scores: float [n_p], [n_u], from a classifier of labelled against unlabelled
-      rows that has NOT seen them.
-    labelled_weights, unlabelled_weights: float [n_p], [n_u], how often each row counts; None: once.
-    delta, gamma: of the bound, as in the paper's experiments.
+    labelled_scores: float [n_p], from a classifier of labelled against unlabelled rows that has NOT seen
+      them.
+    unlabelled_scores: float [n_u], from it, too.
+    labelled_weights: float [n_p], how often each row counts; None: once.
+    unlabelled_weights: float [n_u], as well.
+    delta: of the bound, as in the paper's experiments.
+    gamma: of the bound, too.
 
   Raises:
     ValueError: no scores on a side, or NaN.
@@ -77,11 +80,14 @@ def dedpul_estimate(
   estimate is the α with the largest second difference of D among those with D(α) <= `most`.
 
   Args:
-    labelled_scores, unlabelled_scores: float [n_p], [n_u], from a classifier of labelled against unlabelled
-      rows that has NOT seen them; on a scale on which densities are smooth, e.g. log odds.
-    labelled_weights, unlabelled_weights: float [n_p], [n_u], how often each row counts; None: once.
+    labelled_scores: float [n_p], from a classifier of labelled against unlabelled rows that has NOT seen
+      them; on a scale on which densities are smooth, e.g. log odds.
+    unlabelled_scores: float [n_u], from it, too.
+    labelled_weights: float [n_p], how often each row counts; None: once.
+    unlabelled_weights: float [n_u], as well.
     bins: of the grid on which densities are computed.
-    step, lag: of the grid of α, and of the second difference.
+    step: of the grid of α.
+    lag: of the second difference.
     most: the largest D.
 
   Raises:

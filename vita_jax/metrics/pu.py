@@ -16,6 +16,8 @@ import numpy as np
 
 from vita_jax.metrics.pairs import mean, once
 
+SHARES = ("accuracy", "auc", "f1", "precision", "recall", "specificity")
+
 
 def check_prior(prior: Any) -> None:
   """Checks a class prior; arrays, which may be traced, pass.
@@ -34,7 +36,8 @@ def pu_counts(
 
   Args:
     logits: float [n]; above 0 is called positive.
-    labelled, unlabelled: bool [n]; a row may be both.
+    labelled: bool [n].
+    unlabelled: bool [n]; a row may be both.
 
   Returns:
     `recall` (r), `called` (q), `auc`: the share of pairs of a labelled and an unlabelled row in which the
@@ -97,8 +100,12 @@ def pu_intervals(
   that of a share. The prior is taken as known. Intervals, too, may leave [0, 1].
 
   Args:
-    recall, called, prior, pu_auc: as in `pu_metrics`.
-    n_labelled, n_unlabelled: how many rows r and q are shares of.
+    recall: r, as in `pu_metrics`.
+    called: q, as there.
+    prior: π, as there.
+    pu_auc: as there.
+    n_labelled: how many rows r is a share of.
+    n_unlabelled: how many rows q is a share of.
   """
   if recall is None or called is None or not n_labelled or not n_unlabelled:
     return dict.fromkeys(pu_metrics(None, None, prior=prior), (None, None))
@@ -112,8 +119,9 @@ def pu_intervals(
 def wilson(share: float, n: int) -> tuple[float, float]:
   """Computes Wilson's 95 % interval of a share of n rows.
 
-  >>> [round(x, 3) for x in wilson(1.0, 10)]
-  [0.722, 1.0]
+  Examples:
+    >>> [round(x, 3) for x in wilson(1.0, 10)]
+    [0.722, 1.0]
   """
   z = 1.959964
   middle = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -122,9 +130,23 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def impossible(values: Mapping[str, float | None]) -> list[str]:
-  """Returns the names of metrics outside [0, 1] (Lee and Liu's r^2/q may be any number from 0 on)."""
-  top = {"lee_liu": np.inf}
-  return [k for k, v in values.items() if v is not None and not -1e-9 <= v <= top.get(k, 1.0) + 1e-9]
+  """Returns the names of metrics outside of what they can be, as estimates without negatives may be.
+
+  Names that are or end in one of `SHARES`, e.g. `validation_auc`, are shares of [0, 1]; Lee and Liu's r^2/q,
+  `lee_liu`, may be any number from 0 on; ends of intervals, `validation_auc_high`, count as the metric does.
+  Others may be anything.
+
+  >>> impossible({"validation_auc": 6.38, "validation_lee_liu": 1.2, "test_accuracy": 1.0, "loss": -3.0})
+  ['validation_auc']
+  """
+  most = dict.fromkeys(SHARES, 1.0) | {"lee_liu": np.inf}
+  found = []
+  for name, value in values.items():
+    stem = name.removesuffix("_low").removesuffix("_high")
+    ends = [kind for kind in most if stem == kind or stem.endswith(f"_{kind}")]
+    if ends and value is not None and not -1e-9 <= value <= most[ends[0]] + 1e-9:
+      found.append(name)
+  return found
 
 
 def pu_table(
@@ -133,7 +155,8 @@ def pu_table(
   """Writes PU metrics with their intervals as Markdown; a value that cannot be is marked with "!".
 
   Args:
-    values, intervals: from `pu_metrics` and `pu_intervals`.
+    values: from `pu_metrics`.
+    intervals: from `pu_intervals`.
   """
   wrong = impossible(values)
   lines = ["| metric | estimate | 95 % interval | |", "|---|---|---|---|"]

@@ -22,6 +22,10 @@ def auc(score: np.ndarray, positive: np.ndarray, weight: np.ndarray | None = Non
 
   Raises:
     ValueError: scores that are NaN, labels other than 0 and 1, or unequal lengths.
+
+  Examples:
+    >>> auc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([0, 0, 1, 1]))
+    0.875
   """
   score, labels = np.asarray(score), np.asarray(positive)
   if score.ndim != 1 or score.shape != labels.shape:

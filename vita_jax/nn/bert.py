@@ -1,9 +1,9 @@
 """A small, exact Flax BERT that reads and writes Hugging Face folders (transformers 5 has no Flax models).
 
-  config, params = load_bert("bert-base-uncased")     # config.json, model.safetensors; no torch, no pickle
-  hidden = Bert(config).apply({"params": params["bert"]}, ids, mask)
-  logits = BertClassifier(config, 2).apply({"params": params}, ids, mask, types, key)  # key: dropout
-  save_bert("mine", config, params)  # transformers loads it
+    config, params = load_bert("bert-base-uncased")     # config.json, model.safetensors; no torch, no pickle
+    hidden = Bert(config).apply({"params": params["bert"]}, ids, mask)
+    logits = BertClassifier(config, 2).apply({"params": params}, ids, mask, types, key)  # key: dropout
+    save_bert("mine", config, params)  # transformers loads it
 
 Forward pass, masks, dropout sites, GELU with erf, layer norm eps 1e-12 and the gradient of the padding row
 are those of Hugging Face's BertModel; the tests hold them equal.

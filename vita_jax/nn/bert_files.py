@@ -241,8 +241,9 @@ def shapes(config: BertConfig, heads: tuple[str, ...] = ()) -> Mapping[tuple[str
 def hugging_face_name(path: tuple[str, ...]) -> str:
   """Returns the name of a parameter in Hugging Face files.
 
-  >>> hugging_face_name(("bert", "pooler", "kernel"))
-  'bert.pooler.dense.weight'
+  Examples:
+    >>> hugging_face_name(("bert", "pooler", "kernel"))
+    'bert.pooler.dense.weight'
 
   Raises:
     ValueError: a path that no BERT has.

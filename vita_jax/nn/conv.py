@@ -9,14 +9,15 @@ top level of a program: their gradients are 30 to 40 times slower inside `lax.sc
 and grouped ones (which is what `vmap` over weights makes) are slow everywhere. So `form` says where the
 convolution stands:
 
-  form       on the CPU                                                          elsewhere
-  "loop"     products over shifted images; safe anywhere, and the default        lax.conv
-  "top"      lax.conv, but shifted images where that is faster at the top, too:  lax.conv
-             groups, 1x1, transposed
-  "native"   lax.conv                                                            lax.conv
-  "shifted"  products over shifted images                                        the same
+    form       on the CPU                                                          elsewhere
+    "loop"     products over shifted images; safe anywhere, and the default        lax.conv
+    "top"      lax.conv, but shifted images where that is faster at the top, too:  lax.conv
+               groups, 1x1, transposed
+    "native"   lax.conv                                                            lax.conv
+    "shifted"  products over shifted images                                        the same
 
-`form_for` derives it from the settings of a run. All forms give the same numbers up to rounding.
+`form_for` derives it from the settings of a run. All forms give the same numbers up to rounding. Depthwise
+convolutions over shifted images have a gradient of their own, and so no forward mode (`jax.jvp`).
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def convolve(
   Args:
     x: [n, *spatial, inputs].
     w: [*kernel, inputs / groups, outputs], of x's dtype. Depthwise is groups = inputs.
-    stride, dilation: of all axes or of each.
+    stride: of all axes or of each.
+    dilation: of all axes or of each.
     padding: zeros at both ends: a number, one per axis, or a pair (before, after) per axis; "VALID": none;
       "SAME": so many that the output has ceil(length / stride) places, the odd one after.
     groups: the channels are convolved in so many separate groups.
@@ -108,7 +110,10 @@ def convolve_transposed(
   Args:
     x: [n, *spatial, inputs].
     w: [*kernel, inputs, outputs / groups], of x's dtype. Of torch's weight it is `transpose(2, 3, 0, 1)`.
-    stride, dilation, groups, form: as in `convolve`.
+    stride: as in `convolve`.
+    dilation: as in `convolve`.
+    groups: as in `convolve`.
+    form: as in `convolve`.
     padding: as in `convolve`, but no text: so many places are cut from both ends of the output.
     output_padding: places added at the end of the output, fewer than the stride or the dilation.
 

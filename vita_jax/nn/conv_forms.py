@@ -41,6 +41,38 @@ def native(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
 
 def shifted(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
   """Convolves as one product over shifted images; depthwise: as their weighted sum."""
+  if window.groups == x.shape[-1] == w.shape[-1] > 1:
+    return _depthwise(window, x, w)
+  return _shifted(window, x, w)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _depthwise(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
+  """`_shifted` with a gradient of its own in x: a sum of slices again, where XLA would add up padded images.
+
+  Two to four times faster on the CPU. It has no forward mode (`jax.jvp`).
+  """
+  return _shifted(window, x, w)
+
+
+def _depthwise_forward(window: Window, x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple]:
+  return _shifted(window, x, w), (x, w)
+
+
+def _depthwise_backward(window: Window, kept: tuple, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+  x, w = kept
+  back = jnp.swapaxes(w, -1, -2)
+  bare = transposed_places(dy, back, window._replace(extra=(0,) * len(window.stride)))
+  extra = tuple(n - m for n, m in zip(x.shape[1:-1], bare, strict=True))  # what the stride leaves over
+  dx = sub_pixel(window._replace(extra=extra), dy, back)
+  (dw,) = jax.vjp(functools.partial(_shifted, window, x), w)[1](dy)
+  return dx, dw
+
+
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _shifted(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
   if any(map(any, window.pads)):
     x = jnp.pad(x, ((0, 0), *window.pads, (0, 0)))
   kernel, outputs, groups = w.shape[:-2], w.shape[-1], window.groups

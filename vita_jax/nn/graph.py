@@ -105,7 +105,10 @@ def adjacency(
   """Computes the matrices of an undirected graph on the host, in float64, sorted for the fast product.
 
   Args:
-    edges, self_loops, edge_weight, loop_weight: see `undirected_graph`.
+    edges: see `undirected_graph`.
+    self_loops: see there.
+    edge_weight: see there.
+    loop_weight: see there.
     n_nodes: N.
     pad_multiple: 1 = no padding; otherwise nodes and edges are padded to a multiple of it, with at least
       one padding node; padding edges join the first padding node to itself with weight 0.
@@ -117,9 +120,10 @@ def adjacency(
     ValueError: edges not [E, 2], not u < v, not unique or out of range; self_loops out of range or
       repeated; weights of another length, not finite or not above 0; pad_multiple < 1.
 
-  >>> path = adjacency([[0, 1], [1, 2]], [], 3)
-  >>> propagate(path, jnp.array([[1.0], [2.0], [4.0]]), path.mean)[:, 0].tolist()
-  [2.0, 2.5, 2.0]
+  Examples:
+    >>> path = adjacency([[0, 1], [1, 2]], [], 3)
+    >>> propagate(path, jnp.array([[1.0], [2.0], [4.0]]), path.mean)[:, 0].tolist()
+    [2.0, 2.5, 2.0]
   """
   pairs, loops = np.asarray(edges, np.int64), np.asarray(self_loops, np.int64)
   weight, loop = _checked(pairs, loops, n_nodes, edge_weight, loop_weight)

@@ -51,7 +51,8 @@ class MobileNetV2(nn.Module):
   @nn.compact
   def __call__(self, images: jax.Array) -> Maps:
     x = relu6(conv(rounded(32 * self.width), 3, 2, form=self.form, name="stem")(images))
-    blocks, expanded = [], []
+    blocks: list[jax.Array] = []
+    expanded: list[jax.Array] = []
     for expansion, features, repeats, stride in GROUPS:
       for i in range(repeats):
         block = InvertedResidual(
@@ -101,7 +102,7 @@ def depthwise(
 
 
 def relu6(x: jax.Array) -> jax.Array:
-  """min(max(x, 0), 6)."""
+  """Clips to [0, 6]: min(max(x, 0), 6)."""
   return jnp.clip(x, 0.0, 6.0)
 
 

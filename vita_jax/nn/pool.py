@@ -27,7 +27,7 @@ def average_pool_same(x: jax.Array, size: int) -> jax.Array:
 
 
 def max_pool_padded(x: jax.Array, *, size: int = 3, stride: int = 2, padding: int = 1) -> jax.Array:
-  """Takes maxima over windows [size, ...]: [n, *spatial, c] -> [n, *places, c], one axis after the other.
+  """Takes maxima over windows [size, ...]: [n, *spatial, c] -> [n, *places, c], axis after axis.
 
   `padding` places on every side never win: places = (length + 2 padding - size) // stride + 1.
   """

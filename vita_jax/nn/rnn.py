@@ -24,8 +24,8 @@ class LSTMCell(nn.Module):
 
   A sequence is a scan over its leading axis:
 
-    scan = nn.scan(LSTMCell, variable_broadcast="params", split_rngs={"params": False})
-    carry, hidden = scan(features)(zero_carry(xs[0], features), xs)
+      scan = nn.scan(LSTMCell, variable_broadcast="params", split_rngs={"params": False})
+      carry, hidden = scan(features)(zero_carry(xs[0], features), xs)
   """
 
   features: int

@@ -121,7 +121,8 @@ def _csr_matmul_batched(size, batched, a, h):
   block = jnp.arange(size, dtype=jnp.int32)[:, None]
   if h_batched:
     columns = columns + block * h.shape[1]
-    h = h.reshape(-1, h.shape[2])
+    h = jnp.reshape(h, (-1, h.shape[2]))
   starts = jnp.append((starts[:, :-1] + block * n_values).ravel(), jnp.int32(size * n_values))
-  diagonal = Csr(values.ravel(), (rows + block * n_rows).ravel(), columns.ravel(), starts)
+  # jnp.ravel: what vmap hands over are no arrays with methods in jax 0.8.
+  diagonal = Csr(jnp.ravel(values), (rows + block * n_rows).ravel(), jnp.ravel(columns), starts)
   return csr_matmul(diagonal, h).reshape(size, n_rows, h.shape[-1]), True

@@ -1,8 +1,8 @@
 """Learned optimizers as optax transformations, with shipped weights.
 
-  tx = optax.chain(optax.clip_by_global_norm(1.0), vita_jax.optim.learned("rnnprop-cl-il"))
-  tx = vita_jax.optim.l2o_dm(my_theta)
-  tx = vita_jax.optim.load_learned("runs/mine/export")
+    tx = optax.chain(optax.clip_by_global_norm(1.0), vita_jax.optim.learned("rnnprop-cl-il"))
+    tx = vita_jax.optim.l2o_dm(my_theta)
+    tx = vita_jax.optim.load_learned("runs/mine/export")
 
 Updates are to be added (`optax.apply_updates`). Theta never sits in the optimizer's state.
 """

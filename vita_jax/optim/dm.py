@@ -8,10 +8,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vita_jax.base.keys import above
 from vita_jax.optim.leaves import (
   Theta,
   Tree,
   as_dtype,
+  check_floats,
+  check_number,
+  check_options,
   check_theta,
   linear,
   map_leaves,
@@ -45,6 +49,7 @@ def init_theta(key: jax.Array) -> Theta:
 
 def preprocess(gradient: jax.Array, k: float = 5.0) -> jax.Array:
   """Computes (max(ln(|g| + eps)/k, -1), clip(g e^k, -1, 1)): [*shape] -> [2, *shape], eps of float32."""
+  check_number("k", k, above(0))
   size = jnp.maximum(jnp.log(jnp.abs(gradient) + EPSILON) / k, -1.0)
   return jnp.stack([size, jnp.clip(gradient * jnp.exp(k), -1.0, 1.0)])
 
@@ -64,15 +69,18 @@ def l2o_dm(
     state_dtype: of the carried state; "bfloat16" halves its memory of 80 numbers per coordinate.
 
   Raises:
-    ValueError: `theta` is of another kind or shape, or (in `init`) a parameter is complex.
+    ValueError: `theta` is of another kind or shape, a number cannot be (see `leaves.OPTIONS`), or (in `init`)
+      a parameter is complex, whole or boolean.
 
   Source: Andrychowicz et al. 2016; numbers of the code of "Training Stronger Baselines for Learning to
   Optimize" (2020).
   """
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="l2o_dm")
+  check_options("l2o_dm", scale=scale)
   readout, dtype = theta["linear"], as_dtype(state_dtype)
 
   def init(params: Tree) -> L2ODMState:
+    check_floats(params, kind="l2o_dm")
     return L2ODMState(*(zeros_like_params(params, features=HIDDEN, dtype=dtype) for _ in range(4)))
 
   def one(gradient, h1, c1, h2, c2):

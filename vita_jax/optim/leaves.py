@@ -9,10 +9,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.base.keys import Rule, above, at_least
 from vita_jax.base.tree import named_leaves
 
 Tree = Any
 Theta = Mapping[str, Any]
+
+DECAY = Rule("a finite number, from 0 on and below 1", lambda value: at_least(0).holds(value) and value < 1)
+COUNT = Rule("a whole number, at least 1", lambda value: isinstance(value, int) and at_least(1).holds(value))
+# Options of the builders that are numbers, of whichever kind.
+OPTIONS = {
+  "scale": at_least(0),
+  "step_scale": at_least(0),
+  "magnitude_scale": at_least(0),
+  "beta1": DECAY,
+  "beta2": DECAY,
+  "eps": above(0),
+}
 
 
 def zero_like(x: Any) -> jax.Array:
@@ -21,19 +34,53 @@ def zero_like(x: Any) -> jax.Array:
   Under jit, `jnp.zeros_like` of an array on a mesh with Auto axes is a constant, which XLA puts whole on
   every device; so the zeros are computed from x. From x come also the type under `jax.set_mesh` with Explicit
   axes, and inside `jax.shard_map` the axes over which they vary.
-
-  Raises:
-    ValueError: x is complex.
   """
-  if jnp.issubdtype(jnp.result_type(x), jnp.complexfloating):
-    raise ValueError(
-      f"a parameter of shape {jnp.shape(x)} is complex: wrap the optimizer in"
-      " optax.contrib.split_real_and_imaginary"
-    )
   if isinstance(x, jax.ShapeDtypeStruct):
     return jnp.zeros(x.shape)
   size = jnp.abs(jnp.asarray(x).astype(jnp.float32))
   return 0.0 * jnp.where(jnp.isfinite(size), size, 0.0)
+
+
+def check_number(name: str, value: Any, rule: Rule) -> None:
+  """Checks a number that a function was given; one that is traced passes.
+
+  Raises:
+    ValueError: not a real scalar, or one that breaks the rule; the message begins with `name`.
+  """
+  if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and not value.is_fully_addressable):
+    return
+  array = np.asarray(value)
+  is_real = jnp.issubdtype(array.dtype, jnp.integer) or jnp.issubdtype(array.dtype, jnp.floating)
+  # bfloat16 has an `item` that is a float, too.
+  if array.ndim or not is_real or not rule.holds(array.item()):
+    schedule = "; wrap the optimizer in optax.inject_hyperparams for a schedule" if callable(value) else ""
+    raise ValueError(f"{name} is {value}: it must be {rule.text}{schedule}")
+
+
+def check_options(kind: str, **options: Any) -> None:
+  """Checks numbers that a builder was given against `OPTIONS`; raises as `check_number` does."""
+  for name, value in options.items():
+    check_number(f"{name} of {kind}", value, OPTIONS[name])
+
+
+def check_floats(params: Tree, *, kind: str) -> None:
+  """Refuses parameters that an optimizer would silently not move: whole numbers, booleans, complex numbers.
+
+  Raises:
+    ValueError: names the leaf and its dtype.
+  """
+  for name, x in named_leaves(params).items():
+    dtype = x.dtype if hasattr(x, "dtype") else jnp.result_type(x)
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+      raise ValueError(
+        f"parameter '{name}' is complex ({dtype}): wrap the optimizer in"
+        " optax.contrib.split_real_and_imaginary"
+      )
+    if not jnp.issubdtype(dtype, jnp.floating):
+      raise ValueError(
+        f"parameter '{name}' is of dtype {dtype}, and {kind} moves float parameters only: cast it, or leave"
+        " it out with optax.partition"
+      )
 
 
 def check_whole(tree: Tree, *, kind: str) -> None:

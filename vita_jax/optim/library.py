@@ -81,8 +81,15 @@ def learned(
 
   Args:
     name: one of `learned_names()`.
-    scale, beta1, beta2, eps, step_scale, magnitude_scale, key, state_dtype: options of its builder, where it
-      has them; None leaves what it was trained with.
+    scale: of the output. This and what follows are options of its builder, where it has them; None leaves
+      what it was trained with.
+    beta1: decay of the first moment.
+    beta2: decay of the second moment.
+    eps: added to the root.
+    step_scale: see `mlp.l2o_mlp`.
+    magnitude_scale: see `mlp.l2o_mlp`.
+    key: draws the first learning rates of `scale.l2o_scale`.
+    state_dtype: of the carried state.
 
   Raises:
     ValueError: no such optimizer, or an option that it does not have; the message lists those that exist.
@@ -115,9 +122,7 @@ def load_learned(
   """Loads the optimizer that a meta-training run exported: `tx = load_learned("runs/mine/export")`.
 
   Args:
-    folder: with params.safetensors and config.json.
-    scale, beta1, beta2, eps, step_scale, magnitude_scale, key, state_dtype: options of its builder, where it
-      has them; None leaves what it was trained with.
+    folder: with params.safetensors and config.json. All else are the options of `learned`.
 
   Raises:
     FileNotFoundError: no such folder or file.

@@ -12,6 +12,8 @@ from vita_jax.optim.leaves import (
   Theta,
   Tree,
   as_dtype,
+  check_floats,
+  check_options,
   check_theta,
   check_whole,
   linear,
@@ -59,19 +61,23 @@ def l2o_mlp(
 
   Args:
     theta: from `mlp.init_theta`, a meta-training run, or `learned`; may be a tracer.
-    step_scale, magnitude_scale: of the two outputs.
+    step_scale: of the output d.
+    magnitude_scale: of the output s.
     state_dtype: of the carried momenta, six numbers per coordinate.
 
   Raises:
-    ValueError: `theta` is of another kind or shape; `update` was not given `params`.
+    ValueError: `theta` is of another kind or shape, a number cannot be (see `leaves.OPTIONS`), or (in `init`)
+      a parameter is complex, whole or boolean; `update` was not given `params`.
 
   Source: the small optimizer of Metz et al. 2020, "Tasks, stability, architecture, and compute:
   training more effective learned optimizers", arXiv 2009.11243 (not part of the 2020 paper on training).
   """
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="l2o_mlp")
+  check_options("l2o_mlp", step_scale=step_scale, magnitude_scale=magnitude_scale)
   dtype = as_dtype(state_dtype)
 
   def init(params: Tree) -> L2OMLPState:
+    check_floats(params, kind="l2o_mlp")
     momenta = zeros_like_params(params, features=len(DECAYS), dtype=dtype)
     return L2OMLPState(jnp.zeros((), jnp.int32), momenta)
 

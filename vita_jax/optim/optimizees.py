@@ -1,9 +1,9 @@
 """Small problems that optimizers are trained and compared on, and whole optimizations of them.
 
-  problem = optimizee("digits_mlp")                    # scikit-learn's digits, 64-20-10, sigmoid
-  digits = load_images(problem.data).train
-  loss = lambda x, key: problem.loss(x, problem.sample(digits, key, 128))
-  x, losses = optimize(optax.adam(0.01), loss, problem.init(key), key, steps=1000)
+    problem = optimizee("digits_mlp")                    # scikit-learn's digits, 64-20-10, sigmoid
+    digits = load_images(problem.data).train
+    loss = lambda x, key: problem.loss(x, problem.sample(digits, key, 128))
+    x, losses = optimize(optax.adam(0.01), loss, problem.init(key), key, steps=1000)
 
 Those on MNIST and CIFAR-10 are the ones of "Training Stronger Baselines for Learning to Optimize" (2020),
 section 4; the digits are cheap ones of the same form.
@@ -23,6 +23,7 @@ from vita_jax.base.choose import choose
 from vita_jax.nn.conv import convolve
 from vita_jax.nn.norm import batch_norm
 from vita_jax.nn.pool import average_pool_same, max_pool
+from vita_jax.optim.leaves import COUNT, check_number
 
 Tree = Any
 CLASSES = 10
@@ -67,7 +68,12 @@ def optimizee(name: str, *, logit_relu: bool = False) -> Optimizee:
 
 
 def sample_images(arrays: dict, key: jax.Array, batch_size: int) -> dict:
-  """Draws rows of {"image" uint8 [n, h, w, c], "label" [n]} with replacement; images as float32 in [0, 1]."""
+  """Draws rows of {"image" uint8 [n, h, w, c], "label" [n]} with replacement; images as float32 in [0, 1].
+
+  Raises:
+    ValueError: `batch_size` is no whole number from 1 on.
+  """
+  check_number("batch_size", batch_size, COUNT)
   rows = jax.random.randint(key, (batch_size,), 0, arrays["label"].shape[0])
   images, labels = jnp.asarray(arrays["image"]), jnp.asarray(arrays["label"])
   return {"image": as_float(images[rows]), "label": labels[rows]}
@@ -210,7 +216,11 @@ def optimize(
   Returns:
     x after `steps` steps, and the losses float32 [steps]: after every step on a fresh minibatch, which then
     also gives the next step's gradient.
+
+  Raises:
+    ValueError: `steps` is no whole number from 1 on.
   """
+  check_number("steps", steps, COUNT)
 
   def step(carry, key):
     x, state, gradient = carry
@@ -226,5 +236,10 @@ def optimize(
 
 
 def late_log_loss(losses: jax.Array, *, window: int = WINDOW) -> jax.Array:
-  """Computes the mean of ln(loss + 1e-12) over the last `window` steps: [..., steps] -> [...]."""
+  """Computes the mean of ln(loss + 1e-12) over the last `window` steps (or all): [..., steps] -> [...].
+
+  Raises:
+    ValueError: `window` is no whole number from 1 on.
+  """
+  check_number("window", window, COUNT)
   return jnp.mean(jnp.log(losses[..., -window:] + FLOOR), axis=-1)

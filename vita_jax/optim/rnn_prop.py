@@ -13,6 +13,8 @@ from vita_jax.optim.leaves import (
   Theta,
   Tree,
   as_dtype,
+  check_floats,
+  check_options,
   check_theta,
   linear,
   map_leaves,
@@ -66,21 +68,25 @@ def rnnprop(
   Args:
     theta: from `rnn_prop.init_theta`, a meta-training run, or `learned`; may be a tracer.
     scale: of the output; no coordinate moves farther in a step.
-    beta1, beta2: decays of the moments.
+    beta1: decay of the first moment.
+    beta2: decay of the second moment.
     eps: added to the root.
     state_dtype: of the carried state, moments included; "bfloat16" halves its memory of 82 numbers per
       coordinate, at three digits of precision in v.
 
   Raises:
-    ValueError: `theta` is of another kind or shape, or (in `init`) a parameter is complex.
+    ValueError: `theta` is of another kind or shape, a number cannot be (see `leaves.OPTIONS`), or (in `init`)
+      a parameter is complex, whole or boolean.
 
   Source: Lv, Jiang, Li 2017; numbers of the code of "Training Stronger Baselines for Learning to
   Optimize" (2020).
   """
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="rnnprop")
+  check_options("rnnprop", scale=scale, beta1=beta1, beta2=beta2, eps=eps)
   project, readout, dtype = theta["input_projection"], theta["linear"], as_dtype(state_dtype)
 
   def init(params: Tree) -> RNNpropState:
+    check_floats(params, kind="rnnprop")
     zeros = functools.partial(zeros_like_params, params, dtype=dtype)
     hidden = (zeros(features=HIDDEN) for _ in range(4))
     return RNNpropState(jnp.zeros((), jnp.int32), zeros(), zeros(), *hidden)

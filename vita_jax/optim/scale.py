@@ -14,6 +14,7 @@ from vita_jax.optim.gru import gru, init_affine, init_gru
 from vita_jax.optim.leaves import (
   Theta,
   Tree,
+  check_floats,
   check_theta,
   check_whole,
   linear,
@@ -96,7 +97,7 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
     key: draws the first log learning rates, between ln 1e-6 and ln 1e-2; default `jax.random.key(0)`.
 
   Raises:
-    ValueError: `theta` is of another kind or shape, or (in `init`) a parameter is complex.
+    ValueError: `theta` is of another kind or shape, or (in `init`) a parameter is complex, whole or boolean.
 
   Source: Wichrowska et al. 2017 as released with "Training Stronger Baselines for Learning to Optimize"
   (2020), but that the global GRU sees the mean over all tensors (there: the last one's state), and that
@@ -105,6 +106,7 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="l2o_scale")
 
   def init(params: Tree) -> L2OScaleState:
+    check_floats(params, kind="l2o_scale")
     check_whole(params, kind="l2o_scale")
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(0) if key is None else key, max(len(leaves), 1))

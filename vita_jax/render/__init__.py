@@ -1,9 +1,9 @@
 """A differentiable renderer in JAX: meshes, cameras, rasterization, shading, soft silhouettes, skinning.
 
-  mesh = render.load_mesh("body.obj")
-  camera = render.perspective_camera(eye=(0.0, 1.0, 3.0), at=(0.0, 0.9, 0.0))
-  image = render.render(mesh, camera, (256, 256), lights=render.Lights(), antialias=2)
-  alpha = render.silhouette(mesh, camera, (128, 128))          # differentiable in vertices and camera
+    mesh = render.load_mesh("body.obj")
+    camera = render.perspective_camera(eye=(0.0, 1.0, 3.0), at=(0.0, 0.9, 0.0))
+    image = render.render(mesh, camera, (256, 256), lights=render.Lights(), antialias=2)
+    alpha = render.silhouette(mesh, camera, (128, 128))          # differentiable in vertices and camera
 
 Conventions (axes, pixel centres, winding) are in README.md of this folder. All functions are pure and work
 under `jax.jit`, `jax.grad` and `jax.vmap`.

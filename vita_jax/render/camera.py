@@ -72,7 +72,8 @@ def perspective_camera(
 ) -> Camera:
   """Returns a perspective camera; `fov` is the full angle of the shorter side, in degrees.
 
-  >>> camera = perspective_camera(eye=(0.0, 0.0, 3.0))
+  Examples:
+    >>> camera = perspective_camera(eye=(0.0, 0.0, 3.0))
   """
   focal = 1.0 / jnp.tan(jnp.deg2rad(jnp.asarray(fov, float)) / 2)
   return _camera(*look_at(eye, at, up), jnp.stack([focal, focal]), jnp.zeros(2), 1.0, near, far)
@@ -107,9 +108,11 @@ def pinhole_camera(
   Args:
     intrinsics: float [3, 3], K in pixels; pixel (0, 0) has its centre at (0, 0) in OpenCV, which is
       (0.5, 0.5) here, and this function shifts by it. A skew (K[0, 1]) is refused by `check_intrinsics`.
-    rotation, translation: world to camera, [3, 3] and [3].
+    rotation: world to camera, [3, 3].
+    translation: world to camera, [3].
     size: (height, width) in pixels.
-    near, far: see `Camera`.
+    near: see `Camera`.
+    far: see `Camera`.
     distortion: (k1, k2, p1, p2, k3), optional.
   """
   height, width = size

@@ -28,8 +28,14 @@ def render(
   """Renders a mesh with hard edges (`rasterize`, then `shade`).
 
   Args:
-    mesh, camera, size, cull: see `rasterize`.
-    lights, shading, filter, background: see `shade`; a background picture has the final size.
+    mesh: see `rasterize`.
+    camera: see `rasterize`.
+    size: see `rasterize`.
+    cull: see `rasterize`.
+    lights: see `shade`.
+    shading: see `shade`.
+    filter: see `shade`.
+    background: see `shade`; a picture has the final size.
     antialias: n renders n x n samples per pixel and averages them.
 
   Returns:
@@ -69,7 +75,9 @@ def normal_map(
   """Renders unit normals of the nearest face, float32 [H, W, 3]; zero where there is none.
 
   Args:
-    mesh, camera, size: see `rasterize`.
+    mesh: see `rasterize`.
+    camera: see `rasterize`.
+    size: see `rasterize`.
     smooth: interpolates vertex normals; else those of the faces.
     space: "view" (right, up, forward: a surface that faces the camera has -1 last) | "world".
 

@@ -50,7 +50,8 @@ def make_boxes(low: jax.Array, high: jax.Array, drawn: jax.Array, size: tuple[in
   """Returns the boxes of the pixels whose centres lie in [low, high].
 
   Args:
-    low, high: float32 [F, 2], (y, x) in pixels from the upper left corner of the picture.
+    low: float32 [F, 2], (y, x) in pixels from the upper left corner of the picture.
+    high: float32 [F, 2], alike.
     drawn: bool [F], faces that are drawn at all.
     size: (height, width).
   """

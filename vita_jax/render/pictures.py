@@ -62,9 +62,19 @@ def turntable(
 ) -> np.ndarray:
   """Renders a mesh from all around, float32 [views, H, W, 3].
 
-  >>> triangle = Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]]))
-  >>> turntable(triangle, views=2, size=(8, 8)).shape
-  (2, 8, 8, 3)
+  Args:
+    mesh: see `Mesh`.
+    views: how many, at equal angles.
+    size: (height, width).
+    elevation: of the camera, degrees.
+    lights: see `Lights`; None: ambient 0.6 and a directional one of 0.4 from above.
+    background: a colour, see `shade`.
+    antialias: see `render`.
+
+  Examples:
+    >>> triangle = Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]]))
+    >>> turntable(triangle, views=2, size=(8, 8)).shape
+    (2, 8, 8, 3)
   """
   lights = Lights(0.6, 0.4, (0.3, 0.6, 0.7)) if lights is None else lights
   cameras = [frame_camera(mesh, turn * 360.0 / views, elevation=elevation) for turn in range(views)]

@@ -57,10 +57,11 @@ def rasterize(
   Returns:
     Fragments. Equal depths are ordered by the number of the face.
 
-  >>> from vita_jax import render
-  >>> mesh = render.Mesh(jnp.array([[-1.0, -1, 0], [1, -1, 0], [0, 1, 0]]), jnp.array([[0, 1, 2]]))
-  >>> render.rasterize(mesh, render.orthographic_camera((0, 0, 2)), (8, 8)).face.shape
-  (8, 8, 1)
+  Examples:
+    >>> from vita_jax import render
+    >>> mesh = render.Mesh(jnp.array([[-1.0, -1, 0], [1, -1, 0], [0, 1, 0]]), jnp.array([[0, 1, 2]]))
+    >>> render.rasterize(mesh, render.orthographic_camera((0, 0, 2)), (8, 8)).face.shape
+    (8, 8, 1)
 
   Raises:
     ValueError: an unknown `cull`, or a size or number that is not positive.
@@ -205,7 +206,8 @@ def fragments(mesh: Mesh, camera: Camera, visible: jax.Array) -> Fragments:
   """Computes where the pixels hit the faces that they see; differentiable in vertices and camera.
 
   Args:
-    mesh, camera: those that `visible` was computed with, or they must hide and show the same faces.
+    mesh: the one that `visible` was computed with, or one that hides and shows the same faces.
+    camera: as well.
     visible: int32 [H, W, K], of `visibility`.
   """
   height, width, _ = visible.shape

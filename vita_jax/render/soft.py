@@ -67,10 +67,16 @@ def soft_render(
   vertices, colours, texture, lights, camera, sigma, gamma and background.
 
   Args:
-    mesh, camera, size, sigma: see `silhouette`. near and far of the camera set the scale of zbar.
+    mesh: see `silhouette`.
+    camera: see `silhouette`; its near and far set the scale of zbar.
+    size: see `silhouette`.
+    sigma: see `silhouette`.
     gamma: sharpness in depth; 0 would be the nearest face alone.
     epsilon: weight of the background.
-    lights, shading, filter, background: see `shade.shade`.
+    lights: see `shade.shade`.
+    shading: see `shade.shade`.
+    filter: see `shade.shade`.
+    background: see `shade.shade`.
     cull: faces that give no colour: "back" | "none" | "front"; all faces count in the silhouette.
     softras_compat: weighs the background by exp(2 epsilon / gamma), as the released CUDA code does.
 

@@ -20,8 +20,10 @@ def band_figure(
 
   Args:
     curves: label -> setting -> values (fractions), one per seed.
-    xlabel, ylabel: names of the axes.
-    mark, mark_label: where the vertical line stands, and what it says.
+    xlabel: name of the horizontal axis.
+    ylabel: name of the vertical axis.
+    mark: where the vertical line stands.
+    mark_label: what it says.
 
   Returns:
     A matplotlib Figure.

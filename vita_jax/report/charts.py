@@ -13,7 +13,8 @@ def lines(points: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str
 
   Args:
     points: name in the legend -> points.
-    x, y: names of the axes.
+    x: name of the horizontal axis.
+    y: name of the vertical axis.
   """
   from matplotlib.figure import Figure
 
@@ -46,8 +47,10 @@ def heat_maps(
 
   Args:
     grids: title -> float [rows, columns]; NaN cells stay empty.
-    rows, columns: their names.
-    x, y: what columns and rows are.
+    rows: their names.
+    columns: their names.
+    x: what the columns are.
+    y: what the rows are.
     unit: name of the colour scale.
   """
   from matplotlib.figure import Figure

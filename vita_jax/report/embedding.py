@@ -27,9 +27,10 @@ def embedding(
   Raises:
     ValueError: points that are no matrix of finite numbers, or another number of labels.
 
-  >>> figure = embedding(np.eye(4), np.array([0, 0, 1, 1]), names=("left", "right"))
-  >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-  ['left', 'right']
+  Examples:
+    >>> figure = embedding(np.eye(4), np.array([0, 0, 1, 1]), names=("left", "right"))
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['left', 'right']
   """
   from matplotlib.figure import Figure  # slow to import
 

@@ -42,7 +42,10 @@ def curve(
   Args:
     rows: of `report.rows.read_rows`.
     metric: its name.
-    label, seconds, diverged, style: see `Curve`.
+    label: see `Curve`.
+    seconds: see `Curve`.
+    diverged: see `Curve`.
+    style: see `Curve`.
   """
   kept = [row for row in rows if row["split"] == "train" and metric in row["metrics"]]
   values = [np.atleast_1d(np.array(row["metrics"][metric], np.float64)) for row in kept]

@@ -25,9 +25,10 @@ def save_figure(
     draw: returns a matplotlib Figure. Drawing is part of what may fail, so it is called in here.
     warn: gets one line where the figure cannot be drawn or written.
 
-  >>> from matplotlib.figure import Figure
-  >>> save_figure("/nowhere/a.png", Figure, warn=lambda line: None)
-  False
+  Examples:
+    >>> from matplotlib.figure import Figure
+    >>> save_figure("/nowhere/a.png", Figure, warn=lambda line: None)
+    False
   """
   try:
     content = io.BytesIO()

@@ -56,8 +56,9 @@ def seed_mean(value: Any) -> float | None:
 def split_of(split: str, metric: str) -> tuple[str, str]:
   """Returns the split and the plain name of a metric: a training step may log `validation_loss`.
 
-  >>> split_of("train", "validation_loss")
-  ('validation', 'loss')
+  Examples:
+    >>> split_of("train", "validation_loss")
+    ('validation', 'loss')
   """
   first, _, rest = metric.partition("_")
   return (first, rest) if split == "train" and first in SPLITS and rest else (split, metric)

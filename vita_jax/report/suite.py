@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vita_jax.report.summary import format_metric, paired_interval
+from vita_jax.report.summary import CANNOT_BE, format_metric, paired_interval
 
 
 class Row(NamedTuple):
@@ -99,6 +99,11 @@ def _difference(line: Line) -> str:
   return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}] to {line.row.baseline}"
 
 
+def _marked(line: Line) -> str:
+  """The label, with a mark where a value cannot be."""
+  return line.row.label + (" (! cannot be)" if line.entry.get("impossible") else "")
+
+
 HEADER = ("method", "seeds", "metric", "ours", "paper", "paired difference, 95 % interval")
 
 
@@ -114,7 +119,13 @@ def _beside(line: Line, names: Sequence[str]) -> list[str]:
 
 
 def markdown(lines: Sequence[Line], *, title: str, header: str = "") -> str:
-  """Writes the table as Markdown, columns aligned, under a title and a text; std: population std."""
+  """Writes the table as Markdown, columns aligned; std: population std.
+
+  Args:
+    lines: its rows, measured.
+    title: of the table.
+    header: a text between title and table, e.g. the protocol.
+  """
   further = list(dict.fromkeys(name for line in lines for name in line.row.beside))
   rows = [(*HEADER, *further), *((*_cells(line), *_beside(line, further)) for line in lines)]
   if all(line.row.paper is None for line in lines):  # a comparison of the user's own
@@ -125,6 +136,8 @@ def markdown(lines: Sequence[Line], *, title: str, header: str = "") -> str:
   notes = "mean ± population std over seeds; paired differences: Student t over common seeds."
   if any("[memory]" in line.row.source for line in lines):
     notes += " [memory]: the paper's number as recalled, not verified."
+  if any(entry.get("impossible") for line in lines for entry in (line.entry, *line.beside.values())):
+    notes += f" {CANNOT_BE}"
   above = [f"# {title}", "", *([header, ""] if header else [])]
   return "\n".join([*above, padded[0], rule, *padded[1:], "", notes, ""])
 
@@ -135,13 +148,14 @@ def comma_separated(lines: Sequence[Line]) -> str:
   writer = csv.writer(out, lineterminator="\n")
   further = list(dict.fromkeys(name for line in lines for name in line.row.beside))
   writer.writerow(
-    "label,config,seeds,metric,mean,std,diverged,paper_mean,paper_std,paper_source,"
+    "label,config,seeds,metric,mean,std,diverged,impossible,paper_mean,paper_std,paper_source,"
     "baseline,difference,difference_low,difference_high,values".split(",")
     + [f"{name}_{key}" for name in further for key in ("mean", "std")]
   )
   for row, seeds, entry, difference, beside in lines:
     paper = row.paper or (None, None)
-    own = [row.label, row.config, seeds, row.metric, entry["mean"], entry["std"], entry["diverged"]]
+    counts = [entry["diverged"], entry.get("impossible", 0)]
+    own = [row.label, row.config, seeds, row.metric, entry["mean"], entry["std"], *counts]
     values = " ".join("" if v is None else repr(v) for v in entry["values"])
     others = [beside.get(name, {}).get(key) for name in further for key in ("mean", "std")]
     writer.writerow([*own, *paper, row.source, row.baseline, *(difference or (None,) * 3), values, *others])
@@ -167,7 +181,7 @@ def figure(lines: Sequence[Line], *, title: str) -> Any:
       mean, std = line.row.paper
       bar = None if std is None else std * scale
       axes.errorbar(mean * scale, i + 0.12, xerr=bar, fmt="o", ms=4, mfc="white", color="C1", label="paper")
-  axes.set_yticks(range(len(lines)), [line.row.label for line in lines])
+  axes.set_yticks(range(len(lines)), [_marked(line) for line in lines])
   axes.set_ylim(len(lines) - 0.5, -0.5)
   metrics = ", ".join(sorted({_cells(line)[2] for line in lines}))
   axes.set(title=title, xlabel=f"{metrics}\npoints: means; bars: ± one standard deviation over seeds")

@@ -8,12 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from vita_jax.metrics.pu import impossible
 
-def summarize(values: Any) -> dict[str, Any]:
-  """Summarizes a metric over seeds: mean and population std of finite values, all values, how many diverged.
+CANNOT_BE = "!: values that a metric cannot have, estimated from too few rows or with a wrong class prior."
+
+
+def summarize(values: Any, *, name: str = "") -> dict[str, Any]:
+  """Summarizes a metric over seeds: mean and population std of finite values, and all values.
+
+  Beside them stands how many values diverged, and how many are `impossible`: numbers that a metric of this
+  name cannot have (see `vita_jax.metrics.impossible`).
 
   Args:
     values: a float, or a list in seed order; None and non-finite values count as diverged.
+    name: of the metric.
   """
   listed = values if isinstance(values, list | tuple) else [values]
   clean = [float(v) if v is not None and math.isfinite(v) else None for v in listed]
@@ -23,6 +31,7 @@ def summarize(values: Any) -> dict[str, Any]:
     "std": float(good.std()) if good.size else None,
     "values": clean,
     "diverged": len(clean) - good.size,
+    "impossible": sum(len(impossible({name: v})) for v in clean),
   }
 
 
@@ -37,7 +46,7 @@ def join_summaries(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     **parts[0],
     **{key: [x for part in parts for x in part.get(key, ())] for key in ("seeds", "steps", "frozen")},
     "seconds": sum(part["seconds"] for part in parts),
-    "metrics": {name: summarize(values(name)) for name in names},
+    "metrics": {name: summarize(values(name), name=name) for name in names},
   }
 
 
@@ -62,6 +71,8 @@ def paired_interval(
 def format_metric(entry: Mapping[str, Any], *, percent: bool, digits: int | None = None) -> str:
   """Writes `70.86 ± 0.67` (percent), `0.1234 ± 0.0012` or `1234 ± 5`, and how many seeds diverged.
 
+  A value that the metric cannot have is marked: `6.3780 (! cannot be)`; see `CANNOT_BE`.
+
   Args:
     entry: as `summarize` returns it.
     percent: whether it is a fraction, to be shown times 100.
@@ -74,7 +85,12 @@ def format_metric(entry: Mapping[str, Any], *, percent: bool, digits: int | None
   text = f"{entry['mean'] * scale:.{digits}f}"
   if len(entry["values"]) > 1:
     text += f" ± {entry['std'] * scale:.{digits}f}"
-  return text + (f" ({entry['diverged']} diverged)" if entry["diverged"] else "")
+  if entry["diverged"]:
+    text += f" ({entry['diverged']} diverged)"
+  if wrong := entry.get("impossible", 0):  # summaries of earlier versions do not say
+    of = f"{wrong} of {len(entry['values'])} " if len(entry["values"]) > 1 else ""
+    text += f" (! {of}cannot be)"
+  return text
 
 
 def select_seeds(summary: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
@@ -87,7 +103,8 @@ def select_seeds(summary: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, 
     raise ValueError(f"the run has no seed {absent[0]}: it has {', '.join(map(str, summary['seeds']))}")
   places = [summary["seeds"].index(seed) for seed in seeds]
   metrics = {
-    name: summarize([entry["values"][i] for i in places]) for name, entry in summary["metrics"].items()
+    name: summarize([entry["values"][i] for i in places], name=name)
+    for name, entry in summary["metrics"].items()
   }
   return {
     **summary,

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   """Writes a Markdown table, one line for the header, one for the rule and one for each row.
 
-  >>> print(table(["a", "b"], [["1", "2"]]), end="")
-  | a | b |
-  | --- | --- |
-  | 1 | 2 |
+  Examples:
+    >>> print(table(["a", "b"], [["1", "2"]]), end="")
+    | a | b |
+    | --- | --- |
+    | 1 | 2 |
   """
   lines = ["| " + " | ".join(line) + " |" for line in (header, *rows)]
   return "\n".join([lines[0], "|" + " --- |" * len(header), *lines[1:], ""])

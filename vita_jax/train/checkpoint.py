@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import shutil
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -122,6 +123,7 @@ def _writing(manager: ocp.CheckpointManager, action: Callable[[], Any]) -> Any:
   try:
     return action()
   except Exception as error:  # tensorstore and orbax raise many types for a disk that cannot be written
+    leave_out_abandoned()
     good = good_steps(manager.directory)
     raise RunError(
       f"could not write a checkpoint to {manager.directory}: {_cause(error)}. The last good checkpoint is"
@@ -143,6 +145,26 @@ def _cause(error: Exception) -> str:
     part for part in reversed(parts) if re.fullmatch(r"[A-Za-z][\w-]* [^{}<>=\\]*[a-z][^{}<>=\\]*", part)
   )
   return next(prose, "unreadable array data" if "driver" in line else type(error).__name__)
+
+
+def leave_out_abandoned() -> None:
+  """Keeps Python from telling of the reads and writes that orbax abandons once one of them has failed.
+
+  It closes their event loop and does not wait for them: each tells of its end with a dump of its array,
+  and so do tensorstore's threads that find the loop closed. What failed first is named, in one line.
+  """
+  before = sys.unraisablehook
+  if getattr(before, "leaves_out_abandoned", False):
+    return
+
+  def hook(unraisable: Any) -> None:
+    code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
+    of_orbax = code is not None and Path(ocp.__file__).parent in Path(code.co_filename).parents
+    if not of_orbax and str(unraisable.exc_value) != "Event loop is closed":
+      before(unraisable)
+
+  hook.leaves_out_abandoned = True  # type: ignore[attr-defined]
+  sys.unraisablehook = hook
 
 
 def good_steps(directory: Any) -> list[int]:
@@ -196,6 +218,7 @@ def restore(
     except RunError:
       raise
     except Exception as error:  # whatever a damaged file makes orbax raise
+      leave_out_abandoned()
       cause = _cause(error)
     if all_agree(found is not None) and found is not None:  # else another process could not read its part
       actual = digests(found)

@@ -15,14 +15,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from vita_jax.train.errors import RunError
 
-JOIN_SECONDS, WATCHDOG_SECONDS = 300, 60
+JOIN_SECONDS, WATCHDOG_SECONDS, BUSY_SECONDS = 300, 60, 3600
 LOOK_SECONDS = 1.0  # between two looks at the others
 KINDS = ("auto", "none", "tpu")
 _PREFIX = "vita_jax"
@@ -45,6 +45,7 @@ def join(
   process_id: int | None = None,
   join_seconds: int = JOIN_SECONDS,
   watchdog_seconds: int = WATCHDOG_SECONDS,
+  busy_seconds: int = BUSY_SECONDS,
 ) -> None:
   """Joins this process to the others of its run; must be called before JAX is first used.
 
@@ -52,10 +53,13 @@ def join(
     cluster: one of `KINDS`; "auto" looks at the launcher's environment, "tpu" is for slices
       that tell nothing there.
     coordinator: HOST:PORT of process 0, for processes that are started by hand.
-    num_processes, process_id: their number, and which of them this one is (0, 1, ...).
+    num_processes: their number.
+    process_id: which of them this one is (0, 1, ...).
     join_seconds: how long to wait for all to come.
     watchdog_seconds: how long a process may be silent, and how long all of them may be without progress,
       before all end.
+    busy_seconds: the same for progress while one of them does something without steps: compiles, evaluates
+      a batch, saves, reports.
 
   Raises:
     ValueError: a process by hand without all three of coordinator, num_processes and process_id.
@@ -89,7 +93,7 @@ def join(
     raise RunError(f"cannot join the other processes: {str(error).strip().splitlines()[0][:200]}") from error
   finally:
     timer.cancel()
-  threading.Thread(target=_watch, args=(watchdog_seconds,), daemon=True).start()
+  threading.Thread(target=_watch, args=(watchdog_seconds, busy_seconds), daemon=True).start()
 
 
 def leave() -> None:
@@ -150,9 +154,17 @@ def progress(step: int) -> None:
   _beat.land(step)
 
 
+def piece_done() -> None:
+  """Tells the watchdog that a piece of what this process is busy with is done, e.g. a batch of many."""
+  _beat.pieces += 1
+
+
 @contextlib.contextmanager
 def busy(what: str) -> Iterator[None]:
-  """Tells the watchdog to expect no steps meanwhile: this process compiles, saves or reports."""
+  """Tells the watchdog to expect no steps meanwhile: this process compiles, saves or reports.
+
+  It must end, or make `piece_done` be called, within `busy_seconds` of `join`.
+  """
   before, _beat.doing = _beat.doing, what
   try:
     yield
@@ -208,11 +220,29 @@ def _client() -> Any:
   return distributed.global_state.client
 
 
+class Told(NamedTuple):
+  """What a process tells of itself.
+
+  Attributes:
+    number: of the telling: a process whose number grows is alive.
+    step: its steps so far.
+    doing: what it does instead of steps; empty: it takes steps, or waits for others.
+    pieces: how many pieces of such things are done.
+    slow: seconds that a step may take, by those before.
+  """
+
+  number: int
+  step: int
+  doing: str
+  pieces: int
+  slow: float
+
+
 class _Beat:
-  """What a process tells the others of itself: its step, what else it does, and how long a step may take."""
+  """What this process tells the others of itself; see `Told`."""
 
   def __init__(self) -> None:
-    self.step, self.doing, self.exchanges = 0, "start", 0
+    self.step, self.doing, self.pieces, self.exchanges = 0, "start", 0, 0
     self.since, self.slowest = time.monotonic(), 0.0
     self._waits = 0
 
@@ -235,50 +265,72 @@ class _Beat:
 
   def text(self, number: int) -> str:
     doing = "" if self._waits else self.doing
-    return json.dumps([number, self.step, doing, round(SLOWER * self.slowest, 1)])
+    return json.dumps(Told(number, self.step, doing, self.pieces, round(SLOWER * self.slowest, 1)))
 
 
 SLOWER = 10  # a call that takes so many times longer than the slowest before is stuck
 _beat = _Beat()
 
 
+class Watch:
+  """The watchdog's judgement: told what all processes say and when, it says why the run cannot go on."""
+
+  def __init__(self, processes: int, *, patience: float, busy: float, now: float):
+    """Starts at the time `now`, in seconds of any clock.
+
+    Args:
+      processes: how many there are.
+      patience: seconds that one may be silent, and all be without a step.
+      busy: seconds that all may be without progress while one of them is busy with something else.
+      now: the time.
+    """
+    self._patience, self._busy = patience, max(busy, patience)
+    self._heard = dict.fromkeys(range(processes), ("", now))
+    self._signs: dict[int, tuple[int, str, int]] = {}
+    self._moved = now
+
+  def look(self, beats: Mapping[int, str], now: float) -> str:
+    """Takes the newest word of each process; returns the cause to end the run, or "" where all is well."""
+    for process, beat in beats.items():
+      if beat != self._heard[process][0]:
+        self._heard[process] = (beat, now)
+    if late := [process for process, (_, when) in self._heard.items() if now - when > self._patience]:
+      return f"process {late[0]} was not heard of for {self._patience:.0f} s"
+    told = {process: Told(*json.loads(beat)) for process, beat in sorted(beats.items())}
+    signs = {process: (one.step, one.doing, one.pieces) for process, one in told.items()}
+    if signs != self._signs:
+      self._signs, self._moved = signs, now
+    busy = [f"process {process} is busy with '{one.doing}'" for process, one in told.items() if one.doing]
+    limit = max(self._busy if busy else self._patience, *(one.slow for one in told.values()), 0.0)
+    if now - self._moved <= limit:
+      return ""
+    if busy:
+      return f"no progress for {limit:.0f} s ({', '.join(busy)}): one hangs, or needs more --busy_seconds"
+    where = ", ".join(f"process {process} at step {one.step}" for process, one in told.items())
+    return f"no process made a step for {limit:.0f} s ({where}): they wait for each other"
+
+
 def _read(client: Any, what: str) -> dict[int, str]:
   return {int(key.rpartition("/")[2]): value for key, value in client.key_value_dir_get(f"{_PREFIX}/{what}/")}
 
 
-def _watch(patience: float) -> None:
-  """Ends this process when another one announced an error, or was not heard of for `patience` seconds.
-
-  Also when no process has made a step for so long, while none of them is busy with something else: life
-  alone does not help processes that wait for each other.
-  """
+def _watch(patience: float, busy: float) -> None:
+  """Ends this process when another one announced an error, was lost, or when the run makes no progress."""
   client, me = _client(), jax.process_index()
-  heard = {process: ("", time.monotonic()) for process in range(jax.process_count())}
-  steps: dict[int, int] = {}
-  moved, number = time.monotonic(), 0
+  watch = Watch(jax.process_count(), patience=patience, busy=busy, now=time.monotonic())
+  number = 0
   while not _leaving.wait(LOOK_SECONDS):
-    number, now = number + 1, time.monotonic()
+    number += 1
     try:
       client.key_value_set(f"{_PREFIX}/beat/{me}", _beat.text(number), allow_overwrite=True)
       for process, message in _read(client, "error").items():
         client.key_value_set(f"{_PREFIX}/heard/{me}", "", allow_overwrite=True)
         _end(f"process {process} ended: {message}")
       beats = _read(client, "beat")
-      for process, beat in beats.items():
-        if beat != heard[process][0]:
-          heard[process] = (beat, now)
     except jax.errors.JaxRuntimeError:
       return  # the coordinator is gone: JAX ends this process at once
-    if late := [process for process, (_, when) in heard.items() if now - when > patience]:
-      _end(f"process {late[0]} was not heard of for {patience:.0f} s")
-    told = {process: json.loads(beat) for process, beat in beats.items()}
-    at = {process: step for process, (_, step, _, _) in told.items()}
-    if at != steps or any(doing for _, _, doing, _ in told.values()):
-      steps, moved = at, now
-    limit = max(patience, *(slow for *_, slow in told.values()))
-    if now - moved > limit:
-      where = ", ".join(f"process {process} at step {step}" for process, step in sorted(at.items()))
-      _end(f"no process made a step for {limit:.0f} s ({where}): they wait for each other")
+    if cause := watch.look(beats, time.monotonic()):
+      _end(cause)
 
 
 def _check_port(coordinator: str) -> None:

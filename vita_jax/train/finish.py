@@ -98,7 +98,7 @@ def final_metrics(report: Report, frozen: Sequence[int] = ()) -> dict[str, Any]:
       return value
     return [None if i in frozen else one for i, one in enumerate(value)]
 
-  return {name: summarize(of_good(value)) for name, value in report.metrics.items()}
+  return {name: summarize(of_good(value), name=name) for name, value in report.metrics.items()}
 
 
 def _writing(workdir: Path, action: Callable[[], None]) -> None:

@@ -146,7 +146,8 @@ def run(
     held.check()
     # From here on all is saved: a signal ends the report at once.
     display.busy("writing the report")
-    return write_results(experiment, programs, state, progress, resolved, workdir, warn=display.line)
+    with cluster.busy("report"):
+      return write_results(experiment, programs, state, progress, resolved, workdir, warn=display.line)
 
 
 def _run_stages(run: Run, state: State, progress: Progress) -> tuple[State, Progress]:

@@ -17,6 +17,7 @@ from vita_jax.base.choose import choose
 from vita_jax.base.tree import named_leaves
 from vita_jax.data.resident import Resident, n_rows, n_sweep_batches, sweep_batch_at
 from vita_jax.data.stream import Stream, read_batch, read_sweep_batch
+from vita_jax.train import cluster
 from vita_jax.train.batches import Data, resident_sweep, row_layout, spec, stage_data, train_batch
 from vita_jax.train.experiment import Eval, Experiment, Metrics, Stage, State, Sweep, keep, never
 from vita_jax.train.shardings import state_shardings
@@ -185,12 +186,17 @@ class Programs:
       for i in range(n_sweep_batches(data)):
         new = step(state, self._sweep_batch(data, i))
         sums = new if sums is None else metrics_lib.add(sums, new)
-    return metrics_lib.divide(jax.device_get(sums))
+        cluster.piece_done()
+    found = metrics_lib.divide(jax.device_get(sums))
+    cluster.piece_done()  # reports evaluate many times
+    return found
 
   def sweep(self, fn: Callable, state: State, over: str) -> Any:
     """Computes the rows, as numpy, of `fn(state, batch)` over the data of the eval `over`, in row order."""
     sweep = self._host_sweep({over: self.experiment.evals[over].data})
-    return jax.device_get(sweep(fn, state, over))
+    rows = jax.device_get(sweep(fn, state, over))
+    cluster.piece_done()
+    return rows
 
   def _init_state(self, seeds: jax.Array) -> State:
     keys = jax.vmap(jax.random.key)(seeds) if seeds.ndim else jax.random.key(seeds)
@@ -318,8 +324,10 @@ class Programs:
       if isinstance(chosen, Resident):
         whole = functools.partial(_sweep_resident, fn, spec(chosen))
         return self._cached(key, whole)(state, self.place(chosen.arrays))
-      run = self._cached(key, fn)
-      outputs = [run(state, self._sweep_batch(chosen, i)) for i in range(n_sweep_batches(chosen))]
+      run, outputs = self._cached(key, fn), []
+      for i in range(n_sweep_batches(chosen)):
+        outputs.append(run(state, self._sweep_batch(chosen, i)))
+        cluster.piece_done()
       return jax.tree.map(lambda *xs: jnp.concatenate(xs)[: n_rows(chosen)], *outputs)
 
     return sweep

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import vita_jax
+from vita_jax.data.files import read_safetensors
 from vita_jax.data.sources import SHIPPED
 from vita_jax.nn import detectors
 from vita_jax.nn.detectors import detector as door
@@ -33,9 +34,8 @@ def test_every_detector_has_the_same_face(name, published):
   found = detectors.load(name)
   assert found.name == name and all(x.dtype == jnp.float32 for x in jax.tree.leaves(found.variables))
   images = jax.ShapeDtypeStruct((2, found.size, found.size, 3), jnp.float32)
-  scores = jax.eval_shape(found.scores, found.variables, images)
-  both, boxes = jax.eval_shape(found.detect, found.variables, images)
-  assert scores == both and scores.shape[0] == 2 and boxes.shape == (*scores.shape, 4)
+  scores, boxes = jax.eval_shape(found.detect, found.variables, images)
+  assert scores.shape[0] == 2 and boxes.shape == (*scores.shape, 4)
 
 
 def test_images_of_another_kind_are_refused(closed):
@@ -73,15 +73,18 @@ def test_other_weights_are_refused(closed, tmp_path):
   detectors.load("nanodet", tmp_path)
   with pytest.raises(ValueError, match="not of ssd_mobilenetv2: the file has no tensor 'class"):
     detectors.load("ssd_mobilenetv2", tmp_path)
-  params = weights._read(FILE)
-  params["stem"]["kernel"] = params["stem"]["kernel"][:, :, :, :5]
+  params = read_safetensors(FILE)
+  params["stem/kernel"] = params["stem/kernel"][:, :, :, :5]
   weights.write(params, tmp_path)
   with pytest.raises(ValueError, match=r"'stem/kernel' is \(3, 3, 3, 5\), not \(3, 3, 3, 32\)"):
     detectors.load("nanodet", tmp_path)
-  params = weights._read(FILE)
-  params["stem"]["bias"] = np.full(32, np.nan, np.float16)
+  params = read_safetensors(FILE)
+  params["stem/bias"] = np.full(32, np.nan, np.float16)
   weights.write(params, tmp_path)
   with pytest.raises(ValueError, match="the weights of nanodet are damaged: 'stem/bias' is not finite"):
+    detectors.load("nanodet", tmp_path)
+  weights.write({"stem": np.ones(3), "stem/kernel": np.ones(3)}, tmp_path)  # a name that is a layer, too
+  with pytest.raises(ValueError, match="these weights are not of nanodet: the file has"):
     detectors.load("nanodet", tmp_path)
   (tmp_path / "params.safetensors").write_bytes(FILE.read_bytes()[:1000])
   with pytest.raises(ValueError, match="is not a readable safetensors file"):
@@ -89,13 +92,13 @@ def test_other_weights_are_refused(closed, tmp_path):
 
 
 def test_prepared_weights_are_found_and_rounded_nowhere(closed, tmp_path, monkeypatch):
-  params = weights._read(FILE)
-  params["stem"]["bias"] = np.full(32, 1 / 3, np.float32)  # no float16 number
+  params = read_safetensors(FILE)
+  params["stem/bias"] = np.full(32, 1 / 3, np.float32)  # no float16 number
   weights.write(params, tmp_path / "tfds" / "detectors" / "nanodet")
   monkeypatch.setattr(weights, "SOURCES", {})  # nothing ships
   found = detectors.load("nanodet").variables["params"]
   np.testing.assert_array_equal(found["stem"]["bias"], np.full(32, 1 / 3, np.float32))
-  np.testing.assert_array_equal(found["stem"]["kernel"], params["stem"]["kernel"].astype(np.float32))
+  np.testing.assert_array_equal(found["stem"]["kernel"], params["stem/kernel"].astype(np.float32))
 
 
 def test_preparing_gives_what_ships(published, tmp_path):

@@ -72,7 +72,7 @@ def test_people_on_photographs_are_seen_and_channels_matter(best):
 def test_the_gradient_is_the_slope_along_itself(best, picture):
   (_, _), gradient = best(picture)
   along = gradient / jnp.linalg.norm(gradient)
-  step = 0.05
+  step = 0.005  # there is a kink in every leaky ReLU
   slope = (best(picture + step * along)[0][0] - best(picture - step * along)[0][0]) / (2 * step)
   np.testing.assert_allclose(jnp.linalg.norm(gradient), slope, rtol=0.1)
 

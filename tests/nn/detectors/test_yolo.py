@@ -179,12 +179,12 @@ def test_boxes_by_hand():
   outputs = yolo.Outputs(jnp.asarray(sides), jnp.zeros((1, 845)), jnp.zeros((1, 845, 80)))
   x, y, w, h = 4.5 * 32, 6.75 * 32, 3.33843 * 32, 2 * 5.47434 * 32
   expected = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
-  np.testing.assert_allclose(yolo.boxes_2(outputs)[0, at], expected, rtol=1e-5)
+  np.testing.assert_allclose(jax.jit(yolo.boxes_2)(outputs)[0, at], expected, rtol=1e-5)
   np.testing.assert_allclose(yolo.person_scores_2(outputs), 0.5 / 80, rtol=1e-6)
 
   count = 3 * (13**2 + 26**2 + 52**2)
   zeros = yolo.Outputs(jnp.zeros((1, count, 4)), jnp.zeros((1, count)), jnp.zeros((1, count, 80)))
-  found = yolo.boxes_3(zeros)
+  found = jax.jit(yolo.boxes_3)(zeros)
   assert found.shape == (1, count, 4)
   np.testing.assert_allclose(found[0, 0], [16 - 58, 16 - 45, 16 + 58, 16 + 45], rtol=1e-6)
   np.testing.assert_allclose(found[0, -1], [412 - 16.5, 412 - 11.5, 412 + 16.5, 412 + 11.5], rtol=1e-6)

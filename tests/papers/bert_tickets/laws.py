@@ -14,4 +14,4 @@ def _row(method, **overrides):
   return Row(config, papers.build, {"data": 2}, tolerance=2e-4, map_tolerance=2e-4, slow=True)
 
 
-ROWS = {"bert_tickets_imp": _row("imp", sparsity=0.1)._replace(long={"steps": 60})}
+ROWS = {"bert_tickets_imp": _row("imp", sparsity=0.1)}

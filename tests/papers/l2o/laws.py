@@ -36,7 +36,7 @@ def _optimize(**overrides):
 
 _TOGETHER = {"tasks": "vmap", "meta_batch": 2, "inner_steps": 40, "save_every": 2}
 ROWS = {
-  "l2o_dm": _train("l2o_dm")._replace(slow=True, long={"inner_steps": 1000, "stages": (200, 300)}),
+  "l2o_dm": _train("l2o_dm")._replace(slow=True),
   "l2o_mlp_together": _train("l2o_mlp", **_TOGETHER)._replace(slow=True),
   "l2o_optimize": _optimize(),
 }

@@ -256,6 +256,7 @@ def test_blocks_have_to_divide_the_segment():
     segment.self_training(KINDS["l2o_dm"].build, theta, _loss, x, state, keys, save_every=4)
 
 
+@pytest.mark.slow  # the laws put the rows of this paper on two devices, too
 def test_a_meta_batch_over_two_devices_gives_the_meta_gradient_of_one(tmp_path):
   out = tmp_path / "found.json"
   done = subprocess.run([sys.executable, TWO_DEVICES, str(out)], capture_output=True, text=True)

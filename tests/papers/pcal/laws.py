@@ -24,4 +24,4 @@ def _row(**overrides):
   return Row(config, build, {"seed": 2, "data": 1}, tolerance=1e-3, map_tolerance=1e-4)
 
 
-ROWS = {"pcal": _row(select="validation", noise=0.1)._replace(slow=True, long={"steps": 800})}
+ROWS = {"pcal": _row(select="validation", noise=0.1)._replace(slow=True)}

@@ -1,4 +1,4 @@
-"""Whole runs: German Credit from raw to audited and released, baselines by the same door, bad tasks."""
+"""Whole runs: German Credit from raw to audited and exported, baselines by the same door, bad tasks."""
 
 import functools
 import json
@@ -19,7 +19,7 @@ from vita_jax.data.sources import load
 from vita_jax.data.splits import part_sizes
 from vita_jax.data.tables import as_table
 from vita_jax.papers import pcal
-from vita_jax.papers.pcal.export import encode, released, represent
+from vita_jax.papers.pcal.export import encode, final_params, represent
 from vita_jax.papers.pcal.recipe import VARIANTS
 from vita_jax.train.finish import load_state
 
@@ -61,7 +61,7 @@ def test_the_exported_program_is_what_was_audited_and_noise_stays_with_the_recor
   outputs = program(exported.params, raw)
   game = pcal.make_game(pcal.recipe_of(config), task)
   audited = jax.jit(functools.partial(encode, game))(
-    released(state), numbers=task.arrays["raw"], codes=task.arrays["codes"]
+    final_params(state), numbers=task.arrays["raw"], codes=task.arrays["codes"]
   )
   for name in ("z", "probability"):
     np.testing.assert_allclose(outputs[name], audited[name], atol=1e-5)
@@ -209,14 +209,14 @@ def test_private_encoder_in_a_pipeline():
 
 
 def test_the_head_sees_what_training_saw(german):
-  """What is released encodes raw rows as training encoded its arrays (noise apart)."""
+  """The export encodes raw rows as training encoded its arrays (noise apart)."""
   _, config, task, _, _, state = german
   config = config.copy_and_resolve_references()
   config.noise = 0.0
   game, rows = pcal.make_game(pcal.recipe_of(config), task), np.asarray(state["rows"])[:50]
-  z = jax.jit(lambda s: represent(game, released(s), task.arrays["raw"][rows], task.arrays["codes"][rows]))(
-    state
-  )
+  z = jax.jit(
+    lambda s: represent(game, final_params(s), task.arrays["raw"][rows], task.arrays["codes"][rows])
+  )(state)
   arrays = jax.tree.map(jnp.asarray, task.arrays)
   trained = jax.jit(lambda s: game.frozen_z(s, arrays, rows, jax.random.key(0)))(state)
   np.testing.assert_allclose(z, trained, atol=1e-4)

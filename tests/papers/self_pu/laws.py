@@ -25,6 +25,6 @@ def _row(method):
 
 ROWS = {
   # The selection between phases and the choice at the end, by default; every other block is within a step.
-  "self_pu_self_paced": _row("self_paced")._replace(long={"epochs": 60}),
+  "self_pu_self_paced": _row("self_paced"),
   "self_pu": _row("self_pu")._replace(slow=True),
 }

@@ -44,7 +44,7 @@ def non_maximum_suppression(
     boxes: [locations, 4].
     count: how many are returned; also among how many of the best scores is looked: the best 8 * count.
     threshold: boxes with a larger intersection over union than this are one.
-    least: scores of at most this are not looked at.
+    least: boxes with lower scores are not looked at.
 
   Returns:
     scores [count], falling; boxes [count, 4]; and kept, bool [count]: where it is False there is no further
@@ -57,7 +57,7 @@ def non_maximum_suppression(
 
   def keep(i: jax.Array, kept: jax.Array) -> jax.Array:
     hidden = jnp.any(over[i] & kept & (jnp.arange(looked) < i))
-    return kept.at[i].set((best[i] > least) & ~hidden)
+    return kept.at[i].set((best[i] >= least) & ~hidden)
 
   kept = jax.lax.fori_loop(0, looked, keep, jnp.zeros(looked, bool))
   order = jnp.argsort(~kept, stable=True)[:count]  # those kept first, in the order of their scores

@@ -64,11 +64,10 @@ class Kind(NamedTuple):
 def load(name: str, folder: str | os.PathLike | None = None, *, form: str = "loop") -> Detector:
   """Loads a detector; NanoDet's weights ship with the package, those of the others are found (`weights.py`).
 
-  >>> import jax
   >>> detector = load("nanodet")
-  >>> grey = jax.numpy.full((1, detector.size, detector.size, 3), 0.5)
-  >>> detector.scores(detector.variables, grey).shape
-  (1, 3549)
+  >>> images = jax.ShapeDtypeStruct((2, detector.size, detector.size, 3), jnp.float32)
+  >>> jax.eval_shape(detector.scores, detector.variables, images).shape
+  (2, 3549)
 
   Args:
     name: one of `NAMES`.
@@ -130,12 +129,10 @@ def _ssd(path: Path) -> dict[str, Any]:
   return ssd.params_of_graph(read_tflite(path))
 
 
-def _yolo(make: Callable[..., Any], version: int, file: str) -> Kind:
-  scores, boxes = {
-    2: (yolo.person_scores_2, yolo.boxes_2),
-    3: (yolo.person_scores_3, yolo.boxes_3),
-  }[version]
-  return Kind(yolo.SIZE, make, scores, boxes, file, functools.partial(yolo.read_weights, make()))
+def _yolov2(reorg: str) -> Kind:
+  make = functools.partial(yolo.YoloV2, reorg=reorg)
+  read = functools.partial(yolo.read_weights, make())
+  return Kind(yolo.SIZE, make, yolo.person_scores_2, yolo.boxes_2, "yolov2.weights", read)
 
 
 def _movenet(size: int, file: str) -> Kind:
@@ -168,8 +165,15 @@ KINDS: Mapping[str, Kind] = {
     "ssd_mobilenetv2_oidv4_fp16.tflite",
     _ssd,
   ),
-  "yolov2": _yolo(yolo.YoloV2, 2, "yolov2.weights"),
-  "yolov2_darknet": _yolo(functools.partial(yolo.YoloV2, reorg="darknet"), 2, "yolov2.weights"),
-  "yolov3": _yolo(yolo.YoloV3, 3, "yolov3.weights"),
+  "yolov2": _yolov2("space_to_depth"),
+  "yolov2_darknet": _yolov2("darknet"),
+  "yolov3": Kind(
+    yolo.SIZE,
+    yolo.YoloV3,
+    yolo.person_scores_3,
+    yolo.boxes_3,
+    "yolov3.weights",
+    functools.partial(yolo.read_weights, yolo.YoloV3()),
+  ),
 }
 NAMES = tuple(sorted(KINDS))

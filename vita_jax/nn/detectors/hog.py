@@ -1,6 +1,7 @@
 """OpenCV's pedestrian detector: histograms of oriented gradients and a linear SVM.
 
-(Dalal and Triggs, CVPR 2005.) It has no weights to load and no gradient: for transfer only. It needs the extra `hog`.
+It is that of Dalal and Triggs (CVPR 2005). It has no weights to load and no gradient: for transfer only. It
+needs the extra `hog`.
 """
 
 from __future__ import annotations

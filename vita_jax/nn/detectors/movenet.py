@@ -69,7 +69,9 @@ class MoveNet(nn.Module):
     for stride, block, features in ((16, 9, 32), (8, 5, 24), (4, 2, 24)):
       finer = maps.blocks[block]
       finer = conv(x.shape[-1], 1, form=self.form, name=f"lateral_{stride}")(finer)
-      x = _separable(resize(x, finer.shape[1:3]) + finer, features, form=self.form, name=f"smooth_{stride}")
+      x = _separable(
+        resize(x, (finer.shape[1], finer.shape[2])) + finer, features, form=self.form, name=f"smooth_{stride}"
+      )
     found = {}
     for name, features in HEADS.items():
       h = _separable(x, 96, form=self.form, name=name)
@@ -124,11 +126,7 @@ def params_of_graph(graph: OpGraph) -> dict[str, Any]:
   Raises:
     ValueError: a convolution whose name is none of MoveNet's.
   """
-  layers = {}
-  for layer in convolutions(graph):
-    leaves = {"kernel": layer.kernel} | ({} if layer.bias is None else {"bias": layer.bias})
-    layers[_our_name(layer.name, graph.source)] = leaves
-  return nested(layers)
+  return nested({_our_name(layer.name, graph.source): layer for layer in convolutions(graph)})
 
 
 def _our_name(name: str, source: str) -> str:

@@ -124,9 +124,7 @@ def params_of_graph(graph: OpGraph) -> dict[str, Any]:
   names = layer_names()
   if len(found) != len(names):
     raise ValueError(f"{graph.source} is not NanoDet-g: it has {len(found)} convolutions, not {len(names)}")
-  return nested(
-    {name: {"kernel": layer.kernel, "bias": layer.bias} for name, layer in zip(names, found, strict=True)}
-  )
+  return nested(dict(zip(names, found, strict=True)))
 
 
 def layer_names() -> list[str]:
@@ -149,7 +147,7 @@ def _fuse(laterals: list[jax.Array]) -> list[jax.Array]:
   """Adds coarse maps to finer ones, then the fine sums to the coarser ones."""
 
   def like(x: jax.Array, other: jax.Array) -> jax.Array:
-    return resize(x, other.shape[1:3])
+    return resize(x, (other.shape[1], other.shape[2]))
 
   fine, middle, coarse = laterals
   top = middle + like(coarse, middle)

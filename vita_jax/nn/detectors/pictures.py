@@ -61,8 +61,8 @@ def finder(
   def program(variables: Any, image: jax.Array) -> tuple[jax.Array, ...]:
     scores, boxes = detector.detect(variables, image[None])
     best = jnp.max(scores)
-    low = jnp.nextafter(jnp.float32(threshold), jnp.float32(-jnp.inf))  # a score of the threshold counts
-    return best, *non_maximum_suppression(scores[0], boxes[0], count=count, threshold=overlap, least=low)
+    kept = non_maximum_suppression(scores[0], boxes[0], count=count, threshold=overlap, least=threshold)
+    return best, *kept
 
   def find(image: np.ndarray) -> tuple[float, Found]:
     fitted = fit(image, detector.size)

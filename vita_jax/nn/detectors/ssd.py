@@ -125,9 +125,7 @@ def params_of_graph(graph: OpGraph) -> dict[str, Any]:
     raise ValueError(
       f"{graph.source} is not this SSD-MobileNetV2: it has {len(found)} convolutions, not {len(names)}"
     )
-  return nested(
-    {name: {"kernel": layer.kernel, "bias": layer.bias} for name, layer in zip(names, found, strict=True)}
-  )
+  return nested(dict(zip(names, found, strict=True)))
 
 
 def layer_names() -> list[str]:

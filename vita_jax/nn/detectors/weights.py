@@ -18,6 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vita_jax.base.files import write_bytes
 from vita_jax.data.files import read_safetensors
+from vita_jax.data.op_graph import Convolution
 from vita_jax.data.sources import SOURCES, missing, source_files
 from vita_jax.data.tfds_files import tfds_dir
 
@@ -36,7 +37,7 @@ def prepared_folder(name: str) -> Path:
 
 
 def find(name: str, folder: str | os.PathLike | None, published: str, read: Read) -> dict[str, Any]:
-  """Returns the parameters of a detector as they are stored, a nested dict.
+  """Returns the parameters of a detector as they are stored: a dict, nested or with '/'-joined names.
 
   Args:
     name: of the detector.
@@ -51,9 +52,9 @@ def find(name: str, folder: str | os.PathLike | None, published: str, read: Read
   if folder is not None:
     return _in_folder(name, Path(folder).expanduser(), published, read)
   if name in SOURCES and (files := source_files(name)):
-    return _read(*files.values())
+    return read_safetensors(*files.values())
   if (prepared := prepared_folder(name) / FILE).is_file():
-    return _read(prepared)
+    return read_safetensors(prepared)
   return read(published_file(name, published))
 
 
@@ -94,7 +95,7 @@ def fitted(name: str, params: Mapping[str, Any], expected: Mapping[str, Any]) ->
 
   Args:
     name: of the detector, for the messages.
-    params: nested dict of arrays.
+    params: dict of arrays, nested or with '/'-joined names.
     expected: nested dict of what has a shape.
 
   Raises:
@@ -117,16 +118,13 @@ def fitted(name: str, params: Mapping[str, Any], expected: Mapping[str, Any]) ->
 
 def _in_folder(name: str, place: Path, published: str, read: Read) -> dict[str, Any]:
   if place.is_file():
-    return _read(place) if place.suffix == ".safetensors" else read(place)
-  for file, reader in ((FILE, _read), (f"{name}.safetensors", _read), (published, read)):
+    return read_safetensors(place) if place.suffix == ".safetensors" else read(place)
+  readers = ((FILE, read_safetensors), (f"{name}.safetensors", read_safetensors), (published, read))
+  for file, reader in readers:
     if (place / file).is_file():
       return reader(place / file)
   what = f"no {FILE} and no {published} in {place}" if place.is_dir() else f"no folder {place}"
   raise FileNotFoundError(f"no weights of {name}: there is {what}")
-
-
-def _read(path: Path) -> dict[str, Any]:
-  return unflatten_dict(read_safetensors(path), sep="/")
 
 
 def _smallest(x: Any) -> np.ndarray:
@@ -136,9 +134,13 @@ def _smallest(x: Any) -> np.ndarray:
   return half if np.array_equal(half.astype(x.dtype), x) else x
 
 
-def nested(layers: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
-  """Turns '/'-joined layer names -> arrays by name into a nested dict of parameters."""
-  flat = {f"{layer}/{leaf}": x for layer, leaves in layers.items() for leaf, x in leaves.items()}
+def nested(layers: Mapping[str, Convolution]) -> dict[str, Any]:
+  """Turns '/'-joined names of layers -> convolutions into a nested dict of parameters."""
+  flat = {}
+  for name, layer in layers.items():
+    flat[f"{name}/kernel"] = layer.kernel
+    if layer.bias is not None:
+      flat[f"{name}/bias"] = layer.bias
   return unflatten_dict(flat, sep="/")
 
 

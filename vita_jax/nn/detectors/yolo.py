@@ -115,7 +115,7 @@ class YoloV3(nn.Module):
       x = layers.through(x, ((features, 1), (2 * features, 3)) * 2 + ((features, 1),))
       found.append(_split(layers.out(layers.conv(x, 2 * features, 3), 3)))
       if finer is not None:
-        x = resize(layers.conv(x, features // 2, 1), finer.shape[1:3], method="nearest")
+        x = resize(layers.conv(x, features // 2, 1), (finer.shape[1], finer.shape[2]), method="nearest")
         x = jnp.concatenate([x, finer], axis=-1)
     return Outputs(*(jnp.concatenate(parts, axis=1) for parts in zip(*found, strict=True)))
 

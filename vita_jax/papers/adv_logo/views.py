@@ -71,7 +71,8 @@ def look(
   Beside them "clean", float32 [S, S, 3]: the body without the logo, premultiplied.
 
   Args:
-    body, chart: the body and where it wears the logo.
+    body: who wears the logo.
+    chart: where.
     mask: float [H, W] of `shape_mask`; between texels its edge is soft.
     azimuth: degrees around the body; 0 is its front, 90 its left.
     size: side of the picture.

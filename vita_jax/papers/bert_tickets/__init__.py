@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax._lazy import submodules
-from vita_jax.papers.bert_tickets.export import exported
+from vita_jax.papers.bert_tickets.export import make_export
 from vita_jax.papers.bert_tickets.model import read_start
 from vita_jax.papers.bert_tickets.recipe import recipe_of
 from vita_jax.papers.bert_tickets.report import make_report
@@ -49,7 +49,7 @@ def build(config: Any) -> Experiment:
     params=_params,
     evals={"dev": Eval(task.dev, functools.partial(_evaluate, task), recipe.eval_every)},
     report=functools.partial(make_report, recipe, task, outputs),
-    export=functools.partial(exported, recipe, start, task, fresh),
+    export=functools.partial(make_export, recipe, start, task, fresh),
   )
 
 

@@ -23,7 +23,7 @@ from vita_jax.train.experiment import Exported, State
 ROWS_PER_CALL = 64  # of launch/predict.py: attention takes memory
 
 
-def exported(
+def make_export(
   recipe: Recipe, start: Start, task: Task, fresh: Callable[[jax.Array], Any], state: State
 ) -> Exported:
   """Makes the exported form of a finished run of one seed: its last model, and the masks of all tickets."""

@@ -18,7 +18,8 @@ def span_loss(logits: jax.Array, starts: jax.Array, ends: jax.Array, weights: ja
 
   Args:
     logits: float [B, T, 2].
-    starts, ends: int [B]; T or beyond means "not here" and is left out of its mean.
+    starts: int [B]; T or beyond means "not here" and is left out of its mean.
+    ends: int [B], alike.
     weights: 0/1 [B].
   """
 

@@ -20,7 +20,8 @@ def given_masks(recipe: Recipe, start: Start, tree: Any) -> GivenMasks | None:
   """Returns `(key, theta0) -> {"70": masks, ...}`, where theta0() makes the weights; None for a search.
 
   Args:
-    recipe, start: of the run.
+    recipe: of the run.
+    start: of the run.
     tree: shapes of the weights.
 
   Raises:

@@ -129,7 +129,7 @@ class Recipe(NamedTuple):
     sparsities: of all tickets, ascending; the last is the main one.
     schedule, rate, scope: `pruning.*`.
     continues: search rounds continue from the trained weights (`rewind_to=none`).
-    keeps_head: `head=keep`. as_released: `imp_schedule=as_released`. layerwise: `random_masks=layerwise`.
+    keeps_head: `head=keep`. as_released: `imp_schedule=as_released`.
   """
 
   task: str
@@ -154,7 +154,6 @@ class Recipe(NamedTuple):
   continues: bool
   keeps_head: bool
   as_released: bool
-  layerwise: bool
 
   @property
   def main_result(self) -> str:
@@ -248,5 +247,4 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
     continues=config.rewind_to == "none",
     keeps_head=config.head == "keep",
     as_released=config.imp_schedule == "as_released",
-    layerwise=source == "random" and config.random_masks == "layerwise",
   )

@@ -21,10 +21,12 @@ def make_report(
   """Scores the development rows of every result of one seed; the main one goes under plain names, too.
 
   Args:
-    recipe, task: of the run.
+    recipe: of the run.
+    task: of the run.
     outputs: `(state, batch) -> rows`, what `task.score` reads.
     state: after the last stage; `state["outputs"]` has the rows of all results but the last.
-    evaluate, sweep: see `Experiment.report`.
+    evaluate: see `Experiment.report`.
+    sweep: see `Experiment.report`.
   """
   del evaluate
   rows = {name: np.asarray(x) for name, x in state["outputs"].items()}

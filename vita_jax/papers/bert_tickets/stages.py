@@ -67,7 +67,9 @@ def make_stages(
   """Makes the stages of a recipe.
 
   Args:
-    recipe, start, task: what is trained, from where, on what.
+    recipe: how it is trained.
+    start: from where.
+    task: on what.
     fresh: `key -> params`, all weights random.
     outputs: `(state, batch) -> rows` kept of the development rows.
 

@@ -19,7 +19,7 @@ from vita_jax.data.resident import Resident
 from vita_jax.optim import KINDS
 from vita_jax.optim.optimizees import OPTIMIZEES
 from vita_jax.papers.l2o import optimize, report, resume, steps, tasks
-from vita_jax.papers.l2o.export import exported
+from vita_jax.papers.l2o.export import make_export
 from vita_jax.papers.l2o.recipe import (
   KEYS,
   Recipe,
@@ -63,7 +63,7 @@ def _meta_training(config: Any) -> Experiment:
     evals={"final": Eval(test, functools.partial(report.final, recipe), every=0)},
     shard=_sharded(recipe.kind) if recipe.side_by_side else ((".*", P()),),
     report=functools.partial(report.report, recipe),
-    export=lambda state: exported(recipe.kind, recipe.options, state["kept"], trained_on),
+    export=lambda state: make_export(recipe.kind, recipe.options, state["kept"], trained_on),
   )
 
 

@@ -15,7 +15,7 @@ from vita_jax.optim.facts import cautions, facts
 from vita_jax.train.experiment import Exported
 
 
-def exported(kind: str, options: Mapping[str, Any], theta: Any, trained_on: Mapping[str, Any]) -> Exported:
+def make_export(kind: str, options: Mapping[str, Any], theta: Any, trained_on: Mapping[str, Any]) -> Exported:
   """Returns the exported form of a trained optimizer; `vita_jax.optim.load_learned` loads the same folder."""
 
   def program(theta, *, gradients, x):

@@ -14,6 +14,7 @@ from vita_jax.base import keys
 from vita_jax.base.choose import choose
 from vita_jax.base.keys import Key, Rule, above, anything, at_least, defaults, flat, one_of
 from vita_jax.optim import KINDS
+from vita_jax.optim.leaves import OPTIONS
 from vita_jax.optim.optimizees import OPTIMIZEES, WINDOW, optimizee
 from vita_jax.papers.l2o import curriculum, tasks
 from vita_jax.papers.l2o.teachers import TEACHERS, teacher
@@ -142,7 +143,9 @@ def check(config: Any) -> None:
   )
   # Options of the builder may be trained with: `optimizer.scale`.
   options = tuple(
-    Key(f"optimizer.{name}", None, anything, "") for name in config.optimizer if name in builder.parameters
+    Key(f"optimizer.{name}", None, OPTIONS.get(name, anything), "")
+    for name in config.optimizer
+    if name in builder.parameters
   )
   keys.check(config, train_config.KEYS, KEYS, options)
   unused = [key for key in KEYS if not _is_read(key.name, config.experiment)]

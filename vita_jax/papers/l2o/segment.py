@@ -67,7 +67,8 @@ def self_training(
     build: theta -> optax transformation whose updates are added.
     theta: weights of the optimizer.
     loss: of the optimizee; every key draws a fresh minibatch.
-    x, state: where the segment starts.
+    x: parameters where the segment starts.
+    state: of the optimizer, there.
     keys: [T + 1].
     meta_loss: of the T + 1 losses; the paper's is their sum.
     save_every: states kept for the pass back, see `pull_back`.
@@ -116,9 +117,15 @@ def imitation(
   first. The optimizer's state is the student's own, carried along.
 
   Args:
-    build, theta, loss, x, state, save_every: as for `self_training`.
+    build: as for `self_training`.
+    theta: as there.
+    loss: as there.
+    x: as there.
+    state: as there.
+    save_every: as there.
     keys: [T].
-    teacher, teacher_state: an optax transformation, and its state at x.
+    teacher: an optax transformation.
+    teacher_state: its state at x.
   """
   tx = build(theta)
   scale = weight / sum(leaf.size for leaf in jax.tree.leaves(x))
@@ -172,7 +179,9 @@ def pull_back(
   Args:
     build: theta -> optax transformation.
     theta: its weights.
-    gradients, xs, targets: trees with a leading axis [T].
+    gradients: a tree with a leading axis [T].
+    xs: a tree with a leading axis [T].
+    targets: a tree with a leading axis [T].
     starts: states of the optimizer with a leading axis [T / k]: those before the steps 0, k, 2k, ... .
     save_every: k. With k > 1 the states between are computed once more, from the gradients, without asking
       the optimizee: memory for T / k + k states instead of T.

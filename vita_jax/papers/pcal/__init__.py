@@ -16,7 +16,7 @@ from vita_jax.audit.baselines import BASELINES, REFERENCES
 from vita_jax.data.resident import Resident
 from vita_jax.papers.pcal import steps
 from vita_jax.papers.pcal.data import Task, make_task, read
-from vita_jax.papers.pcal.export import exported, released
+from vita_jax.papers.pcal.export import final_params, make_export
 from vita_jax.papers.pcal.game import make_game
 from vita_jax.papers.pcal.recipe import METHODS, Recipe, check, default_config, recipe_of
 from vita_jax.papers.pcal.report import EVAL, encode_all, report
@@ -71,10 +71,10 @@ def experiment(config: Any, task: Task) -> Experiment:
   return Experiment(
     init=functools.partial(initial, game),
     stages=stages(game, task, rows),
-    params=released,
+    params=final_params,
     evals={EVAL: Eval(rows, functools.partial(steps.validate, game), every=recipe.eval_every)},
     report=functools.partial(report, task, recipe, functools.partial(encode_all, game)),
-    export=functools.partial(exported, game),
+    export=functools.partial(make_export, game),
   )
 
 

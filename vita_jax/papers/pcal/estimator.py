@@ -22,7 +22,7 @@ from vita_jax.data.schema import parse_schema
 from vita_jax.data.tables import Table, as_table
 from vita_jax.papers import pcal
 from vita_jax.papers.pcal.data import make_task
-from vita_jax.papers.pcal.export import encode, exported
+from vita_jax.papers.pcal.export import encode, make_export
 from vita_jax.papers.pcal.game import make_game
 from vita_jax.papers.pcal.recipe import check, default_config, recipe_of
 from vita_jax.train.finish import load_state
@@ -101,7 +101,7 @@ class PrivacyEncoder(TransformerMixin, BaseEstimator):
       train.run(experiment, config, folder, quiet=True)
       state, _ = load_state(experiment, config, Path(folder))
     game = make_game(recipe_of(config), task)
-    taken = exported(game, state)
+    taken = make_export(game, state)
     self.params_ = jax.device_get(taken.params)
     self.encoding_ = tabular.from_json(taken.card["encoding"])
     self.game_ = game._replace(tx={})  # optimizers cannot be pickled

@@ -23,7 +23,7 @@ from vita_jax.papers.pcal.model import Moments, normalize, run
 from vita_jax.train.experiment import Exported, State
 
 
-def released(state: State) -> dict[str, Any]:
+def final_params(state: State) -> dict[str, Any]:
   """Returns the arrays to take away: `scaler`, `encoder`, `moments`, `head`, `noise_seed` (uint32 [2])."""
   seed = jax.random.key_data(jax.random.fold_in(state["noise_key"], 0))
   moments = {"mean": state["moments"].mean, "variance": state["moments"].variance}
@@ -52,7 +52,7 @@ def encode(
   return {"z": z, "probability": jax.nn.softmax(run(game.head, params["head"], z))[:, 1]}
 
 
-def exported(game: Game, state: State) -> Exported:
+def make_export(game: Game, state: State) -> Exported:
   """Returns what a user takes away: z and the probability of default from raw numbers and category codes."""
   encoding, schema = game.encoding, game.encoding.schema
   learned = tabular.scaled_by(encoding, jax.device_get(state["scaler"]))
@@ -62,7 +62,7 @@ def exported(game: Game, state: State) -> Exported:
     return tabular.raw_inputs(learned, read_table(path))
 
   return Exported(
-    params=released(state),
+    params=final_params(state),
     program=functools.partial(encode, game),
     inputs={
       "numbers": (f"rows, {len(schema.numbers)}", "float32"),

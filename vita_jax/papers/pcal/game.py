@@ -23,7 +23,7 @@ from vita_jax.papers.pcal.recipe import Recipe
 from vita_jax.train.experiment import State, keep_best
 
 ENCODED_AT_ONCE = 8  # batches for the adversaries
-FALL, FLOOR = 0.7, 0.1  # share of the game after which the learning rate falls, and to what share
+FLOOR = 0.1  # the share of the learning rate to which it falls
 
 
 class Game(NamedTuple):

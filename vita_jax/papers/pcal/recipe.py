@@ -103,7 +103,9 @@ KEYS = (
 
 
 class Recipe(NamedTuple):
-  """How a run trains and is audited: the config, checked and resolved (see `KEYS` for the meanings).
+  """How a run trains and is audited: the config, checked and resolved.
+
+  Attributes that are not listed are the config's keys, dots as underscores; `KEYS` has their meanings.
 
   Attributes:
     grouped: whether a column says which rows stay on one side of the split.
@@ -111,7 +113,6 @@ class Recipe(NamedTuple):
     judges: whether the encoder is chosen on validation rows.
     dtype: of the computation.
     audit: options of the audit.
-    The others are the config's keys, dots as underscores.
   """
 
   method: str

@@ -17,7 +17,7 @@ from vita_jax.audit.questions import Question
 from vita_jax.data import tabular
 from vita_jax.data.splits import cut_rows, part_sizes
 from vita_jax.papers.pcal.data import Task
-from vita_jax.papers.pcal.export import encode, released
+from vita_jax.papers.pcal.export import encode, final_params
 from vita_jax.papers.pcal.game import Game
 from vita_jax.papers.pcal.recipe import Recipe
 from vita_jax.train.experiment import Batch, Evaluate, Report, State, Sweep
@@ -62,8 +62,8 @@ def report(
 
 
 def encode_all(game: Game, state: State, batch: Batch) -> dict[str, jax.Array]:
-  """Encodes rows as what is released does: `z`, `probability`, and `guesses` [n, M, K, C] of adversaries."""
-  outputs = encode(game, released(state), numbers=batch["raw"], codes=batch["codes"])
+  """Encodes rows as the export does: `z`, `probability`, and `guesses` [n, M, K, C] of adversaries."""
+  outputs = encode(game, final_params(state), numbers=batch["raw"], codes=batch["codes"])
   if game.recipe.adversary_steps and "adversary" in state:
     guesses = jax.nn.softmax(game.ensemble.apply(state["adversary"], outputs["z"]))
     outputs["guesses"] = jnp.moveaxis(guesses, 2, 0)

@@ -26,7 +26,7 @@ ONCE = 2**20  # folded into a key for what happens once, beyond any step
 
 
 def start(key: jax.Array) -> State:
-  """Makes the keys of a state: of training, and of what is released."""
+  """Makes the keys of a state: of training, and of the noise in what is exported."""
   return {"key": jax.random.fold_in(key, 0), "noise_key": jax.random.fold_in(key, 1)}
 
 

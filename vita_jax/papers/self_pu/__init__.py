@@ -23,7 +23,7 @@ from vita_jax.data.resident import Resident
 from vita_jax.papers.self_pu import choose
 from vita_jax.papers.self_pu.calibrate import calibration_weights
 from vita_jax.papers.self_pu.data import estimated_prior, read_inputs
-from vita_jax.papers.self_pu.export import export
+from vita_jax.papers.self_pu.export import make_export
 from vita_jax.papers.self_pu.model import make_model, make_network
 from vita_jax.papers.self_pu.recipe import Recipe, default_config, recipe_of
 from vita_jax.papers.self_pu.report import report, test_step, validation_step
@@ -96,7 +96,7 @@ def build(config: Any) -> Experiment:
     params=_kept,
     evals=evals,
     report=partial(report, recipe, inputs.test is not None, phased[-1].distils, estimate),
-    export=lambda state: export(recipe, network, inputs, _kept(state)),
+    export=lambda state: make_export(recipe, network, inputs, _kept(state)),
   )
 
 

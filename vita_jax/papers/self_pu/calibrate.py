@@ -3,7 +3,7 @@
 The weights are those of one virtual SGD step: how would the validation loss change if row i's term had a
 little more weight? At weight 0 the derivative is an inner product with the validation gradient v,
 
-  u_ik = -d L_val(θ - δ Σ_jl ε_jl ∇c_jl) / d ε_ik = δ <v, ∇c_ik>,
+    u_ik = -d L_val(θ - δ Σ_jl ε_jl ∇c_jl) / d ε_ik = δ <v, ∇c_ik>,
 
 and since c_ik depends on θ through row i's logit alone, <v, ∇c_ik> = c_ik'(g_i) ġ_i with ġ the ONE forward
 derivative of all logits along v. The terms of a kind add up to one loss L_k of the batch (the mean entropy,
@@ -34,7 +34,7 @@ def meta_gradient(
     logits: float [n] at θ, in training mode.
     tangent: ġ, the derivative of the logits along v = ∇L_val(θ).
     labelled: [n].
-    prior, balance: of the risk (see `pu_risk`).
+    prior: of the risk, as is `balance` (see `pu_risk`).
     rate: δ of the virtual step.
     flipped_entropy: gives the entropy the wrong sign, as released.
   """
@@ -51,13 +51,12 @@ def calibration_weights(
   budget: float = 1 / 16,
   budget_total: bool | jax.Array = False,
 ) -> tuple[jax.Array, jax.Array]:
-  """Computes (w_ce, w_pu) float [n] each, rows summing to 1, from `meta_gradient`.
+  """Computes (w_ce, w_pu), rows summing to 1, from what `meta_gradient` returns; float [n] all.
 
   Negative u count as 0, w_pu gets 1e-10; each row is normalised; labelled positives are (0, 1). In the order
   of the batch, once the w_ce before a row reach budget * n, it and all later ones are (0, 1).
 
   Args:
-    u_ce, u_pu: float [n].
     labelled: bool [n].
     budget: γ_c, the share of the batch that may go to entropy.
     budget_total: counts the not yet normalised u_ce of the rows from i on, too (as released for student 1).

@@ -13,7 +13,7 @@ from vita_jax.papers.self_pu.recipe import Recipe
 from vita_jax.train.experiment import Exported
 
 
-def export(recipe: Recipe, network: Network, inputs: Inputs, params: Any) -> Exported:
+def make_export(recipe: Recipe, network: Network, inputs: Inputs, params: Any) -> Exported:
   """Exports the chosen network; `params` holds `params` and `batch_stats`."""
 
   def program(params, **arrays):

@@ -21,7 +21,8 @@ def row_objective(
     settings: which risk.
     risk: the parts of the PU risk of this batch.
     logits: float [n].
-    labelled, positive: bool [n]; only the kind "oracle" reads the true classes `positive`.
+    labelled: bool [n].
+    positive: bool [n], the true classes; only the kind "oracle" reads them.
   """
   if settings.kind == "oracle":  # the true labels of the unlabelled rows: the bound that no PU method has
     losses = pu.binary_cross_entropy(logits, positive.astype(jnp.float32))
@@ -45,9 +46,9 @@ def mutual_loss(
 ) -> jax.Array:
   """Computes a student's squared distance to the other's probabilities on hard examples: a scalar.
 
-  sample (the paper): the mean of d_i = (p_i - p'_i)^2 over the batch with rows counted where their own PU
-  loss exceeds α d_i; that loss is σ(g) of an unlabelled row and π σ(-g) of a labelled one.
-  batch (released): the mean of d_i if it is below α times the batch's nnPU risk, else 0.
+  - `mining` "sample" (the paper): the mean of d_i = (p_i - p'_i)^2 over the batch, with rows counted where
+    their own PU loss exceeds α d_i; that loss is σ(g) of an unlabelled row and π σ(-g) of a labelled one.
+  - `mining` "batch" (released): the mean of d_i if it is below α times the batch's nnPU risk, else 0.
 
   Args:
     logits: float [n], the student's.
@@ -55,7 +56,6 @@ def mutual_loss(
     labelled: bool [n].
     prior: π.
     nnpu: the batch's nnPU risk, for "batch".
-    mining, alpha: see above.
   """
   distance = jnp.square(jax.nn.sigmoid(logits) - jax.nn.sigmoid(jax.lax.stop_gradient(other)))
   if mining == "batch":
@@ -71,7 +71,8 @@ def consistency_loss(
   """Computes the mean squared distance of a student's probabilities to its teacher's: a scalar.
 
   Args:
-    logits, teacher: float [n]; the teacher's are held constant.
+    logits: float [n].
+    teacher: float [n], the teacher's logits; they are held constant.
     mask: [n], 0 for rows that are not there; None: ones.
     softmax: takes, as released, a softmax over the single logit instead of a sigmoid: always 1, so that the
       loss and its gradient are 0.

@@ -16,7 +16,7 @@ from vita_jax._lazy import submodules
 from vita_jax.data.resident import Resident
 from vita_jax.papers.ss_gcn import protocol
 from vita_jax.papers.ss_gcn.data import full_batch, read_graph
-from vita_jax.papers.ss_gcn.export import exported
+from vita_jax.papers.ss_gcn.export import make_export
 from vita_jax.papers.ss_gcn.labels import supervision_of
 from vita_jax.papers.ss_gcn.model import HOSTS
 from vita_jax.papers.ss_gcn.recipe import KEYS, check, default_config, recipe_of, sized
@@ -66,5 +66,5 @@ def build(config: Any) -> Experiment:
     params=final_params,
     evals={split: Eval(data, test_step(model, split), every=0) for split in SPLITS},
     report=functools.partial(report, model, graph.labels),
-    export=lambda state: exported(model, final_params(state), graph, normalization=recipe.normalization),
+    export=lambda state: make_export(model, final_params(state), graph, normalization=recipe.normalization),
   )

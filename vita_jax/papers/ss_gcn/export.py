@@ -21,11 +21,12 @@ INSIDE = {
 }
 
 
-def exported(model: Any, params: Any, graph: Graph, *, normalization: str) -> Exported:
+def make_export(model: Any, params: Any, graph: Graph, *, normalization: str) -> Exported:
   """Returns the exported form of a trained network.
 
   Args:
-    model, params: the host and its weights.
+    model: the host.
+    params: its weights.
     graph: what it was trained on.
     normalization: of the features, as in training.
   """

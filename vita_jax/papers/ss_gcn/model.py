@@ -2,15 +2,15 @@
 
 All have the same methods, so the training step does not know which one it trains:
 
-  project(features, graph, view)      everything before the first dropout; it holds the costly
-                                      input product, to be shared by passes over the same weights
-  project_views(features, graph, views)   a tuple of the same, sharing X W among the views
-  heads(projected, graph, view, key)  the rest: a dict
-                                        "target": logits, float32 [N, n_classes]
-                                        "ss": float32 [N, n_ss_outputs], only if n_ss_outputs > 0
-                                        "hidden": what the self-supervised head reads [N, d]
-                                      key None = evaluation (no dropout)
-  __call__(features, graph, view, key)    heads of project
+    project(features, graph, view)      everything before the first dropout; it holds the costly
+                                        input product, to be shared by passes over the same weights
+    project_views(features, graph, views)   a tuple of the same, sharing X W among the views
+    heads(projected, graph, view, key)  the rest: a dict
+                                          "target": logits, float32 [N, n_classes]
+                                          "ss": float32 [N, n_ss_outputs], only if n_ss_outputs > 0
+                                          "hidden": what the self-supervised head reads [N, d]
+                                        key None = evaluation (no dropout)
+    __call__(features, graph, view, key)    heads of project
 
 `graph` is any `jraph.GraphsTuple`: single, batched or padded (`nn.graph.adjacency_of` says what is read of
 it), or the `nn.graph.Adjacency` of one undirected graph, which is faster. `features` is X as

@@ -43,7 +43,8 @@ def judge(state: State, t: jax.Array, *, loss: jax.Array, accuracy: jax.Array) -
   Args:
     state: with the fields of `start` and `params`.
     t: int32 scalar, epochs trained so far.
-    loss, accuracy: float32 scalars on the validation nodes, without dropout.
+    loss: float32 scalar, of the validation nodes without dropout.
+    accuracy: float32 scalar, of the same.
   """
   trained = t > 0
   if "window" not in state:

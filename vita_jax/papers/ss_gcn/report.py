@@ -20,9 +20,8 @@ def report(model: Any, labels: np.ndarray, state: State, evaluate: Evaluate, swe
   """Reports accuracy and loss by split, the epochs trained, and the hidden layer as a figure.
 
   Args:
-    model: the host.
+    model: the host; with `labels` it is given first, and the rest is `Experiment.report`.
     labels: int [N], -1 for nodes without one, which are not drawn.
-    state, evaluate, sweep: see `Experiment.report`.
   """
   values = {split: evaluate(split, state) for split in SPLITS}
   numbers = {f"{split}_{metric}": v for split, found in values.items() for metric, v in found.items()}
