@@ -17,7 +17,8 @@ Other settings: shape (full, G, H, T, X, O, C, tw, drop, or a PNG file), place.s
 place.chart=cylindrical, train.range, detectors.train and detectors.test; --explain lists all.
 Bodies and photographs are read from VITA_DATA_DIR (human/humans.npz, vision/photos_pd); NanoDet ships.
 Hardware: two CPU cores. Time: a step of two pictures takes 0.3 s of CPU time, 300 steps and the test of
-660 pictures by NanoDet about three minutes.
+660 pictures by NanoDet about three minutes. Peak memory: 2 GB.
+Expect about 90 % success of `logo` within 10 degrees and under 5 % of `grey` (one seed, 6 photographs).
 """
 
 from vita_jax.papers.adv_logo.recipe import default_config

@@ -3,7 +3,8 @@
   python launch/table.py --suite=configs/adv_logo/table.py --workdir=runs/adv_logo
 
 --rows=REGEX picks rows (e.g. "^Main", "^Ablation"), --seeds=N shortens, and the same command goes on where it
-was stopped. Hardware and time: two CPU cores; about three hours in all, estimated from single steps.
+was stopped. Hardware and time: two CPU cores; about three hours in all, estimated from single steps,
+and 2 GB of memory.
 Success is the share of pictures within 10 degrees, of two bodies that trained on 20 photographs that did not,
 in which the detector finds nobody above its calibrated threshold. Beside it: success at 20 degrees, within 30
 and 45, on the body that did not train, by overlap of boxes, the mean best score, AP of the person class, and
