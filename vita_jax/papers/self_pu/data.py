@@ -12,8 +12,9 @@ import numpy as np
 from vita_jax.data import tables, tabular, volumes
 from vita_jax.data.files import read_npz
 from vita_jax.data.images import load_images
+from vita_jax.data.pu_prior import table_prior
 from vita_jax.data.pu_table import load_pu_table, load_test_rows
-from vita_jax.metrics.class_prior import PriorEstimate, estimate_prior
+from vita_jax.metrics.class_prior import PriorEstimate
 from vita_jax.papers.self_pu.recipe import Data, Recipe
 
 EVEN = (0, 2, 4, 6, 8)
@@ -77,7 +78,7 @@ def estimated_prior(inputs: Inputs, scenario: str) -> PriorEstimate:
       "config.prior is 0: a prior is estimated for tables only; give it, e.g. --config.prior=0.4"
     )
   among = "all" if scenario == "single_training_set" else "unlabelled"
-  found = estimate_prior(x[labelled], x[~labelled], among=among)
+  found = table_prior(x, labelled, among=among)
   if not 0 < found.prior < 1:
     raise ValueError(f"the estimated prior is {found.prior}, which cannot be: give config.prior")
   return found
