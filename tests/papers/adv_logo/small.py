@@ -40,6 +40,7 @@ def load(name):
 
 def photographs(folder, n=8):
   """Paints dark pictures of unlike sizes; returns the folder."""
+  folder.mkdir(exist_ok=True)
   rng = np.random.default_rng(0)
   for i in range(n):
     coarse = rng.integers(0, 90, (6, 8 + i % 3, 3), dtype=np.uint8)
@@ -48,10 +49,10 @@ def photographs(folder, n=8):
 
 
 def config(folder, method="logo", **overrides):
-  """A config of seconds, whose photographs are painted into `folder`."""
+  """A config of seconds, whose photographs are painted into `folder`/photographs."""
   found = default_config(method)
   found.bodies.update({"path": "mannequin", "train": ("mannequin",), "test": ()})
-  found.backgrounds.update({"path": str(photographs(folder)), "train": 5, "test": 3})
+  found.backgrounds.update({"path": str(photographs(folder / "photographs")), "train": 5, "test": 3})
   found.scene.update({"size": SIDE, "body": BODY})
   found.texture.update({"height": 24, "width": 16, "median": 3})
   found.detectors.update({"train": ("bright",), "test": ("bright",)})

@@ -113,7 +113,6 @@ def test_pictures_are_spoiled_as_asked(change):
 
 
 def test_photographs_are_split_by_their_names_and_never_shared(tmp_path):
-  small.photographs(tmp_path)
   recipe = recipe_of(small.config(tmp_path))
   trained, held_out = photographs(recipe)
   assert not set(trained.names) & set(held_out.names)
@@ -136,7 +135,7 @@ def test_bad_folders_of_photographs_are_named_in_one_line(tmp_path):
   recipe = recipe_of(small.config(tmp_path))
   trained, held_out = photographs(recipe)
   for spoil in (functools.partial(_twice, names=(trained.names[0], held_out.names[0])), _too_few):
-    message = spoil(tmp_path)
+    message = spoil(tmp_path / "photographs")
     with pytest.raises(ValueError, match=message) as caught:
       photographs(recipe)
     assert "\n" not in str(caught.value)
