@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vita_jax.base.processes import end_with
+
 KINDS = ("all", "fast")
 N_TREES = 300
 MOST_QUADRATIC = 40  # inputs of the quadratic attacker; wider representations are projected (PCA) first
@@ -204,4 +206,9 @@ def run_all(
   from joblib import Parallel, delayed, parallel_config
 
   with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=max(1, cores // n_jobs)):
-    return Parallel(batch_size=1)(delayed(run_one)(*job) for job in jobs)
+    return Parallel(batch_size=1)(delayed(_run_in_worker)(os.getpid(), *job) for job in jobs)
+
+
+def _run_in_worker(parent: int, *job: Any) -> tuple[np.ndarray, np.ndarray]:
+  end_with(parent)  # a worker must not outlive a run that was killed
+  return run_one(*job)
