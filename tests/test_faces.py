@@ -92,6 +92,14 @@ def test_each_argument_has_a_line_of_its_own(name):
     assert not [x for x in named if x.lstrip("*") not in known], f"{name}.{function}: it takes {known}"
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if ">>> " in _docstrings(name)])
+def test_an_example_stands_under_examples(name):
+  """Elsewhere the API site takes its brackets for links."""
+  for function, node, _ in _public(ast.parse(_docstrings(name))):
+    before, prompt, _ = (ast.get_docstring(node) or "").partition("  >>> ")
+    assert not prompt or "Examples:\n" in before, f"{name}.{function}: write 'Examples:' above the example"
+
+
 def test_a_name_that_is_not_there_is_answered_by_those_that_are():
   for found, name in ((vita_jax, "optimizers"), (vita_jax.nn, "cnn"), (vita_jax.papers, "ss_gnn")):
     with pytest.raises(AttributeError, match=f"no attribute '{name}': its modules are .*"):

@@ -61,8 +61,15 @@ def test_one_file_of_many_that_is_nowhere_is_named(closed_doors, monkeypatch):
 
 
 def test_unknown_name():
-  with pytest.raises(ValueError, match="nearest: .planetoid/cora.*known: credit/german, credit/taiwan"):
+  with pytest.raises(
+    ValueError, match="nearest: .planetoid/cora.*one npz file: credit/german, credit/taiwan"
+  ):
     load("planetoid/corra")
+
+
+def test_a_source_of_other_files_names_where_its_reader_is():
+  with pytest.raises(ValueError, match="'cifar10' is no npz file: vita_jax/data/README.md names its reader"):
+    load("cifar10")
 
 
 def test_a_changed_file_is_named_with_both_digests(closed_doors, monkeypatch, toy_arrays):

@@ -125,3 +125,27 @@ def test_weights_of_another_kind_of_number_are_refused(dtype, tmp_path):
   save_params(tmp_path / "export" / "params.safetensors", {"w": np.ones((), dtype)})
   with pytest.raises((train.RunError, ValueError), match="'w' should be float32 and is"):
     train.run(tiny.experiment(), tiny.get_config(init_from=str(tmp_path)), tmp_path / "W", quiet=True)
+
+
+@pytest.mark.parametrize(
+  "change",
+  [{"seeds": 5}, {"seconds": "x"}, {"complete": 1}, {"metrics": {"a": 1}}, {"metrics": {"a": {"mean": 1}}}],
+)
+def test_a_summary_with_something_else_in_it_is_refused_in_one_line(change, tmp_path):
+  whole = {
+    "experiment": "p",
+    "config_hash": "h",
+    "complete": True,
+    "seeds": [0],
+    "steps": [1],
+    "seconds": 1.0,
+  }
+  entry = {"mean": 1.0, "std": 0.0, "values": [1.0]}
+  (tmp_path / "summary.json").write_text(json.dumps({**whole, "metrics": {"a": entry}}))
+  assert read_summary(tmp_path)["seeds"] == [0]
+  (tmp_path / "summary.json").write_text(json.dumps({**whole, "metrics": {"a": entry}, **change}))
+  with pytest.raises(
+    train.RunError, match="summary.json is damaged .*delete it and run launch/train.py"
+  ) as error:
+    read_summary(tmp_path)
+  assert "\n" not in str(error.value)

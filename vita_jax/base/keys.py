@@ -128,16 +128,17 @@ def check(config: Mapping[str, Any], *tables: Iterable[Key]) -> None:
 
 
 def explain(config: Mapping[str, Any], *tables: Sequence[Key]) -> str:
-  """Returns a text table: each key with its value in this config, what it may be, and its meaning.
+  """Returns a text table: each key with its value in this config, its default, what it may be, its meaning.
 
   Of a key in several tables the last one counts, as in `defaults` and `check`.
   """
   values = flat(config)
   keys = {key.name: key for table in tables for key in table}
   rows = [
-    (name, repr(values.get(name, key.default)), key.rule.text, key.meaning) for name, key in keys.items()
+    (name, repr(values.get(name, key.default)), repr(key.default), key.rule.text, key.meaning)
+    for name, key in keys.items()
   ]
-  rows.insert(0, ("key", "value", "allowed", "meaning"))
-  widths = [max(len(row[i]) for row in rows) for i in range(3)]
+  rows.insert(0, ("key", "value", "default", "allowed", "meaning"))
+  widths = [max(len(row[i]) for row in rows) for i in range(4)]
   padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=False)] for row in rows)
-  return "\n".join("  ".join([*cells, row[3]]) for cells, row in zip(padded, rows, strict=True))
+  return "\n".join("  ".join([*cells, row[4]]) for cells, row in zip(padded, rows, strict=True))

@@ -61,8 +61,9 @@ def read_darknet(
 def floats(shape: tuple[int, ...], normalized: bool) -> int:
   """Returns how many numbers the file has for a convolution [height, width, inputs, outputs].
 
-  >>> floats((3, 3, 3, 32), True), floats((1, 1, 1024, 425), False)
-  (992, 435625)
+  Examples:
+    >>> floats((3, 3, 3, 32), True), floats((1, 1, 1024, 425), False)
+    (992, 435625)
   """
   return math.prod(shape) + shape[-1] * (4 if normalized else 1)
 

@@ -58,12 +58,12 @@ def read_text(path: str | os.PathLike, *, limit: int | None = None) -> str:
       while piece := file.read(PIECE):
         total += len(piece)
         if total > limit:
-          raise _NoText(f"it has more than {limit} bytes")
+          raise _TooLarge(f"it has more than {limit} bytes")
         pieces.append(piece)
     text = b"".join(pieces).decode("utf-8-sig")
     _check_line(text)
   except (OSError, EOFError, zlib.error, ValueError) as error:
-    raise ValueError(f"{path} is not a text in UTF-8 ({cause(error)}); save it again as one") from error
+    raise ValueError(_refusal(path, error)) from error
   return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
@@ -128,7 +128,7 @@ def _rows(path: Path, separator: str, quotes: bool) -> Iterator[tuple[int, list[
   except csv.Error as error:
     raise ValueError(_broken_row(path, number + 1, error)) from error
   except (OSError, EOFError, zlib.error, ValueError) as error:
-    raise ValueError(f"{path} is not a text in UTF-8 ({cause(error)}); save it again as one") from error
+    raise ValueError(_refusal(path, error)) from error
 
 
 def _alike(path: Path, header: list[str], rows: Iterator) -> Iterator[tuple[int, list[str]]]:
@@ -145,9 +145,9 @@ def _lines(file: IO[bytes], *, limit: int | None) -> Iterator[str]:
   while line := text.readline(MAX_CELL + 1):
     total += len(line)
     if len(line) > MAX_CELL:
-      raise _NoText(f"a line has more than {MAX_CELL} characters")
+      raise _TooLarge(f"a line has more than {MAX_CELL} characters")
     if limit is not None and total > limit:
-      raise _NoText(f"it expands to more than {limit} characters")
+      raise _TooLarge(f"it expands to more than {limit} characters")
     _check_line(line)
     yield line
 
@@ -189,4 +189,14 @@ def _broken_row(path: Path, number: int, error: csv.Error) -> str:
 
 
 class _NoText(ValueError):
-  """Text that is not taken in."""
+  """Bytes that are no text."""
+
+
+class _TooLarge(ValueError):
+  """Text of which more than the limit would have to be read."""
+
+
+def _refusal(path: Path, error: Exception) -> str:
+  if isinstance(error, _TooLarge):
+    return f"{path} is too large: {error}; cut it into parts"
+  return f"{path} is not a text in UTF-8 ({cause(error)}); save it again as one"

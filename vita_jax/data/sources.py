@@ -213,16 +213,19 @@ def load(name: str) -> dict[str, np.ndarray]:
   launch/prepare_data.py wrote under `tfds_dir()`; a download, where an address is known.
 
   Raises:
-    ValueError: an unknown name, or a file whose sha256 is not the recorded one.
+    ValueError: an unknown name, a source of other files, or a file whose sha256 is not the recorded one.
     FileNotFoundError: no door serves.
   """
-  known = sorted(name for name, source in SOURCES.items() if source.content or source.url)
+  known = sorted(name for name, source in SOURCES.items() if _is_npz(source))
   if name not in known:
-    raise ValueError(f"unknown data set {name!r}{hint(name, known)}; known: {', '.join(known)}")
+    cause = f"unknown data set {name!r}{hint(name, known)}"
+    if name in SOURCES:
+      cause = f"{name!r} is no npz file: vita_jax/data/README.md names its reader"
+    raise ValueError(f"{cause}; data sets of one npz file: {', '.join(known)}")
   source = SOURCES[name]
   if files := source_files(name):
     return read_npz(*files.values())
-  if prepared := prepared_dir(name):
+  if source.content and (prepared := prepared_dir(name)):
     arrays = {key: np.asarray(values[0]) for key, values in read_columns(prepared, SPLIT).items()}
     return _checked_arrays(arrays, source, prepared)
   if source.url:
@@ -232,6 +235,10 @@ def load(name: str) -> dict[str, np.ndarray]:
     f" (3) it is not prepared under $TFDS_DATA_DIR ({tfds_dir()}): run launch/prepare_data.py"
     f" --dataset={name} where the file is; (4) no download address is known"
   )
+
+
+def _is_npz(source: Source) -> bool:
+  return len(source.files) == 1 and next(iter(source.files)).endswith(".npz")
 
 
 def _source(name: str) -> Source:

@@ -57,9 +57,10 @@ def total_variation(image: jax.Array) -> jax.Array:
   Returns:
     float [...].
 
-  >>> step = jnp.zeros((256, 256, 3)).at[:, 128:].set(1.0)
-  >>> round(float(total_variation(step)), 5)  # 256 * 3 / (3 * 256 * 256), and what the 1e-6 add
-  0.00391
+  Examples:
+    >>> step = jnp.zeros((256, 256, 3)).at[:, 128:].set(1.0)
+    >>> round(float(total_variation(step)), 5)  # 256 * 3 / (3 * 256 * 256), and what the 1e-6 add
+    0.00391
   """
   across = jnp.sum(jnp.abs(jnp.diff(image, axis=-2) + 1e-6), axis=(-3, -2, -1))
   down = jnp.sum(jnp.abs(jnp.diff(image, axis=-3) + 1e-6), axis=(-3, -2, -1))

@@ -27,8 +27,9 @@ def box_iou(a: jax.Array, b: jax.Array) -> jax.Array:
 
   It is 0 where both are empty.
 
-  >>> box_iou(jnp.array([[0.0, 0, 2, 2]]), jnp.array([[1.0, 0, 3, 2], [5, 5, 6, 6]])).tolist()
-  [[0.3333333432674408, 0.0]]
+  Examples:
+    >>> box_iou(jnp.array([[0.0, 0, 2, 2]]), jnp.array([[1.0, 0, 3, 2], [5, 5, 6, 6]])).tolist()
+    [[0.3333333432674408, 0.0]]
   """
   low = jnp.maximum(a[..., :, None, :2], b[..., None, :, :2])
   high = jnp.minimum(a[..., :, None, 2:], b[..., None, :, 2:])
@@ -57,9 +58,10 @@ def average_precision(found: Sequence[Found], true: Sequence[np.ndarray], *, thr
   Raises:
     ValueError: unlike numbers of images, no true box at all, or a score that is NaN.
 
-  >>> here, away = [0.0, 0.0, 2.0, 2.0], [8.0, 8.0, 9.0, 9.0]
-  >>> average_precision([Found([0.9, 0.8], [away, here])], [np.array([here])])
-  0.5
+  Examples:
+    >>> here, away = [0.0, 0.0, 2.0, 2.0], [8.0, 8.0, 9.0, 9.0]
+    >>> average_precision([Found([0.9, 0.8], [away, here])], [np.array([here])])
+    0.5
   """
   if len(found) != len(true):
     raise ValueError(f"detections of {len(found)} images, and true boxes of {len(true)}")

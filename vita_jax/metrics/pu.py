@@ -136,8 +136,9 @@ def impossible(values: Mapping[str, float | None]) -> list[str]:
   `lee_liu`, may be any number from 0 on; ends of intervals, `validation_auc_high`, count as the metric does.
   Others may be anything.
 
-  >>> impossible({"validation_auc": 6.38, "validation_lee_liu": 1.2, "test_accuracy": 1.0, "loss": -3.0})
-  ['validation_auc']
+  Examples:
+    >>> impossible({"validation_auc": 6.38, "validation_lee_liu": 1.2, "test_accuracy": 1.0, "loss": -3.0})
+    ['validation_auc']
   """
   most = dict.fromkeys(SHARES, 1.0) | {"lee_liu": np.inf}
   found = []

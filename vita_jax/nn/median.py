@@ -24,9 +24,10 @@ def median_filter(image: jax.Array, size: int) -> jax.Array:
   Raises:
     ValueError: an even size, or an image too small for it.
 
-  >>> spot = jnp.zeros((5, 5, 1)).at[2, 2].set(1.0)
-  >>> float(median_filter(spot, 3).max())
-  0.0
+  Examples:
+    >>> spot = jnp.zeros((5, 5, 1)).at[2, 2].set(1.0)
+    >>> float(median_filter(spot, 3).max())
+    0.0
   """
   return _select(image, size)[0]
 

@@ -109,8 +109,9 @@ def relu6(x: jax.Array) -> jax.Array:
 def rounded(channels: float) -> int:
   """Rounds to a multiple of 8, at least 8 and at least 90 % of the number.
 
-  >>> [rounded(n) for n in (28.0, 56.0, 5.0)]
-  [32, 56, 8]
+  Examples:
+    >>> [rounded(n) for n in (28.0, 56.0, 5.0)]
+    [32, 56, 8]
   """
   nearest = max(8, int(channels + 4) // 8 * 8)
   return nearest + 8 if nearest < 0.9 * channels else nearest

@@ -17,8 +17,9 @@ def tube(stations: Any, *, around: int = 16, between: int = 4) -> Mesh:
     around: corners of an ellipse.
     between: rings from one station to the next, linear in between.
 
-  >>> tube([(0, 0, 0, 1, 1), (0, 2, 0, 1, 1)], around=4, between=1).faces.shape
-  (16, 3)
+  Examples:
+    >>> tube([(0, 0, 0, 1, 1), (0, 2, 0, 1, 1)], around=4, between=1).faces.shape
+    (16, 3)
   """
   given = np.asarray(stations, np.float64)
   if given[0, 1] > given[-1, 1]:

@@ -116,7 +116,15 @@ def _single_params(experiment: Experiment, state: State) -> Any:
   return jax.tree.map(lambda x: x[0], params) if experiment.replicas else params
 
 
-SUMMARY_KEYS = {"experiment", "config_hash", "complete", "seeds", "steps", "seconds", "metrics"}
+SUMMARY: dict[str, Any] = {  # what each key holds
+  "experiment": str,
+  "config_hash": str,
+  "complete": bool,
+  "seeds": list,
+  "steps": list,
+  "seconds": (int, float),
+  "metrics": dict,
+}
 
 
 def read_summary(workdir: Path) -> dict[str, Any] | None:
@@ -130,9 +138,11 @@ def read_summary(workdir: Path) -> dict[str, Any] | None:
     return None
   try:
     summary = read_json(path, what="a summary of a run")
-    missing = SUMMARY_KEYS - summary.keys()
-    if missing or not isinstance(summary["metrics"], dict):
-      raise ValueError(f"it lacks {', '.join(sorted(missing) or ['metrics'])}")
+    if wrong := sorted(name for name, kind in SUMMARY.items() if not isinstance(summary.get(name), kind)):
+      raise ValueError(f"it lacks {', '.join(wrong)}, or has something else there")
+    for name, entry in summary["metrics"].items():
+      if not (isinstance(entry, dict) and isinstance(entry.get("values"), list)):
+        raise ValueError(f"its metric {name} has no values")
   except ValueError as error:
     raise RunError(f"{_damaged(path, error)}: delete it and run launch/train.py again") from error
   return summary

@@ -19,11 +19,12 @@ def grid_centres(size: int, strides: Sequence[int]) -> tuple[np.ndarray, np.ndar
 
   Strides come after one another, cells row by row.
 
-  >>> centres, strides = grid_centres(16, (8, 16))
-  >>> centres.tolist()
-  [[4.0, 4.0], [12.0, 4.0], [4.0, 12.0], [12.0, 12.0], [8.0, 8.0]]
-  >>> strides.tolist()
-  [8.0, 8.0, 8.0, 8.0, 16.0]
+  Examples:
+    >>> centres, strides = grid_centres(16, (8, 16))
+    >>> centres.tolist()
+    [[4.0, 4.0], [12.0, 4.0], [4.0, 12.0], [12.0, 12.0], [8.0, 8.0]]
+    >>> strides.tolist()
+    [8.0, 8.0, 8.0, 8.0, 16.0]
   """
   centres, lengths = [], []
   for stride in strides:

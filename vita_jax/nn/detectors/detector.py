@@ -64,10 +64,11 @@ class Kind(NamedTuple):
 def load(name: str, folder: str | os.PathLike | None = None, *, form: str = "loop") -> Detector:
   """Loads a detector; NanoDet's weights ship with the package, those of the others are found (`weights.py`).
 
-  >>> detector = load("nanodet")
-  >>> images = jax.ShapeDtypeStruct((2, detector.size, detector.size, 3), jnp.float32)
-  >>> jax.eval_shape(detector.scores, detector.variables, images).shape
-  (2, 3549)
+  Examples:
+    >>> detector = load("nanodet")
+    >>> images = jax.ShapeDtypeStruct((2, detector.size, detector.size, 3), jnp.float32)
+    >>> jax.eval_shape(detector.scores, detector.variables, images).shape
+    (2, 3549)
 
   Args:
     name: one of `NAMES`.

@@ -103,8 +103,9 @@ def threshold_of(scores: Any, false_alarms: float) -> float:
     scores: [n], the best score of each photograph.
     false_alarms: in [0, 1).
 
-  >>> threshold_of(np.arange(20.0), 0.05)
-  18.0
+  Examples:
+    >>> threshold_of(np.arange(20.0), 0.05)
+    18.0
   """
   ordered = np.sort(np.asarray(scores, np.float64))
   allowed = min(int(false_alarms * len(ordered) + 1e-9), len(ordered) - 1)

@@ -27,9 +27,10 @@ class Fitted(NamedTuple):
 def fit(image: np.ndarray, size: int) -> Fitted:
   """Resizes a picture uint8 [height, width, 3] so that it fits in a square, with grey beside it.
 
-  >>> fitted = fit(np.zeros((50, 100, 3), np.uint8), 200)
-  >>> fitted.image.shape, fitted.scale, fitted.offset.tolist()
-  ((200, 200, 3), 2.0, [0.0, 50.0])
+  Examples:
+    >>> fitted = fit(np.zeros((50, 100, 3), np.uint8), 200)
+    >>> fitted.image.shape, fitted.scale, fitted.offset.tolist()
+    ((200, 200, 3), 2.0, [0.0, 50.0])
   """
   from PIL import Image
 

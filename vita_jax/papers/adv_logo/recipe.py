@@ -252,8 +252,9 @@ def recipe_of(config: Any) -> Recipe:
 def angles_between(reach: float, every: float) -> tuple[float, ...]:
   """Returns the angles -reach .. reach, `every` degrees apart and symmetrical around 0.
 
-  >>> angles_between(10.0, 5.0)
-  (-10.0, -5.0, 0.0, 5.0, 10.0)
+  Examples:
+    >>> angles_between(10.0, 5.0)
+    (-10.0, -5.0, 0.0, 5.0, 10.0)
   """
   n = int(reach / every + 1e-9)
   return tuple(every * i for i in range(-n, n + 1))

@@ -25,8 +25,9 @@ def shape_mask(shape: str, size: tuple[int, int]) -> np.ndarray:
   Raises:
     ValueError: an unknown shape, a picture that cannot be read, or one that prints nothing.
 
-  >>> shape_mask("H", (5, 5)).astype(int).tolist()
-  [[1, 1, 0, 1, 1], [1, 1, 0, 1, 1], [1, 1, 1, 1, 1], [1, 1, 0, 1, 1], [1, 1, 0, 1, 1]]
+  Examples:
+    >>> shape_mask("H", (5, 5)).astype(int).tolist()
+    [[1, 1, 0, 1, 1], [1, 1, 0, 1, 1], [1, 1, 1, 1, 1], [1, 1, 0, 1, 1], [1, 1, 0, 1, 1]]
   """
   if str(shape).lower().endswith(".png"):
     return _of_picture(shape, size)
