@@ -115,3 +115,16 @@ def test_a_terminal_that_cannot_show_a_character_gets_a_spelling(settings):
   assert done.stdout.decode() in ("0.70 +/- 0.01\n", "0.70 ± 0.01\n") and b"2 " in done.stderr
   if settings.get("PYTHONIOENCODING"):
     assert done.stdout == b"0.70 +/- 0.01\n" and done.stderr.endswith(b"2 x u\n")
+
+
+def test_output_that_nobody_reads_on_is_no_error():
+  command = f"{sys.executable} launch/train.py --help | head -1"
+  done = subprocess.run(command, shell=True, cwd=ROOT, env=environment(), capture_output=True, text=True)
+  assert done.stdout.startswith("Trains one experiment") and not done.stderr
+
+
+def test_an_error_is_at_most_a_screen_long():
+  code = "from vita_jax.cli.errors import fail; fail('cause ' + 'x' * 200_000 + ' remedy', 1)"
+  done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+  assert done.returncode == 1 and len(done.stderr) < 2100
+  assert done.stderr.startswith("error: cause xx") and done.stderr.endswith("xx remedy\n")

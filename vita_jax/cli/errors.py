@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -16,6 +17,8 @@ from vita_jax.train import cluster
 # What a user can fix: shown as one line. Anything else is a bug and keeps its traceback.
 FIXABLE = (train.RunError, ValueError, OSError, ImportError, flags.Error)
 
+LONGEST = 2000  # characters of an error
+
 
 def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
   """Calls `action`; turns an error that a user can fix into one line and an exit code."""
@@ -27,6 +30,8 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
     fail(text, error.exit_code)
   except KeyboardInterrupt:
     fail("interrupted: the same command goes on from what was saved", 130)
+  except BrokenPipeError:  # who reads the output has enough of it, as `| head` has
+    os._exit(141)
   except FIXABLE as error:
     if os.environ.get("VITA_DEBUG"):
       raise
@@ -41,10 +46,16 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
 
 
 def fail(text: str, exit_code: int) -> NoReturn:
-  """Prints `error: TEXT` on stderr (TEXT alone, if the code is 128 or more) and ends the process at once."""
+  """Prints `error: TEXT` on stderr (TEXT alone, if the code is 128 or more) and ends the process at once.
+
+  Of a text that a user's file made longer than a screen, its beginning and its end.
+  """
+  if len(text) > LONGEST:
+    text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
   if text:
     print(f"error: {text}" if exit_code < 128 else text, file=sys.stderr, flush=True)
-  sys.stdout.flush()
+  with contextlib.suppress(OSError):
+    sys.stdout.flush()
   cluster.announce(text)
   os._exit(exit_code)  # at once: after a failed write, orbax's threads print tracebacks on their way out
 

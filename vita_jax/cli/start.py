@@ -87,8 +87,11 @@ def run(main: Callable[[], None]) -> None:
   """
 
   def parse(argv):
-    script_help.show_if_asked(argv)
-    return guarded(lambda: _parse(argv), exit_code=2)
+    def show_or_parse() -> list[str]:
+      script_help.show_if_asked(argv)
+      return _parse(argv)
+
+    return guarded(show_or_parse, exit_code=2)
 
   def start(argv):
     if len(argv) > 1:
