@@ -11,7 +11,7 @@
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py shards                  propagation with the edges spread over 1, 2 and 4 devices
   launch/benchmark.py stream [--gigabytes=4]  a data set larger than the process's memory, streamed
-  launch/benchmark.py gpu                     checks and a step of each paper on a GPU or TPU (make gpu)
+  launch/benchmark.py gpu                     checks and steps on a GPU or TPU (make gpu)
   launch/benchmark.py import                  imports beyond jax, and the time to the first finished step
 
 What is compared takes turns in one process tree, so that a busy machine slows both sides; medians over

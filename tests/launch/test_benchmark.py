@@ -36,7 +36,7 @@ def test_scale_counts_edges_seconds_and_bytes():
 def test_what_to_measure_has_to_be_said(arguments):
   done = _benchmark(*arguments)
   assert done.returncode == 2
-  names = "ss_gcn, l2o, self_pu, pcal, bert, render, loop, scale, shards, stream, gpu, import"
+  names = "ss_gcn, l2o, self_pu, pcal, bert, adv_logo, render, loop, scale, shards, stream, gpu, import"
   assert done.stderr.strip().startswith(f"error: say what to measure, one of {names}")
 
 
@@ -46,13 +46,26 @@ def test_gpu_has_nothing_to_do_on_a_cpu_unless_asked():
   assert len(done.stdout.splitlines()) == 1
 
 
+def test_gpu_finds_the_steps_of_every_folder():
+  """By file: what is imported is the slow test's matter."""
+  folders = {file.parent.name for file in (ROOT / "launch" / "benchmarks").glob("*/gpu.py")}
+  assert folders == {*papers.PAPERS, "render", "detectors"}
+
+
 @pytest.mark.slow
 def test_gpu_prints_forms_and_a_step_of_each_paper():
   done = _benchmark("gpu", "--on_cpu", "--seconds=0.05")
   assert done.returncode == 0, done.stderr
   assert done.stdout.count("equal") >= 6 and "DIFFERENT" not in done.stdout
-  for paper in papers.PAPERS:
-    assert re.search(rf"\n  {paper},.* cpu +[\d.]+ +[\d.]+ +[\d.,]+ +[\d.]+% +[\d.,]+", done.stdout), paper
+  assert "depth by scatter-min" in done.stdout
+  for name in (
+    *papers.PAPERS,
+    "render, visibility",
+    "render, shading and texture gradient",
+    "render, silhouette and vertex gradient",
+    "detectors",
+  ):
+    assert re.search(rf"\n  {name},.* cpu +[\d.]+ +[\d.]+ +[\d.,]+ +[\d.]+% +[\d.,]+", done.stdout), name
 
 
 def test_bert_names_the_missing_peer_or_prints_ratios():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
+
+from vita_jax import render
 
 
 def knot(n_faces: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -22,6 +25,13 @@ def knot(n_faces: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   faces = np.concatenate([first + [0, far, 1], first + [1, far, far + 1]])
   uv = np.stack([s, t], axis=-1).reshape(-1, 2)
   return points.reshape(-1, 3).astype(np.float32), faces.astype(np.int32), uv.astype(np.float32)
+
+
+def scene(n_faces: int) -> tuple[render.Mesh, render.Camera]:
+  """Returns the knot with a grey texture [256, 256, 3], and a perspective camera before it."""
+  vertices, faces, uv = map(jnp.asarray, knot(n_faces))
+  mesh = render.Mesh(vertices, faces, uv=uv, face_uv=faces, texture=jnp.full((256, 256, 3), 0.5))
+  return mesh, render.perspective_camera((0.0, 0.0, 3.0), fov=45.0, near=0.5, far=10.0)
 
 
 def _curve(t: np.ndarray) -> np.ndarray:

@@ -10,15 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.measure import serve
-from benchmarks.render.shape import knot
+from benchmarks.render.shape import scene
 from vita_jax import render
 
 
 def main(kind: str, faces: int, side: int) -> None:
-  vertices, triangles, uv = map(jnp.asarray, knot(faces))
-  texture = jnp.full((256, 256, 3), 0.5)
-  mesh = render.Mesh(vertices, triangles, uv=uv, face_uv=triangles, texture=texture)
-  camera = render.perspective_camera((0.0, 0.0, 3.0), fov=45.0, near=0.5, far=10.0)
+  mesh, camera = scene(faces)
   step, argument = _step(kind, mesh, camera, (side, side))
 
   def run(n: int) -> None:
@@ -26,7 +23,7 @@ def main(kind: str, faces: int, side: int) -> None:
       jax.block_until_ready(step(argument))
 
   run(1)
-  serve(run, faces=len(triangles))
+  serve(run, faces=len(mesh.faces))
 
 
 def _step(
