@@ -37,7 +37,7 @@ def forms() -> list[Form]:
 
 
 def _visibility(faces: int, side: int) -> tuple:
-  mesh, camera = scene(faces)
+  mesh, camera = scene(str(faces))
 
   def step(seen: jax.Array, vertices: jax.Array, t: jax.Array) -> tuple[Any, dict]:
     del seen, t
@@ -47,7 +47,7 @@ def _visibility(faces: int, side: int) -> tuple:
 
 
 def _texture(faces: int, side: int) -> tuple:
-  mesh, camera = scene(faces)
+  mesh, camera = scene(str(faces))
   found = render.rasterize(mesh, camera, (side, side))
 
   def loss(texture: jax.Array, mesh: render.Mesh, found: render.Fragments) -> jax.Array:
@@ -61,7 +61,7 @@ def _texture(faces: int, side: int) -> tuple:
 
 
 def _outline(faces: int, side: int) -> tuple:
-  mesh, camera = scene(faces)
+  mesh, camera = scene(str(faces))
 
   def loss(vertices: jax.Array) -> jax.Array:
     return jnp.mean(render.silhouette(mesh._replace(vertices=vertices), camera, (side, side)) ** 2)

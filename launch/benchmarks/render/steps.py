@@ -1,4 +1,4 @@
-"""Worker: one kind of picture or gradient. Arguments: KIND FACES SIDE; see `compare.KINDS`."""
+"""Worker: one kind of picture or gradient. Arguments: KIND SHAPE SIDE, see compare.py and shape.py."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from benchmarks.render.shape import scene
 from vita_jax import render
 
 
-def main(kind: str, faces: int, side: int) -> None:
-  mesh, camera = scene(faces)
+def main(kind: str, shape: str, side: int) -> None:
+  mesh, camera = scene(shape)
   step, argument = _step(kind, mesh, camera, (side, side))
 
   def run(n: int) -> None:
@@ -43,7 +43,14 @@ def _step(
     found = render.rasterize(body, camera, size) if found is None else found
     return jnp.sum(render.shade(found, body, camera, lights=render.Lights()).color ** 2)
 
+  def picture(vertices):
+    body = mesh._replace(vertices=vertices)
+    found = render.rasterize(body, camera, size)
+    return render.shade(found, body, camera, lights=render.Lights()).color
+
   by_texture = jax.value_and_grad(brightness)
+  if kind == "picture":
+    return jax.jit(picture), mesh.vertices
   if kind == "visibility":
     return jax.jit(visible), mesh.vertices
   if kind == "silhouette":
@@ -53,4 +60,4 @@ def _step(
 
 
 if __name__ == "__main__":
-  main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+  main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
