@@ -68,6 +68,17 @@ def test_gpu_prints_forms_and_a_step_of_each_paper():
     assert re.search(rf"\n  {name},.* cpu +[\d.]+ +[\d.]+ +[\d.,]+ +[\d.]+% +[\d.,]+", done.stdout), name
 
 
+@pytest.mark.slow
+def test_render_prints_its_rows_and_those_of_mitsuba_or_a_word(monkeypatch):
+  monkeypatch.setenv("VITA_DATA_DIR", "")  # without the human figure
+  done = _benchmark("render", "--sizes=300", "--repeats=1", "--seconds=0.01")
+  assert done.returncode == 0, done.stderr
+  for kind in ("visibility", "picture", "texture, cached", "texture, recomputed", "silhouette"):
+    assert re.search(rf"\n  \d+ +{kind} +\d+ x \d+( +[\d.]+){{2}}\n", done.stdout), kind
+  pattern = r"texture / texture, cached +256 x 256( +[\d.]+){4}"
+  assert re.search(pattern, done.stdout) or "without a comparison to Mitsuba: " in done.stdout
+
+
 def test_bert_names_the_missing_peer_or_prints_ratios():
   done = _benchmark("bert", "--models=micro", "--repeats=1", "--seconds=0.01", "--weights=700000")
   if importlib.util.find_spec("torch"):

@@ -15,7 +15,7 @@ try:
   import drjit as dr
   import mitsuba as mi
 except ImportError as error:
-  sys.exit(f"{error.name} is missing, which this comparison needs: pip install mitsuba")
+  sys.exit(f"{error.name} is missing, which this comparison needs: pip install 'vita_jax[bench]'")
 
 LLVM = 19  # older ones abort in the texture gradient
 
