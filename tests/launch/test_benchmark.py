@@ -73,7 +73,14 @@ def test_render_prints_its_rows_and_those_of_mitsuba_or_a_word(monkeypatch):
   monkeypatch.setenv("VITA_DATA_DIR", "")  # without the human figure
   done = _benchmark("render", "--sizes=300", "--repeats=1", "--seconds=0.01")
   assert done.returncode == 0, done.stderr
-  for kind in ("visibility", "picture", "texture, cached", "texture, recomputed", "silhouette"):
+  for kind in (
+    "visibility",
+    "picture",
+    "texture, cached",
+    "texture, recomputed",
+    "silhouette",
+    "16 silhouettes",
+  ):
     assert re.search(rf"\n  \d+ +{kind} +\d+ x \d+( +[\d.]+){{2}}\n", done.stdout), kind
   pattern = r"texture / texture, cached +256 x 256( +[\d.]+){4}"
   assert re.search(pattern, done.stdout) or "without a comparison to Mitsuba: " in done.stdout

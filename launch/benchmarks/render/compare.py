@@ -14,6 +14,7 @@ KINDS = (
   ("texture, cached", 256),
   ("texture, recomputed", 256),
   ("silhouette", 128),
+  ("16 silhouettes", 128),
 )
 # Of mitsuba_steps.py, with the kinds above that they are compared with.
 PEERS = (
@@ -48,7 +49,7 @@ def main(*, shapes: Sequence[str], repeats: int, seconds: float) -> None:
         ratios.append([faces, f"{kind} / {name}", f"{side} x {side}", *_milliseconds(peer), *numbers])
   print_table("256 x 256 texture, perspective camera, two lights", rows)
   print("  a tube around a trefoil knot, and a human figure where human/humans.npz is at hand")
-  print("  texture, silhouette: value and gradient (to texture, to vertices); medians of the turns")
+  print("  texture, silhouette: value and gradient (to texture, to vertices); 16: views by jax.vmap")
   if len(ratios) > 1:
     print_table("Mitsuba 3 (llvm_ad_rgb): milliseconds of its own, and as multiples of ours", ratios)
     print("  picture, texture: one ray per pixel, same light, no shadows, its acceleration tree kept")

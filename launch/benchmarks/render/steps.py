@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.measure import serve
-from benchmarks.render.shape import scene
+from benchmarks.render.shape import DISTANCE, scene
 from vita_jax import render
 
 
@@ -35,7 +35,7 @@ def _step(
   def visible(vertices):
     return render.visibility(mesh._replace(vertices=vertices), camera, size)
 
-  def outline(vertices):
+  def outline(vertices, camera=camera):
     return jnp.sum(render.silhouette(mesh._replace(vertices=vertices), camera, size) ** 2)
 
   def brightness(texture, vertices, found):
@@ -55,8 +55,17 @@ def _step(
     return jax.jit(visible), mesh.vertices
   if kind == "silhouette":
     return jax.jit(jax.value_and_grad(outline)), mesh.vertices
+  if kind == "16 silhouettes":
+    views = jax.tree.map(lambda *x: jnp.stack(x), *(_turned(camera, 22.5 * i) for i in range(16)))
+    each = jax.vmap(jax.value_and_grad(outline), (None, 0))
+    return jax.jit(lambda given: each(*given)), (mesh.vertices, views)
   kept = cached if kind == "texture, cached" else None
   return jax.jit(lambda given: by_texture(*given)), (mesh.texture, mesh.vertices, kept)
+
+
+def _turned(camera: render.Camera, angle: float) -> render.Camera:
+  rotation, translation = render.look_at(render.orbit(DISTANCE, angle))
+  return camera._replace(rotation=rotation, translation=translation)
 
 
 if __name__ == "__main__":
