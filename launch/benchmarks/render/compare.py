@@ -20,6 +20,7 @@ KINDS = (
 PEERS = (
   ("picture", 256, ("picture",)),
   ("texture", 256, ("texture, cached", "texture, recomputed")),
+  ("texture, mi.render", 256, ("texture, cached", "texture, recomputed")),
   ("silhouette, 1 sample", 128, ("silhouette",)),
   ("silhouette, 16 samples", 128, ("silhouette",)),
 )
@@ -53,6 +54,7 @@ def main(*, shapes: Sequence[str], repeats: int, seconds: float) -> None:
   if len(ratios) > 1:
     print_table("Mitsuba 3 (llvm_ad_rgb): milliseconds of its own, and as multiples of ours", ratios)
     print("  picture, texture: one ray per pixel, same light, no shadows, its acceleration tree kept")
+    print("  mi.render: a film, shadows, and light by one random ray, as a scene is usually rendered")
     print("  silhouette: direct_projective, samples per pixel; new vertices in each step")
   if word:
     print(f"without a comparison to Mitsuba: {word}")

@@ -32,6 +32,8 @@ def main(kind: str, name: str, side: int) -> None:
   if kind.startswith("silhouette"):
     samples = int(kind.split()[1])
     step = _silhouette(vertices, faces, side, samples)
+  elif kind == "texture, mi.render":
+    step = _rendered(*_split(vertices, faces, uv, face_uv), side)
   else:
     step = _texture(*_split(vertices, faces, uv, face_uv), side, gradient=kind == "texture")
 
@@ -69,10 +71,7 @@ def _texture(
   vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray, side: int, *, gradient: bool
 ) -> Callable[[int], None]:
   """A picture by a ray through each pixel's centre, two lights, no shadows; or its texture gradient."""
-  data = mi.TensorXf(np.full((TEXELS, TEXELS, 3), 0.5, np.float32))
-  bitmap = {"type": "bitmap", "data": data, "raw": True, "wrap_mode": "clamp"}
-  mesh = _mesh(vertices, faces, uv, bsdf={"type": "diffuse", "reflectance": bitmap})
-  scene = mi.load_dict({"type": "scene", "mesh": mesh})
+  scene = mi.load_dict({"type": "scene", "mesh": _textured(vertices, faces, uv)})
   parameters = mi.traverse(scene)
   (key,) = [key for key in parameters.keys() if key.endswith("reflectance.data")]
   row, column = np.mgrid[:side, :side] + 0.5
@@ -101,26 +100,53 @@ def _texture(
   return step
 
 
+def _textured(vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> Any:
+  data = mi.TensorXf(np.full((TEXELS, TEXELS, 3), 0.5, np.float32))
+  bitmap = {"type": "bitmap", "data": data, "raw": True, "wrap_mode": "clamp"}
+  return _mesh(vertices, faces, uv, bsdf={"type": "diffuse", "reflectance": bitmap})
+
+
+def _rendered(vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray, side: int) -> Callable[[int], None]:
+  """The same gradient through `mi.render`: a film, a random ray per pixel, shadows, sampled light."""
+  sky = {"type": "constant", "radiance": {"type": "rgb", "value": 0.5}}
+  sun = {"type": "directional", "direction": [0, -1, 0], "irradiance": {"type": "rgb", "value": 1.5}}
+  integrator = {"type": "direct", "bsdf_samples": 0, "emitter_samples": 1, "hide_emitters": True}
+  parts = {"sky": sky, "sun": sun, "integrator": integrator, "sensor": _sensor(side, "rgb")}
+  scene = mi.load_dict({"type": "scene", "mesh": _textured(vertices, faces, uv), **parts})
+  parameters = mi.traverse(scene)
+  (key,) = [key for key in parameters.keys() if key.endswith("reflectance.data")]
+
+  def step(i: int) -> None:
+    dr.enable_grad(parameters[key])
+    parameters.update()
+    loss = dr.sum(dr.square(mi.render(scene, parameters, spp=1, seed=i)), axis=None)
+    dr.backward(loss)
+    dr.eval(dr.grad(parameters[key]), loss)
+    parameters[key] = dr.detach(parameters[key])
+
+  return step
+
+
+def _sensor(side: int, pixels: str) -> dict[str, Any]:
+  film = {"type": "hdrfilm", "width": side, "height": side, "rfilter": {"type": "box"}}
+  return {
+    "type": "perspective",
+    "fov": FOV,
+    "fov_axis": "smaller",
+    "near_clip": 0.5,
+    "to_world": mi.ScalarTransform4f().look_at([0, 0, DISTANCE], [0, 0, 0], [0, 1, 0]),
+    "film": {**film, "pixel_format": pixels, "sample_border": pixels == "luminance"},
+  }
+
+
 def _silhouette(vertices: np.ndarray, faces: np.ndarray, side: int, samples: int) -> Callable[[int], None]:
   """The squared sum of a silhouette and its gradient to the vertices, by the projective integrator."""
   emitter = {"type": "area", "radiance": {"type": "rgb", "value": 1.0}}
-  film = {"type": "hdrfilm", "width": side, "height": side, "rfilter": {"type": "box"}}
-  place = mi.ScalarTransform4f().look_at([0, 0, DISTANCE], [0, 0, 0], [0, 1, 0])
-  scene = mi.load_dict(
-    {
-      "type": "scene",
-      "mesh": _mesh(vertices, faces, None, emitter=emitter),
-      "integrator": {"type": "direct_projective", "sppi": 0},
-      "sensor": {
-        "type": "perspective",
-        "fov": FOV,
-        "fov_axis": "smaller",
-        "near_clip": 0.5,
-        "to_world": place,
-        "film": {**film, "pixel_format": "luminance", "sample_border": True},
-      },
-    }
-  )
+  parts = {
+    "integrator": {"type": "direct_projective", "sppi": 0},
+    "sensor": _sensor(side, "luminance"),
+  }
+  scene = mi.load_dict({"type": "scene", "mesh": _mesh(vertices, faces, None, emitter=emitter), **parts})
   parameters = mi.traverse(scene)
   (key,) = [key for key in parameters.keys() if key.endswith("vertex_positions")]
   start = mi.Float(np.ascontiguousarray(vertices, np.float32).ravel())
