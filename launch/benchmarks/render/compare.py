@@ -48,7 +48,7 @@ def main(*, shapes: Sequence[str], repeats: int, seconds: float) -> None:
         own = costs[f"{name} {side}"]
         numbers = [f"{peer.wall / own.wall:.2f}", f"{peer.cpu / own.cpu:.2f}"]
         ratios.append([faces, f"{kind} / {name}", f"{side} x {side}", *_milliseconds(peer), *numbers])
-  print_table("256 x 256 texture, perspective camera, two lights", rows)
+  print_table("256 x 256 texture, perspective camera, two lights, flat shading", rows)
   print("  a tube around a trefoil knot, and a human figure where human/humans.npz is at hand")
   print("  texture, silhouette: value and gradient (to texture, to vertices); 16: views by jax.vmap")
   if len(ratios) > 1:

@@ -41,12 +41,12 @@ def _step(
   def brightness(texture, vertices, found):
     body = mesh._replace(texture=texture, vertices=vertices)
     found = render.rasterize(body, camera, size) if found is None else found
-    return jnp.sum(render.shade(found, body, camera, lights=render.Lights()).color ** 2)
+    return jnp.sum(render.shade(found, body, camera, lights=render.Lights(), shading="flat").color ** 2)
 
   def picture(vertices):
     body = mesh._replace(vertices=vertices)
     found = render.rasterize(body, camera, size)
-    return render.shade(found, body, camera, lights=render.Lights()).color
+    return render.shade(found, body, camera, lights=render.Lights(), shading="flat").color
 
   by_texture = jax.value_and_grad(brightness)
   if kind == "picture":
