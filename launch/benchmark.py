@@ -6,12 +6,12 @@
   launch/benchmark.py pcal [--steps=3000]     one run, replicated seeds, fairlearn (torch, if installed)
   launch/benchmark.py bert [--models=tiny]    a fine-tune step against transformers (extra [bench]); pruning
   launch/benchmark.py adv_logo                a training step against its detector alone
-  launch/benchmark.py render [--sizes=1000]   the renderer: visibility, texture and silhouette gradients
+  launch/benchmark.py render [--sizes=1000]   texture and silhouette gradients against Mitsuba 3
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
   launch/benchmark.py shards                  propagation with the edges spread over 1, 2 and 4 devices
   launch/benchmark.py stream [--gigabytes=4]  a data set larger than the process's memory, streamed
-  launch/benchmark.py gpu                     checks and a step of each paper on a GPU or TPU (make gpu)
+  launch/benchmark.py gpu                     checks and steps on a GPU or TPU (make gpu)
   launch/benchmark.py import                  imports beyond jax, and the time to the first finished step
 
 What is compared takes turns in one process tree, so that a busy machine slows both sides; medians over
@@ -113,8 +113,10 @@ def _adv_logo():
 
 def _render():
   from benchmarks.render import compare
+  from benchmarks.render.shape import body
 
-  compare.main(sizes=_sizes(1_000, 27_000, 250_000), repeats=REPEATS.value, seconds=_seconds(2))
+  shapes = [*map(str, _sizes(1_000, 27_000, 250_000)), *(["body"] if body() is not None else [])]
+  compare.main(shapes=shapes, repeats=REPEATS.value, seconds=_seconds(2))
 
 
 def _loop():

@@ -1,4 +1,4 @@
-"""The measurements behind launch/benchmark.py: a folder for each paper, and one for the engine.
+"""The measurements behind launch/benchmark.py: folders for papers, renderer, detectors and engine.
 
 In a paper's folder `compare.py` has the `main` that launch/benchmark.py calls, `steps.py` is the worker that
 runs our steps, and each peer's worker is a file named for it. `measure.py` has clocks, workers and tables.

@@ -1,10 +1,10 @@
 """Checks and step times on a GPU or TPU, in one table: `make gpu`, or launch/benchmark.py gpu.
 
 Three parts, in under 8 minutes: the laws' smallest rows on the accelerator (where pytest and the tests are
-there), the forms that differ by platform against those of the CPU, and one training step of each paper with
-its time, its share of the device's measured matrix-product rate, and its memory. It needs no network and
-installs nothing. The steps of a paper are `steps` of launch/benchmarks/<paper>/gpu.py; an operation that
-differs by platform adds a line to `forms`.
+there), the forms that differ by platform against those of the CPU, and one training step of each paper, of
+the renderer and of a detector with its time, its share of the device's measured matrix-product rate, and its
+memory. It needs no network and installs nothing. The steps are `steps` of every gpu.py in a folder here, of a
+paper or not; an operation that differs by platform adds a line to `forms`, here or in such a file.
 On a CPU there is nothing to do; --on_cpu runs a small part there all the same, to try the command itself.
 """
 
@@ -17,14 +17,16 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.measure import LAUNCH, print_table
-from benchmarks.one_step import Step
+from benchmarks.one_step import Form, Step
 from vita_jax.nn import edge_shards, graph
 from vita_jax.nn.conv import convolve, convolve_transposed
 from vita_jax.papers import PAPERS
@@ -32,16 +34,6 @@ from vita_jax.papers import PAPERS
 LAWS = "(digits_resident or digits_stream or ss_gcn_partition) and (survives or killed or traces)"
 LAW_SECONDS = 240
 SIZE = 4096  # of the matrices whose product is the arithmetic limit
-
-
-class Form(NamedTuple):
-  """Two forms of an operation; values and gradients differ by `tolerance` of the largest entry at most."""
-
-  name: str
-  ours: Callable[..., Any]
-  expected: Callable[..., Any]
-  inputs: tuple[Any, ...]
-  tolerance: float
 
 
 def main(*, on_cpu: bool, seconds: float) -> None:
@@ -147,7 +139,8 @@ def forms() -> list[Form]:
     found.append(Form(name, ours, other, tuple(inputs), 1e-5))
   factors = (normal(64, 256) / 16, normal(256, 64))
   found.append(Form("bfloat16 product", _bfloat16_product, jnp.matmul, factors, 1e-2))
-  return found + _graph_forms(normal(400, 16))
+  elsewhere = [form for module in modules() for form in getattr(module, "forms", list)()]
+  return found + _graph_forms(normal(400, 16)) + elsewhere
 
 
 def _bfloat16_product(x: jax.Array, w: jax.Array) -> jax.Array:
@@ -179,9 +172,16 @@ def _graph_forms(h: jax.Array) -> list[Form]:
   return [Form(name, form, product, (h,), 1e-5) for name, form in forms.items()]
 
 
+def modules() -> list[ModuleType]:
+  """Imports every gpu.py here: those of the papers in their order, then the others by name."""
+  found = sorted(file.parent.name for file in Path(__file__).parent.glob("*/gpu.py"))
+  names = [*PAPERS, *(name for name in found if name not in PAPERS)]
+  return [import_module(f"benchmarks.{name}.gpu") for name in names]
+
+
 def steps(*, small: bool) -> list[Step]:
-  """Returns the training steps of every paper, of its gpu.py; `small`: for a CPU."""
-  return [step for paper in PAPERS for step in import_module(f"benchmarks.{paper}.gpu").steps(small=small)]
+  """Returns the steps of every gpu.py; `small`: for a CPU."""
+  return [step for module in modules() for step in module.steps(small=small)]
 
 
 def matmul_rate(dtype: Any, size: int) -> float:

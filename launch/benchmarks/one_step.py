@@ -1,4 +1,4 @@
-"""One training step to be timed by `make gpu`; those of a paper are in its gpu.py."""
+"""What `make gpu` times and compares, a step and a form; those of a paper or a library are in its gpu.py."""
 
 from __future__ import annotations
 
@@ -19,11 +19,21 @@ from vita_jax.train.programs import make_programs
 class Step(NamedTuple):
   """A training step: `make()` returns `(step, state, batch)`, `step(state, batch, t) -> (state, metrics)`.
 
-  `name` begins with the paper's.
+  `name` begins with the paper's, or its folder's.
   """
 
   name: str
   make: Callable[[], tuple[Callable, Any, Any]]
+
+
+class Form(NamedTuple):
+  """Two forms of an operation; values and gradients differ by `tolerance` of the largest entry at most."""
+
+  name: str
+  ours: Callable[..., Any]
+  expected: Callable[..., Any]
+  inputs: tuple[Any, ...]
+  tolerance: float
 
 
 def of_config(path: str, *, stage: int = 0, seeds: int = 1, **overrides: Any) -> Callable[[], tuple]:

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vita_jax.base.files import load_python_file
@@ -145,6 +146,17 @@ def test_render(kernel, tmp_path):
   cells, (before, after, first, last) = _run("render", kernel, tmp_path, question)
   assert before > 30 and after < 1 and last < 0.01 * first
   assert _pictures(cells) == 1
+
+
+@pytest.mark.slow
+def test_adv_logo(kernel, tmp_path):
+  question = "[found['success_10'], found['pictures'], found['threshold'], empty, scores]"
+  cells, (success, pictures, threshold, empty, scores) = _run("adv_logo", kernel, tmp_path, question)
+  assert pictures >= 12 and success > 0.5 and empty < threshold
+  assert min(scores["no logo"]) > threshold  # the photograph did not train
+  assert np.mean(scores["trained logo"]) < 0.5 * np.mean(scores["grey logo"])
+  assert _pictures(cells) == 2
+  assert (tmp_path / "export" / "logo.png").exists()
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

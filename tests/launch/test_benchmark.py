@@ -46,13 +46,44 @@ def test_gpu_has_nothing_to_do_on_a_cpu_unless_asked():
   assert len(done.stdout.splitlines()) == 1
 
 
+def test_gpu_finds_the_steps_of_every_folder():
+  """By file: what is imported is the slow test's matter."""
+  folders = {file.parent.name for file in (ROOT / "launch" / "benchmarks").glob("*/gpu.py")}
+  assert folders == {*papers.PAPERS, "render", "detectors"}
+
+
 @pytest.mark.slow
 def test_gpu_prints_forms_and_a_step_of_each_paper():
   done = _benchmark("gpu", "--on_cpu", "--seconds=0.05")
   assert done.returncode == 0, done.stderr
   assert done.stdout.count("equal") >= 6 and "DIFFERENT" not in done.stdout
-  for paper in papers.PAPERS:
-    assert re.search(rf"\n  {paper},.* cpu +[\d.]+ +[\d.]+ +[\d.,]+ +[\d.]+% +[\d.,]+", done.stdout), paper
+  assert "depth by scatter-min" in done.stdout
+  for name in (
+    *papers.PAPERS,
+    "render, visibility",
+    "render, shading and texture gradient",
+    "render, silhouette and vertex gradient",
+    "detectors",
+  ):
+    assert re.search(rf"\n  {name},.* cpu +[\d.]+ +[\d.]+ +[\d.,]+ +[\d.]+% +[\d.,]+", done.stdout), name
+
+
+@pytest.mark.slow
+def test_render_prints_its_rows_and_those_of_mitsuba_or_a_word(monkeypatch):
+  monkeypatch.setenv("VITA_DATA_DIR", "")  # without the human figure
+  done = _benchmark("render", "--sizes=300", "--repeats=1", "--seconds=0.01")
+  assert done.returncode == 0, done.stderr
+  for kind in (
+    "visibility",
+    "picture",
+    "texture, cached",
+    "texture, recomputed",
+    "silhouette",
+    "16 silhouettes",
+  ):
+    assert re.search(rf"\n  \d+ +{kind} +\d+ x \d+( +[\d.]+){{2}}\n", done.stdout), kind
+  pattern = r"texture / texture, cached +256 x 256( +[\d.]+){4}"
+  assert re.search(pattern, done.stdout) or "without a comparison to Mitsuba: " in done.stdout
 
 
 def test_bert_names_the_missing_peer_or_prints_ratios():

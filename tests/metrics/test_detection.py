@@ -1,5 +1,9 @@
 """Overlap and average precision: cases by hand, and a second way of computing them."""
 
+import contextlib
+import logging
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,6 +20,33 @@ def test_overlap_of_boxes():
   np.testing.assert_allclose(box_iou(a, b), expected, rtol=1e-6)
   np.testing.assert_array_equal(box_areas(a), [100, 0, 0])
   assert box_iou(jnp.zeros((2, 3, 4)), jnp.zeros((2, 5, 4))).shape == (2, 3, 5)
+
+
+def test_overlap_by_numpy_equals_that_by_jax_and_compiles_nothing():
+  rng = np.random.default_rng(0)
+  a, b = (rng.uniform(0, 9, (3, n, 4)).astype(np.float32) for n in (7, 11))
+  found = box_iou(a, b)
+  assert isinstance(found, np.ndarray) and isinstance(box_areas(a), np.ndarray)
+  np.testing.assert_array_equal(found, box_iou(jnp.asarray(a), jnp.asarray(b)))
+  np.testing.assert_allclose(jax.jit(box_iou)(a, b), found, rtol=1e-6)
+  with jax.log_compiles(), _compilations() as names:
+    for n in (2, 3, 5):
+      box_iou(a[:, :n], b)
+      average_precision([Found(np.arange(n) / n, a[0, :n])], [b[0]])
+  assert not names
+
+
+@contextlib.contextmanager
+def _compilations():
+  """The lines that JAX logs of what it compiles."""
+  names, logger = [], logging.getLogger("jax")
+  handler = logging.Handler()
+  handler.emit = lambda record: names.append(record.getMessage()) if "ompil" in record.getMessage() else None
+  logger.addHandler(handler)
+  try:
+    yield names
+  finally:
+    logger.removeHandler(handler)
 
 
 def test_all_found_is_one_and_nothing_found_is_zero():

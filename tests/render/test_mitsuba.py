@@ -9,6 +9,7 @@ import pytest
 
 from render.dense import random_mesh
 from vita_jax import render
+from vita_jax.base.files import load_python_file
 
 FIXTURE = np.load(Path(__file__).parent / "fixtures" / "mitsuba.npz")
 CAMERAS = {
@@ -41,3 +42,14 @@ def test_a_body_of_many_small_faces(camera):
   points = body["male_average_vertices"].astype(np.float32)
   points -= (points.max(0) + points.min(0)) / 2
   _check(f"body_{camera}", points, body["faces"], CAMERAS[camera])
+
+
+@pytest.mark.parity
+def test_the_fixture_is_what_mitsuba_finds_today():
+  pytest.importorskip("mitsuba")
+  make = load_python_file(Path(__file__).parent / "fixtures" / "make_mitsuba.py")
+  vertices, faces = random_mesh(400, 400, edge=0.15)
+  for name, (fov, distance) in make.CASES.items():
+    ids, depth = make.trace(vertices, faces, *make.rays(48, fov=fov, distance=distance))
+    np.testing.assert_array_equal(ids.reshape(48, 48), FIXTURE[f"{name}_face"])
+    np.testing.assert_allclose(depth.reshape(48, 48), FIXTURE[f"{name}_depth"], atol=1e-5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,25 +16,36 @@ class Found(NamedTuple):
   boxes: Any
 
 
-def box_areas(boxes: jax.Array) -> jax.Array:
-  """Returns the areas [...] of boxes [..., 4]; a box whose sides are crossed has none."""
-  return jnp.prod(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 0.0), axis=-1)
+def box_areas(boxes: Any) -> Any:
+  """Returns the areas [...] of boxes [..., 4]; a box whose sides are crossed has none.
+
+  Arrays of NumPy are computed by NumPy, as in `box_iou`.
+  """
+  xp = _library(boxes)
+  return xp.prod(xp.maximum(boxes[..., 2:] - boxes[..., :2], 0.0), axis=-1)
 
 
-def box_iou(a: jax.Array, b: jax.Array) -> jax.Array:
+def box_iou(a: Any, b: Any) -> Any:
   """Returns intersection over union [..., n, m] of boxes a [..., n, 4] and b [..., m, 4].
 
-  It is 0 where both are empty.
+  It is 0 where both are empty. Two arrays of NumPy are computed by NumPy, since the number of boxes of a
+  picture changes, and JAX would compile for each; anything else, traced arrays among it, by JAX.
 
   Examples:
-    >>> box_iou(jnp.array([[0.0, 0, 2, 2]]), jnp.array([[1.0, 0, 3, 2], [5, 5, 6, 6]])).tolist()
-    [[0.3333333432674408, 0.0]]
+    >>> box_iou(np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 3, 2], [5, 5, 6, 6]])).round(3).tolist()
+    [[0.333, 0.0]]
   """
-  low = jnp.maximum(a[..., :, None, :2], b[..., None, :, :2])
-  high = jnp.minimum(a[..., :, None, 2:], b[..., None, :, 2:])
-  shared = jnp.prod(jnp.maximum(high - low, 0.0), axis=-1)
+  xp = _library(a, b)
+  low = xp.maximum(a[..., :, None, :2], b[..., None, :, :2])
+  high = xp.minimum(a[..., :, None, 2:], b[..., None, :, 2:])
+  shared = xp.prod(xp.maximum(high - low, 0.0), axis=-1)
   union = box_areas(a)[..., :, None] + box_areas(b)[..., None, :] - shared
-  return jnp.where(union > 0, shared / jnp.where(union > 0, union, 1.0), 0.0)
+  return xp.where(union > 0, shared / xp.where(union > 0, union, 1.0), 0.0)
+
+
+def _library(*arrays: Any) -> Any:
+  """NumPy where all arrays are NumPy's, else jax.numpy."""
+  return np if all(isinstance(x, np.ndarray) for x in arrays) else jnp
 
 
 def average_precision(found: Sequence[Found], true: Sequence[np.ndarray], *, threshold: float = 0.5) -> float:
@@ -88,7 +98,7 @@ def _right(one: Found, true: np.ndarray, threshold: float) -> np.ndarray:
   right, taken = np.zeros(len(scores), bool), np.zeros(len(true), bool)
   if not len(scores) or not len(true):
     return right
-  overlaps = np.asarray(box_iou(jnp.asarray(one.boxes, jnp.float32), jnp.asarray(true)))
+  overlaps = box_iou(np.asarray(one.boxes, np.float32), true)
   for i in np.argsort(-scores, kind="stable"):
     nearest = int(np.argmax(overlaps[i]))
     right[i] = overlaps[i, nearest] >= threshold and not taken[nearest]

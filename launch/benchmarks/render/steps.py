@@ -1,4 +1,4 @@
-"""Worker: one kind of picture or gradient. Arguments: KIND FACES SIDE; see `compare.KINDS`."""
+"""Worker: one kind of picture or gradient. Arguments: KIND SHAPE SIDE, see compare.py and shape.py."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.measure import serve
-from benchmarks.render.shape import knot
+from benchmarks.render.shape import DISTANCE, scene
 from vita_jax import render
 
 
-def main(kind: str, faces: int, side: int) -> None:
-  vertices, triangles, uv = map(jnp.asarray, knot(faces))
-  texture = jnp.full((256, 256, 3), 0.5)
-  mesh = render.Mesh(vertices, triangles, uv=uv, face_uv=triangles, texture=texture)
-  camera = render.perspective_camera((0.0, 0.0, 3.0), fov=45.0, near=0.5, far=10.0)
+def main(kind: str, shape: str, side: int) -> None:
+  mesh, camera = scene(shape)
   step, argument = _step(kind, mesh, camera, (side, side))
 
   def run(n: int) -> None:
@@ -26,7 +23,7 @@ def main(kind: str, faces: int, side: int) -> None:
       jax.block_until_ready(step(argument))
 
   run(1)
-  serve(run, faces=len(triangles))
+  serve(run, faces=len(mesh.faces))
 
 
 def _step(
@@ -38,22 +35,38 @@ def _step(
   def visible(vertices):
     return render.visibility(mesh._replace(vertices=vertices), camera, size)
 
-  def outline(vertices):
+  def outline(vertices, camera=camera):
     return jnp.sum(render.silhouette(mesh._replace(vertices=vertices), camera, size) ** 2)
 
   def brightness(texture, vertices, found):
     body = mesh._replace(texture=texture, vertices=vertices)
     found = render.rasterize(body, camera, size) if found is None else found
-    return jnp.sum(render.shade(found, body, camera, lights=render.Lights()).color ** 2)
+    return jnp.sum(render.shade(found, body, camera, lights=render.Lights(), shading="flat").color ** 2)
+
+  def picture(vertices):
+    body = mesh._replace(vertices=vertices)
+    found = render.rasterize(body, camera, size)
+    return render.shade(found, body, camera, lights=render.Lights(), shading="flat").color
 
   by_texture = jax.value_and_grad(brightness)
+  if kind == "picture":
+    return jax.jit(picture), mesh.vertices
   if kind == "visibility":
     return jax.jit(visible), mesh.vertices
   if kind == "silhouette":
     return jax.jit(jax.value_and_grad(outline)), mesh.vertices
+  if kind == "16 silhouettes":
+    views = jax.tree.map(lambda *x: jnp.stack(x), *(_turned(camera, 22.5 * i) for i in range(16)))
+    each = jax.vmap(jax.value_and_grad(outline), (None, 0))
+    return jax.jit(lambda given: each(*given)), (mesh.vertices, views)
   kept = cached if kind == "texture, cached" else None
   return jax.jit(lambda given: by_texture(*given)), (mesh.texture, mesh.vertices, kept)
 
 
+def _turned(camera: render.Camera, angle: float) -> render.Camera:
+  rotation, translation = render.look_at(render.orbit(DISTANCE, angle))
+  return camera._replace(rotation=rotation, translation=translation)
+
+
 if __name__ == "__main__":
-  main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+  main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -159,7 +159,7 @@ def measure(detector: Any, textures: jax.Array, inputs: Inputs, test: Trial) -> 
   moved = np.zeros((*seen.shape, 4), np.float32) + inputs.test.box[:, None]
   moved[..., [0, 2]] += inputs.offsets[..., None]
   moved[..., [1, 3]] += shift
-  overlap = np.asarray(box_iou(jnp.asarray(found.boxes), jnp.asarray(moved)[..., None, :]))[..., 0]
+  overlap = box_iou(found.boxes, moved[..., None, :])[..., 0]
   mine = (found.scores > known.threshold) & (overlap > OVERLAP)
   return Outcome(
     score=found.score,
