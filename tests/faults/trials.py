@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 sys.path[:0] = [str(ROOT), str(TESTS)]
 
-# The smallest config of each paper, and a stream; long enough that five signals hit a run before its end.
+# The smallest config of five papers, and a stream; long enough that five signals hit a run before its end.
 RUNS: dict[str, dict[str, Any]] = {
   "digits_stream": {"steps": 1500, "batch_size": 16},
   "ss_gcn_partition": {"epochs": 20_000, "protocol": "best_validation", "log_every": 1000},

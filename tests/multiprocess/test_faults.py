@@ -58,7 +58,7 @@ def test_a_process_that_hangs_is_lost_after_the_watchdog_time(tmp_path):
     _, error = processes[0].communicate(timeout=20 * WATCHDOG)
   finally:
     processes[1].kill()
-  assert has_line(error, f"error: process 1 was not heard of for {WATCHDOG} s"), error[-2000:]
+  assert has_line(error, f"error: process 1 was not heard from for {WATCHDOG} s"), error[-2000:]
 
 
 def test_a_process_that_lives_and_makes_no_step_ends_all(tmp_path):

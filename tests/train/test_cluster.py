@@ -72,8 +72,8 @@ def test_the_watchdog_lets_runs_go_on_that_make_steps_or_say_what_they_do():
 @pytest.mark.parametrize(
   ("says", "second", "words"),
   [
-    (lambda s: [(s, s, "", 0, 0.0), None], 11, "process 1 was not heard of for 10 s"),
-    (lambda s: [(s, s, "", 0, 0.0), (min(s, 5), 3, "save", 0, 0.0)], 16, "process 1 was not heard of for 10"),
+    (lambda s: [(s, s, "", 0, 0.0), None], 11, "process 1 was not heard from for 10 s"),
+    (lambda s: [(s, s, "", 0, 0.0), (min(s, 5), 3, "save", 0, 0.0)], 16, "process 1 was not heard from for"),
     (
       lambda s: [(s, 4, "", 0, 0.0), (s, 3, "", 0, 0.0)],
       11,

@@ -295,7 +295,7 @@ class Watch:
       if beat != self._heard[process][0]:
         self._heard[process] = (beat, now)
     if late := [process for process, (_, when) in self._heard.items() if now - when > self._patience]:
-      return f"process {late[0]} was not heard of for {self._patience:.0f} s"
+      return f"process {late[0]} was not heard from for {self._patience:.0f} s"
     told = {process: Told(*json.loads(beat)) for process, beat in sorted(beats.items())}
     signs = {process: (one.step, one.doing, one.pieces) for process, one in told.items()}
     if signs != self._signs:

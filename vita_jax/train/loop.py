@@ -231,7 +231,7 @@ def _run_stage(
     counts = tuple(np.atleast_1d(bad).tolist()) if np.any(bad) else ()
     progress = Progress(progress.stage, at, base + at, seconds + time.monotonic() - started, counts)
     if (reader.over or saving or leave) and at > 0:
-      write_training(reader.rest())  # a row at each save, so that no metric sum must survive a kill
+      write_training(reader.rest())  # a row at each save, so that a kill loses no metrics
       with cluster.busy("save"):
         run.save(progress, state)
       last_save = time.monotonic()
