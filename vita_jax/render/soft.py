@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from typing import Any
 
 import jax
@@ -21,6 +22,15 @@ from vita_jax.render.raster import face_boxes
 from vita_jax.render.shading import Image, Lights, color_at, corner_attributes, eye_of
 
 CUT = 1e-4  # a face whose probability at a pixel outside of it is less does not count there
+
+
+def _warn_of_the_compiler() -> None:
+  if jax.__version_info__ >= (0, 11) and jax.default_backend() == "cpu":
+    warnings.warn(
+      "jax 0.11 compiles gradients of soft pictures wrongly on the CPU (found with 0.11.2; 0.8 to 0.10 are"
+      " right): use jax<0.11, or set XLA_FLAGS=--xla_disable_hlo_passes=fusion",
+      stacklevel=3,
+    )
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -38,6 +48,7 @@ def silhouette(
     size: (height, width).
     sigma: sharpness; edges are soft over about 2 sqrt(sigma) S / 2 pixels of a picture of side S.
   """
+  _warn_of_the_compiler()
   corners = to_screen(camera, jnp.asarray(mesh.vertices), size)[mesh.faces]
   boxes, rows, shared = _setup(corners, camera, size, sigma)
   (total,) = pair_sum(_log_outside, 1, size, rows, shared, None, boxes).T
@@ -83,6 +94,7 @@ def soft_render(
   Returns:
     Image: color [H, W, C], alpha [H, W].
   """
+  _warn_of_the_compiler()
   corners = to_screen(camera, jnp.asarray(mesh.vertices), size)[mesh.faces]
   boxes, rows, shared = _setup(corners, camera, size, sigma)
   area = _doubled_area(rows["x"], rows["y"])
