@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -30,9 +31,9 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
     fail(text, error.exit_code)
   except KeyboardInterrupt:
     fail("interrupted: the same command goes on from what was saved", 130)
-  except BrokenPipeError:  # who reads the output has enough of it, as `| head` has
-    os._exit(141)
   except FIXABLE as error:
+    if isinstance(error, BrokenPipeError) and _nobody_reads():
+      os._exit(141)
     if os.environ.get("VITA_DEBUG"):
       raise
     fail(" ".join(str(error).split()) or type(error).__name__, exit_code)
@@ -43,6 +44,14 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
       fail(text, 1)
     cluster.announce(f"{type(error).__name__}: {error}")
     raise
+
+
+def _nobody_reads() -> bool:
+  """Whether the reader of the output has gone, as that of `| head` has; other pipes that break are errors."""
+  poll = select.poll()
+  for number in (1, 2):
+    poll.register(number, select.POLLOUT)
+  return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def fail(text: str, exit_code: int) -> NoReturn:
