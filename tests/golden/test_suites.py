@@ -22,3 +22,9 @@ def test_rows_resolve_and_share_a_folder_only_if_they_are_one_run(path):
     config = get_config(argument) if argument else get_config()
     config.update_from_flattened_dict(dict(row.overrides))
     assert runs.setdefault(row.folder, config.to_json()) == config.to_json(), row.label
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.parent.name)
+def test_a_suite_of_no_finished_rows_ends_with_text_too(path, tmp_path):
+  module = runpy.run_path(str(path))
+  assert isinstance(module.get("finish", lambda *_: "")({}, tmp_path), str)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from typing import Any
 
 import jax
@@ -22,15 +21,6 @@ from vita_jax.render.raster import face_boxes
 from vita_jax.render.shading import Image, Lights, color_at, corner_attributes, eye_of
 
 CUT = 1e-4  # a face whose probability at a pixel outside of it is less does not count there
-
-
-def _warn_of_the_compiler() -> None:
-  if jax.__version_info__ >= (0, 11) and jax.default_backend() == "cpu":
-    warnings.warn(
-      "jax 0.11 compiles gradients of soft pictures wrongly on the CPU (found with 0.11.2; 0.8 to 0.10 are"
-      " right): use jax<0.11, or set XLA_FLAGS=--xla_disable_hlo_passes=fusion",
-      stacklevel=3,
-    )
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -48,7 +38,6 @@ def silhouette(
     size: (height, width).
     sigma: sharpness; edges are soft over about 2 sqrt(sigma) S / 2 pixels of a picture of side S.
   """
-  _warn_of_the_compiler()
   corners = to_screen(camera, jnp.asarray(mesh.vertices), size)[mesh.faces]
   boxes, rows, shared = _setup(corners, camera, size, sigma)
   (total,) = pair_sum(_log_outside, 1, size, rows, shared, None, boxes).T
@@ -94,7 +83,6 @@ def soft_render(
   Returns:
     Image: color [H, W, C], alpha [H, W].
   """
-  _warn_of_the_compiler()
   corners = to_screen(camera, jnp.asarray(mesh.vertices), size)[mesh.faces]
   boxes, rows, shared = _setup(corners, camera, size, sigma)
   area = _doubled_area(rows["x"], rows["y"])
@@ -157,7 +145,12 @@ def _geometry(rows, shared, row, column):
     length = dx * dx + dy * dy
     fine = length > 0
     t = jnp.clip(-(x[k] * dx + y[k] * dy) / jnp.where(fine, length, 1.0), 0.0, 1.0)
-    each = (x[k] + t * dx) ** 2 + (y[k] + t * dy) ** 2
+    # At its end exactly the corner: two edges that meet there then tie, however the compiler rounds each of
+    # them (it may compute a distance twice, and near ties that fall out unlike would lose or double a gradient).
+    end = t >= 1
+    nearest_x = jnp.where(end, x[(k + 1) % 3], x[k] + t * dx)
+    nearest_y = jnp.where(end, y[(k + 1) % 3], y[k] + t * dy)
+    each = nearest_x**2 + nearest_y**2
     square = each if square is None else jnp.minimum(square, each)
   logit = jnp.where(inside, square, -square) / shared["sigma"]
   fine = area != 0
