@@ -126,40 +126,7 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
     mean_rate = _mean_of_all(state.log_rate)
     of_problem = {n: _affine(theta[f"problem_to_{n}"], state.h_problem) for n in ("coordinate", "tensor")}
 
-    def one(gradient, h_tensor, h, input_decay, scale_decay, log_rate, averages, squares):
-      g = gradient.astype(jnp.float32)
-      averages, squares = _accumulate(g, averages, squares, input_decay, scale_decay, first)
-      scaled = jnp.arcsinh(averages * jax.lax.rsqrt(squares + 1e-16))
-      noise = jnp.log(squares + 1e-16)
-      inputs = jnp.concatenate(
-        [
-          scaled,
-          scaled[:-1] * scaled[1:],
-          noise - jnp.mean(noise, axis=0),
-          (log_rate - mean_rate)[None],
-        ]
-      )
-      bias = _affine(theta["tensor_to_coordinate"], h_tensor) + of_problem["coordinate"]
-      h = gru(theta["gru_coordinate"], inputs, h, bias)
-      below = _mean(jnp.concatenate([h, inputs]))
-      h_tensor = gru(theta["gru_tensor"], below, h_tensor, of_problem["tensor"])
-      read = functools.partial(_read, theta, h)
-      direction = read("update") + jnp.sum(per_row(theta["shortcut"], scaled) * scaled, axis=0)
-      direction *= jax.lax.rsqrt(_mean((direction * direction)[None])[0] + 1e-16)
-      moved = _straight_through_clip(log_rate + read("log_rate"))
-      momentum = jax.nn.sigmoid(theta["log_rate_momentum"])
-      step = jnp.exp(moved + theta["step_bias"]) * direction
-      return (
-        (-step).astype(gradient.dtype),
-        h_tensor,
-        h,
-        jax.nn.sigmoid(read("input_decay")),
-        jax.nn.sigmoid(read("scale_decay")),
-        momentum * log_rate + (1.0 - momentum) * moved,
-        averages,
-        squares,
-      )
-
+    one = functools.partial(_move, theta, of_problem, mean_rate, first)
     steps, h_tensor, *rest = map_leaves(one, 8, updates, *state[2:])
     tensors = jax.tree.leaves(h_tensor)
     mean = jnp.asarray(sum(tensors)) / len(tensors) if tensors else jnp.zeros(TENSOR)
@@ -167,6 +134,55 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
     return steps, L2OScaleState(optax.safe_increment(state.count), h_problem, h_tensor, *rest)
 
   return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _move(
+  theta,
+  of_problem,
+  mean_rate,
+  first,
+  gradient,
+  h_tensor,
+  h,
+  input_decay,
+  scale_decay,
+  log_rate,
+  averages,
+  squares,
+):
+  """Computes one step of one tensor: its update, and its row of the state, the fields from `h_tensor` on."""
+  g = gradient.astype(jnp.float32)
+  averages, squares = _accumulate(g, averages, squares, input_decay, scale_decay, first)
+  scaled = jnp.arcsinh(averages * jax.lax.rsqrt(squares + 1e-16))
+  noise = jnp.log(squares + 1e-16)
+  inputs = jnp.concatenate(
+    [
+      scaled,
+      scaled[:-1] * scaled[1:],
+      noise - jnp.mean(noise, axis=0),
+      (log_rate - mean_rate)[None],
+    ]
+  )
+  bias = _affine(theta["tensor_to_coordinate"], h_tensor) + of_problem["coordinate"]
+  h = gru(theta["gru_coordinate"], inputs, h, bias)
+  below = _mean(jnp.concatenate([h, inputs]))
+  h_tensor = gru(theta["gru_tensor"], below, h_tensor, of_problem["tensor"])
+  read = functools.partial(_read, theta, h)
+  direction = read("update") + jnp.sum(per_row(theta["shortcut"], scaled) * scaled, axis=0)
+  direction *= jax.lax.rsqrt(_mean((direction * direction)[None])[0] + 1e-16)
+  moved = _straight_through_clip(log_rate + read("log_rate"))
+  momentum = jax.nn.sigmoid(theta["log_rate_momentum"])
+  step = jnp.exp(moved + theta["step_bias"]) * direction
+  return (
+    (-step).astype(gradient.dtype),
+    h_tensor,
+    h,
+    jax.nn.sigmoid(read("input_decay")),
+    jax.nn.sigmoid(read("scale_decay")),
+    momentum * log_rate + (1.0 - momentum) * moved,
+    averages,
+    squares,
+  )
 
 
 def _accumulate(g, averages, squares, input_decay, scale_decay, first):
