@@ -76,9 +76,13 @@ def test_replicas_have_pools_of_their_own():
   images = jnp.stack([numbered(0, 8), numbered(100, 8)])
   keys = jax.random.split(jax.random.key(5))
   both = jax.vmap(push_and_sample)(pools, images, keys)
+
+  def of(tree, i):
+    return jax.tree.map(lambda x: x[i], tree)
+
   for i in range(2):
-    alone = push(jax.tree.map(lambda x: x[i], pools), images[i], keys[i])
-    jax.tree.map(lambda a, b, i=i: np.testing.assert_array_equal(a[i], b), both, alone)
+    alone = push(of(pools, i), images[i], keys[i])
+    jax.tree.map(np.testing.assert_array_equal, of(both, i), alone)
 
 
 def test_sizes_that_cannot_be_are_refused_and_no_pool_gives_back_what_it_gets():

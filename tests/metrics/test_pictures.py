@@ -46,7 +46,7 @@ def test_ms_ssim_is_that_of_torchmetrics(known):
 
 
 def test_zeros_around_count_every_place():
-  """A constant picture against another: away from the border the first factor, near it what the window sees."""
+  """Of constant pictures the first factor counts; with zeros around it is that of the padded pictures."""
   a, b = np.full((1, 20, 20, 1), 0.5), np.full((1, 20, 20, 1), 0.25)
   c1 = 1e-4
   np.testing.assert_allclose(ssim(a, b, data_range=1.0), (2 * 0.125 + c1) / (0.25 + 0.0625 + c1), rtol=1e-10)

@@ -1,8 +1,8 @@
 """A pool of earlier generated images, for discriminators that should not forget: CycleGAN's history buffer.
 
 Fixed shapes and explicit keys: the pool is a part of the training state, is saved with it, and resumes bit
-for bit. Shrivastava et al., "Learning from Simulated and Unsupervised Images" (CVPR 2017, section 2.3), in the
-form that CycleGAN's code gave it (Zhu et al., ICCV 2017).
+for bit. Shrivastava et al., "Learning from Simulated and Unsupervised Images" (CVPR 2017, section 2.3), in
+the form that the code of CycleGAN gave it (Zhu et al., ICCV 2017).
 """
 
 from __future__ import annotations

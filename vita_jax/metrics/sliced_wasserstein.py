@@ -13,7 +13,7 @@ from vita_jax.metrics.frechet import check_alike, checked_features
 def sliced_wasserstein(
   a: np.ndarray, b: np.ndarray, *, order: float = 2.0, directions: int = 512, seed: int = 0
 ) -> float:
-  """Computes (mean over directions of W_p^p of the projected sets)^(1/p), exactly for unequal numbers of rows.
+  """Computes (mean over directions of W_p^p of the projected sets)^(1/p), exactly for any numbers of rows.
 
   W_p^p of two sets on a line is the mean over q in [0, 1] of |F_a^-1(q) - F_b^-1(q)|^p. If b is a moved by v,
   the distance (p = 2) is about |v| / sqrt(d).
