@@ -16,7 +16,7 @@ from vita_jax.metrics.kernel_distance import (
 from vita_jax.metrics.mixture import best_bin_estimate, dedpul_estimate, tice_estimate, tice_subsets
 from vita_jax.metrics.pairs import Last, accuracy, add, divide, finite, last, mean, once
 from vita_jax.metrics.predictions import cross_entropies, information, r_squared
-from vita_jax.metrics.psnr import psnr
+from vita_jax.metrics.psnr import decibels, psnr
 from vita_jax.metrics.pu import (
   impossible,
   pu_counts,
@@ -47,6 +47,7 @@ __all__ = [
   "box_areas",
   "box_iou",
   "cross_entropies",
+  "decibels",
   "dedpul_estimate",
   "divide",
   "estimate_prior",

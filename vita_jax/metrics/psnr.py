@@ -11,7 +11,8 @@ import numpy as np
 def psnr(a: Any, b: Any, *, data_range: float) -> Any:
   """Computes 10 log10(data_range^2 / mean (a - b)^2) of each picture, in decibels.
 
-  The mean of these numbers over pictures is not the number of the mean error: report which one it is.
+  One picture that is exact makes the mean of these numbers infinite, and the mean favours pictures that are
+  nearly so: of a set report `decibels` of the mean error, or say that it is the mean of decibels.
 
   Args:
     a: pictures [n, h, w, c], of any dtype.
@@ -29,10 +30,19 @@ def psnr(a: Any, b: Any, *, data_range: float) -> Any:
     [20.0]
   """
   a, b, xp = same_pictures(a, b, data_range)
-  error = xp.mean(xp.square(a - b), axis=(1, 2, 3))
+  return decibels(xp.mean(xp.square(a - b), axis=(1, 2, 3)), data_range=data_range)
+
+
+def decibels(error: Any, *, data_range: float) -> Any:
+  """Computes 10 log10(data_range^2 / error) of mean squared errors, of any shape; inf where they are 0.
+
+  Examples:
+    >>> float(decibels(np.array(0.01), data_range=1.0))
+    20.0
+  """
+  xp = np if isinstance(error, np.ndarray | np.generic | float) else jnp
   none = error == 0
-  decibels = 20 * np.log10(data_range) - 10 * xp.log10(xp.where(none, 1.0, error))
-  return xp.where(none, np.inf, decibels)
+  return xp.where(none, np.inf, 20 * np.log10(data_range) - 10 * xp.log10(xp.where(none, 1.0, error)))
 
 
 def same_pictures(a: Any, b: Any, data_range: float) -> tuple[Any, Any, Any]:

@@ -57,9 +57,10 @@ def hed_preprocessed(images: jax.Array) -> jax.Array:
 
 
 def params_of_hed(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Takes the parameters from arrays named conv1_1/w [3, 3, inputs, outputs], conv1_1/b [outputs], ..."""
-  params: dict[str, Any] = {}
+  """Renames arrays conv1_1/w [3, 3, inputs, outputs], conv1_1/b [outputs], ...: '/'-joined parameters."""
+  ours = {"w": "kernel", "b": "bias"}
+  params = {}
   for name, x in arrays.items():
-    layer, _, part = name.partition("/")
-    params.setdefault(layer, {})[{"w": "kernel", "b": "bias"}.get(part, part)] = np.asarray(x, np.float32)
+    layer, slash, part = name.rpartition("/")
+    params[f"{layer}{slash}{ours.get(part, part)}"] = np.asarray(x, np.float32)
   return params
