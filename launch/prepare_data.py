@@ -4,13 +4,13 @@
   python launch/prepare_data.py --dataset=mnist         # rows for a Stream; also digits, cifar10
   python launch/prepare_data.py --dataset=minilm_l3     # a Hugging Face folder for config.model.path
   python launch/prepare_data.py --dataset=detectors/movenet_lightning   # weights for nn.detectors.load
-  python launch/prepare_data.py --dataset=cartoon       # cartoons of the photographs, exact pairs; needs OpenCV
+  python launch/prepare_data.py --dataset=cartoon       # photographs and their cartoons; needs OpenCV
   python launch/prepare_data.py --dataset=glue/mnli     # downloads through TFDS; also squad, other glue tasks
 
 Data sets are written in the TFDS format (array_record; TensorFlow is not needed). Citeseer is shipped with
 the package; the other graphs, MNIST, CIFAR-10, the weights of MiniLM-L3 and those of the detectors are
-converted from the files under $VITA_DATA_DIR. Cartoons of the photographs there are made by OpenCV and kept in
-$VITA_CACHE_DIR, a file for each setting. A few seconds each, on any machine.
+converted from the files under $VITA_DATA_DIR. Cartoons of the photographs there are made by OpenCV and kept
+in $VITA_CACHE_DIR, one file for each setting. A few seconds each, on any machine.
 """
 
 import os

@@ -45,7 +45,7 @@ def test_it_does_what_the_loop_does():
   numbers = [[float(n * t + i) for i in range(n)] for t in range(len(keys))]
   held, expected = by_hand(numbers, size, keys)
   assert shown == expected and pool.images[:, 1, 1, 2].tolist() == held
-  assert int(pool.count) == size
+  assert int(pool.filled) == size
 
 
 def test_the_first_fifty_come_back_and_then_about_half_are_swapped():

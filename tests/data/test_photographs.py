@@ -70,6 +70,7 @@ def test_a_photograph_that_is_there_twice_is_on_one_side():
     assert not twins(list(train.pictures), list(test.pictures))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("VITA_DATA_DIR"), reason="VITA_DATA_DIR is not set")
 def test_the_212_are_split_without_twins():
   photographs = load_photographs(side=32)

@@ -41,7 +41,7 @@ def test_frechet_distance_is_that_of_scipy(known):
     frechet_distance(a.mean, a.covariance, b.mean, b.covariance), expected, rtol=1e-9
   )
   np.testing.assert_allclose(frechet_of_features(x, y), frechet_of_features(y, x), rtol=1e-9)
-  assert abs(frechet_of_features(x, x)) < 1e-12 and a.count == 40
+  assert abs(frechet_of_features(x, x)) < 1e-12 and a.rows == 40
 
 
 def test_few_rows_are_warned_of_and_exact():

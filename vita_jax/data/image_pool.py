@@ -18,12 +18,12 @@ class ImagePool(NamedTuple):
   """The images that a pool holds.
 
   Attributes:
-    images: [size, *shape]; those from `count` on are zeros that were never shown.
-    count: int32, how many it holds.
+    images: [size, *shape]; those from `filled` on are zeros that were never shown.
+    filled: int32, how many it holds.
   """
 
   images: jax.Array
-  count: jax.Array
+  filled: jax.Array
 
 
 def empty_pool(shape: Sequence[int], *, size: int = 50, dtype: Any = jnp.float32) -> ImagePool:
@@ -62,7 +62,7 @@ def push_and_sample(pool: ImagePool, images: jax.Array, key: jax.Array) -> tuple
   Examples:
     >>> pool = empty_pool((2, 2, 3), size=4)
     >>> pool, shown = push_and_sample(pool, jnp.ones((3, 2, 2, 3)), jax.random.key(0))
-    >>> int(pool.count), bool((shown == 1).all())
+    >>> int(pool.filled), bool((shown == 1).all())
     (3, True)
   """
   size, shape = pool.images.shape[0], pool.images.shape[1:]
@@ -79,9 +79,9 @@ def push_and_sample(pool: ImagePool, images: jax.Array, key: jax.Array) -> tuple
 
 def _push_one(pool: ImagePool, new: tuple[jax.Array, ...]) -> tuple[ImagePool, jax.Array]:
   image, swap, place = new
-  filling = pool.count < pool.images.shape[0]
-  place = jnp.where(filling, pool.count, place)
+  filling = pool.filled < pool.images.shape[0]
+  place = jnp.where(filling, pool.filled, place)
   stored = pool.images[place]
   # One write whatever happens: a branch would copy the whole pool where replicas run together.
   kept = pool.images.at[place].set(jnp.where(filling | swap, image, stored))
-  return ImagePool(kept, pool.count + filling), jnp.where(filling | ~swap, image, stored)
+  return ImagePool(kept, pool.filled + filling), jnp.where(filling | ~swap, image, stored)

@@ -99,7 +99,7 @@ def split_names(
 
   Examples:
     >>> split_names(["a", "b", "c", "d"], held_out=1)
-    (('a', 'b', 'c'), ('d',))
+    (('a', 'b', 'd'), ('c',))
   """
   if not 0 < held_out < len(names):
     raise ValueError(f"{held_out} of {len(names)} cannot be held out: both sides need at least one")

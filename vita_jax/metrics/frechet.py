@@ -18,12 +18,12 @@ class Moments(NamedTuple):
   Attributes:
     mean: float64 [d].
     covariance: float64 [d, d], of n - 1.
-    count: n, how many rows there were.
+    rows: n, how many there were.
   """
 
   mean: np.ndarray
   covariance: np.ndarray
-  count: int
+  rows: int
 
 
 def feature_moments(features: np.ndarray) -> Moments:

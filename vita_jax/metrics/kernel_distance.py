@@ -8,6 +8,7 @@ values may be below 0.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -64,12 +65,12 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, *, degree: int = 3, offset: fl
   check_alike(a, b)
   if min(len(a), len(b)) < 3:
     raise ValueError(f"a kernel distance needs at least 3 rows of each set, they have {len(a)} and {len(b)}")
-  options = {"degree": degree, "offset": offset}
+  kernel = functools.partial(polynomial_kernel, degree=degree, offset=offset)
   within_a, within_b = (
-    _others(polynomial_kernel(a, a, **options)),
-    _others(polynomial_kernel(b, b, **options)),
+    _others(kernel(a, a)),
+    _others(kernel(b, b)),
   )
-  across = polynomial_kernel(a, b, **options)
+  across = kernel(a, b)
   distance = _mean_pairs(within_a) + _mean_pairs(within_b) - 2 * across.mean()
   left_out_a = _without_each(within_a) + _mean_pairs(within_b) - 2 * _means_without_each(across)
   left_out_b = _without_each(within_b) + _mean_pairs(within_a) - 2 * _means_without_each(across.T)
@@ -118,12 +119,13 @@ def kernel_distance_subsets(
     raise ValueError(
       f"size is {size}: it must be from 2 to the rows of the smaller set, {min(len(a), len(b))}"
     )
-  rng, options = np.random.default_rng(seed), {"degree": degree, "offset": offset}
+  rng = np.random.default_rng(seed)
+  kernel = functools.partial(polynomial_kernel, degree=degree, offset=offset)
   found = np.empty(subsets)
   for i in range(subsets):
     x, y = a[rng.choice(len(a), size, replace=False)], b[rng.choice(len(b), size, replace=False)]
-    within = sum(_mean_pairs(_others(polynomial_kernel(z, z, **options))) for z in (x, y))
-    found[i] = within - 2 * polynomial_kernel(x, y, **options).mean()
+    within = _mean_pairs(_others(kernel(x, x))) + _mean_pairs(_others(kernel(y, y)))
+    found[i] = within - 2 * kernel(x, y).mean()
   return found
 
 
@@ -135,7 +137,7 @@ def _others(kernel: np.ndarray) -> np.ndarray:
 
 def _mean_pairs(within: np.ndarray) -> float:
   n = len(within)
-  return within.sum() / (n * (n - 1))
+  return float(within.sum()) / (n * (n - 1))
 
 
 def _without_each(within: np.ndarray) -> np.ndarray:

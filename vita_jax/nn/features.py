@@ -109,7 +109,8 @@ def load(
   module = kind.module(form=form)
   files: Mapping[str, str] = {}
   if name == RANDOM:
-    params = module.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
+    draw = jax.jit(kind.module(form="native").init)
+    params = draw(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
   else:
     files = SOURCES[source_name(name)].files if path is None else {}
     arrays = _arrays(name, path)

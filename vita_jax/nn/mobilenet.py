@@ -104,8 +104,8 @@ class InvertedResidual(nn.Module):
     inner = x
     if self.expansion > 1:
       inner = relu6(conv(self.expansion * x.shape[-1], 1, form=self.form, name="expand")(x))
-    options = {"form": self.form, "padding": self.padding}
-    y = relu6(depthwise(inner, self.size, self.stride, **options, name="depthwise"))
+    y = depthwise(inner, self.size, self.stride, form=self.form, padding=self.padding, name="depthwise")
+    y = relu6(y)
     y = conv(self.features, 1, form=self.form, name="project")(y)
     return (x + y if y.shape == x.shape else y), inner
 
