@@ -36,6 +36,10 @@ def empty_pool(shape: Sequence[int], *, size: int = 50, dtype: Any = jnp.float32
 
   Raises:
     ValueError: a negative size.
+
+  Examples:
+    >>> empty_pool((8, 8, 3)).images.shape
+    (50, 8, 8, 3)
   """
   if size < 0:
     raise ValueError(f"size is {size}: a pool holds 0 or more images")

@@ -72,6 +72,12 @@ def split_photographs(
 
   Raises:
     ValueError: nothing would be left to train, or to hold out.
+
+  Examples:
+    >>> grey = [np.full((20, 30, 3), 25 * i, np.uint8) for i in (1, 2, 3, 2)]
+    >>> train, test = split_photographs(Photographs(("a", "b", "c", "again b"), tuple(grey), ""), held_out=2)
+    >>> train.names
+    ('b', 'again b')
   """
   pictures = list(photographs.pictures)
   names = photographs.names

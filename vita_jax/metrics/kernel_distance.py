@@ -44,7 +44,8 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, *, degree: int = 3, offset: fl
 
       sum_{i != j} k(x_i, x_j) / (n (n - 1)) + sum_{i != j} k(y_i, y_j) / (m (m - 1)) - 2 mean k(x_i, y_j)
 
-  The standard error is the jackknife's: from the distances with one row left out, of each set in turn.
+  The standard error is the jackknife's: from the distances with one row left out, of each set in turn. The
+  (n + m)^2 kernels are held at once: of more than about 10,000 rows take `kernel_distance_subsets`.
 
   Args:
     a: features [n, d], n at least 3.

@@ -51,6 +51,13 @@ class EfficientNetLite0(nn.Module):
 
   Attributes:
     form: where the convolutions stand, see `vita_jax.nn.conv`.
+
+  Examples:
+    >>> image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    >>> module = EfficientNetLite0(form="native")
+    >>> outputs, _ = jax.eval_shape(module.init_with_output, jax.random.key(0), image)
+    >>> outputs.blocks[-1].shape, outputs.logits.shape
+    ((1, 2, 2, 320), (1, 1000))
   """
 
   form: str = "loop"

@@ -18,6 +18,13 @@ class Folded(NamedTuple):
   Attributes:
     arrays: name -> array, in torch's layout.
     epsilon: of the batch norms.
+
+  Examples:
+    >>> norm = {"weight": 2.0, "bias": 1.0, "running_mean": 3.0, "running_var": 4.0}
+    >>> arrays = {f"bn.{part}": np.full(5, x) for part, x in norm.items()}
+    >>> found = Folded(arrays | {"conv.weight": np.ones((5, 4, 3, 3))}, 0.0)("conv", "bn")
+    >>> found["kernel"].shape, found["bias"].tolist()
+    ((3, 3, 4, 5), [-2.0, -2.0, -2.0, -2.0, -2.0])
   """
 
   arrays: Arrays
