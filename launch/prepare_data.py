@@ -4,11 +4,13 @@
   python launch/prepare_data.py --dataset=mnist         # rows for a Stream; also digits, cifar10
   python launch/prepare_data.py --dataset=minilm_l3     # a Hugging Face folder for config.model.path
   python launch/prepare_data.py --dataset=detectors/movenet_lightning   # weights for nn.detectors.load
+  python launch/prepare_data.py --dataset=cartoon       # photographs and their cartoons; needs OpenCV
   python launch/prepare_data.py --dataset=glue/mnli     # downloads through TFDS; also squad, other glue tasks
 
 Data sets are written in the TFDS format (array_record; TensorFlow is not needed). Citeseer is shipped with
 the package; the other graphs, MNIST, CIFAR-10, the weights of MiniLM-L3 and those of the detectors are
-converted from the files under $VITA_DATA_DIR. A few seconds each, on any machine.
+converted from the files under $VITA_DATA_DIR. Cartoons of the photographs there are made by OpenCV and kept
+in $VITA_CACHE_DIR, one file for each setting. A few seconds each, on any machine.
 """
 
 import os
@@ -25,17 +27,24 @@ from vita_jax.data.tfds_files import tfds_dir, write_rows
 GRAPHS = tuple(name for name in SOURCES if name.startswith("planetoid/"))
 MODELS = ("minilm_l3",)
 DETECTORS = tuple(name for name in SOURCES if name.startswith("detectors/"))
+CARTOON = "cartoon"
 DOWNLOADS = ("squad", *(f"glue/{task}" for task in GLUE))
 _DATASET = flags.DEFINE_enum(
   "dataset",
   None,
-  sorted([*GRAPHS, *images.NAMES, *MODELS, *DETECTORS, *DOWNLOADS]),
+  sorted([*GRAPHS, *images.NAMES, *MODELS, *DETECTORS, CARTOON, *DOWNLOADS]),
   "What to prepare.",
   required=True,
 )
 _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Where to; default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."
 )
+_PHOTOGRAPHS = flags.DEFINE_string(
+  "photographs", None, "Of cartoon: folder of photographs; default: vision/photos_pd under $VITA_DATA_DIR."
+)
+_SIDE = flags.DEFINE_integer("side", 256, "Of cartoon: shorter side of the photographs, in pixels.", 16)
+_SIGMA_S = flags.DEFINE_float("sigma_s", 60.0, "Of cartoon: reach of the filter, in pixels.", 0.0, 200.0)
+_SIGMA_R = flags.DEFINE_float("sigma_r", 0.45, "Of cartoon: how unlike colours are averaged.", 0.0, 1.0)
 
 
 def main(argv):
@@ -51,6 +60,8 @@ def main(argv):
 
 def write(name, data_dir):
   """Prepares `name` under `data_dir` and prints where it is and how to use it."""
+  if name == CARTOON:
+    return write_cartoons()
   if name in MODELS:
     from vita_jax.data.minilm import write_minilm_l3
 
@@ -72,6 +83,17 @@ def write(name, data_dir):
     print("TFDS_DATA_DIR already points there.")
   else:
     print(f"To use it: export TFDS_DATA_DIR={data_dir}")
+
+
+def write_cartoons():
+  """Makes the cartoons of the photographs, and prints where they are."""
+  from vita_jax.data.cache import cache_folder
+  from vita_jax.data.pairs import cartoons
+  from vita_jax.data.photographs import load_photographs
+
+  found = load_photographs(_PHOTOGRAPHS.value, side=_SIDE.value)
+  cartoons(found.pictures, sigma_s=_SIGMA_S.value, sigma_r=_SIGMA_R.value)
+  print(f"{len(found.names)} cartoons of {found.source} are in {cache_folder('cartoons')}")
 
 
 def download(name, data_dir):

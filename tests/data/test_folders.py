@@ -141,3 +141,15 @@ def test_pictures_that_are_in_two_sets_are_found_whatever_their_size():
   coarse = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
   large = [np.kron(x, np.ones((4, 4, 1), np.uint8)) for x in coarse]
   assert twins(list(coarse), [large[2], 255 - coarse[0], large[0]]) == [(0, 2), (2, 0)]
+
+
+def test_a_part_of_a_folder_has_these_files_alone(pets):
+  folder = ImageFolder(pets)
+  part = folder.only(["dog/1.jpeg", "cat/10.png"])
+  assert part.paths == ("cat/10.png", "dog/1.jpeg") and part.labels.tolist() == [0, 1] and len(folder) == 4
+  np.testing.assert_array_equal(part[1]["image"], folder[2]["image"])
+  assert ImageFolder(pets / "dog").only(["2.png"]).labels is None
+  with pytest.raises(ValueError, match="has no image fish.png"):
+    folder.only(["fish.png"])
+  with pytest.raises(ValueError, match="none of the 4 images of .* is named"):
+    folder.only([])

@@ -6,7 +6,11 @@ from vita_jax.data.files import read_npz
 from vita_jax.data.files_image import read_image
 from vita_jax.data.folders import ImageFolder
 from vita_jax.data.graphs import Graph, load_graph, load_graph_npz
+from vita_jax.data.histograms import apply_curves, histogram_curves
+from vita_jax.data.image_pool import ImagePool, empty_pool, push_and_sample
 from vita_jax.data.images import Images, load_images
+from vita_jax.data.pairs import cartoons, folder_pairs, grid_crops, pair_rows
+from vita_jax.data.photographs import Photographs, load_photographs, split_photographs
 from vita_jax.data.resident import Resident, check, n_batches, n_rows
 from vita_jax.data.sources import data_file, load
 from vita_jax.data.stream import Stream
@@ -14,20 +18,32 @@ from vita_jax.data.stream import Stream
 __all__ = [
   "Graph",
   "ImageFolder",
+  "ImagePool",
   "Images",
+  "Photographs",
   "Resident",
   "Stream",
+  "apply_curves",
+  "cartoons",
   "check",
   "data_file",
+  "empty_pool",
   "file_sha256",
+  "folder_pairs",
+  "grid_crops",
+  "histogram_curves",
   "load",
   "load_graph",
   "load_graph_npz",
   "load_images",
+  "load_photographs",
   "n_batches",
   "n_rows",
+  "pair_rows",
+  "push_and_sample",
   "read_image",
   "read_npz",
+  "split_photographs",
 ]
 
 __getattr__, __dir__ = submodules(__name__)

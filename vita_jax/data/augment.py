@@ -49,6 +49,37 @@ class Augment(NamedTuple):
     return {**row, self.key: image}
 
 
+class Together(NamedTuple):
+  """A transform of rows: the steps on several images of one size alike, with the same crops and flips.
+
+      transform = Together((functools.partial(random_crop, size=64), flip), keys=("image", "target"))
+
+  The images become channels of one, so that steps for three channels (`colour_jitter`) do not fit: give them
+  to an `Augment` of the one image that they are for.
+
+  Examples:
+    >>> both = Together((flip,))
+    >>> image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    >>> row = both({"image": image, "target": 255 - image}, np.random.default_rng(0))
+    >>> bool((row["image"] + row["target"] == 255).all())
+    True
+  """
+
+  steps: Sequence[Step]
+  keys: tuple[str, ...] = ("image", "target")
+
+  def __call__(self, row: Mapping[str, Any], rng: np.random.Generator | None = None) -> dict[str, Any]:
+    images = [row[key] for key in self.keys]
+    if len({(x.shape[:2], x.dtype) for x in images}) > 1:
+      found = ", ".join(f"{key} {x.dtype} {list(x.shape)}" for key, x in zip(self.keys, images, strict=True))
+      raise ValueError(f"images that are cropped together must be of one size and dtype: {found}")
+    whole = np.concatenate(images, axis=-1)
+    for step in self.steps:
+      whole = step(whole, rng)
+    ends = np.cumsum([x.shape[-1] for x in images])[:-1]
+    return {**row, **dict(zip(self.keys, np.split(whole, ends, axis=-1), strict=True))}
+
+
 def resize(image: np.ndarray, rng: Any = None, *, size: Size, method: str = "bilinear") -> np.ndarray:
   """Resizes by Pillow, whose filters widen when an image shrinks (antialiasing).
 

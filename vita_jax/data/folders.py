@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,6 +65,23 @@ class ImageFolder:
     counts = [len(images) for images in inside.values()]
     self.labels = np.repeat(np.arange(len(classes), dtype=np.int32), counts)
     self.paths = tuple(f"{name}/{file}" for name, images in inside.items() for file in images)
+
+  def only(self, paths: Iterable[str]) -> ImageFolder:
+    """Returns the folder with these of its files alone, e.g. of one side of `photographs.split_names`.
+
+    Raises:
+      ValueError: a file that is not among them, or none.
+    """
+    wanted = set(paths)
+    if not wanted:
+      raise ValueError(f"none of the {len(self.paths)} images of {self.root} is named")
+    if gone := sorted(wanted - set(self.paths)):
+      raise ValueError(f"{self.root} has no image {gone[0]}")
+    kept = [i for i, path in enumerate(self.paths) if path in wanted]
+    part = copy.copy(self)
+    part.paths = tuple(self.paths[i] for i in kept)
+    part.labels = None if self.labels is None else self.labels[kept]
+    return part
 
   def __len__(self) -> int:
     return len(self.paths)

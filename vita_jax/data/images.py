@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vita_jax.base.choose import hint
+from vita_jax.base.choose import choose, hint
 from vita_jax.data import sources
 from vita_jax.data.files import read_npz
 from vita_jax.data.files_image import read_image
 from vita_jax.data.tfds_files import prepared_dir, read_columns, tfds_dir
 
 NAMES = ("digits", "mnist", "cifar10")
+CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 
 
 class Images(NamedTuple):
@@ -50,6 +51,22 @@ def load_images(name: str) -> Images:
     f" format under $TFDS_DATA_DIR ({tfds_dir()}); nothing is downloaded. The digits of scikit-learn need"
     " neither"
   )
+
+
+def cifar10_class(name: str) -> Images:
+  """Loads the images of one class of CIFAR-10, e.g. a domain "horse" to be turned into "deer".
+
+  Raises:
+    ValueError: an unknown class; the nearest is named.
+    FileNotFoundError: as in `load_images`.
+  """
+  label = CIFAR10_CLASSES.index(choose("class of CIFAR-10", name, CIFAR10_CLASSES))
+  found = load_images("cifar10")
+
+  def only(split: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {key: x[split["label"] == label] for key, x in split.items()}
+
+  return Images(only(found.train), only(found.test), f"{found.source}, class {name}")
 
 
 def rows(split: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:

@@ -150,6 +150,28 @@ SOURCES = {
       ),
     }
   ),
+  # Networks of features, float16, under torch's names (HED's under TensorFlow's): `nn.features.load`.
+  "features/efficientnet_lite0": Source(
+    {
+      "efficientnet_lite0/efficientnet_lite0_fp16.npz": (
+        "ee8e6d5db71c83f5571f40dc2644b664e245d2848853e12c143c9c73ce948944"
+      ),
+    }
+  ),
+  "features/hed_vgg16": Source(
+    {
+      "vision/networks/hed_vgg16_to_relu3_3_fp16.npz": (
+        "2e1392f294fe1e32abca36eb539f86741efd2cc93fd3e796f3403e02c0c74441"
+      ),
+    }
+  ),
+  "features/mobilenet_v2": Source(
+    {
+      "vision/networks/mobilenetv2_features_fp16.npz": (
+        "2459ccad76cbb7216628fea8dba66bed67986c0bab260626c4c0cc3242b22377"
+      ),
+    }
+  ),
 }
 
 

@@ -2,6 +2,15 @@
 
 from vita_jax._lazy import submodules
 from vita_jax.losses.detection import best_score, gated_objectness, objectness_times_class
+from vita_jax.losses.distil import (
+  absolute_distance,
+  feature_distance,
+  init_adapters,
+  soft_label_divergence,
+  squared_distance,
+)
+from vita_jax.losses.gan import discriminator_loss, generator_loss
+from vita_jax.losses.perceptual import content_distance, gram_matrices, perceptual_distance, style_distance
 from vita_jax.losses.printability import PRINTABLE_COLORS, non_printability, total_variation
 from vita_jax.losses.pu import (
   PURisk,
@@ -23,13 +32,20 @@ from vita_jax.losses.xent import cross_entropy, weighted_mean
 __all__ = [
   "PRINTABLE_COLORS",
   "PURisk",
+  "absolute_distance",
   "best_score",
   "binary_cross_entropy",
   "binary_entropy",
   "check_prior",
+  "content_distance",
   "cross_entropy",
+  "discriminator_loss",
+  "feature_distance",
   "gated_objectness",
+  "generator_loss",
+  "gram_matrices",
   "held_out_nnpu_risk",
+  "init_adapters",
   "logistic_loss",
   "naive_risk",
   "nnpu_gradient_objective",
@@ -37,8 +53,12 @@ __all__ = [
   "nnpu_risk",
   "non_printability",
   "objectness_times_class",
+  "perceptual_distance",
   "pu_risk",
   "sigmoid_loss",
+  "soft_label_divergence",
+  "squared_distance",
+  "style_distance",
   "total_variation",
   "upu_risk",
   "weighted_mean",

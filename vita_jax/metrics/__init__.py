@@ -6,9 +6,17 @@ from vita_jax.metrics.class_prior import PriorEstimate, estimate_prior, prior_nu
 from vita_jax.metrics.classification import f1, matthews, share_equal
 from vita_jax.metrics.correlation import pearson, spearman
 from vita_jax.metrics.detection import Found, average_precision, box_areas, box_iou
+from vita_jax.metrics.frechet import Moments, feature_moments, frechet_distance, frechet_of_features
+from vita_jax.metrics.kernel_distance import (
+  KernelDistance,
+  kernel_distance,
+  kernel_distance_subsets,
+  polynomial_kernel,
+)
 from vita_jax.metrics.mixture import best_bin_estimate, dedpul_estimate, tice_estimate, tice_subsets
 from vita_jax.metrics.pairs import Last, accuracy, add, divide, finite, last, mean, once
 from vita_jax.metrics.predictions import cross_entropies, information, r_squared
+from vita_jax.metrics.psnr import decibels, psnr
 from vita_jax.metrics.pu import (
   impossible,
   pu_counts,
@@ -20,36 +28,49 @@ from vita_jax.metrics.pu import (
   wilson,
 )
 from vita_jax.metrics.ranking import auc, auc_in_step, mean_auc, one_vs_rest_auc
+from vita_jax.metrics.sliced_wasserstein import sliced_wasserstein
+from vita_jax.metrics.ssim import ms_ssim, ssim
 
 __all__ = [
   "Found",
+  "KernelDistance",
   "Last",
+  "Moments",
   "PriorEstimate",
   "accuracy",
   "add",
   "auc",
   "auc_in_step",
-  "best_bin_estimate",
   "average_precision",
+  "best_bin_estimate",
   "bootstrap_interval",
   "box_areas",
   "box_iou",
   "cross_entropies",
+  "decibels",
   "dedpul_estimate",
   "divide",
   "estimate_prior",
   "f1",
+  "feature_moments",
   "finite",
+  "frechet_distance",
+  "frechet_of_features",
   "impossible",
   "information",
+  "kernel_distance",
+  "kernel_distance_subsets",
   "last",
   "matthews",
   "mean",
   "mean_auc",
+  "ms_ssim",
   "once",
   "one_vs_rest_auc",
   "pearson",
+  "polynomial_kernel",
   "prior_numbers",
+  "psnr",
   "pu_counts",
   "pu_intervals",
   "pu_metrics",
@@ -58,7 +79,9 @@ __all__ = [
   "pu_table",
   "r_squared",
   "share_equal",
+  "sliced_wasserstein",
   "spearman",
+  "ssim",
   "tice_estimate",
   "tice_subsets",
   "wilson",

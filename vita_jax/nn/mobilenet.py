@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from vita_jax.base.choose import choose
 from vita_jax.nn.conv import Conv
+from vita_jax.nn.torch_weights import Folded
 
 # (expansion, features, repeats, stride of the first) of each group of blocks.
 GROUPS = (
@@ -21,6 +25,9 @@ GROUPS = (
   (6, 320, 1, 1),
 )
 LAST = 1280
+LEVELS = ("block_0", "block_2", "block_5", "block_12", "block_16")  # the last block of strides 2, 4, ..., 32
+TORCH_EPSILON = 1e-5  # of the batch norms that were folded
+PADDINGS = ("SAME", "symmetric")
 
 
 class Maps(NamedTuple):
@@ -38,19 +45,23 @@ class Maps(NamedTuple):
 
 
 class MobileNetV2(nn.Module):
-  """Images [n, h, w, 3] -> `Maps`; padding is TensorFlow's "SAME".
+  """Images [n, h, w, 3] -> `Maps`.
 
   Attributes:
     width: multiplies the numbers of channels, each rounded to a multiple of 8; the last stays 1,280.
     form: where the convolutions stand, see `vita_jax.nn.conv`.
+    padding: "SAME", TensorFlow's, or "symmetric", torch's: kernel // 2 zeros at both ends. They differ where
+      the stride is 2 and the length even.
   """
 
   width: float = 1.0
   form: str = "loop"
+  padding: str = "SAME"
 
   @nn.compact
   def __call__(self, images: jax.Array) -> Maps:
-    x = relu6(conv(rounded(32 * self.width), 3, 2, form=self.form, name="stem")(images))
+    stem = conv(rounded(32 * self.width), 3, 2, form=self.form, padding=self.padding, name="stem")
+    x = relu6(stem(images))
     blocks: list[jax.Array] = []
     expanded: list[jax.Array] = []
     for expansion, features, repeats, stride in GROUPS:
@@ -60,6 +71,7 @@ class MobileNetV2(nn.Module):
           expansion,
           stride if i == 0 else 1,
           form=self.form,
+          padding=self.padding,
           name=f"block_{len(blocks)}",
         )
         x, inner = block(x)
@@ -70,35 +82,56 @@ class MobileNetV2(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-  """Expands, convolves every channel by itself, projects, adds x where it fits: x -> (y, expanded maps)."""
+  """Expands, convolves every channel by itself, projects, adds x where it fits: x -> (y, expanded maps).
+
+  Attributes:
+    features: channels of y.
+    expansion: times as many channels within; 1: no expansion.
+    stride: of the convolution in the middle.
+    form, padding: as in `MobileNetV2`.
+    size: of the convolution in the middle.
+  """
 
   features: int
   expansion: int
   stride: int
   form: str = "loop"
+  padding: str = "SAME"
+  size: int = 3
 
   @nn.compact
   def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     inner = x
     if self.expansion > 1:
       inner = relu6(conv(self.expansion * x.shape[-1], 1, form=self.form, name="expand")(x))
-    y = relu6(depthwise(inner, 3, self.stride, form=self.form, name="depthwise"))
+    y = depthwise(inner, self.size, self.stride, form=self.form, padding=self.padding, name="depthwise")
+    y = relu6(y)
     y = conv(self.features, 1, form=self.form, name="project")(y)
     return (x + y if y.shape == x.shape else y), inner
 
 
-def conv(features: int, size: int, stride: int = 1, *, form: str, name: str) -> Conv:
-  """Returns a convolution with TensorFlow's "SAME" padding."""
-  return Conv(features, size, stride, "SAME", form=form, name=name)
+def conv(features: int, size: int, stride: int = 1, *, form: str, name: str, padding: str = "SAME") -> Conv:
+  """Returns a convolution; padding as in `MobileNetV2`."""
+  return Conv(features, size, stride, _zeros(padding, size), form=form, name=name)
 
 
 def depthwise(
-  x: jax.Array, size: int, stride: int = 1, *, form: str, name: str, use_bias: bool = True
+  x: jax.Array,
+  size: int,
+  stride: int = 1,
+  *,
+  form: str,
+  name: str,
+  padding: str = "SAME",
+  use_bias: bool = True,
 ) -> jax.Array:
   """Convolves every channel by itself, as a submodule of the module that calls it."""
-  channels = x.shape[-1]
-  layer = Conv(channels, size, stride, "SAME", groups=channels, use_bias=use_bias, form=form, name=name)
-  return layer(x)
+  channels, zeros = x.shape[-1], _zeros(padding, size)
+  return Conv(channels, size, stride, zeros, groups=channels, use_bias=use_bias, form=form, name=name)(x)
+
+
+def _zeros(padding: str, size: int) -> str | int:
+  return "SAME" if choose("padding", padding, PADDINGS) == "SAME" else size // 2
 
 
 def relu6(x: jax.Array) -> jax.Array:
@@ -127,3 +160,26 @@ def layer_names() -> list[str]:
       names += [f"block_{count}/{part}" for part in parts]
       count += 1
   return [*names, "last"]
+
+
+def params_of_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """Takes the parameters from a torch state dict of tonylins/pytorch-mobilenet-v2's names, as NumPy arrays.
+
+  Such weights need `padding="symmetric"`.
+
+  Raises:
+    ValueError: a tensor that is missing.
+  """
+  fold = Folded(arrays, TORCH_EPSILON)
+  count = sum(repeats for _, _, repeats, _ in GROUPS)
+  params: dict[str, Any] = {
+    "stem": fold("features.0.0", "features.0.1"),
+    "last": fold(f"features.{count + 1}.0", f"features.{count + 1}.1"),
+  }
+  for i in range(count):
+    parts = ("expand", "depthwise", "project") if i else ("depthwise", "project")
+    place = f"features.{i + 1}.conv"
+    params[f"block_{i}"] = {
+      part: fold(f"{place}.{3 * j}", f"{place}.{3 * j + 1}") for j, part in enumerate(parts)
+    }
+  return params
