@@ -1,0 +1,133 @@
+"""What a network costs: multiply-adds, parameters and bytes, in all and for each layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from vita_jax.base.choose import choose
+from vita_jax.compress.masks import chosen, leaves_by_path
+from vita_jax.nn.layers import Layer, places
+
+CONVENTIONS = ("true", "paper")
+FORMATS = ("float32", "int")
+
+
+class LayerCost(NamedTuple):
+  """Of one layer: channels, places of its output, multiply-adds (see `count_macs`), and weights of its kernel."""
+
+  name: str
+  inputs: int
+  features: int
+  height: int
+  width: int
+  macs: int
+  macs_paper: int
+  weights: int
+
+
+def layer_costs(layers: Sequence[Layer], height: int, width: int) -> list[LayerCost]:
+  """Lists the costs of every layer for one image of height x width."""
+  found = []
+  for layer in layers:
+    taken, (height, width) = height * width, (places(layer, height), places(layer, width))
+    weights = layer.kernel**2 * layer.inputs * layer.features
+    given = height * width
+    macs = weights * (taken if layer.transposed else given)
+    found.append(
+      LayerCost(layer.name, layer.inputs, layer.features, height, width, macs, weights * given, weights)
+    )
+  return found
+
+
+def count_macs(layers: Sequence[Layer], height: int, width: int, *, convention: str = "true") -> int:
+  """Counts the multiply-adds of the convolutions for one image of height x width.
+
+  Args:
+    layers: the table, `generator.layers`.
+    height: of the image.
+    width: of the image.
+    convention: "true": a transposed convolution counts at the places of its input, as what it really does;
+      "paper": at those of its output, stride^2 as many, as in the code of GAN Slimming and others. Padding
+      counts in both.
+
+  Raises:
+    ValueError: another convention.
+
+  Examples:
+    >>> from vita_jax.nn.gan import ResnetGenerator
+    >>> layers = ResnetGenerator().layers
+    >>> count_macs(layers, 256, 256, convention="paper"), count_macs(layers, 256, 256)
+    (56799264768, 49551507456)
+  """
+  choose("convention", convention, CONVENTIONS)
+  costs = layer_costs(layers, height, width)
+  return sum(cost.macs if convention == "true" else cost.macs_paper for cost in costs)
+
+
+def count_parameters(params: Any) -> int:
+  """Counts the numbers in a tree, of arrays or of shapes."""
+  return sum(math.prod(np.shape(x)) for x in jax.tree.leaves(params))
+
+
+def artifact_bytes(params: Any, *, kind: str = "float32", bits: int = 8, per_channel: bool = False) -> int:
+  """Computes the bytes of the numbers that a network is stored in, without any file's overhead.
+
+      float32   4 * all
+      int       bits/8 * kernels (each rounded up to bytes) + 4 * the rest + 4 * steps
+
+  The rest are biases, scales, shifts and clips; there is a step for each kernel, or for each output channel.
+
+  Args:
+    params: a tree, of arrays or of shapes; kernels are the leaves named "kernel".
+    kind: "float32" or "int".
+    bits: of an integer weight, 2 to 8.
+    per_channel: steps of output channels (the last axis) rather than of kernels.
+
+  Examples:
+    >>> params = {"a": {"kernel": np.zeros((3, 3, 2, 4)), "bias": np.zeros(4)}}
+    >>> artifact_bytes(params), artifact_bytes(params, kind="int"), artifact_bytes(params, kind="int", bits=4)
+    (304, 92, 56)
+  """
+  choose("kind", kind, FORMATS)
+  total = count_parameters(params)
+  if kind == "float32":
+    return 4 * total
+  if not 2 <= bits <= 8:
+    raise ValueError(f"bits is {bits}: it must be from 2 to 8")
+  kernels = [np.shape(x) for x in chosen(params, r"(^|/)kernel$").values()]
+  weights = [math.prod(shape) for shape in kernels]
+  steps = sum(shape[-1] if per_channel else 1 for shape in kernels)
+  return sum(-(-bits * n // 8) for n in weights) + 4 * (total - sum(weights)) + 4 * steps
+
+
+def channel_table(before: Sequence[Layer], after: Sequence[Layer], height: int, width: int) -> list[dict]:
+  """Lists for each layer of `before` its features, multiply-adds and weights, and those that `after` has left.
+
+  Layers that are gone have 0.
+
+  Returns:
+    Rows with `layer`, `features`, `features_left`, `macs`, `macs_left`, `weights`, `weights_left`.
+  """
+  left: Mapping[str, LayerCost] = {cost.name: cost for cost in layer_costs(after, height, width)}
+  rows = []
+  for cost in layer_costs(before, height, width):
+    row: dict[str, Any] = {"layer": cost.name}
+    for field in ("features", "macs", "weights"):
+      row[field] = getattr(cost, field)
+      row[f"{field}_left"] = getattr(left[cost.name], field) if cost.name in left else 0
+    rows.append(row)
+  return rows
+
+
+def layer_parameters(params: Any) -> dict[str, int]:
+  """Counts the numbers below each key at the top of a tree of dicts."""
+  counts: dict[str, int] = {}
+  for name, x in leaves_by_path(params).items():
+    layer = name.split("/", 1)[0]
+    counts[layer] = counts.get(layer, 0) + math.prod(np.shape(x))
+  return counts
