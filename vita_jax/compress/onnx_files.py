@@ -138,13 +138,17 @@ def _layer(graph: _Graph, layer: Layer, own: Mapping[str, Any], value: str, gate
 
 
 def _convolution(graph: _Graph, layer: Layer, value: str, kernel: str, own: Mapping[str, Any]) -> str:
-  inputs = [value, kernel, graph.array(f"{layer.name}/bias", np.asarray(own["bias"], np.float32))]
+  bias = np.asarray(own["bias"], np.float32)
   options: dict[str, Any] = {"strides": [layer.stride] * 2}
   options["pads"] = [0 if layer.reflect else layer.padding] * 4
   if layer.transposed:
     options["output_padding"] = [output_padding(layer)] * 2
-  op = "ConvTranspose" if layer.transposed else "Conv"
-  return graph.node(op, inputs, f"{layer.name}/convolution", **options)
+  op, name = "ConvTranspose" if layer.transposed else "Conv", f"{layer.name}/convolution"
+  if graph.kind == "float32" or layer.norm != "none":
+    return graph.node(op, [value, kernel, graph.array(f"{layer.name}/bias", bias)], name, **options)
+  # Apart, since onnxruntime rounds the bias of a convolution between quantised values to multiples of its step.
+  value = graph.node(op, [value, kernel], f"{layer.name}/products", **options)
+  return graph.node("Add", [value, graph.array(f"{layer.name}/bias", bias[:, None, None])], name)
 
 
 def _weights(graph: _Graph, layer: Layer, kernel: np.ndarray) -> str:

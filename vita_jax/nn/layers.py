@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from vita_jax.nn.conv import convolve, convolve_transposed, reflect
 from vita_jax.nn.linear import uniform_fan_in
 from vita_jax.nn.norm import standardized
-from vita_jax.nn.quantize import Quant, activation_levels, weight_levels, weight_step
+from vita_jax.nn.quantize import Quant, activation_levels, check_quant, weight_levels, weight_step
 
 NORMS = ("none", "plain", "affine")
 
@@ -98,7 +98,8 @@ class ConvLayer(nn.Module):
 
   Attributes:
     layer: what it does.
-    quant: how it is quantised; None: not at all.
+    quant: how it is quantised; None: not at all. Then the collection "inputs", where it is mutable, gets `x`,
+      what is convolved.
     form: where its convolution stands, see `vita_jax.nn.conv`.
     dtype: the type computed in; None: x's. Norms compute in float32.
   """
@@ -120,7 +121,8 @@ class ConvLayer(nn.Module):
     if layer.reflect:
       x = reflect(x, layer.padding)
     if self.quant is None:
-      self.sow("inputs", "x", x)
+      if not self.is_initializing():
+        self.sow("inputs", "x", x)
       y = convolution(layer, x, w.astype(x.dtype), form=self.form)
     else:
       y = self._quantised(self.quant, x, w)
@@ -128,6 +130,7 @@ class ConvLayer(nn.Module):
 
   def _quantised(self, quant: Quant, x: jax.Array, w: jax.Array) -> jax.Array:
     """Convolves levels, then multiplies by the steps."""
+    quant = check_quant(quant)
     step = weight_step(w, bits=quant.weight_bits, per_channel=quant.per_channel)
     levels, kernel = x, weight_levels(w, step).astype(x.dtype)
     if self.layer.signed is not None:
