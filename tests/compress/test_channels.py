@@ -46,9 +46,7 @@ def test_the_extracted_generator_is_the_masked_one(resnet, pruned, images):
   # Quantised, it is the network whose pruned slices are zero: maxima of weights are over what is left.
   quantised = net.clone(quant=Quant(per_channel=True)), student.clone(quant=Quant(per_channel=True))
   empty = empty_channels(params, graph, kept)
-  np.testing.assert_array_equal(
-    _apply(quantised[0], empty, images), _apply(quantised[1], small, images)
-  )
+  np.testing.assert_array_equal(_apply(quantised[0], empty, images), _apply(quantised[1], small, images))
 
 
 def test_shifts_of_pruned_channels_matter_only_where_zeros_pad(resnet, pruned, images):
@@ -174,7 +172,10 @@ def test_baselines_choose_by_filters_and_at_random(resnet):
 @pytest.mark.parametrize(
   ("call", "message"),
   [
-    (lambda p, g: shrink({**p, "stem": {}}, g), "has the array 'stem/kernel', which is not in the parameters"),
+    (
+      lambda p, g: shrink({**p, "stem": {}}, g),
+      "has the array 'stem/kernel', which is not in the parameters",
+    ),
     (
       lambda p, g: shrink({**p, "stem": {**p["stem"], "shift": np.zeros(3)}}, g),
       r"'stem' has 4 channels, and axis 0 of 'stem/shift' is \(3,\)",

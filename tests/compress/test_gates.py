@@ -36,16 +36,20 @@ def _steps(tx, gradient, gamma, n, state=None):
   return jax.jit(lambda carry: jax.lax.scan(step, carry, None, n))((gamma, state or tx.init(gamma)))
 
 
-def test_it_converges_to_the_soft_threshold_of_a_quadratic():
-  b = jnp.array([1.0, 0.3, -2.0])
-  (gamma, _), _ = _steps(ista(0.1, rho=0.5), lambda g: g - b, jnp.ones(3), 200)
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_it_converges_to_the_soft_threshold_of_a_quadratic(momentum):
+  """Momentum multiplies the gradient by 1 / (1 - momentum) in the end, and not the threshold."""
+  b, rho = jnp.array([1.0, 0.3, -2.0]), 0.5 / (1 - momentum)
+  (gamma, _), _ = _steps(ista(0.1, rho, momentum), lambda g: g - b, jnp.ones(3), 200)
   np.testing.assert_allclose(gamma, [0.5, 0.0, -1.5], atol=1e-5)
   assert gamma[1] == 0
 
 
 def test_momentum_is_torchs_and_the_threshold_has_the_rate_of_the_step():
   rates = 0.1 * (1 + np.cos(np.pi * np.arange(6) / 6)) / 2
-  (_, _), path = _steps(ista(lambda t: jnp.asarray(rates)[t], 0.3, 0.5), lambda g: jnp.cos(9 * g), jnp.array(0.7), 6)
+  (_, _), path = _steps(
+    ista(lambda t: jnp.asarray(rates)[t], 0.3, 0.5), lambda g: jnp.cos(9 * g), jnp.array(0.7), 6
+  )
   gamma, v = np.float32(0.7), 0.0
   for rate, found in zip(rates, path, strict=True):
     v = 0.5 * v + np.cos(9 * gamma)
@@ -71,7 +75,10 @@ def test_zeros_are_exact_under_jit_in_a_multi_transform_and_may_come_back(dtype)
   within = np.abs(np.asarray(params["n"]["scale"], np.float32) - 1e-4) < 0.0999
   zero = np.asarray(small["n"]["scale"]) == 0
   assert within.any() and zero[within].all() and not zero[~within].all()
-  assert small["n"]["scale"].dtype == dtype and not np.signbit(np.asarray(small["n"]["scale"], np.float32))[zero].any()
+  assert (
+    small["n"]["scale"].dtype == dtype
+    and not np.signbit(np.asarray(small["n"]["scale"], np.float32))[zero].any()
+  )
   # |gradient| > rho brings a zero back; rho is an argument of the update here.
   back, _ = step(small, state, jax.tree.map(lambda x: jnp.full(x.shape, 3.0, dtype), params), 2.0)
   np.testing.assert_allclose(np.asarray(back["n"]["scale"], np.float32)[zero], -0.1, atol=2e-3)

@@ -90,7 +90,11 @@ def test_every_group_of_channels_resizes_the_arrays_it_lists():
 def _flat(params):
   found = {}
   for layer, leaves in params.items():
-    found |= {f"{layer}/{k}": x.shape for k, x in leaves.items()} if isinstance(leaves, dict) else {layer: leaves.shape}
+    found |= (
+      {f"{layer}/{k}": x.shape for k, x in leaves.items()}
+      if isinstance(leaves, dict)
+      else {layer: leaves.shape}
+    )
   return found
 
 

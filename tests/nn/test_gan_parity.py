@@ -83,9 +83,7 @@ def test_norms_without_weights_and_dropout_are_the_official_layout():
   assert (params["stem"]["scale"] == 1).all() and (params["stem"]["shift"] == 0).all()
   moved = {k.replace("conv_block.5", "conv_block.6"): x for k, x in plain.items()}
   moved["model.2.running_mean"] = np.zeros(3, np.float32)
-  np.testing.assert_array_equal(
-    from_cyclegan(moved)[1]["block_1_b"]["kernel"], params["block_1_b"]["kernel"]
-  )
+  np.testing.assert_array_equal(from_cyclegan(moved)[1]["block_1_b"]["kernel"], params["block_1_b"]["kernel"])
 
 
 def _is_norm(key):

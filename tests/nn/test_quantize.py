@@ -19,7 +19,9 @@ from vita_jax.nn.quantize import (
 def test_weights_of_the_oracle_and_their_gradient():
   w = jnp.array([-1.27, 0.01, 0.634, 1.27])
   np.testing.assert_allclose(fake_quant_weights(w), [-1.27, 0.01, 0.63, 1.27], atol=1e-6)
-  np.testing.assert_array_equal(jax.grad(lambda w: fake_quant_weights(w) @ jnp.arange(4.0))(w), np.arange(4.0))
+  np.testing.assert_array_equal(
+    jax.grad(lambda w: fake_quant_weights(w) @ jnp.arange(4.0))(w), np.arange(4.0)
+  )
 
 
 def test_steps_of_channels_and_weights_that_are_all_zero():
@@ -41,7 +43,13 @@ def test_activations_of_the_oracle_and_their_gradients():
 
 @pytest.mark.parametrize(
   ("options", "levels"),
-  [({}, 256), ({"paper_code_compat": True}, 257), ({"signed": True}, 255), ({"bits": 4}, 16), ({"bits": 2}, 4)],
+  [
+    ({}, 256),
+    ({"paper_code_compat": True}, 257),
+    ({"signed": True}, 255),
+    ({"bits": 4}, 16),
+    ({"bits": 2}, 4),
+  ],
 )
 def test_the_number_of_levels_over_a_dense_grid(options, levels):
   grid = jnp.linspace(-6, 6, 20001)

@@ -130,4 +130,4 @@ def floor_counts(params: Any, graph: Graph, *, round_to: int = 1) -> dict[str, i
 
 
 def _floor(target: float, floor: float) -> str:
-  return f"the budget of {target:.6g} is below the floor of {floor:.6g}: give at least that"
+  return f"the budget of {target:.10g} is below the floor of {floor:.10g}: give at least that"

@@ -195,16 +195,12 @@ def filter_norms(params: Any, graph: Graph) -> dict[str, np.ndarray]:
   return found
 
 
-def largest_channels(
-  scores: Mapping[str, np.ndarray], counts: Mapping[str, int]
-) -> dict[str, np.ndarray]:
+def largest_channels(scores: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> dict[str, np.ndarray]:
   """Keeps the `counts[group]` channels with the largest scores; of equal ones the first."""
   return {name: _largest(np.asarray(score), counts[name]) for name, score in scores.items()}
 
 
-def random_channels(
-  seed: int, widths: Mapping[str, int], counts: Mapping[str, int]
-) -> dict[str, np.ndarray]:
+def random_channels(seed: int, widths: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, np.ndarray]:
   """Keeps `counts[group]` of `widths[group]` channels at random: the control of every choice."""
   rng = np.random.default_rng(seed)
   return {name: _largest(rng.permutation(width), counts[name]) for name, width in widths.items()}

@@ -143,5 +143,7 @@ def _alive(bits: np.ndarray, graph: Graph, widths: Mapping[str, int]) -> np.ndar
 
 def _positive(value: float) -> float:
   if not (np.isfinite(value) and value > 0):
-    raise ValueError(f"a fitness is {value}: it must be positive and finite, parents are drawn in proportion to it")
+    raise ValueError(
+      f"a fitness is {value}: it must be positive and finite, parents are drawn in proportion to it"
+    )
   return float(value)

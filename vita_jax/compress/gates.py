@@ -88,7 +88,9 @@ def ista(
       v <- momentum * v + gradient
       gamma <- soft_threshold(gamma - rate * v, rho * rate)
 
-  The momentum of zeroed gates is kept. Section 3.3 of Wang et al. (ECCV 2020, arXiv 2008.11062).
+  The momentum of zeroed gates is kept. This is the optimizer of the code of Wang et al. (ECCV 2020, arXiv
+  2008.11062). Momentum makes the steps of the gradient 1 / (1 - momentum) times as long and not the threshold:
+  what it converges to has the penalty rho * (1 - momentum) * sum |gamma|.
 
   Args:
     learning_rate: a number or a schedule; its current value is that of both lines.

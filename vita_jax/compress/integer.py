@@ -25,7 +25,9 @@ SHIFT = 128
 Arrays = dict[str, Any]
 
 
-def integer_program(generator: Any, variables: Any) -> tuple[Callable[[Arrays, jax.Array], jax.Array], Arrays]:
+def integer_program(
+  generator: Any, variables: Any
+) -> tuple[Callable[[Arrays, jax.Array], jax.Array], Arrays]:
   """Makes the program and its arrays.
 
   Args:
@@ -63,7 +65,9 @@ def integer_program(generator: Any, variables: Any) -> tuple[Callable[[Arrays, j
   return functools.partial(run_integer, generator.layers, quant.activation_bits), arrays
 
 
-def run_integer(layers: Sequence[Layer], bits: int, arrays: Mapping[str, Any], images: jax.Array) -> jax.Array:
+def run_integer(
+  layers: Sequence[Layer], bits: int, arrays: Mapping[str, Any], images: jax.Array
+) -> jax.Array:
   """Executes the integer program: images [n, h, w, c] -> the same; `bits` are those of activations."""
   x, outputs, wanted = images, {}, {layer.add for layer in layers}
   for layer in layers:
@@ -122,7 +126,9 @@ def integer_convolution(layer: Layer, levels: jax.Array, kernel: jax.Array, *, s
 def _layer_arrays(layer: Layer, quant: Any, params: Any, clip: float | None) -> dict[str, np.ndarray]:
   shape = (layer.kernel, layer.kernel, layer.inputs, layer.features)
   if layer.name not in params or np.shape(params[layer.name]["kernel"]) != shape:
-    raise ValueError(f"the parameters are not those of the generator: layer '{layer.name}' needs a kernel {shape}")
+    raise ValueError(
+      f"the parameters are not those of the generator: layer '{layer.name}' needs a kernel {shape}"
+    )
   own = params[layer.name]
   kernel = jnp.asarray(own["kernel"])
   step = weight_step(kernel, bits=quant.weight_bits, per_channel=quant.per_channel)

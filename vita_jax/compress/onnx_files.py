@@ -111,7 +111,9 @@ def _layer(graph: _Graph, layer: Layer, own: Mapping[str, Any], value: str, gate
     pads = graph.array(f"{name}/pads", np.array([0, 0, p, p, 0, 0, p, p], np.int64))
     value = graph.node("Pad", [value, pads], f"{name}/padded", mode="reflect")
   if graph.kind == "float32":
-    value = _convolution(graph, layer, value, _weights(graph, layer, np.asarray(own["kernel"], np.float32)), own)
+    value = _convolution(
+      graph, layer, value, _weights(graph, layer, np.asarray(own["kernel"], np.float32)), own
+    )
   elif graph.kind == "qdq" or layer.signed is None:
     kernel = _dequantized(graph, layer, own)
     if layer.signed is not None:
@@ -126,7 +128,9 @@ def _layer(graph: _Graph, layer: Layer, own: Mapping[str, Any], value: str, gate
       scale, shift = np.asarray(own["scale"]), np.asarray(own["shift"])
     if gate is not None:
       scale, shift = scale * gate, shift * gate
-    parts = [graph.array(f"{name}/{k}", x.astype(np.float32)) for k, x in (("scale", scale), ("shift", shift))]
+    parts = [
+      graph.array(f"{name}/{k}", x.astype(np.float32)) for k, x in (("scale", scale), ("shift", shift))
+    ]
     value = graph.node("InstanceNormalization", [value, *parts], f"{name}/norm", epsilon=layer.epsilon)
   elif gate is not None:
     factor = graph.array(f"{name}/gate", np.asarray(gate, np.float32)[:, None, None])
@@ -205,9 +209,7 @@ def _integer_convolution(graph: _Graph, layer: Layer, levels: str, own: Mapping[
     pads, stride = [before, before, after, after], 1
   weights = graph.array(f"{name}/kernel", kernel.transpose(3, 2, 0, 1))
   zero = _unit(layer)[1]
-  value = graph.node(
-    "ConvInteger", [levels, weights, zero], f"{name}/sums", pads=pads, strides=[stride] * 2
-  )
+  value = graph.node("ConvInteger", [levels, weights, zero], f"{name}/sums", pads=pads, strides=[stride] * 2)
   value = graph.node("Cast", [value], f"{name}/float", to=graph.onnx.TensorProto.FLOAT)
   if layer.transposed:
     value = graph.node("DepthToSpace", [value], f"{name}/places", blocksize=layer.stride, mode="DCR")

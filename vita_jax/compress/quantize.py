@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.nn.quantize import (
@@ -18,6 +17,7 @@ from vita_jax.nn.quantize import (
   check_quant,
   fake_quant,
   fake_quant_weights,
+  largest_of,
   level_range,
   weight_levels,
   weight_step,
@@ -61,8 +61,7 @@ def calibrate(
   @jax.jit
   def measure(images: jax.Array) -> dict[str, jax.Array]:
     _, seen = plain.apply({"params": params}, images, mutable=["inputs"])
-    inputs = {name: seen["inputs"][name]["x"][0] for name in names}
-    return {name: jnp.percentile(jnp.abs(x).astype(jnp.float32), percentile) for name, x in inputs.items()}
+    return {name: largest_of(seen["inputs"][name]["x"][0], percentile) for name in names}
 
   measured = [jax.device_get(measure(images)) for images in batches]
   if not measured:
@@ -99,7 +98,7 @@ def post_training(
     >>> generator = ResnetGenerator(resnet_widths(2, 1))
     >>> params = generator.init(jax.random.key(1), images)["params"]
     >>> quantised, variables = post_training(generator, params, [images])
-    >>> bool(jnp.abs(quantised.apply(variables, images) - generator.apply({"params": params}, images)).max() < 0.3)
+    >>> bool(abs(quantised.apply(variables, images) - generator.apply({"params": params}, images)).max() < 0.3)
     True
   """
   quant = Quant(bits, bits, per_channel, "ema_percentile", percentile=percentile)

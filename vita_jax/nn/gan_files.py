@@ -114,7 +114,9 @@ def _layer(
   head, number = place.rsplit(".", 1)
   norm = f"{head}.{int(number) + 1}"
   if f"{place}.bias" not in left:
-    raise ValueError(f"'{place}.bias' is missing: convolutions without bias are those of a net with batch norm")
+    raise ValueError(
+      f"'{place}.bias' is missing: convolutions without bias are those of a net with batch norm"
+    )
   wanted = {"bias": f"{place}.bias"}
   if affine:
     found |= {"scale": np.ones(width, np.float32), "shift": np.zeros(width, np.float32)}

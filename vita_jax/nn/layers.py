@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from vita_jax.nn.conv import convolve, convolve_transposed, reflect
 from vita_jax.nn.linear import uniform_fan_in
 from vita_jax.nn.norm import standardized
-from vita_jax.nn.quantize import Quant, activation_levels, check_quant, weight_levels, weight_step
+from vita_jax.nn.quantize import Quant, activation_levels, check_quant, largest_of, weight_levels, weight_step
 
 NORMS = ("none", "plain", "affine")
 
@@ -151,7 +151,7 @@ class ConvLayer(nn.Module):
       return self.param("clip", nn.initializers.constant(quant.clip), ())
     clip = self.variable("clips", "clip", jnp.full, (), quant.clip, jnp.float32)
     if self.is_mutable_collection("clips") and not self.is_initializing():
-      seen = jnp.percentile(jnp.abs(jax.lax.stop_gradient(x)).astype(jnp.float32), quant.percentile)
+      seen = largest_of(x, quant.percentile)
       clip.value = quant.decay * clip.value + (1 - quant.decay) * seen
     return clip.value
 

@@ -164,6 +164,12 @@ def _inverse(n: int) -> np.float32:
   return np.float32(1 / n)
 
 
+def largest_of(a: jax.Array, percentile: float) -> jax.Array:
+  """Computes the percentile of |a| over all entries, float32 [], without a gradient; 100 is the maximum."""
+  h = jnp.abs(jax.lax.stop_gradient(a)).astype(jnp.float32)
+  return jnp.max(h) if percentile == 100 else jnp.percentile(h, percentile)
+
+
 def straight_through(x: jax.Array) -> jax.Array:
   """Rounds to the nearest whole number, halves to the even one; the gradient is that of x."""
   constant = jax.lax.stop_gradient(x)
