@@ -1,4 +1,4 @@
-"""The integer program: int8 operands, int32 sums, the same picture as the simulation, on its own in a file."""
+"""The integer program: int8 operands, int32 sums, the picture of the simulation, on its own in a file."""
 
 import functools
 import subprocess

@@ -57,7 +57,7 @@ def test_int8_files_are_at_most_0_3_of_float32(tmp_path):
 
 @pytest.mark.parametrize("name", ["resnet", "cartoon"])
 def test_onnxruntime_gives_the_same_picture(name, images, request):
-  """At any size and batch; integers are those of training, and rounding in norms moves single levels at most."""
+  """The levels are those of training; rounding in norms moves single ones at most."""
   pytest.importorskip("onnx", reason="onnx is not installed: pip install 'vita_jax[onnx]'")
   runtime = pytest.importorskip(
     "onnxruntime", reason="onnxruntime is not installed: pip install 'vita_jax[onnx]'"

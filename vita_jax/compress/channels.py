@@ -1,8 +1,8 @@
 """Channels that are really removed: which stay, masked networks of full shape, and the smaller arrays.
 
-A network is described by a graph, a tuple of `ChannelGroup`s (`vita_jax.nn.channels`; generators make theirs by
-`channel_graph()`, and for any other linen net it is written by hand). `Kept` is group -> bool [channels], True
-stays. `shrink` cuts what training left without scale; the baselines choose by `largest_channels` (of
+A network is described by a graph, a tuple of `ChannelGroup`s (`vita_jax.nn.channels`; generators make theirs
+by `channel_graph()`, and for any other linen net it is written by hand). `Kept` is group -> bool [channels],
+True stays. `shrink` cuts what training left without scale; the baselines choose by `largest_channels` (of
 `filter_norms`) or `random_channels`, then `cut`.
 """
 
@@ -99,7 +99,8 @@ def keep_channels(
       raise ValueError(f"the scales of '{group.name}' are not all finite: nothing can be pruned by them")
     if not gamma.any() and not group.bypassed:
       raise ValueError(
-        f"all {width} channels of '{group.name}' are pruned and nothing bypasses them: train with a smaller rho"
+        f"all {width} channels of '{group.name}' are pruned and nothing bypasses them: "
+        "train with a smaller rho"
       )
     kept[group.name] = _largest(gamma, rounded_count(group, width, int((gamma > threshold).sum()), round_to))
   return kept

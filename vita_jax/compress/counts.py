@@ -18,7 +18,16 @@ FORMATS = ("float32", "int")
 
 
 class LayerCost(NamedTuple):
-  """Of one layer: channels, places of its output, multiply-adds (see `count_macs`), and weights of its kernel."""
+  """What one layer costs.
+
+  Attributes:
+    name: of the layer.
+    inputs, features: channels.
+    height, width: places of its output.
+    macs: multiply-adds, see `count_macs`.
+    macs_paper: those in the paper's convention.
+    weights: of its kernel.
+  """
 
   name: str
   inputs: int
@@ -106,7 +115,7 @@ def artifact_bytes(params: Any, *, kind: str = "float32", bits: int = 8, per_cha
 
 
 def channel_table(before: Sequence[Layer], after: Sequence[Layer], height: int, width: int) -> list[dict]:
-  """Lists for each layer of `before` its features, multiply-adds and weights, and those that `after` has left.
+  """Lists for each layer of `before` its features, multiply-adds and weights, and what `after` has left.
 
   Layers that are gone have 0.
 

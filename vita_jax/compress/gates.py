@@ -41,7 +41,7 @@ def soft_threshold(x: jax.Array, threshold: jax.Array | float) -> jax.Array:
 class ProximalState(NamedTuple):
   """How many updates there were, int32."""
 
-  count: jax.Array
+  step: jax.Array
 
 
 def proximal_l1(rho: Schedule, learning_rate: Schedule) -> optax.GradientTransformationExtraArgs:
@@ -69,13 +69,13 @@ def proximal_l1(rho: Schedule, learning_rate: Schedule) -> optax.GradientTransfo
     del extra
     if params is None:
       raise ValueError("proximal_l1 needs the parameters: tx.update(grads, state, params)")
-    threshold = _at(rho, state.count) * _at(learning_rate, state.count)
+    threshold = _at(rho, state.step) * _at(learning_rate, state.step)
 
     def one(u: jax.Array, p: jax.Array) -> jax.Array:
       new = soft_threshold(p.astype(jnp.float32) + u.astype(jnp.float32), threshold)
       return jnp.where(new == 0, -p, (new - p.astype(jnp.float32)).astype(p.dtype))
 
-    return jax.tree.map(one, updates, params), ProximalState(optax.safe_increment(state.count))
+    return jax.tree.map(one, updates, params), ProximalState(optax.safe_increment(state.step))
 
   return optax.GradientTransformationExtraArgs(init, update)
 
@@ -89,8 +89,8 @@ def ista(
       gamma <- soft_threshold(gamma - rate * v, rho * rate)
 
   The momentum of zeroed gates is kept. This is the optimizer of the code of Wang et al. (ECCV 2020, arXiv
-  2008.11062). Momentum makes the steps of the gradient 1 / (1 - momentum) times as long and not the threshold:
-  what it converges to has the penalty rho * (1 - momentum) * sum |gamma|.
+  2008.11062). Momentum makes the steps of the gradient 1 / (1 - momentum) times as long and not the
+  threshold: what it converges to has the penalty rho * (1 - momentum) * sum |gamma|.
 
   Args:
     learning_rate: a number or a schedule; its current value is that of both lines.

@@ -36,8 +36,8 @@ def integer_program(
 
   Returns:
     (program, arrays): program(arrays, images) -> images. Arrays are numpy: for each layer `kernel` int8
-    [k, k, inputs, features] and float32 `step` (of the product), `bias` and, where they exist, `clip`, `scale`
-    and `shift`. Export it as any JAX function, `jax.export.export(jax.jit(program), platforms=...)`.
+    [k, k, inputs, features] and float32 `step` (of the product), `bias` and, where they exist, `clip`,
+    `scale` and `shift`. Export it as any JAX function, `jax.export.export(jax.jit(program), platforms=...)`.
 
   Raises:
     ValueError: a generator without `quant`, in `paper_code_compat`, whose 257 levels int8 does not hold, or
@@ -57,7 +57,7 @@ def integer_program(
   clips = clip_ranges(generator, variables)
   if quant.paper_code_compat:
     raise ValueError("paper_code_compat has 257 levels, which no 8 bits hold: train without it to export")
-  params, arrays = variables["params"], {}
+  params, arrays = variables["params"], Arrays()
   for layer in generator.layers:
     arrays[layer.name] = _layer_arrays(layer, quant, params, clips.get(layer.name))
   gates = {layer.gate for layer in generator.layers if layer.gate}
@@ -69,7 +69,8 @@ def run_integer(
   layers: Sequence[Layer], bits: int, arrays: Mapping[str, Any], images: jax.Array
 ) -> jax.Array:
   """Executes the integer program: images [n, h, w, c] -> the same; `bits` are those of activations."""
-  x, outputs, wanted = images, {}, {layer.add for layer in layers}
+  x, wanted = images, {layer.add for layer in layers}
+  outputs: dict[str, jax.Array] = {}
   for layer in layers:
     own = arrays[layer.name]
     if layer.signed is None:
@@ -132,7 +133,7 @@ def _layer_arrays(layer: Layer, quant: Any, params: Any, clip: float | None) -> 
   own = params[layer.name]
   kernel = jnp.asarray(own["kernel"])
   step = weight_step(kernel, bits=quant.weight_bits, per_channel=quant.per_channel)
-  found = {"kernel": np.asarray(weight_levels(kernel, step)).astype(np.int8)}
+  found: dict[str, Any] = {"kernel": np.asarray(weight_levels(kernel, step)).astype(np.int8)}
   if clip is not None:
     _, unit = activation_levels(
       jnp.zeros(()), jnp.float32(clip), bits=quant.activation_bits, signed=bool(layer.signed)

@@ -1,16 +1,16 @@
 """ONNX files of generators: float32, QDQ int8 with the clips of training, or explicit integer convolutions.
 
 The graph is written from the table of layers rather than converted from a trace: each layer is the handful of
-nodes that runtimes know (Pad, Conv, InstanceNormalization, Relu), so that they fuse them, and quantised inputs
-carry the very steps the network was trained with, which a converter with a calibrator would replace.
+nodes that runtimes know (Pad, Conv, InstanceNormalization, Relu), so that they fuse them, and quantised
+inputs carry the very steps the network was trained with, which a converter with a calibrator would replace.
 
     float32   Conv, ConvTranspose
     qdq       the same between QuantizeLinear and DequantizeLinear, int8 weights: what other runtimes read
     integer   ConvInteger (a transposed one as sub-pixel convolution and DepthToSpace), int8 weights: integer
               arithmetic in onnxruntime, which computes QDQ in floats unless outputs are quantised as well
 
-Pictures are [n, channels, h, w] in [-1, 1], all but the channels open. Quantised inputs are uint8; signed ones
-have zero point 128, and are clipped so that the level -128 does not occur.
+Pictures are [n, channels, h, w] in [-1, 1], all but the channels open. Quantised inputs are uint8; signed
+ones have zero point 128, and are clipped so that the level -128 does not occur.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def onnx_model(generator: Any, variables: Any, *, kind: str = "float32") -> Any:
     _, arrays = integer_program(generator, variables)
   bits = 8 if generator.quant is None else generator.quant.activation_bits
   graph = _Graph(onnx, [], [], kind, bits)
-  value, outputs = "image", {}
+  value = "image"
+  outputs: dict[str, str] = {}
   for layer in generator.layers:
     gate = arrays[f"{layer.gate}_scale"] if layer.gate else None
     value = _layer(graph, layer, arrays[layer.name], value, gate)
@@ -150,7 +151,7 @@ def _convolution(graph: _Graph, layer: Layer, value: str, kernel: str, own: Mapp
   op, name = "ConvTranspose" if layer.transposed else "Conv", f"{layer.name}/convolution"
   if graph.kind == "float32" or layer.norm != "none":
     return graph.node(op, [value, kernel, graph.array(f"{layer.name}/bias", bias)], name, **options)
-  # Apart, since onnxruntime rounds the bias of a convolution between quantised values to multiples of its step.
+  # Apart: onnxruntime rounds the bias of a convolution between quantised values to multiples of its step.
   value = graph.node(op, [value, kernel], f"{layer.name}/products", **options)
   return graph.node("Add", [value, graph.array(f"{layer.name}/bias", bias[:, None, None])], name)
 

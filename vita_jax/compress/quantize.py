@@ -1,4 +1,4 @@
-"""Quantisation of a network: simulated in training (`vita_jax.nn.quantize`), or after it, with measured clips.
+"""Quantisation of a network: simulated in training (`vita_jax.nn.quantize`), or after it by measured clips.
 
 A generator takes part by its attribute `quant`: `generator.clone(quant=Quant())`.
 """
@@ -98,7 +98,8 @@ def post_training(
     >>> generator = ResnetGenerator(resnet_widths(2, 1))
     >>> params = generator.init(jax.random.key(1), images)["params"]
     >>> quantised, variables = post_training(generator, params, [images])
-    >>> bool(abs(quantised.apply(variables, images) - generator.apply({"params": params}, images)).max() < 0.3)
+    >>> change = quantised.apply(variables, images) - generator.apply({"params": params}, images)
+    >>> bool(abs(change).max() < 0.3)
     True
   """
   quant = Quant(bits, bits, per_channel, "ema_percentile", percentile=percentile)

@@ -1,4 +1,4 @@
-"""Which arrays of a network are cut when a channel goes: groups of channels, and those of a table of layers."""
+"""Which arrays are cut when a channel goes: groups of channels, written by hand or of a table of layers."""
 
 from __future__ import annotations
 

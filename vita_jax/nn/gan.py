@@ -1,7 +1,8 @@
 """Networks that turn images into images, and their judge: ResNet generators and the patch discriminator.
 
 All take images [n, h, w, 3] in [-1, 1]. A generator is described by its widths; `layers` is its table
-(`vita_jax.nn.layers`), `channel_graph` says what is cut when channels go, and `resized` gives the smaller one.
+(`vita_jax.nn.layers`), `channel_graph` says what is cut when channels go, and `resized` gives the smaller
+one.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class ResnetGenerator(nn.Module):
   """The CycleGAN generator (Zhu et al., ICCV 2017, after Johnson et al., ECCV 2016): images to images.
 
   Each layer is a convolution, instance norm and ReLU. Norms that feed the residual stream have no scale and
-  shift, the others have both: there channels can be pruned. Parameters are `<layer>/kernel`, `/bias`, `/scale`
-  and `/shift` of the layers stem, down_0, down_1, block_0_a, block_0_b, ..., up_0, up_1, head.
+  shift, the others have both: there channels can be pruned. Parameters are `<layer>/kernel`, `/bias`,
+  `/scale` and `/shift` of the layers stem, down_0, down_1, block_0_a, block_0_b, ..., up_0, up_1, head.
 
   Attributes:
     widths: channels; the default has 11,383,555 parameters.
@@ -88,10 +89,8 @@ class ResnetGenerator(nn.Module):
     gate = "stream" if self.stream_gate else ""
     layers, channels, last = [_stem(self.images, widths.stem)], widths.stem, len(widths.down) - 1
     for i, width in enumerate(widths.down):
-      norm = {"norm": "plain", "gate": gate} if i == last else {"norm": "affine"}
-      layers.append(
-        Layer(f"down_{i}", channels, width, 3, 2, 1, activation="relu", signed=False)._replace(**norm)
-      )
+      layer = Layer(f"down_{i}", channels, width, 3, 2, 1, norm="affine", activation="relu", signed=False)
+      layers.append(layer._replace(norm="plain", gate=gate) if i == last else layer)
       channels = width
     layers += _blocks(layers[-1], widths.blocks, norms=("affine", "plain"), gate=gate)
     for i, width in enumerate(widths.up):
@@ -161,8 +160,8 @@ class CartoonGenerator(nn.Module):
   """The CartoonGAN generator (Chen et al., CVPR 2018): images to images.
 
   Convolutions that change the size have no norm and no activation; an ordinary one with both follows each.
-  All norms are affine (epsilon 1e-9). The layers are stem, down_0_a, down_0_b, ..., block_0_a, block_0_b, ...,
-  up_0_a, up_0_b, ..., head.
+  All norms are affine (epsilon 1e-9). The layers are stem, down_0_a, down_0_b, ..., block_0_a, block_0_b,
+  ..., up_0_a, up_0_b, ..., head.
 
   Attributes:
     widths: channels; the default has 11,129,667 parameters.

@@ -1,7 +1,7 @@
 """Weights of CycleGAN generators trained in torch, as safetensors files.
 
-The layout is that of the official implementation's `ResnetGenerator`, one `nn.Sequential` called "model". With
-n blocks (the places of modules without weights are left out):
+The layout is that of the official implementation's `ResnetGenerator`, one `nn.Sequential` called "model".
+With n blocks (the places of modules without weights are left out):
 
     model.1                      stem      convolution 7x7          model.2        its norm
     model.4, model.7             down_0, down_1, stride 2           model.5, .8    their norms
@@ -10,9 +10,9 @@ n blocks (the places of modules without weights are left out):
     model.{10 + n}, .{13 + n}    up_0, up_1, transposed             .{11 + n}, .{14 + n}  their norms
     model.{17 + n}               head      convolution 7x7
 
-A weight [out, in, k, k] becomes a kernel [k, k, in, out]; a transposed convolution's [in, out, k, k] likewise.
-Norms without weight and bias, torch's default, get scale 1 and shift 0. Running statistics of norms are left
-out: the implementation drops them as well. To write such a file:
+A weight [out, in, k, k] becomes a kernel [k, k, in, out]; a transposed convolution's [in, out, k, k]
+likewise. Norms without weight and bias, torch's default, get scale 1 and shift 0. Running statistics of norms
+are left out: the implementation drops them as well. To write such a file:
 
     from safetensors.torch import save_file
     save_file(torch.load("latest_net_G.pth", weights_only=True), "generator.safetensors")
@@ -36,8 +36,8 @@ def load_cyclegan(path: str | os.PathLike) -> tuple[ResnetGenerator, dict[str, A
   """Loads a CycleGAN generator from a safetensors file.
 
   Returns:
-    (generator, params): widths and number of blocks are those of the file; `generator.apply({"params": params},
-    images)` maps images [n, h, w, 3] in [-1, 1].
+    (generator, params): widths and number of blocks are those of the file. Images [n, h, w, 3] in [-1, 1] are
+    mapped by `generator.apply({"params": params}, images)`.
 
   Raises:
     FileNotFoundError: no such file.
@@ -67,7 +67,7 @@ def from_cyclegan(state: Mapping[str, np.ndarray]) -> tuple[ResnetGenerator, dic
   places = {"stem": "model.1", "down_0": "model.4", "down_1": "model.7"}
   for i in blocks:
     # Dropout, where there is some, stands between the two halves.
-    second = 6 if np.ndim(left.get(f"model.{i}.conv_block.6.weight")) == 4 else 5
+    second = 6 if np.ndim(left.get(f"model.{i}.conv_block.6.weight", 0)) == 4 else 5
     places |= {f"block_{i - 10}_a": f"model.{i}.conv_block.1"}
     places |= {f"block_{i - 10}_b": f"model.{i}.conv_block.{second}"}
   places |= {"up_0": f"model.{10 + n}", "up_1": f"model.{13 + n}", "head": f"model.{17 + n}"}

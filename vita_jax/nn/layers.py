@@ -24,15 +24,15 @@ NORMS = ("none", "plain", "affine")
 
 
 class Layer(NamedTuple):
-  """Padding, convolution with bias, instance norm, activation, and the sum with an earlier output, in this order.
+  """Padding, convolution with bias, instance norm, activation, sum with an earlier output, in this order.
 
   Attributes:
     name: of its parameters.
     inputs, features: channels.
     kernel, stride, padding: of both axes, as in torch.
     reflect: the padding mirrors the image; else it is of zeros.
-    transposed: a transposed convolution that gives stride times as many places as it takes: its output padding
-      is stride - kernel + 2 * padding.
+    transposed: a transposed convolution that gives stride times as many places as it takes: its output
+      padding is stride - kernel + 2 * padding.
     norm: "none", "plain" (no parameters) or "affine".
     gate: name of a scale that several layers share after their norm; "" is none.
     activation: one of `ACTIVATIONS`.
@@ -93,8 +93,8 @@ def convolution(layer: Layer, x: jax.Array, w: jax.Array, *, form: str) -> jax.A
 class ConvLayer(nn.Module):
   """One `Layer` without its sum: x [n, h, w, inputs] -> [n, h', w', features].
 
-  Parameters, float32: `kernel` [k, k, inputs, features], `bias` [features], drawn as torch draws them; with an
-  affine norm `scale` (ones) and `shift` (zeros) [features]; with learned clips `clip` [].
+  Parameters, float32: `kernel` [k, k, inputs, features], `bias` [features], drawn as torch draws them; with
+  an affine norm `scale` (ones) and `shift` (zeros) [features]; with learned clips `clip` [].
 
   Attributes:
     layer: what it does.
@@ -206,7 +206,8 @@ def run(
     remat: recompute each layer in the backward pass, to save memory.
   """
   make = nn.remat(ConvLayer) if remat else ConvLayer
-  wanted, outputs = {layer.add for layer in layers}, {}
+  wanted = {layer.add for layer in layers}
+  outputs: dict[str, jax.Array] = {}
   for layer in layers:
     gate = (gates or {})[layer.gate] if layer.gate else None
     x = make(layer, quant, form, dtype, name=layer.name)(x, gate)

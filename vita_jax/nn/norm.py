@@ -82,7 +82,7 @@ class InstanceNorm(nn.Module):
 
 
 def standardized(x: jax.Array, *, epsilon: float = 1e-5) -> jax.Array:
-  """Gives every channel of every image mean 0 and variance 1 over its places: (x - mean) / sqrt(var + epsilon).
+  """Gives every channel of every image mean 0 and variance 1: (x - mean) / sqrt(var + epsilon).
 
   Args:
     x: [n, *spatial, c].

@@ -1,8 +1,12 @@
-"""Uniform quantisation with straight-through gradients: of weights by their largest, of activations by a clip.
+"""Uniform quantisation with straight-through gradients: weights by their largest, activations by a clip.
 
-A quantised value is a whole number, its level, times a step: weights have levels -n..n with n = 2^(bits-1) - 1
-and step max|w| / n; activations that are never negative have 0..n with n = 2^bits - 1 and step clip / n; signed
-ones have -n..n with n = 2^(bits-1) - 1. So 8 bits are levels that int8 and uint8 hold.
+A quantised value is a whole number, its level, times a step:
+
+    weights                              levels -n..n   n = 2^(bits-1) - 1   step max|w| / n
+    activations that are never negative  levels 0..n    n = 2^bits - 1       step clip / n
+    signed activations                   levels -n..n   n = 2^(bits-1) - 1   step clip / n
+
+So 8 bits are levels that int8 and uint8 hold.
 
 `vita_jax.nn.layers` convolves levels and multiplies by both steps afterwards. The levels are whole numbers of
 at most 8 bits, which float32 (and bfloat16, and TF32) holds exactly, and so do their sums below 2^24: the
@@ -55,8 +59,8 @@ def check_quant(quant: Quant) -> Quant:
   """Returns the settings.
 
   Raises:
-    ValueError: bits outside 2 to 8, an unknown kind of clip, a clip that is not positive, a percentile outside
-      (0, 100] or a decay outside [0, 1).
+    ValueError: bits outside 2 to 8, an unknown kind of clip, a clip that is not positive, a percentile
+      outside (0, 100] or a decay outside [0, 1).
   """
   for name in ("weight_bits", "activation_bits"):
     if not 2 <= getattr(quant, name) <= 8:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vita_jax.compress.channels import ChannelGroup, channel_widths, empty_channels
-from vita_jax.compress.evolve import cec_fitness, evolve, split_bits
+from vita_jax.compress.evolution import cec_fitness, evolve, split_bits
 
 GRAPH = (ChannelGroup("a", None, None, ()), ChannelGroup("b", None, None, (), minimum=3))
 WIDTHS = {"a": 12, "b": 8}
