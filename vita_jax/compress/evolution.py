@@ -63,7 +63,7 @@ def evolve(
   Examples:
     >>> from vita_jax.nn.channels import ChannelGroup
     >>> graph = (ChannelGroup("a", None, None, ()),)
-    >>> found = evolve(lambda kept: 1 + kept["a"].sum(), graph, {"a": 6}, population=8, generations=9)
+    >>> found = evolve(lambda kept: 1 + kept["a"].sum(), graph, {"a": 6}, population=8, generations=40)
     >>> int(found.kept["a"].sum()), list(found.best) == sorted(found.best)
     (6, True)
   """

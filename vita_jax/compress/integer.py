@@ -44,14 +44,14 @@ def integer_program(
       parameters that do not fit it.
 
   Examples:
-    >>> from vita_jax.nn.gan import ResnetGenerator, resnet_widths
+    >>> from vita_jax.nn.gan import ResnetGenerator, ResnetWidths
     >>> from vita_jax.nn.quantize import Quant
-    >>> images = jax.random.uniform(jax.random.key(0), (1, 16, 16, 3), minval=-1)
-    >>> generator = ResnetGenerator(resnet_widths(2, 1), quant=Quant())
+    >>> images = jax.random.uniform(jax.random.key(0), (1, 8, 8, 3), minval=-1)
+    >>> generator = ResnetGenerator(ResnetWidths(2, (2,), (), (2,)), form="native", quant=Quant())
     >>> variables = generator.init(jax.random.key(1), images)
     >>> program, arrays = integer_program(generator, variables)
     >>> arrays["stem"]["kernel"].dtype.name, program(arrays, images).shape
-    ('int8', (1, 16, 16, 3))
+    ('int8', (1, 8, 8, 3))
   """
   quant = generator.quant
   clips = clip_ranges(generator, variables)

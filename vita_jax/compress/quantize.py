@@ -85,17 +85,20 @@ def post_training(
   """Quantises a trained float network at once: the baseline that training under quantisation must beat.
 
   Args:
-    generator, params, batches, percentile: see `calibrate`.
+    generator: see `calibrate`.
+    params: its parameters.
+    batches: images to measure the clips on.
     bits: 2 to 8, of weights and activations.
+    percentile: see `calibrate`.
     per_channel: steps of output channels.
 
   Returns:
     (generator with `quant`, variables): `quantised.apply(variables, images)`.
 
   Examples:
-    >>> from vita_jax.nn.gan import ResnetGenerator, resnet_widths
-    >>> images = jax.random.uniform(jax.random.key(0), (1, 16, 16, 3), minval=-1)
-    >>> generator = ResnetGenerator(resnet_widths(2, 1))
+    >>> from vita_jax.nn.gan import ResnetGenerator, ResnetWidths
+    >>> images = jax.random.uniform(jax.random.key(0), (1, 8, 8, 3), minval=-1)
+    >>> generator = ResnetGenerator(ResnetWidths(2, (2,), (), (2,)), form="native")
     >>> params = generator.init(jax.random.key(1), images)["params"]
     >>> quantised, variables = post_training(generator, params, [images])
     >>> change = quantised.apply(variables, images) - generator.apply({"params": params}, images)

@@ -62,9 +62,10 @@ class ResnetGenerator(nn.Module):
 
   Examples:
     >>> generator = ResnetGenerator(resnet_widths(4, 2))
-    >>> variables = generator.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
-    >>> generator.apply(variables, jnp.zeros((2, 32, 24, 3))).shape
-    (2, 32, 24, 3)
+    >>> images = jnp.zeros((2, 32, 24, 3))
+    >>> y, variables = jax.eval_shape(generator.init_with_output, jax.random.key(0), images)
+    >>> y.shape, sorted(variables["params"]["stem"])
+    ((2, 32, 24, 3), ['bias', 'kernel', 'scale', 'shift'])
     >>> [group.name for group in generator.channel_graph()]
     ['stem', 'down_0', 'block_0_a', 'block_1_a', 'up_0', 'up_1']
   """
@@ -243,9 +244,9 @@ class PatchDiscriminator(nn.Module):
 
   Examples:
     >>> images = jnp.zeros((2, 32, 32, 3))
-    >>> judge = PatchDiscriminator(width=4)
-    >>> score(judge.apply(judge.init(jax.random.key(0), images), images)).shape
-    (2,)
+    >>> patches, _ = jax.eval_shape(PatchDiscriminator().init_with_output, jax.random.key(0), images)
+    >>> patches.shape, jax.eval_shape(score, patches).shape
+    ((2, 2, 2, 1), (2,))
   """
 
   width: int = 64
