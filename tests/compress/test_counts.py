@@ -1,5 +1,9 @@
 """Multiply-adds, parameters and bytes; those of the published networks are in tests/nn/test_gan.py."""
 
+import functools
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,7 +14,9 @@ from vita_jax.compress.counts import (
   count_parameters,
   layer_costs,
   layer_parameters,
+  traced_macs,
 )
+from vita_jax.nn.conv import convolve
 from vita_jax.nn.layers import Layer, places
 
 
@@ -27,6 +33,31 @@ def test_multiply_adds_by_hand():
   assert [places(Layer("d", 1, 1, 4, s, 1), 9) for s in (1, 2)] == [8, 4]
   with pytest.raises(ValueError, match="unknown convention"):
     count_macs(layers, 8, 8, convention="papers")
+
+
+def test_a_traced_network_counts_as_its_table_does(resnet, cartoon):
+  for net, _, _ in (resnet, cartoon):
+    variables = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 16, 20, 3)))
+    traced = traced_macs(net.apply, variables, jnp.zeros((1, 16, 20, 3)))
+    # The table counts zeros that pad as well, and so does a convolution.
+    assert traced == count_macs(net.layers, 16, 20)
+
+
+def test_loops_and_branches_are_counted():
+  w = jnp.ones((4, 4))
+
+  def scan(x):
+    return jax.lax.scan(lambda x, _: (x @ w, None), x, None, 7)[0]
+
+  def branch(x):
+    return jax.lax.cond(x[0, 0] > 0, lambda x: x @ w @ w, lambda x: x @ w, x)
+
+  x = jnp.ones((2, 4))
+  assert traced_macs(scan, x) == 7 * 32 and traced_macs(branch, x) == 64
+  depthwise = functools.partial(convolve, groups=4, form="native")
+  assert traced_macs(depthwise, jnp.ones((1, 5, 5, 4)), jnp.ones((3, 3, 1, 4))) == 9 * 9 * 4
+  with pytest.raises(ValueError, match="while loop cannot be counted"):
+    traced_macs(lambda x: jax.lax.while_loop(lambda x: x[0, 0] < 9, lambda x: x @ w, x), x)
 
 
 def test_bytes_of_the_formula():

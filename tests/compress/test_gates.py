@@ -84,6 +84,12 @@ def test_zeros_are_exact_under_jit_in_a_multi_transform_and_may_come_back(dtype)
   np.testing.assert_allclose(np.asarray(back["n"]["scale"], np.float32)[zero], -0.1, atol=2e-3)
 
 
+def test_a_gradient_that_is_not_a_number_prunes_nothing():
+  tx, gamma = ista(0.1, rho=1.0), jnp.array([0.5, 0.5])
+  updates, _ = tx.update(jnp.array([jnp.nan, 0.0]), tx.init(gamma), gamma)
+  np.testing.assert_allclose(optax.apply_updates(gamma, updates), [np.nan, 0.4], atol=1e-6)
+
+
 def test_the_transformation_needs_parameters():
   tx = proximal_l1(1.0, 0.1)
   with pytest.raises(ValueError, match="proximal_l1 needs the parameters"):

@@ -1,6 +1,8 @@
 """Generators and the discriminator give torch's values and gradients; gan.npz holds what torch gave."""
 
 import functools
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -74,6 +76,15 @@ def test_the_cyclegan_generator_and_the_loader_of_its_state_dict(tmp_path):
 def test_the_other_networks(name, net):
   images, weights, gradients = _read(name)
   _compare(net, _by_layer(weights), images, _by_layer(gradients))
+
+
+@pytest.mark.parity
+def test_the_fixture_is_what_torch_gives():
+  pytest.importorskip("torch")
+  done = subprocess.run(
+    [sys.executable, FILE.with_name("make_gan.py"), "--check"], capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_norms_without_weights_and_dropout_are_the_official_layout():

@@ -46,6 +46,7 @@ from vita_jax.compress.counts import (
   count_macs,
   count_parameters,
   layer_costs,
+  traced_macs,
 )
 from vita_jax.compress.evolution import Evolution, cec_fitness, evolve
 from vita_jax.compress.gates import (
@@ -152,6 +153,7 @@ __all__ = [
   "sizes",
   "soft_threshold",
   "sparsity",
+  "traced_macs",
   "unpack",
   "weights_sha256",
   "write_onnx",

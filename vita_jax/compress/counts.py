@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -76,6 +76,54 @@ def count_macs(layers: Sequence[Layer], height: int, width: int, *, convention: 
   choose("convention", convention, CONVENTIONS)
   costs = layer_costs(layers, height, width)
   return sum(cost.macs if convention == "true" else cost.macs_paper for cost in costs)
+
+
+def traced_macs(function: Callable[..., Any], *args: Any) -> int:
+  """Counts the multiply-adds of the convolutions and products that a function is traced to, of any network.
+
+  A convolution of a dilated image, which is what a native transposed one is, counts at the places of the
+  image (the "true" convention). A `scan` counts as often as it runs, a `cond` its largest branch.
+
+  Args:
+    function: any function of JAX; convolutions should be in the form "native".
+    *args: arrays or shapes.
+
+  Raises:
+    ValueError: a `while` loop, whose length is not known.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> traced_macs(lambda x, w: jnp.tanh(x @ w), np.ones((3, 4)), np.ones((4, 5)))
+    60
+  """
+  return _macs(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _macs(jaxpr: Any) -> int:
+  total = 0
+  for eqn in jaxpr.eqns:
+    name, outputs = eqn.primitive.name, sum(v.aval.size for v in eqn.outvars if hasattr(v.aval, "size"))
+    inner = [_macs(getattr(p, "jaxpr", p)) for p in _jaxprs(eqn.params)]
+    if name == "conv_general_dilated":
+      kernel, numbers = eqn.invars[1].aval.shape, eqn.params["dimension_numbers"]
+      taps = math.prod(kernel) // kernel[numbers.rhs_spec[0]]  # of one output; groups are in its inputs
+      total += outputs * taps // math.prod(eqn.params["lhs_dilation"])
+    elif name == "dot_general":
+      (contracted, _), _ = eqn.params["dimension_numbers"]
+      total += outputs * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+    elif name == "while" and any(inner):
+      raise ValueError("the multiply-adds of a while loop cannot be counted: its length is not known")
+    elif name == "cond":
+      total += max(inner)
+    else:
+      total += sum(inner) * eqn.params.get("length", 1)
+  return total
+
+
+def _jaxprs(params: Mapping[str, Any]) -> list[Any]:
+  """The programs among the parameters of an equation."""
+  values = [v for p in params.values() for v in (p if isinstance(p, tuple | list) else (p,))]
+  return [v for v in values if hasattr(getattr(v, "jaxpr", v), "eqns")]
 
 
 def count_parameters(params: Any) -> int:

@@ -35,7 +35,8 @@ def soft_threshold(x: jax.Array, threshold: jax.Array | float) -> jax.Array:
     [-0.2, 0.0, 0.0, 0.0, 0.2]
   """
   left = jnp.abs(x) - threshold
-  return jnp.where(left > 0, jnp.sign(x) * left, jnp.zeros((), jnp.result_type(x, threshold)))
+  # Not where(left > 0, ...): a NaN must stay one, and not become a pruned channel.
+  return jnp.where(left <= 0, jnp.zeros((), jnp.result_type(x, threshold)), jnp.sign(x) * left)
 
 
 class ProximalState(NamedTuple):
