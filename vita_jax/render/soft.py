@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from vita_jax.render.camera import Camera, to_screen
 from vita_jax.render.mesh import Mesh
 from vita_jax.render.pairs import pair_max, pair_sum
-from vita_jax.render.raster import face_boxes
+from vita_jax.render.raster import Corners, face_boxes
 from vita_jax.render.shading import Image, Lights, color_at, corner_attributes, eye_of
 
 CUT = 1e-4  # a face whose probability at a pixel outside of it is less does not count there
@@ -124,9 +124,9 @@ def _setup(corners, camera, size, sigma):
   w = corners[..., 2]
   fine = jnp.all(w > 1e-6, axis=1) & jnp.all(corners[..., 3] >= camera.near, axis=1)
   corners = jnp.where(fine[:, None, None], corners, jnp.array([0.0, 0.0, 1.0, 0.0]))  # degenerate: not drawn
-  boxes = face_boxes(
-    jax.lax.stop_gradient(corners), _keep_all(camera), size, margin=jax.lax.stop_gradient(jnp.sqrt(cut))
-  )
+  places = jax.lax.stop_gradient(corners)
+  columns = Corners(*(tuple(places[:, k, i] for k in range(3)) for i in range(4)))
+  boxes = face_boxes(columns, _keep_all(camera), size, margin=jax.lax.stop_gradient(jnp.sqrt(cut)))
   safe = jnp.where(w > 1e-6, w, 1.0)
   rows = {"x": corners[..., 0] / safe, "y": corners[..., 1] / safe}
   return boxes, rows, {"sigma": sigma, "cut": cut}
