@@ -1,6 +1,4 @@
-"""A view in `jax.vmap` is what it is alone, in values and gradients: over views, meshes, nested, on each side of grad."""
-
-import functools
+"""A view in `jax.vmap` is what it is alone: over views and meshes, nested, on each side of `jax.grad`."""
 
 import jax
 import jax.numpy as jnp
@@ -53,47 +51,61 @@ def test_views_are_a_loop_on_the_cpu_and_a_batch_for_accelerators():
   }
 
 
-@functools.cache
 def _scene(seed):
   vertices, faces = random_mesh(seed, 6, edge=0.7)
-  corners = jnp.asarray(faces)
-  texture = jnp.asarray(np.random.default_rng(seed).uniform(size=(4, 5, 3)), jnp.float32)
-  uv = jnp.asarray(np.random.default_rng(seed).uniform(size=(18, 2)), jnp.float32)
+  rng, corners = np.random.default_rng(seed), jnp.asarray(faces)
+  uv, texture = (jnp.asarray(rng.uniform(size=shape), jnp.float32) for shape in ((18, 2), (4, 5, 3)))
   return render.Mesh(jnp.asarray(vertices), corners, uv=uv, face_uv=corners, texture=texture)
 
 
-def _loss(mesh, vertices, texture, camera):
-  body = mesh._replace(vertices=vertices, texture=texture)
-  found = render.rasterize(body, camera, SIZE)
-  image = render.shade(found, body, camera, lights=render.Lights())
-  soft = render.silhouette(body, camera, SIZE, sigma=1e-3)
-  return jnp.sum(image.color**2) + jnp.sum(found.depth) + jnp.sum(soft**2)
+def _stack(trees):
+  return jax.tree.map(lambda *x: jnp.stack(x), *trees)
 
 
-_one = jax.jit(jax.value_and_grad(_loss, (1, 2)))
+def _silhouette(body, camera, found):
+  return render.silhouette(body, camera, SIZE, sigma=1e-3)
 
 
-def _equal(together, singles):
-  for many, *each in zip(*map(jax.tree.leaves, (together, *singles)), strict=True):
-    np.testing.assert_array_equal(many, np.stack(each))
+def _depth(body, camera, found):
+  return render.fragments(body, camera, render.visibility(body, camera, SIZE)).depth
 
 
-def test_views_and_meshes_in_a_batch_equal_each_alone(monkeypatch):
-  monkeypatch.setattr(pairs, "WINDOWS", (16,))  # one loop instead of three: compiling is the time of this test
-  cameras = [render.perspective_camera(render.orbit(3.0, 100.0 * i), near=1.0) for i in range(3)]
-  views = jax.tree.map(lambda *x: jnp.stack(x), *cameras)
+def _shade(body, camera, found):
+  return render.shade(found, body, camera, lights=render.Lights()).color
+
+
+@pytest.mark.parametrize("picture", [_silhouette, _depth, _shade])
+def test_views_and_meshes_in_a_batch_equal_each_alone(picture, monkeypatch):
+  """To the last bit, where the function is the whole program; in larger ones XLA may round otherwise."""
+  monkeypatch.setattr(pairs, "WINDOWS", (16,))  # one loop, not three: compiling takes long
+  cameras = [render.perspective_camera(render.orbit(3.0, 100.0 * i), near=1.0) for i in range(2)]
   meshes = [_scene(0), _scene(1)]
-  alone = [[_one(mesh, mesh.vertices, mesh.texture, camera) for camera in cameras] for mesh in meshes]
-  stacked = jax.tree.map(lambda *x: jnp.stack(x), *meshes)
+  found = [[render.rasterize(mesh, camera, SIZE) for camera in cameras] for mesh in meshes]
 
-  each = jax.vmap(jax.value_and_grad(_loss, (1, 2)), (None, None, None, 0))
-  _equal(jax.jit(each)(meshes[0], meshes[0].vertices, meshes[0].texture, views), alone[0])
-  nested = jax.jit(jax.vmap(each, (0, 0, 0, None)))(stacked, stacked.vertices, stacked.texture, views)
-  _equal(nested, [jax.tree.map(lambda *x: np.stack(x), *row) for row in alone])
+  def total(given, mesh, camera, found):
+    body = mesh._replace(vertices=given[0], texture=given[1])
+    shown = picture(body, camera, found)
+    return jnp.sum(shown), shown
+
+  slope = jax.grad(total, has_aux=True)
+  given = [(mesh.vertices, mesh.texture) for mesh in meshes]
+  one = jax.jit(slope)
+  alone = [[one(given[m], meshes[m], cameras[c], found[m][c]) for c in range(2)] for m in range(2)]
+  views, bodies, every = _stack(cameras), _stack(meshes), _stack([_stack(row) for row in found])
+
+  each = jax.vmap(slope, (None, None, 0, 0))
+  _equal(jax.jit(each)(given[0], meshes[0], views, _stack(found[0])), _stack(alone[0]))
+  nested = jax.jit(jax.vmap(each, (0, 0, None, 0)))(_stack(given), bodies, views, every)
+  _equal(nested, _stack([_stack(row) for row in alone]))
 
   @jax.jit
-  @functools.partial(jax.grad, argnums=(1, 2))
-  def slopes(meshes, vertices, texture, camera):
-    return jnp.sum(jax.vmap(_loss, (0, 0, 0, None))(meshes, vertices, texture, camera))
+  @jax.grad
+  def slopes(given, bodies, camera, found):
+    return jnp.sum(jax.vmap(total, (0, 0, None, 0))(given, bodies, camera, found)[0])
 
-  _equal(slopes(stacked, stacked.vertices, stacked.texture, cameras[0]), [row[0][1] for row in alone])
+  firsts = _stack([row[0] for row in alone])[0]
+  _equal(slopes(_stack(given), bodies, cameras[0], jax.tree.map(lambda x: x[:, 0], every)), firsts)
+
+
+def _equal(one, other):
+  jax.tree.map(np.testing.assert_array_equal, one, other)

@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vita_jax.render.views import view_by_view
-
 WINDOWS = (2, 4, 16)
 SAMPLES = 1 << 15  # of a chunk: its arrays stay in the cache
 
@@ -142,10 +140,6 @@ def pair_sum(
   Returns:
     float32 [height x width, channels].
   """
-  return view_by_view(functools.partial(_sum, f, channels, size))(rows, shared, pixels, boxes)
-
-
-def _sum(f, channels, size, rows, shared, pixels, boxes):
   height, width = size
 
   def body(total, chunk):
@@ -177,12 +171,6 @@ def _pair_sum_forward(f, channels, size, rows, shared, pixels, boxes):
 
 def _pair_sum_backward(f, channels, size, kept, cotangent):
   rows, shared, pixels, boxes = kept
-  gradient = view_by_view(functools.partial(_sum_gradient, f, channels, size))
-  d_rows, d_shared = gradient(rows, shared, pixels, boxes, cotangent)
-  return d_rows, d_shared, jax.tree.map(jnp.zeros_like, pixels), None
-
-
-def _sum_gradient(f, channels, size, rows, shared, pixels, boxes, cotangent):
   height, width = size
 
   def body(carry, chunk):
@@ -201,7 +189,8 @@ def _sum_gradient(f, channels, size, rows, shared, pixels, boxes, cotangent):
     d_rows = jax.tree.map(lambda total, new: total.at[chunk.face].add(new), d_rows, d_own)
     return d_rows, jax.tree.map(jnp.add, d_shared, d_more)
 
-  return fold_pairs(boxes, body, jax.tree.map(jnp.zeros_like, (rows, shared)))
+  d_rows, d_shared = fold_pairs(boxes, body, jax.tree.map(jnp.zeros_like, (rows, shared)))
+  return d_rows, d_shared, jax.tree.map(jnp.zeros_like, pixels), None
 
 
 pair_sum.defvjp(_pair_sum_forward, _pair_sum_backward)
@@ -215,11 +204,7 @@ def pair_max(
   Returns:
     float32 [height x width], at least `start`; no gradient flows.
   """
-  rows, shared, start = jax.lax.stop_gradient((rows, shared, jnp.asarray(start, _kind(rows))))
-  return view_by_view(functools.partial(_max, f, size))(rows, shared, boxes, start)
-
-
-def _max(f, size, rows, shared, boxes, start):
+  rows, shared = jax.lax.stop_gradient((rows, shared))
   height, width = size
 
   def body(best, chunk):

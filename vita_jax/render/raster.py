@@ -18,7 +18,7 @@ from vita_jax.render.camera import Camera, to_screen
 from vita_jax.render.mesh import Mesh
 from vita_jax.render.pairs import Boxes, fold_pairs, make_boxes, pixel_of
 from vita_jax.render.seen import where_seen
-from vita_jax.render.views import view_by_view
+from vita_jax.render.views import each_view, view_by_view
 
 CULL = ("none", "back", "front")
 SLIVER = 1e-9  # twice the area, in normalised units, below which a triangle draws nothing
@@ -99,7 +99,7 @@ def _visible(size, faces_per_pixel, cull, vertices, faces, camera):
 
 
 class Corners(NamedTuple):
-  """The three corners of faces in homogeneous pixel coordinates (see `to_screen`), each number an array [...].
+  """The three corners of faces in homogeneous pixel coordinates (`to_screen`), each number an array [...].
 
   One array per number: loops over faces, and gathers, are several times faster so than along short axes.
   """
@@ -237,10 +237,14 @@ def fragments(mesh: Mesh, camera: Camera, visible: jax.Array) -> Fragments:
   height, width, layers = visible.shape
   if mesh.faces.shape[0] == 0:
     return Fragments(visible, jnp.zeros((*visible.shape, 3)), jnp.zeros(visible.shape))
-  points = to_screen(camera, jnp.asarray(mesh.vertices), (height, width))
-  hit = functools.partial(_hit, width, layers)
-  barycentric, depth = where_seen(hit, points, jnp.asarray(mesh.faces), None, visible.reshape(-1))
+  find = each_view(functools.partial(_places, (height, width), layers))
+  barycentric, depth = find(jnp.asarray(mesh.vertices), jnp.asarray(mesh.faces), camera, visible.reshape(-1))
   return Fragments(visible, barycentric.reshape(*visible.shape, 3), depth.reshape(visible.shape))
+
+
+def _places(size, layers, vertices, faces, camera, visible):
+  points = to_screen(camera, vertices, size)
+  return where_seen(functools.partial(_hit, size[1], layers), points, faces, None, visible)
 
 
 def _hit(width, layers, points, faces, at, face, pixel):
@@ -264,7 +268,7 @@ def _hit(width, layers, points, faces, at, face, pixel):
 def interpolated(attributes: Mapping[str, jax.Array], found: Fragments) -> dict[str, jax.Array]:
   """Interpolates corner attributes [F, 3, n] at what the pixels see: name -> [H, W, K, n]."""
   face, weights = found.face.reshape(-1), found.barycentric.reshape(-1, 3)
-  values = where_seen(_mixed, dict(attributes), None, weights, face)
+  values = each_view(functools.partial(where_seen, _mixed))(dict(attributes), None, weights, face)
   return {name: x.reshape(*found.face.shape, -1) for name, x in values.items()}
 
 

@@ -1,8 +1,8 @@
 """Functions of pixels and the faces that they see, evaluated where there is something to see.
 
-A mesh seldom fills its picture: a standing figure covers a twelfth of a square one. On the CPU the pixels that see a
-face are listed first, and where they are few the function is evaluated at those alone; else, and on
-accelerators, at all pixels. Gradients take the same way. Results do not depend on which way was taken.
+A mesh seldom fills its picture: a standing figure covers a twelfth of a square one. On the CPU the pixels
+that see a face are listed first, and where they are few the function is evaluated at those alone; else, and on
+accelerators, at all pixels. Gradients go the same way. What is computed is the same.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-
-from vita_jax.render.views import view_by_view
 
 SMALL = 1 << 12  # pixels of a picture that is not worth a list
 SHARE = 8  # the list holds one pixel in so many
@@ -41,36 +39,37 @@ def where_seen(f: PixelFunction, shared: Any, tables: Any, at: Any, face: jax.Ar
   Returns:
     Tree of [P, ...].
   """
-  return _forward(f, shared, tables, at, face)[0]
+  return _choose(_evaluate, _evaluate_all, f, face)(shared, tables, at, face)
 
 
 def _forward(f, shared, tables, at, face):
-  few = functools.partial(_evaluate, f)
-  run = view_by_view(few, batched=functools.partial(_evaluate_all, f))
-  return run(shared, tables, at, face), (shared, tables, at, face)
+  return where_seen(f, shared, tables, at, face), (shared, tables, at, face)
 
 
 def _backward(f, kept, cotangent):
-  shared, tables, at, face = kept
-  few = functools.partial(_pull, f)
-  run = view_by_view(few, batched=functools.partial(_pull_all, f))
-  d_shared, d_at = run(shared, tables, at, face, cotangent)
+  d_shared, d_at = _choose(_pull, _pull_all, f, kept[3])(*kept, cotangent)
   return d_shared, None, d_at, None
 
 
 where_seen.defvjp(_forward, _backward)
 
 
-def _evaluate(f, shared, tables, at, face):
+def _choose(few: Callable[..., Any], every: Callable[..., Any], f: PixelFunction, face: jax.Array) -> Any:
+  """The form at some of the pixels, on the CPU, where they are few; else the form at all of them."""
+  dense = functools.partial(every, f)
   if face.size < SMALL:
-    return _evaluate_all(f, shared, tables, at, face)
-  pixel, fits = _list(face)
+    return dense
 
-  def few(shared, tables, at, face):
-    values = f(shared, tables, _take(at, pixel), face.at[pixel].get(mode="fill", fill_value=0), pixel)
-    return jax.tree.map(lambda x: jnp.zeros((face.size, *x.shape[1:]), x.dtype).at[pixel].set(x, mode="drop"), values)
+  def listed(*args: Any) -> Any:
+    pixel, fits = _list(args[3])
+    return jax.lax.cond(fits, functools.partial(few, f, pixel), dense, *args)
 
-  return jax.lax.cond(fits, few, functools.partial(_evaluate_all, f), shared, tables, at, face)
+  return lambda *args: jax.lax.platform_dependent(*args, cpu=listed, default=dense)
+
+
+def _evaluate(f, pixel, shared, tables, at, face):
+  values = f(shared, tables, _take(at, pixel), face.at[pixel].get(mode="fill", fill_value=0), pixel)
+  return jax.tree.map(lambda x: _spread(x, pixel, face.size), values)
 
 
 def _evaluate_all(f, shared, tables, at, face):
@@ -78,18 +77,11 @@ def _evaluate_all(f, shared, tables, at, face):
   return jax.tree.map(lambda x: _masked(x, face), values)
 
 
-def _pull(f, shared, tables, at, face, cotangent):
-  if face.size < SMALL:
-    return _pull_all(f, shared, tables, at, face, cotangent)
-  pixel, fits = _list(face)
-
-  def few(shared, tables, at, face, cotangent):
-    faces = face.at[pixel].get(mode="fill", fill_value=0)
-    _, pull = jax.vjp(lambda shared, own: f(shared, tables, own, faces, pixel), shared, _take(at, pixel))
-    d_shared, d_own = pull(_take(cotangent, pixel))
-    return d_shared, jax.tree.map(lambda x, d: jnp.zeros_like(x).at[pixel].set(d, mode="drop"), at, d_own)
-
-  return jax.lax.cond(fits, few, functools.partial(_pull_all, f), shared, tables, at, face, cotangent)
+def _pull(f, pixel, shared, tables, at, face, cotangent):
+  faces = face.at[pixel].get(mode="fill", fill_value=0)
+  _, pull = jax.vjp(lambda shared, own: f(shared, tables, own, faces, pixel), shared, _take(at, pixel))
+  d_shared, d_own = pull(_take(cotangent, pixel))
+  return d_shared, jax.tree.map(lambda x: _spread(x, pixel, face.size), d_own)
 
 
 def _pull_all(f, shared, tables, at, face, cotangent):
@@ -111,6 +103,11 @@ def _list(face: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _take(tree: Any, pixel: jax.Array) -> Any:
   """Rows of [P, ...]; zeros beyond the list's end."""
   return jax.tree.map(lambda x: x.at[pixel].get(mode="fill", fill_value=0), tree)
+
+
+def _spread(x: jax.Array, pixel: jax.Array, count: int) -> jax.Array:
+  """Inverts `_take`: [N, ...] -> [P, ...], zeros at pixels that are not listed."""
+  return jnp.zeros((count, *x.shape[1:]), x.dtype).at[pixel].set(x, mode="drop")
 
 
 def _masked(x: jax.Array, face: jax.Array) -> jax.Array:

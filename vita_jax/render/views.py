@@ -1,33 +1,28 @@
 """What `jax.vmap` makes of the renderer: on the CPU, one view after another.
 
-XLA compiles batched gathers, scatters and loops of unlike length to slower code for the CPU: 16 views at once cost up to
-29 times one view. GPUs and TPUs need the batch.
+XLA compiles batched gathers, scatters and loops of unlike length to slower code for the CPU: a batch of 16
+views cost up to 29 times one view. GPUs and TPUs need the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
-def view_by_view(one: Callable[..., Any], *, batched: Callable[..., Any] | None = None) -> Callable[..., Any]:
+def view_by_view(one: Callable[..., Any]) -> Callable[..., Any]:
   """Returns `one` with a rule for `jax.vmap`: on the CPU a loop over the views, each exactly as it is alone.
 
-  On GPUs and TPUs it is `batched`, and with several devices (CPU devices as well) views are batched, so that
-  they can be sharded. Not differentiable by itself: for functions without gradient, and for the forward and
-  backward functions of a `jax.custom_vjp`.
+  On GPUs and TPUs views are batched as usual, and with several devices (CPU devices as well), so that they
+  can be sharded. Not differentiable: see `each_view`.
 
   Args:
     one: a pure function of trees of arrays, without closure over traced values.
-    batched: the same function, in the form for accelerators and batches. Default: `one`.
   """
-  other = one if batched is None else batched
-
-  @jax.custom_batching.custom_vmap
-  def run(*args: Any) -> Any:
-    return one(*args) if batched is None else jax.lax.platform_dependent(*args, cpu=one, default=other)
+  run = jax.custom_batching.custom_vmap(one)
 
   @run.def_vmap
   def rule(axis_size: int, in_batched: Any, *args: Any) -> tuple[Any, Any]:
@@ -35,20 +30,61 @@ def view_by_view(one: Callable[..., Any], *, batched: Callable[..., Any] | None 
 
     def loop(*args: Any) -> Any:
       leaves, tree = jax.tree.flatten(args)
-
-      def step(moving: list[jax.Array]) -> Any:
-        own = iter(moving)
-        return run(*tree.unflatten([next(own) if flag else x for x, flag in zip(leaves, flags, strict=True)]))
-
-      return jax.lax.map(step, [x for x, flag in zip(leaves, flags, strict=True) if flag])
+      moving, still = _split(leaves, flags)
+      return jax.lax.map(lambda own: run(*tree.unflatten(_merged(own, still, flags))), moving)
 
     def together(*args: Any) -> Any:
       axes = jax.tree.map(lambda flag: 0 if flag else None, in_batched)
-      return jax.vmap(other, axes, axis_size=axis_size)(*args)
+      return jax.vmap(one, axes, axis_size=axis_size)(*args)
 
     # A loop over a sharded axis would compute every view on every device.
-    alone = jax.device_count() == 1
-    out = jax.lax.platform_dependent(*args, cpu=loop if alone else together, default=together)
+    cpu = loop if jax.device_count() == 1 else together
+    out = jax.lax.platform_dependent(*args, cpu=cpu, default=together)
     return out, jax.tree.map(lambda _: True, out)
 
   return run
+
+
+def each_view(one: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns `one` as `view_by_view` does, differentiable once, in reverse mode.
+
+  The gradient starts from the arguments again; what `one` computes on the way is not kept.
+
+  Args:
+    one: see `view_by_view`; its results are floats, its arguments may also be integers.
+  """
+
+  @jax.custom_vjp
+  def run(*args: Any) -> Any:
+    return view_by_view(one)(*args)
+
+  def pull(args: Any, cotangent: Any) -> list[jax.Array]:
+    leaves, tree = jax.tree.flatten(args)
+    flags = [_is_float(x) for x in leaves]
+    floats, rest = _split(leaves, flags)
+    _, back = jax.vjp(lambda floats: one(*tree.unflatten(_merged(floats, rest, flags))), floats)
+    return back(cotangent)[0]
+
+  def backward(args: Any, cotangent: Any) -> Any:
+    leaves, tree = jax.tree.flatten(args)
+    flags = [_is_float(x) for x in leaves]
+    slopes = view_by_view(pull)(args, cotangent)
+    return tree.unflatten(_merged(slopes, [None] * (len(leaves) - len(slopes)), flags))
+
+  run.defvjp(lambda *args: (run(*args), args), backward)
+  return run
+
+
+def _is_float(x: Any) -> bool:
+  return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
+
+
+def _split(leaves: Sequence[Any], flags: Sequence[bool]) -> tuple[list[Any], list[Any]]:
+  pairs = list(zip(leaves, flags, strict=True))
+  return [x for x, flag in pairs if flag], [x for x, flag in pairs if not flag]
+
+
+def _merged(first: Sequence[Any], second: Sequence[Any], flags: Sequence[bool]) -> list[Any]:
+  """Inverts `_split`."""
+  one, other = iter(first), iter(second)
+  return [next(one) if flag else next(other) for flag in flags]
