@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 
 def view_by_view(one: Callable[..., Any]) -> Callable[..., Any]:
-  """Returns `one` with a rule for `jax.vmap`: on the CPU a loop over the views, each exactly as it is alone.
+  """Returns `one` with a rule for `jax.vmap`: on the CPU a loop over the views, each as it is alone.
 
   On GPUs and TPUs views are batched as usual, and with several devices (CPU devices as well), so that they
   can be sharded. Not differentiable: see `each_view`.
