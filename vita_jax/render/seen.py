@@ -1,8 +1,8 @@
 """Functions of pixels and the faces that they see, evaluated where there is something to see.
 
-A mesh seldom fills its picture: a standing figure covers less than a tenth of a square one. On the CPU the pixels
-that see a face are listed first, and where they are few the function is evaluated at those alone; else, and
-on accelerators, at all pixels. Gradients go the same way. What is computed is the same.
+A mesh seldom fills its picture: a standing figure covers less than a tenth of a square one. On the CPU the
+pixels that see a face are listed first, and where they are few the function is evaluated at those alone;
+else, and on accelerators, at all pixels. Gradients go the same way. What is computed is the same.
 """
 
 from __future__ import annotations
