@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 
 
 def view_by_view(one: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,7 +23,7 @@ def view_by_view(one: Callable[..., Any]) -> Callable[..., Any]:
   Args:
     one: a pure function of trees of arrays, without closure over traced values.
   """
-  run = jax.custom_batching.custom_vmap(one)
+  run = custom_vmap(one)
 
   @run.def_vmap
   def rule(axis_size: int, in_batched: Any, *args: Any) -> tuple[Any, Any]:
