@@ -60,7 +60,7 @@ def main(*, shapes: Sequence[str], repeats: int, seconds: float) -> None:
   print("\n".join(cost_rows(measured)))
   for faces, costs in measured.items():
     if not word:
-      print(f"\nMitsuba, {faces} faces:\n\n" + "\n".join(peer_rows(costs)))
+      print(f"\nMitsuba, faces: {faces}\n\n" + "\n".join(peer_rows(costs)))
 
 
 def _print_aligned(measured: Mapping[str, Mapping[str, Cost]]) -> None:
@@ -86,7 +86,7 @@ def _print_aligned(measured: Mapping[str, Mapping[str, Cost]]) -> None:
 def cost_rows(measured: Mapping[str, Mapping[str, Cost]]) -> list[str]:
   """Returns the table of costs in Markdown: faces -> "kind side" -> cost; with 16 views in single views."""
   rows = [
-    _cells("", "pixels", *(f"{faces} faces" for faces in measured)),
+    _cells("", "pixels", *(faces if "body" in faces else f"{faces} faces" for faces in measured)),
     _cells(*["---"] * (2 + len(measured))),
   ]
   for kind, side, name in KINDS:
@@ -121,7 +121,7 @@ def _pairs(costs: Mapping[str, Cost]) -> Iterator[tuple[str, int, str, Cost, Cos
 
 
 def _cells(*cells: str) -> str:
-  return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+  return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 
 
 def _digits(seconds: float) -> str:
