@@ -99,7 +99,9 @@ def test_explain_shows_value_rule_and_meaning_of_every_key():
   text = succeeded(launch("train", "--config=ss_gcn/citeseer.py:partition", "--explain", "--config.seeds=7"))
   rows = {line.split()[0]: line for line in text.splitlines()}
   assert rows["key"].split() == ["key", "value", "default", "allowed", "meaning"]
-  assert " 7 " in rows["seeds"] and "at least 1" in rows["seeds"] and "How many seeds" in rows["seeds"]
+  assert (
+    " 7 " in rows["seeds"] and "a whole number, from 1" in rows["seeds"] and "How many seeds" in rows["seeds"]
+  )
   assert "one of gcn, gin, gat" in rows["host"] and "mesh.seed" in rows
 
 
