@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from vita_jax import __version__
+from vita_jax import help as script_help
 
 # In a checkout a link to launch/, in a wheel the scripts themselves.
 LAUNCH = Path(__file__).parent / "launch"
@@ -60,6 +61,7 @@ def main() -> None:
     from vita_jax.base.choose import hint  # imports jax: only where it is needed
 
     sys.exit(f"error: no script '{name}'{hint(name, found)}: choose one of {', '.join(found)}")
+  script_help.by_name = True
   sys.argv = [str(found[name]), *rest]
   # As `python FILE` does: a script may import what lies beside it.
   sys.path.insert(0, str(found[name].parent))

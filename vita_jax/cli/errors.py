@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from absl import flags
 
+from vita_jax import help as script_help
 from vita_jax import train
 from vita_jax.train import cluster
 
@@ -59,6 +60,7 @@ def fail(text: str, exit_code: int) -> NoReturn:
 
   Of a text that a user's file made longer than a screen, its beginning and its end.
   """
+  text = script_help.as_called(text)
   if len(text) > LONGEST:
     text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
   if text:

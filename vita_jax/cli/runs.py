@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vita_jax import help as script_help
 from vita_jax import papers, train
 from vita_jax.base import keys
 from vita_jax.report.summary import CANNOT_BE, format_metric
@@ -26,7 +27,7 @@ def build(config: Any) -> train.Experiment:
 
 def explain(config: Any) -> str:
   """Returns every key of a config with its value, what it may be, and what it means, as a text table."""
-  return keys.explain(config, KEYS, papers.keys(config.paper))
+  return script_help.as_called(keys.explain(config, KEYS, papers.keys(config.paper)))
 
 
 def finished(config: Any, folder: Path) -> dict[str, Any] | None:

@@ -45,7 +45,10 @@ def define_workdir(*, required: bool = True) -> flags.FlagHolder:
 def define_config() -> Any:
   """Defines the flag --config=FILE[:ARGUMENT] and its overrides --config.NAME=VALUE."""
   text = "FILE[:ARGUMENT], e.g. configs/ss_gcn/citeseer.py:partition; --explain tells what its keys mean."
-  return config_flags.DEFINE_config_file("config", None, text)
+  holder = config_flags.DEFINE_config_file("config", None, text)
+  missing = "--config is missing: give --config=FILE, e.g. --config=configs/ss_gcn/citeseer.py:partition"
+  flags.register_validator("config", lambda value: value is not None, missing)
+  return holder
 
 
 def define_cluster() -> Callable[[], None]:
