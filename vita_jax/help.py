@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 from absl import flags
 
+from vita_jax import _early
+
 # Whether the command `vita` runs the script: then what is said names `vita train`, not a file of a checkout.
 by_name = False
 FIRST = ("config", "explain", "workdir")
@@ -33,7 +35,9 @@ def parse(argv: list[str]) -> list[str]:
   """Parses the flags, for `app.run(main, flags_parser=parse)`; --help prints `text` and exits with 0.
 
   Flags that cannot be used end as one line on stderr and exit code 2; VITA_DEBUG=1 shows the traceback.
+  From here on a signal ends the process in one line: these scripts have no run that could be resumed.
   """
+  _early.ends("stopped: run the same command again")
   show_if_asked(argv)
   try:
     return flags.FLAGS(argv)

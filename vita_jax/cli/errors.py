@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from absl import flags
 
+from vita_jax import _early, train
 from vita_jax import help as script_help
-from vita_jax import train
 from vita_jax.train import cluster
 
 # What a user can fix: shown as one line. Anything else is a bug and keeps its traceback.
@@ -30,8 +30,9 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
     text = str(error) if cluster.is_main() else ""
     cluster.leave()  # together: all stop at the same step
     fail(text, error.exit_code)
-  except KeyboardInterrupt:
-    fail("interrupted: the same command goes on from what was saved", 130)
+  except KeyboardInterrupt as error:
+    code = error.exit_code if isinstance(error, _early.Stopped) else 130
+    fail("interrupted: the same command goes on from what was saved", code)
   except FIXABLE as error:
     if isinstance(error, BrokenPipeError) and _nobody_reads():
       os._exit(141)
@@ -60,6 +61,7 @@ def fail(text: str, exit_code: int) -> NoReturn:
 
   Of a text that a user's file made longer than a screen, its beginning and its end.
   """
+  _early.ends("")  # all is said
   text = script_help.as_called(text)
   if len(text) > LONGEST:
     text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"

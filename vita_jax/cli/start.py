@@ -14,6 +14,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from vita_jax import _early
 from vita_jax import help as script_help
 from vita_jax.cli.errors import fail, guarded
 from vita_jax.cli.files import find_config, load_config
@@ -103,12 +104,14 @@ def run(main: Callable[[], None]) -> None:
     def start_jax_and_main() -> None:
       _start_jax()
       main()
+      _early.ends("")  # what remains is Python's own end
 
     guarded(start_jax_and_main, exit_code=1)
 
   spell_out()
+  _early.raises()
   app.define_help_flags()
-  app.run(start, flags_parser=parse)
+  guarded(lambda: app.run(start, flags_parser=parse), exit_code=1)
 
 
 def spell_out() -> None:
