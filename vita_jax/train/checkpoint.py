@@ -125,9 +125,11 @@ def _writing(manager: ocp.CheckpointManager, action: Callable[[], Any]) -> Any:
   except Exception as error:  # tensorstore and orbax raise many types for a disk that cannot be written
     leave_out_abandoned()
     good = good_steps(manager.directory)
+    gone = isinstance(error, FileNotFoundError)
+    remedy = "find out what deletes files there" if gone else "free some space"
     raise RunError(
       f"could not write a checkpoint to {manager.directory}: {_cause(error)}. The last good checkpoint is"
-      f" {f'step {good[-1]}' if good else 'none'}; free some space and run the same command to resume"
+      f" {f'step {good[-1]}' if good else 'none'}; {remedy} and run the same command to resume"
     ) from error
 
 

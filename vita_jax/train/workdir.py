@@ -25,7 +25,10 @@ OWNER = ".owner.json"
 
 
 class Claim(NamedTuple):
-  """A workdir that is held; `check()` raises a RunError when it was renamed or deleted meanwhile."""
+  """A workdir that is held; `check()` raises a RunError when it was renamed or deleted meanwhile.
+
+  Of config.json and checkpoints/ that were deleted the first is written again, with a warning.
+  """
 
   check: Callable[[], None]
 
@@ -47,11 +50,19 @@ def claim(workdir: Path, identity: Identity, *, warn: Callable[[str], None]) -> 
     _see_the_same(workdir)
 
     def check() -> None:
-      if lock is not None and not _still_there(workdir / ".lock", lock):
+      if lock is None:
+        return
+      if not _still_there(workdir / ".lock", lock):
         raise RunError(
-          f"{workdir} was renamed or deleted during the run: nothing more is written; bring it back and run"
-          " the same command to resume from its last checkpoint"
+          f"{workdir} was renamed or deleted during the run{_or_its_lock(workdir)}: nothing more is written;"
+          " bring it back and run the same command to resume from its last checkpoint"
         )
+      if not (saved := workdir / "checkpoints").is_dir():
+        warn(f"warning: {saved} was deleted during the run: what was saved is lost; the run saves again")
+        saved.mkdir()
+      if not (written := workdir / "config.json").exists():
+        warn(f"warning: {written} was deleted during the run: it is written again")
+        write_json(written, identity.facts())
 
     yield Claim(check)
 
@@ -69,6 +80,10 @@ def _see_the_same(workdir: Path) -> None:
     f"process {cluster.index()} does not see what process 0 wrote to --workdir={workdir}: it must be one"
     " folder that all processes share"
   )
+
+
+def _or_its_lock(workdir: Path) -> str:
+  return " (its .lock is another or gone)" if workdir.is_dir() else ""
 
 
 def _still_there(path: Path, lock: Any) -> bool:
