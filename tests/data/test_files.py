@@ -206,7 +206,9 @@ def test_broken_tensors_are_refused(tmp_path, header, match):
 
 def test_a_header_longer_than_the_file_is_refused(tmp_path):
   path = tmp_path / "a.safetensors"
-  for content in (b"", b"\1\2", struct.pack("<Q", 2**60) + b"{}", b"PK\x03\x04" * 30):
+  path.write_bytes(b"")
+  refused(read_safetensors, path, match="a.safetensors is empty; fetch or export it again")
+  for content in (b"\1\2", struct.pack("<Q", 2**60) + b"{}", b"PK\x03\x04" * 30):
     path.write_bytes(content)
     refused(read_safetensors, path, match="not a readable safetensors file")
     refused(read_metadata, path, match="not a readable safetensors file")

@@ -10,6 +10,7 @@ import pytest
 
 from launch.commands import CUSTOM, launch, launch_all, refused, succeeded, training
 from vita_jax import cli
+from vita_jax.cli.errors import _said
 from vita_jax.report.summary import summarize
 
 
@@ -33,11 +34,11 @@ TYPED = {
   "a suite": (["--config=ss_gcn/table.py"], ["is a suite, for launch/table.py --suite"], 2),
   "no devices": (["CUSTOM", "--cpu_devices=0"], ["--cpu_devices=0", "positive"], 2),
   "profile": (["GRAPH", "--profile=/proc/x"], ["cannot write to --profile=/proc/x", "give a folder"], 1),
-  "no config": ([], ["--config=FILE"], 1),
+  "no config": ([], ["--config=FILE"], 2),
   "unknown host": (["GRAPH", "--config.host=gan"], ["'gan'", "did you mean 'gin'", "gat"], 1),
   "unknown mechanism": (["GRAPH", "--config.mechanism=pretrane"], ["did you mean 'pretrain'"], 1),
   "unknown dtype": (["GRAPH", "--config.dtype=float16"], ["config.dtype 'float16'", "mean 'bfloat16'"], 1),
-  "no seeds": (["GRAPH", "--config.seeds=0"], ["config.seeds is 0", "at least 1"], 1),
+  "no seeds": (["GRAPH", "--config.seeds=0"], ["config.seeds is 0", "from 1 to"], 1),
   "too few devices": (["GRAPH", "--config.mesh.seed=2"], ["1 device(s)", "--cpu_devices"], 1),
   "no data file": (["CUSTOM", "--config.data.path=/no/such.npz"], ["/no/such.npz", "check the path"], 1),
 }
@@ -316,3 +317,34 @@ def test_when_every_checkpoint_is_damaged_the_run_stops_and_keeps_them(saved_oft
     done = launch("train", *flags(workdir))
     refused(done, f"none of the {len(checkpoints)} checkpoint(s)", "another --workdir")
   assert all(checkpoint.exists() for checkpoint in checkpoints)
+
+
+@pytest.mark.parametrize(
+  ("edit", "words"),
+  [
+    ({"learning_rate": 0.5}, ["they differ in learning_rate): config.json was edited"]),
+    (
+      {"hidden": None},
+      ["config.json is no config of this code (config.hidden is missing", "or another version"],
+    ),
+    ({"seeds": "2"}, ["config.seeds is '2': it must be a whole number"]),
+    ({"paper": "ss_gnc"}, ["unknown config.paper 'ss_gnc': did you mean 'ss_gcn'"]),
+  ],
+)
+def test_a_config_json_that_was_edited_is_named_at_an_evaluation(edit, words, saved_often, tmp_path):
+  _, whole = saved_often
+  workdir = tmp_path / "W"
+  shutil.copytree(whole, workdir)
+  facts = json.loads((workdir / "config.json").read_text())
+  facts["config"] = {k: v for k, v in {**facts["config"], **edit}.items() if v is not None}
+  (workdir / "config.json").write_text(json.dumps(facts))
+  done = launch("evaluate", f"--workdir={workdir}")
+  refused(done, str(workdir), *words, "delete it and run launch/train.py with the config it was made from")
+
+
+def test_a_full_disk_at_the_start_names_the_file_and_the_remedy():
+  assert _said(OSError(28, "cannot write W/.owner.json: No space left on device")) == (
+    "cannot write W/.owner.json: No space left on device; free some space and run the same command again"
+  )
+  assert _said(PermissionError(13, "Permission denied", "W/x")) == "W/x: Permission denied"
+  assert _said(FileNotFoundError("no file W; check the path")) == "no file W; check the path"

@@ -138,3 +138,12 @@ def test_a_file_that_is_deleted_during_a_run_is_named_and_begun_anew(name, tmp_p
     assert version.file_version == "brain.Event:2" and events[-1].step == 60
   if "config.json" in names:
     assert json.loads((tmp_path / "config.json").read_text())["config"]["paper"] == "tiny"
+
+
+@pytest.mark.parametrize("name", [*workdir_lib.FILES, *workdir_lib.FOLDERS])
+def test_a_file_in_the_place_of_a_folder_is_named_before_anything_is_written(name, tmp_path):
+  wrong = tmp_path / name
+  wrong.mkdir() if name in workdir_lib.FILES else wrong.touch()
+  with pytest.raises(train.RunError, match=f"{name} is a (file|folder), and a run writes .*: move it away"):
+    _run(tmp_path)
+  assert list(tmp_path.iterdir()) == [wrong]

@@ -156,7 +156,8 @@ def check(config: Mapping[str, Any], *tables: Iterable[Key]) -> None:
     if key.rule.options:
       choose(f"config.{name}", values[name], key.rule.options)
     if not key.holds(values[name]):
-      shown = values[name] if isinstance(values[name], str) and values[name] else repr(values[name])
+      plain = isinstance(values[name], str) and isinstance(key.default, str) and values[name]
+      shown = values[name] if plain else repr(values[name])
       raise ValueError(f"config.{name} is {shown}: it must be {key.allowed.text}")
 
 

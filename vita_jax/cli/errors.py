@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import select
@@ -38,7 +39,7 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
       os._exit(141)
     if os.environ.get("VITA_DEBUG"):
       raise
-    fail(" ".join(str(error).split()) or type(error).__name__, exit_code)
+    fail(" ".join(_said(error).split()) or type(error).__name__, exit_code)
   except Exception as error:
     if cause := cluster.lost(error):
       fail(f"another process of this run is gone ({cause}): the same command in all of them resumes it", 1)
@@ -46,6 +47,15 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
       fail(text, 1)
     cluster.announce(f"{type(error).__name__}: {error}")
     raise
+
+
+def _said(error: Exception) -> str:
+  """What an error says; of one of the operating system the file and the cause, without "[Errno 28]"."""
+  if not isinstance(error, OSError) or not error.strerror:
+    return str(error)
+  text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+  full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+  return f"{text}; free some space and run the same command again" if full else text
 
 
 def _nobody_reads() -> bool:

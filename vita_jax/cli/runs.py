@@ -43,8 +43,20 @@ def trained(config: Any, folder: Path, *, quiet: bool = False) -> dict[str, Any]
 
 
 def finished_run(workdir: str) -> tuple[train.Experiment, Any, Any, Any]:
-  """Loads (experiment, config, state, programs) of the run in a workdir, from its newest good checkpoint."""
+  """Loads (experiment, config, state, programs) of the run in a workdir, from its newest good checkpoint.
+
+  Raises:
+    RunError: its config.json is no config, or see `train.finish.load_state`.
+  """
   config = read_config(Path(workdir))
+  try:
+    check_config(config)
+    papers.check(config)
+  except ValueError as error:
+    raise train.RunError(
+      f"{Path(workdir) / 'config.json'} is no config of this code ({error}): it was edited, or another"
+      " version wrote it; delete it and run launch/train.py with the config it was made from"
+    ) from error
   experiment = build(config)
   warn = functools.partial(print, file=sys.stderr)
   state, programs = load_state(experiment, config, Path(workdir), warn=warn)

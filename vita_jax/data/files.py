@@ -222,6 +222,8 @@ def _open_tensors(path: Path) -> Any:
   size = path.stat().st_size
   with path.open("rb") as file:
     header = int.from_bytes(file.read(8), "little")
+    if size == 0:
+      raise ValueError(f"{path} is empty; fetch or export it again")
     if size < 8 or header > min(size - 8, HEADER):
       raise ValueError(_not_tensors(path, ValueError(f"{size} bytes with a header of {header}")))
     content = file.read(header)

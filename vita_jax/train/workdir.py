@@ -22,6 +22,8 @@ from vita_jax.train.identity import Identity, check_same
 
 BEAT_SECONDS, STALE_SECONDS, SEE_SECONDS = 10.0, 60.0, 30.0
 OWNER = ".owner.json"
+FILES = (".lock", OWNER, "config.json", "metrics.jsonl", "summary.json")
+FOLDERS = ("checkpoints", "tensorboard", "export", "figures", "damaged")
 
 
 class Claim(NamedTuple):
@@ -96,6 +98,7 @@ def _still_there(path: Path, lock: Any) -> bool:
 def _hold(workdir: Path, identity: Identity, warn: Callable[[str], None], stack: contextlib.ExitStack) -> Any:
   try:
     workdir.mkdir(parents=True, exist_ok=True)
+    _check_kinds(workdir)
     lock = stack.enter_context((workdir / ".lock").open("w"))
   except OSError as error:
     raise RunError(
@@ -113,6 +116,18 @@ def _hold(workdir: Path, identity: Identity, warn: Callable[[str], None], stack:
   if not (started and written.exists()):  # nothing was saved yet: the config may still be changed
     write_json(written, identity.facts())
   return lock
+
+
+def _check_kinds(workdir: Path) -> None:
+  """Refuses a folder where a run writes a file, and the other way round, before anything is written."""
+  for names, is_wrong, has, writes in (
+    (FILES, Path.is_dir, "a folder", "a file"),
+    (FOLDERS, Path.is_file, "a file", "a folder"),
+  ):
+    if wrong := [workdir / name for name in names if is_wrong(workdir / name)]:
+      raise RunError(
+        f"{wrong[0]} is {has}, and a run writes {writes} of that name: move it away, or use another --workdir"
+      )
 
 
 def _lock(lock: Any, workdir: Path, warn: Callable[[str], None]) -> None:
