@@ -91,7 +91,7 @@ def text() -> str:
   if "config" in ours:
     lines.append(_wrapped("--config.NAME=VALUE", "Sets a key of the config, e.g. --config.seeds=10."))
   if cluster:
-    lines += ["", "Of a run over several processes (launch/cluster/README.md):"]
+    lines += ["", "Of a run that hangs, and of one over several processes (launch/cluster/README.md):"]
     lines += [_entry(ours[name]) for name in cluster]
   lines.append("")
   if "config" in ours:

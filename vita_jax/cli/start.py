@@ -64,12 +64,17 @@ def define_cluster() -> Callable[[], None]:
     "join_seconds", cluster.JOIN_SECONDS, "Time for all of them to come.", lower_bound=1
   )
   watchdog = flags.DEFINE_integer(
-    "watchdog_seconds", cluster.WATCHDOG_SECONDS, "Time until a silent one is lost.", lower_bound=1
+    "watchdog_seconds",
+    None,
+    "Time until a silent one is lost, or a run without a step ends; default:"
+    f" {cluster.WATCHDOG_SECONDS}, of a single process {cluster.ALONE_SECONDS}.",
+    lower_bound=1,
   )
   busy = flags.DEFINE_integer(
     "busy_seconds",
-    cluster.BUSY_SECONDS,
-    "Time for one piece of work without steps: a compilation, a batch of an evaluation, a save, a report.",
+    None,
+    "Time for one piece of work without steps: a compilation, a batch of an evaluation, a save, a report;"
+    f" default: {cluster.BUSY_SECONDS}, of a single process {cluster.ALONE_BUSY_SECONDS}.",
     lower_bound=1,
   )
   return lambda: cluster.join(
