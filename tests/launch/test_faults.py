@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zlib
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from launch.commands import CUSTOM, launch, launch_all, refused, succeeded, training
 from vita_jax import cli
 from vita_jax.cli.errors import _said
+from vita_jax.cli.start import _show_warning
 from vita_jax.report.summary import summarize
 
 
@@ -348,3 +350,38 @@ def test_a_full_disk_at_the_start_names_the_file_and_the_remedy():
   )
   assert _said(PermissionError(13, "Permission denied", "W/x")) == "W/x: Permission denied"
   assert _said(FileNotFoundError("no file W; check the path")) == "no file W; check the path"
+
+
+def test_a_damaged_entry_of_the_compilation_cache_is_one_line_and_goes(tmp_path, capsys):
+  whole = zlib.compress(b"a program")
+  entries = {"jit_run-a-cache": whole[:-4], "jit_run-b-cache": b"", "jit_other-c-cache": b"x"}
+  for name, content in entries.items():
+    (tmp_path / name).write_bytes(content)
+  before = jax.config.jax_compilation_cache_dir
+  jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+  try:
+    said = "Error reading persistent compilation cache entry for 'jit_run': zlib.error: Error -5\n  Traceback"
+    _show_warning(UserWarning(said))
+  finally:
+    jax.config.update("jax_compilation_cache_dir", before)
+  assert capsys.readouterr().err == (
+    "warning: the compiled program 'jit_run' in the cache was damaged: it is compiled again\n"
+  )
+  assert [path.name for path in tmp_path.iterdir()] == ["jit_other-c-cache"]  # another program's
+
+
+@pytest.mark.slow
+def test_a_damaged_cache_is_written_again(graph, tmp_path):
+  env = {"VITA_CACHE_DIR": str(tmp_path / "cache"), "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+  env |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+  succeeded(launch("train", *training(graph, tmp_path / "one", epochs=3), env=env))
+  entries = {path: path.read_bytes() for path in (tmp_path / "cache").glob("jit_run-*-cache")}
+  for path, content in entries.items():
+    path.write_bytes(content[: len(content) // 2])
+  for workdir, count in (("two", 1), ("three", 0)):
+    done = launch("train", *training(graph, tmp_path / workdir, epochs=3), env=env)
+    succeeded(done)
+    assert (
+      done.stderr.count("in the cache was damaged") == count * len(entries) and "Traceback" not in done.stderr
+    )
+  assert all(len(path.read_bytes()) > 0.9 * len(content) for path, content in entries.items())

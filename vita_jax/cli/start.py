@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -192,4 +194,21 @@ def _hush() -> None:
 
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
   """Shows a warning as one line, without the place in our code that it comes from."""
-  print(f"warning: {message}", file=sys.stderr, flush=True)
+  text = " ".join(str(message).split())
+  if found := re.match(r"Error reading persistent compilation cache entry for '(\w+)'", text):
+    _drop_damaged(found[1])
+    text = f"the compiled program '{found[1]}' in the cache was damaged: it is compiled again"
+  print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def _drop_damaged(program: str) -> None:
+  """Deletes the damaged entries of a program from JAX's cache, which would keep them for good."""
+  import jax
+  from jax._src import compilation_cache  # jax has no public door to the form of its entries
+
+  for path in Path(jax.config.jax_compilation_cache_dir or "").glob(f"{program}-*-cache"):
+    try:
+      compilation_cache.decompress_executable(path.read_bytes())
+    except Exception:  # zlib's or zstandard's, whichever is installed; or the door is gone
+      with contextlib.suppress(OSError):
+        path.unlink()
