@@ -114,8 +114,11 @@ def load_python_file(path: str | os.PathLike) -> ModuleType:
 
   Raises:
     FileNotFoundError: no such file.
+    ValueError: its name does not end in .py.
   """
   path = Path(path)
+  if path.suffix != ".py":
+    raise ValueError(f"{path} is no Python file: configs and suites are, configs/<paper>/*.py")
   if not path.is_file():
     raise FileNotFoundError(f"no file {path}: configs and suites are Python files, configs/<paper>/*.py")
   spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -63,6 +63,7 @@ class Key(NamedTuple):
     return fits and (not self.allowed.text.startswith(WHOLE) or isinstance(value, int))
 
 
+MOST = 2**32  # of any whole number: beyond it arrays cannot be
 NUMBER, WHOLE = "a finite number", "a whole number"
 any_path = Rule("a path, or empty", lambda value: isinstance(value, str))
 boolean = Rule("True or False", lambda value: isinstance(value, bool))
@@ -155,6 +156,8 @@ def check(config: Mapping[str, Any], *tables: Iterable[Key]) -> None:
       raise ValueError(f"config.{name} is missing: it must be {key.allowed.text}")
     if key.rule.options:
       choose(f"config.{name}", values[name], key.rule.options)
+    if isinstance(values[name], int) and abs(values[name]) > MOST:
+      raise ValueError(f"config.{name} is {values[name]}: no number of a config may be beyond {MOST}")
     if not key.holds(values[name]):
       plain = isinstance(values[name], str) and isinstance(key.default, str) and values[name]
       shown = values[name] if plain else repr(values[name])

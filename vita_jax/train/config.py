@@ -19,7 +19,7 @@ _AXIS = Rule("a whole number, at least 1, or -1", lambda size: size == -1 or at_
 KEYS = (
   Key("paper", "", text("the name of a paper"), "Name of the paper; its config file sets it."),
   Key("seed", 0, between(0, 2**32 - 1), "The first seed."),
-  Key("seeds", 1, between(1, 2**32), "How many seeds: `seed` to `seed + seeds - 1`."),
+  Key("seeds", 1, between(1, 2**16), "How many seeds: `seed` to `seed + seeds - 1`."),
   Key("replicate", "vmap", one_of("vmap", "map"), "Several seeds side by side, or one after the other."),
   Key("dtype", "float32", one_of("float32", "bfloat16"), "Of the computation; parameters stay float32."),
   Key("mesh.seed", 1, _AXIS, "Devices along which seeds are spread; -1 takes those that are left."),
@@ -28,7 +28,9 @@ KEYS = (
   Key("on_nonfinite", "stop", one_of("stop", "skip"), "Stop at a step that is not finite, or leave it out."),
   Key("init_from", "", any_path, "Workdir of a finished run whose weights are the start; empty: none."),
   Key("log_every", 100, at_least(0), "Steps between training rows in the logs; 0: only at a stage's end."),
-  Key("steps_per_call", 0, at_least(0), "Steps in one compiled call; 0 chooses by the measured speed."),
+  Key(
+    "steps_per_call", 0, between(0, 2**31 - 1), "Steps in one compiled call; 0 chooses by the measured speed."
+  ),
   Key("save_seconds", 60.0, at_least(0), "Seconds between checkpoints."),
   Key("keep_checkpoints", 3, at_least(1), "How many of the last checkpoints stay."),
 )
