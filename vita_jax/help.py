@@ -69,7 +69,7 @@ def plain(error: Exception) -> str:
     return required[1]
   if unset := re.search(r"Flag (--\w+) must have a value other than None", str(error)):
     return f"{unset[1]} is missing: give {unset[1]}=VALUE (--help lists all flags)"
-  return str(error)
+  return str(error).removeprefix("ERROR:: ")
 
 
 def show_if_asked(argv: list[str]) -> None:

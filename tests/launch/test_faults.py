@@ -34,12 +34,14 @@ TYPED = {
   "unknown flag": (["CUSTOM", "--confg=x"], ["'confg'", "Did you mean: config"], 2),
   "stray word": (["CUSTOM", "partition"], ["'partition'", "flags start with --"], 2),
   "a suite": (["--config=ss_gcn/table.py"], ["is a suite, for launch/table.py --suite"], 2),
-  "no devices": (["CUSTOM", "--cpu_devices=0"], ["--cpu_devices=0", "positive"], 2),
+  "no devices": (["CUSTOM", "--cpu_devices=0"], ["--cpu_devices=0", "[1, 1024]"], 2),
   "profile": (["GRAPH", "--profile=/proc/x"], ["cannot write to --profile=/proc/x", "give a folder"], 1),
   "no config": ([], ["--config=FILE"], 2),
   "unknown host": (["GRAPH", "--config.host=gan"], ["'gan'", "did you mean 'gin'", "gat"], 1),
   "unknown mechanism": (["GRAPH", "--config.mechanism=pretrane"], ["did you mean 'pretrain'"], 1),
   "unknown dtype": (["GRAPH", "--config.dtype=float16"], ["config.dtype 'float16'", "mean 'bfloat16'"], 1),
+  "no flagfile": (["CUSTOM", "--flagfile=none"], ["Unable to open flagfile", "'none'"], 2),
+  "endless devices": (["CUSTOM", "--cpu_devices=100000"], ["--cpu_devices=100000", "1024"], 2),
   "empty config": (["--config="], ["no file is named: config files are configs/<paper>/*.py"], 2),
   "config is no Python": (["--config=README.md"], ["README.md is no Python file"], 2),
   "endless number": (
@@ -398,3 +400,14 @@ def test_a_damaged_cache_is_written_again(graph, tmp_path):
       done.stderr.count("in the cache was damaged") == count * len(entries) and "Traceback" not in done.stderr
     )
   assert all(len(path.read_bytes()) > 0.9 * len(content) for path, content in entries.items())
+
+
+def test_a_prediction_does_not_overwrite_its_data(finished, graph, tmp_path):
+  data = tmp_path / "my.npz"
+  shutil.copy(graph, data)
+  before = data.read_bytes()
+  done = launch(
+    "predict", f"--workdir={finished}", f"--data={data}", f"--out={tmp_path}/../{tmp_path.name}/my.npz"
+  )
+  refused(done, "is the file of --data", "give another name")
+  assert data.read_bytes() == before

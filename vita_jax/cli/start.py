@@ -36,7 +36,11 @@ SPELLED = {
   "²": "^2",
 }
 CPU_DEVICES = flags.DEFINE_integer(
-  "cpu_devices", None, "Split the CPU into this many devices (of each process).", lower_bound=1
+  "cpu_devices",
+  None,
+  "Split the CPU into this many devices (of each process).",
+  lower_bound=1,
+  upper_bound=1024,
 )
 
 
@@ -48,7 +52,10 @@ def define_workdir(*, required: bool = True) -> flags.FlagHolder:
 def define_config() -> Any:
   """Defines the flag --config=FILE[:ARGUMENT] and its overrides --config.NAME=VALUE."""
   text = "FILE[:ARGUMENT], e.g. configs/ss_gcn/citeseer.py:partition; --explain tells what its keys mean."
-  holder = config_flags.DEFINE_config_file("config", None, text)
+  try:
+    holder = config_flags.DEFINE_config_file("config", None, text)  # reads the files of --flagfile, too
+  except flags.Error as error:
+    fail(script_help.plain(error), 2)
   missing = "--config is missing: give --config=FILE, e.g. --config=configs/ss_gcn/citeseer.py:partition"
   flags.register_validator("config", lambda value: value is not None, missing)
   return holder
