@@ -411,3 +411,26 @@ def test_a_prediction_does_not_overwrite_its_data(finished, graph, tmp_path):
   )
   refused(done, "is the file of --data", "give another name")
   assert data.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    ({"frozen": "x"}, "summary.json is damaged (it lacks frozen, or has something else there): delete it"),
+    ({"frozen": ["x"]}, "its seeds and steps are no whole numbers"),
+    ({"seeds": [7]}, "is of other seeds than its config.json: it was edited; delete it"),
+    ({"frozen": [99]}, "is of other seeds than its config.json"),
+  ],
+)
+def test_a_summary_json_that_was_edited_is_named_at_an_evaluation(change, words, finished, tmp_path):
+  shutil.copytree(finished, tmp_path / "W")
+  path = tmp_path / "W" / "summary.json"
+  path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+  refused(launch("evaluate", f"--workdir={tmp_path / 'W'}"), words)
+
+
+def test_numbers_and_platforms_that_mean_nothing_are_refused(finished):
+  where = f"--workdir={finished}"
+  refused(launch("evaluate", where, "--tolerance=nan"), "--tolerance must be a finite number", code=2)
+  refused(launch("export", where, "--platforms=cdua"), "did you mean 'cuda'", "cpu, cuda, rocm, tpu")
+  refused(launch("export", where, "--platforms="), "--platforms is empty")

@@ -213,7 +213,8 @@ def _drop_damaged(program: str) -> None:
   import jax
   from jax._src import compilation_cache  # jax has no public door to the form of its entries
 
-  for path in Path(jax.config.jax_compilation_cache_dir or "").glob(f"{program}-*-cache"):
+  folder = jax.config.jax_compilation_cache_dir or ""  # type: ignore[attr-defined]
+  for path in Path(folder).glob(f"{program}-*-cache"):
     try:
       compilation_cache.decompress_executable(path.read_bytes())
     except Exception:  # zlib's or zstandard's, whichever is installed; or the door is gone

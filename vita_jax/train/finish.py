@@ -138,8 +138,12 @@ def read_summary(workdir: Path) -> dict[str, Any] | None:
     return None
   try:
     summary = read_json(path, what="a summary of a run")
-    if wrong := sorted(name for name, kind in SUMMARY.items() if not isinstance(summary.get(name), kind)):
+    kinds = {**SUMMARY, **({"frozen": list} if "frozen" in summary else {})}
+    if wrong := sorted(name for name, kind in kinds.items() if not isinstance(summary.get(name), kind)):
       raise ValueError(f"it lacks {', '.join(wrong)}, or has something else there")
+    numbers = [*summary["seeds"], *summary["steps"], *summary.setdefault("frozen", [])]
+    if not all(isinstance(number, int) for number in numbers):
+      raise ValueError("its seeds and steps are no whole numbers")
     for name, entry in summary["metrics"].items():
       if not (isinstance(entry, dict) and isinstance(entry.get("values"), list)):
         raise ValueError(f"its metric {name} has no values")
