@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vita_jax.base.choose import hint
+from vita_jax.nn.channels import ChannelGroup, Graph, Slice
 from vita_jax.nn.conv import Conv
 
 # (expansion, features, repeats, stride of the first) of each group of blocks.
@@ -43,13 +46,43 @@ class MobileNetV2(nn.Module):
   Attributes:
     width: multiplies the numbers of channels, each rounded to a multiple of 8; the last stays 1,280.
     form: where the convolutions stand, see `vita_jax.nn.conv`.
+    inner: channels after the expansion of each of the 16 blocks that have one; (): six times its input.
   """
 
   width: float = 1.0
   form: str = "loop"
+  inner: tuple[int, ...] = ()
+
+  def channel_graph(self) -> Graph:
+    """Lists the groups of channels inside the blocks, "block_1" to "block_16"; they have no gamma."""
+    return tuple(
+      ChannelGroup(
+        name,
+        None,
+        None,
+        (
+          Slice(f"{name}/expand/kernel", 3),
+          Slice(f"{name}/expand/bias", 0),
+          Slice(f"{name}/depthwise/kernel", 3),
+          Slice(f"{name}/depthwise/bias", 0),
+          Slice(f"{name}/project/kernel", 2),
+        ),
+      )
+      for name in expanding()
+    )
+
+  def resized(self, counts: Mapping[str, int]) -> MobileNetV2:
+    """Returns the network with other numbers of channels inside its blocks, by the names of the groups."""
+    names = expanding()
+    for name in counts:
+      if name not in names:
+        raise ValueError(f"the network has no channels '{name}'{hint(name, names)}")
+    inner = self.inner or expansions(self.width)
+    return self.clone(inner=tuple(counts.get(name, n) for name, n in zip(names, inner, strict=True)))
 
   @nn.compact
   def __call__(self, images: jax.Array) -> Maps:
+    inners = iter(self.inner or expansions(self.width))
     x = relu6(conv(rounded(32 * self.width), 3, 2, form=self.form, name="stem")(images))
     blocks: list[jax.Array] = []
     expanded: list[jax.Array] = []
@@ -59,6 +92,7 @@ class MobileNetV2(nn.Module):
           rounded(features * self.width),
           expansion,
           stride if i == 0 else 1,
+          next(inners) if expansion > 1 else 0,
           form=self.form,
           name=f"block_{len(blocks)}",
         )
@@ -70,21 +104,46 @@ class MobileNetV2(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-  """Expands, convolves every channel by itself, projects, adds x where it fits: x -> (y, expanded maps)."""
+  """Expands, convolves every channel by itself, projects, adds x where it fits: x -> (y, expanded maps).
+
+  `width` is the number of channels after the expansion; 0: `expansion` times those of x.
+  """
 
   features: int
   expansion: int
   stride: int
+  width: int = 0
   form: str = "loop"
 
   @nn.compact
   def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     inner = x
     if self.expansion > 1:
-      inner = relu6(conv(self.expansion * x.shape[-1], 1, form=self.form, name="expand")(x))
+      inner = relu6(conv(self.width or self.expansion * x.shape[-1], 1, form=self.form, name="expand")(x))
     y = relu6(depthwise(inner, 3, self.stride, form=self.form, name="depthwise"))
     y = conv(self.features, 1, form=self.form, name="project")(y)
     return (x + y if y.shape == x.shape else y), inner
+
+
+def expansions(width: float = 1.0) -> tuple[int, ...]:
+  """Returns the channels after the expansion of each block that has one: six times the block's input.
+
+  Examples:
+    >>> expansions()[:4]
+    (96, 144, 144, 192)
+  """
+  found, inputs = [], rounded(32 * width)
+  for expansion, features, repeats, _ in GROUPS:
+    for _ in range(repeats):
+      if expansion > 1:
+        found.append(expansion * inputs)
+      inputs = rounded(features * width)
+  return tuple(found)
+
+
+def expanding() -> list[str]:
+  """Lists the names of the blocks that expand."""
+  return [name.removesuffix("/expand") for name in layer_names() if name.endswith("/expand")]
 
 
 def conv(features: int, size: int, stride: int = 1, *, form: str, name: str) -> Conv:
