@@ -70,7 +70,7 @@ from vita_jax.compress.masks import (
   unpack,
 )
 from vita_jax.compress.matching import last_matching, matches
-from vita_jax.compress.onnx_files import onnx_model, write_onnx
+from vita_jax.compress.onnx_files import onnx_model, open_onnx, write_onnx
 from vita_jax.compress.quantize import (
   Quant,
   calibrate,
@@ -134,6 +134,7 @@ __all__ = [
   "masked",
   "matches",
   "onnx_model",
+  "open_onnx",
   "overlap",
   "pack",
   "post_training",
