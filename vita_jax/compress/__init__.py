@@ -24,7 +24,7 @@ with int8 weights of it, to be exported by `jax.export`, and `write_onnx` a file
 """
 
 from vita_jax._lazy import submodules
-from vita_jax.compress.budget import Found, search_budget, search_threshold
+from vita_jax.compress.budget import Found, search_budget, search_threshold, steer_rho
 from vita_jax.compress.channels import (
   ChannelGroup,
   Slice,
@@ -46,6 +46,7 @@ from vita_jax.compress.counts import (
   count_macs,
   count_parameters,
   layer_costs,
+  live_macs,
   traced_macs,
 )
 from vita_jax.compress.evolution import Evolution, cec_fitness, evolve
@@ -126,6 +127,7 @@ __all__ = [
   "last_matching",
   "layer_costs",
   "layer_sparsity",
+  "live_macs",
   "load_sparse",
   "load_ticket",
   "magnitude_masks",
@@ -154,6 +156,7 @@ __all__ = [
   "sizes",
   "soft_threshold",
   "sparsity",
+  "steer_rho",
   "traced_macs",
   "unpack",
   "weights_sha256",

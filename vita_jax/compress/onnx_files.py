@@ -8,8 +8,8 @@ inputs carry the very steps the network was trained with, which a converter with
     qdq       the same between QuantizeLinear and DequantizeLinear, int8 weights: what other runtimes read
     integer   MatMulInteger over shifted images, int8 weights; a transposed convolution is a sub-pixel one and
               DepthToSpace. This is integer arithmetic in onnxruntime, which computes QDQ in floats unless
-              outputs are quantised as well, and whose ConvInteger is slower than floats. Its products of
-              uint8 and int8 are exact on ARM and on x86 with VNNI; older x86 saturates: take "qdq" there
+              outputs are quantised as well, and whose ConvInteger is slow with int8 weights. Its products
+              of uint8 and int8 are exact on ARM and on x86 with VNNI; older x86 saturates: take "qdq" there
 
 Pictures are [n, channels, h, w] in [-1, 1], all but the channels open. Quantised inputs are uint8; signed
 ones have zero point 128, and are clipped so that the level -128 does not occur.
