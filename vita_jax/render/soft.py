@@ -177,8 +177,8 @@ def _geometry(rows, shared, row, column):
     length = dx * dx + dy * dy
     fine = length > 0
     t = jnp.clip(-(x[k] * dx + y[k] * dy) / jnp.where(fine, length, 1.0), 0.0, 1.0)
-    # At its end exactly the corner: two edges that meet there then tie, however the compiler rounds each (it may
-    # compute a distance twice; near ties that fall out unlike would lose or double a gradient).
+    # At its end exactly the corner: two edges that meet there then tie, however the compiler rounds each
+    # (it may compute a distance twice; near ties that fall out unlike would lose or double a gradient).
     end = t >= 1
     nearest_x = jnp.where(end, x[(k + 1) % 3], x[k] + t * dx)
     nearest_y = jnp.where(end, y[(k + 1) % 3], y[k] + t * dy)
