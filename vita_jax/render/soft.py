@@ -91,11 +91,11 @@ def soft_render(
   """
   surface = jax.tree.map(jnp.asarray, mesh._replace(joints=None, parents=None, weights=None))
   light = None if lights is None else Lights(*(jnp.asarray(x, float) for x in lights))
-  sigma, gamma, epsilon = (jnp.asarray(x, float) for x in (sigma, gamma, epsilon))
+  sigma, gamma, background_weight = (jnp.asarray(x, float) for x in (sigma, gamma, epsilon))
   geometry = surface.vertices, surface.faces, camera, sigma
   # The blend does not depend on what is subtracted from its exponents: no gradient.
   nearest = view_by_view(functools.partial(_nearest, size, cull))
-  deepest = nearest(*jax.lax.stop_gradient((*geometry, epsilon)))
+  deepest = nearest(*jax.lax.stop_gradient((*geometry, background_weight)))
   sums = each_view(functools.partial(_sums, size, cull, shading, filter))(
     surface, camera, light, sigma, gamma, deepest
   )

@@ -34,7 +34,7 @@ def view_by_view(one: Callable[..., Any]) -> Callable[..., Any]:
     def loop(*args: Any) -> Any:
       leaves, tree = jax.tree.flatten(args)
       moving, still = _split(leaves, flags)
-      return jax.lax.map(lambda own: run(*tree.unflatten(_merged(own, still, flags))), moving)
+      return jax.lax.map(lambda own: run(*jax.tree.unflatten(tree, _merged(own, still, flags))), moving)
 
     def together(*args: Any) -> Any:
       axes = jax.tree.map(lambda flag: 0 if flag else None, in_batched)
@@ -73,7 +73,7 @@ def each_view(one: Callable[..., Any]) -> Callable[..., Any]:
   def pull(flags: Sequence[bool], args: Any, cotangent: Any) -> list[jax.Array]:
     leaves, tree = jax.tree.flatten(args)
     moving, rest = _split(leaves, flags)
-    _, back = jax.vjp(lambda moving: one(*tree.unflatten(_merged(moving, rest, flags))), moving)
+    _, back = jax.vjp(lambda moving: one(*jax.tree.unflatten(tree, _merged(moving, rest, flags))), moving)
     return back(cotangent)[0]
 
   def backward(kept: Any, cotangent: Any) -> Any:
@@ -82,7 +82,7 @@ def each_view(one: Callable[..., Any]) -> Callable[..., Any]:
     slopes = view_by_view(functools.partial(pull, flags))(
       args, jax.tree.map(_filled, cotangent, is_leaf=_is_zero)
     )
-    return tree.unflatten(_merged(slopes, [None] * (len(leaves) - len(slopes)), flags))
+    return jax.tree.unflatten(tree, _merged(slopes, [None] * (len(leaves) - len(slopes)), flags))
 
   run.defvjp(forward, backward, symbolic_zeros=True)
   return run
