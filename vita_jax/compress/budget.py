@@ -102,6 +102,14 @@ def search_threshold(
   Raises:
     ValueError: a budget below the floor, which it names: the cost with every group at its minimum; or see
       `keep_channels`.
+
+  Examples:
+    >>> from vita_jax.nn.channels import ChannelGroup, Slice
+    >>> graph = (ChannelGroup("a", "scale", None, (Slice("scale", 0),)),)
+    >>> params = {"scale": np.array([0.5, 0.25, 2.0, 1.0], np.float32)}
+    >>> threshold, kept = search_threshold(params, graph, lambda counts: 10 * counts["a"], 25)
+    >>> threshold, kept["a"].tolist()
+    (0.5, [False, False, True, True])
   """
 
   def kept(threshold: float) -> dict[str, np.ndarray]:
