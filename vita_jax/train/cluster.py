@@ -83,7 +83,8 @@ def join(
     threading.Thread(target=_watch_alone, args=limits, daemon=True).start()
     return
   watchdog_seconds, busy_seconds = watchdog_seconds or WATCHDOG_SECONDS, busy_seconds or BUSY_SECONDS
-  jax.config.update("jax_enable_preemption_service", False)  # the loop's own handler agrees on the step
+  if hasattr(jax.config, "jax_enable_preemption_service"):  # jax 0.8 has none
+    jax.config.update("jax_enable_preemption_service", False)  # the loop's own handler agrees on the step
   timer = threading.Timer(join_seconds, _nobody_came, (join_seconds, process_id == 0))
   timer.start()
   try:
