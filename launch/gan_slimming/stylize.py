@@ -11,8 +11,8 @@ ONNX file (extra [onnx]). Each picture becomes OUT/NAME.png, folders in the fold
 Pictures that are in OUT already are left, so that a run that was interrupted goes on, unless --overwrite is
 given. Grey pictures are taken as RGB, transparent places as white, and of an animation its first frame. What
 cannot be read is named and left out, and the exit code is 1. A picture of at most --largest pixels goes
-through the network at once, and memory grows with its pixels. A larger one is cut into tiles that are blended:
-each tile then has statistics of its own in the instance norms, so that tones may differ from tile to tile.
+through the network at once, and memory grows with its pixels. A larger one is cut into tiles, blended where
+they overlap: each has statistics of its own in the instance norms, so tones may differ from tile to tile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A tiny random generator as launch/export.py leaves it: programs of floats and integers, and their weights."""
+"""A tiny random generator as launch/export.py leaves it: programs of floats and of integers, with weights."""
 
 from pathlib import Path
 
