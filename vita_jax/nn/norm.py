@@ -74,13 +74,29 @@ class InstanceNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    axes = tuple(range(1, x.ndim - 1))
-    if math.prod(x.shape[1:-1]) < 2 or not axes:
-      raise ValueError(f"InstanceNorm needs more than one place in each image, x is {x.shape}")
-    h = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean, var = jnp.mean(h, axes, keepdims=True), jnp.var(h, axes, keepdims=True)
-    y = (h - mean) * jax.lax.rsqrt(var + self.epsilon)
+    y = standardized(x, epsilon=self.epsilon)
     if self.affine:
       y = y * self.param("scale", nn.initializers.ones, x.shape[-1:])
       y = y + self.param("bias", nn.initializers.zeros, x.shape[-1:])
     return y.astype(x.dtype)
+
+
+def standardized(x: jax.Array, *, epsilon: float = 1e-5) -> jax.Array:
+  """Gives every channel of every image mean 0 and variance 1: (x - mean) / sqrt(var + epsilon).
+
+  Args:
+    x: [n, *spatial, c].
+    epsilon: is added to the (biased) variance.
+
+  Returns:
+    The same shape, float32 (float64 for such inputs).
+
+  Raises:
+    ValueError: no spatial axis, or a single place, whose variance says nothing.
+  """
+  axes = tuple(range(1, x.ndim - 1))
+  if math.prod(x.shape[1:-1]) < 2 or not axes:
+    raise ValueError(f"InstanceNorm needs more than one place in each image, x is {x.shape}")
+  h = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  mean, var = jnp.mean(h, axes, keepdims=True), jnp.var(h, axes, keepdims=True)
+  return (h - mean) * jax.lax.rsqrt(var + epsilon)

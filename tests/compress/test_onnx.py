@@ -1,0 +1,86 @@
+"""ONNX files: the picture of the network in onnxruntime, and integer weights that are really there."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vita_jax.compress.onnx_files import KINDS, onnx_model, sub_pixel_kernel, write_onnx
+from vita_jax.compress.quantize import Quant
+from vita_jax.nn.conv import convolve_transposed
+from vita_jax.nn.gan import ResnetGenerator, resnet_widths
+from vita_jax.nn.layers import Layer, output_padding
+
+
+@pytest.mark.parametrize(("k", "stride", "padding"), [(3, 2, 1), (4, 2, 1), (5, 3, 1), (2, 2, 0)])
+def test_a_transposed_convolution_is_a_convolution_and_depth_to_space(k, stride, padding):
+  rng = np.random.default_rng(0)
+  layer = Layer("a", 3, 2, k, stride, padding, transposed=True)
+  x = rng.normal(size=(2, 4, 5, 3)).astype(np.float32)
+  kernel = rng.normal(size=(k, k, 3, 2)).astype(np.float32)
+  wide, before, after = sub_pixel_kernel(layer, kernel)
+  y = jax.lax.conv_general_dilated(
+    x, wide, (1, 1), [(before, after)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
+  y = np.asarray(y).reshape(2, 4, 5, stride, stride, 2).transpose(0, 1, 3, 2, 4, 5)
+  wanted = convolve_transposed(
+    x, kernel, stride=stride, padding=padding, output_padding=output_padding(layer), form="native"
+  )
+  np.testing.assert_allclose(y.reshape(wanted.shape), wanted, atol=1e-5)
+
+
+def test_without_onnx_the_remedy_is_named(resnet, monkeypatch):
+  net, params, _ = resnet
+  monkeypatch.setitem(sys.modules, "onnx", None)
+  with pytest.raises(ImportError, match=r"ONNX files need the package onnx: pip install 'vita_jax\[onnx\]'"):
+    onnx_model(net, {"params": params})
+
+
+def test_an_unknown_kind_is_refused(resnet):
+  net, params, _ = resnet
+  with pytest.raises(ValueError, match="did you mean 'qdq'"):
+    onnx_model(net, {"params": params}, kind="qd")
+
+
+def test_int8_files_are_at_most_0_3_of_float32(tmp_path):
+  pytest.importorskip("onnx", reason="onnx is not installed: pip install 'vita_jax[onnx]'")
+  net = ResnetGenerator(resnet_widths(32, 4), quant=Quant())
+  shapes = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 16, 16, 3)))["params"]
+  params = jax.tree.map(lambda x: np.full(x.shape, 0.5, np.float32), shapes)
+  assert sum(x.size for x in jax.tree.leaves(params)) > 1_000_000
+  sizes = {kind: write_onnx(tmp_path / f"{kind}.onnx", net, {"params": params}, kind=kind) for kind in KINDS}
+  assert sizes["qdq"] <= 0.30 * sizes["float32"] and sizes["integer"] <= 0.30 * sizes["float32"]
+  assert sizes["qdq"] == (tmp_path / "qdq.onnx").stat().st_size
+
+
+@pytest.mark.parametrize("name", ["resnet", "cartoon"])
+def test_onnxruntime_gives_the_same_picture(name, images, request):
+  """The levels are those of training; rounding in norms moves single ones at most."""
+  pytest.importorskip("onnx", reason="onnx is not installed: pip install 'vita_jax[onnx]'")
+  runtime = pytest.importorskip(
+    "onnxruntime", reason="onnxruntime is not installed: pip install 'vita_jax[onnx]'"
+  )
+  net, params, _ = request.getfixturevalue(name)
+  options = runtime.SessionOptions()
+  options.intra_op_num_threads = 1
+
+  def run(quant, kind):
+    model = onnx_model(net.clone(quant=quant), {"params": params}, kind=kind)
+    session = runtime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    (y,) = session.run(None, {"image": np.moveaxis(np.asarray(images), -1, 1)})
+    return np.moveaxis(y, 1, -1)
+
+  for quant, kinds in (
+    (None, ("float32",)),
+    (Quant(per_channel=True), ("qdq", "integer")),
+    (Quant(4, 4), ("qdq",)),
+  ):
+    wanted = jax.jit(net.clone(quant=quant).apply)({"params": params}, images)
+    for kind in kinds:
+      found = run(quant, kind)
+      if quant is None:
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+      else:
+        assert np.mean((found - wanted) ** 2) < 1e-5 * 4  # PSNR above 50 dB, of a range of 2
