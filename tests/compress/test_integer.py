@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from vita_jax.compress.integer import integer_convolution, integer_program
+from vita_jax.compress.onnx_files import onnx_model
 from vita_jax.compress.quantize import Quant
+from vita_jax.nn.gan import ResnetGenerator, resnet_widths
 from vita_jax.nn.layers import Layer, convolution
 
 LAYERS = {
@@ -135,3 +137,15 @@ def test_what_no_8_bits_hold_and_other_parameters_are_refused(resnet, cartoon):
     integer_program(net, {"params": params})
   with pytest.raises(ValueError, match="the parameters are not those of the generator: layer 'down_0'"):
     integer_program(net.clone(quant=Quant()), {"params": cartoon[1]})
+
+
+def test_a_residual_output_reaches_the_integer_program_and_the_onnx_file(images):
+  net = ResnetGenerator(resnet_widths(2, 1), form="native", quant=Quant(), output="residual")
+  variables = net.init(jax.random.key(0), images)
+  program, arrays = integer_program(net, variables)
+  np.testing.assert_allclose(program(arrays, images), net.apply(variables, images), atol=1e-4)
+  ort = pytest.importorskip("onnxruntime")
+  model = onnx_model(net.clone(quant=None), variables)
+  given = ort.InferenceSession(model.SerializeToString()).run(None, {"image": np.moveaxis(images, -1, 1)})[0]
+  wanted = net.clone(quant=None).apply(variables, images)
+  np.testing.assert_allclose(np.moveaxis(given, 1, -1), wanted, atol=1e-4)

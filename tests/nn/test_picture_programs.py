@@ -2,6 +2,8 @@
 
 import importlib.util
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from nn.small_export import GENERATOR, variables, write_small_export
@@ -31,6 +33,15 @@ def test_int8_is_the_program_of_integers(export):
   assert np.abs(found - expected(IMAGES)).max() > 1e-3
 
 
+def test_a_program_may_take_and_give_bare_images(tmp_path):
+  shape = jax.ShapeDtypeStruct(jax.export.symbolic_shape("n, 4*h, 4*w, 3"), jnp.float32)
+  weights = {"a": jax.ShapeDtypeStruct((3,), jnp.float32)}
+  program = jax.export.export(jax.jit(lambda params, images: images * params["a"]))(weights, shape)
+  (tmp_path / "program.jax").write_bytes(program.serialize())
+  save_params(tmp_path / "params.safetensors", {"a": np.float32([0.5, 1, -1])})
+  np.testing.assert_array_equal(load_pictures(tmp_path)(IMAGES), IMAGES * np.float32([0.5, 1, -1]))
+
+
 def test_weights_of_torch_are_a_model(tmp_path):
   params = variables(1)["params"]
   places = {"stem": "1", "down_0": "4", "down_1": "7", "block_0_a": "10.conv_block.1"}
@@ -58,7 +69,7 @@ def test_what_is_no_model_gets_one_clear_line(export, tmp_path):
   folder, _ = export
   with pytest.raises(FileNotFoundError, match="no file"):
     load_pictures(tmp_path / "gone.onnx")
-  with pytest.raises(FileNotFoundError, match=r"has no int8_program.jax and int8.safetensors"):
+  with pytest.raises(FileNotFoundError, match=r"has no program_int8.jax and int8.safetensors"):
     load_pictures(tmp_path, int8=True)
   with pytest.raises(ValueError, match="int8 needs the folder"):
     load_pictures(folder / "params.safetensors", int8=True)

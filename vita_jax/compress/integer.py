@@ -18,7 +18,7 @@ import numpy as np
 
 from vita_jax.compress.quantize import clip_ranges
 from vita_jax.nn.conv import reflect
-from vita_jax.nn.layers import Layer, convolution, finish
+from vita_jax.nn.layers import PICTURE, Layer, convolution, finish, summed
 from vita_jax.nn.quantize import activation_levels, level_range, weight_levels, weight_step
 
 SHIFT = 128
@@ -70,7 +70,7 @@ def run_integer(
 ) -> jax.Array:
   """Executes the integer program: images [n, h, w, c] -> the same; `bits` are those of activations."""
   x, wanted = images, {layer.add for layer in layers}
-  outputs: dict[str, jax.Array] = {}
+  outputs: dict[str, jax.Array] = {PICTURE: images}
   for layer in layers:
     own = arrays[layer.name]
     if layer.signed is None:
@@ -84,7 +84,7 @@ def run_integer(
     gate = arrays[f"{layer.gate}_scale"] if layer.gate else None
     x = finish(layer, y, scale=own.get("scale"), shift=own.get("shift"), gate=gate)
     if layer.add:
-      x = x + outputs[layer.add]
+      x = summed(layer, x, outputs[layer.add])
     if layer.name in wanted:
       outputs[layer.name] = x
   return x

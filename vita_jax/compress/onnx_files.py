@@ -27,7 +27,7 @@ from vita_jax.base.choose import choose
 from vita_jax.base.files import write_bytes
 from vita_jax.compress.integer import integer_program, sub_pixel_kernel
 from vita_jax.data.files import cause, existing
-from vita_jax.nn.layers import Layer, output_padding
+from vita_jax.nn.layers import PICTURE, Layer, output_padding
 
 KINDS = ("float32", "qdq", "integer")
 OPSET, IR_VERSION = 17, 8  # of 2022: what runtimes in use read
@@ -98,12 +98,15 @@ def onnx_model(generator: Any, variables: Any, *, kind: str = "float32") -> Any:
   bits = 8 if generator.quant is None else generator.quant.activation_bits
   graph = _Graph(onnx, [], [], kind, bits)
   value = "image"
-  outputs: dict[str, str] = {}
+  outputs: dict[str, str] = {PICTURE: "image"}
   for layer in generator.layers:
     gate = arrays[f"{layer.gate}_scale"] if layer.gate else None
     value = _layer(graph, layer, arrays[layer.name], value, gate)
     if layer.add:
       value = graph.node("Add", [value, outputs[layer.add]], f"{layer.name}/sum")
+    if layer.clipped:
+      ends = [graph.array(f"{layer.name}/{k}", np.float32(x)) for k, x in (("darkest", -1), ("brightest", 1))]
+      value = graph.node("Clip", [value, *ends], f"{layer.name}/within")
     outputs[layer.name] = value
   graph.nodes[-1].output[0] = "picture"
   first, last = generator.layers[0], generator.layers[-1]

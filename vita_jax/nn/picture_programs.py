@@ -1,7 +1,7 @@
 """Functions of pictures, loaded from what they were exported as: programs, CycleGAN weights, ONNX files.
 
 a folder that launch/export.py wrote     its program.jax and params.safetensors; with int8 the program of
-(or the run's workdir)                   integers, int8_program.jax and int8.safetensors
+(or the run's workdir)                   integers, program_int8.jax and int8.safetensors
 FILE.safetensors                         a CycleGAN generator trained in torch, see `vita_jax.nn.gan_files`
 FILE.onnx                                run by onnxruntime, e.g. model.onnx or model_int8.onnx
 """
@@ -20,7 +20,7 @@ from vita_jax.data.files import existing, read_safetensors
 from vita_jax.nn.gan_files import load_cyclegan
 
 FLOAT = ("program.jax", "params.safetensors")
-INT8 = ("int8_program.jax", "int8.safetensors")
+INT8 = ("program_int8.jax", "int8.safetensors")
 ENDINGS = (".safetensors", ".onnx")
 
 Pictures = Callable[[np.ndarray], np.ndarray]
@@ -56,16 +56,15 @@ def load_pictures(path: str | os.PathLike, *, int8: bool = False) -> Pictures:
 
 
 def from_program(program: Path, weights: Path) -> Pictures:
-  """Loads a program of one input, images with an open height and width, and of one output or "picture"."""
+  """Loads a program (weights by name, images or {name: images}) -> pictures or {"picture": pictures}."""
   try:
     exported = jax.export.deserialize(bytearray(program.read_bytes()))
     (own, inputs), _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
-    (name, images) = next(iter(inputs.items()))
-    fits = len(inputs) == 1 and len(images.shape) == 4 and images.shape[-1] == 3
+    (images, *more) = jax.tree.leaves(inputs)
   except Exception as error:  # flatbuffers and jax raise many types on damaged files
     raise ValueError(f"{program} is not an exported program of pictures ({type(error).__name__})") from error
-  if not fits:
-    raise ValueError(f"{program} is a program of {', '.join(inputs)} {images.shape}, not of pictures")
+  if more or len(images.shape) != 4 or images.shape[-1] != 3:
+    raise ValueError(f"{program} is a program of {inputs}, not of pictures")
   if any(isinstance(side, int) for side in images.shape[1:3]):
     raise ValueError(f"{program} takes images of {images.shape[1:3]} only: export it with an open size")
   params = read_safetensors(weights)
@@ -73,7 +72,13 @@ def from_program(program: Path, weights: Path) -> Pictures:
   if found != wanted:
     odd = next(k for k in sorted(found | wanted) if found.get(k) != wanted.get(k))
     raise ValueError(f"{weights} does not fit {program.name}: '{odd}' is not the same in both; export again")
-  return _compiled(exported.call, name, params)
+  names = list(inputs) if isinstance(inputs, dict) else []
+
+  def call(params: Any, images: jax.Array) -> jax.Array:
+    found = exported.call(params, {names[0]: images} if names else images)
+    return found["picture"] if isinstance(found, dict) else found
+
+  return _compiled(call, params)
 
 
 def from_cyclegan_file(path: Path) -> Pictures:
@@ -81,10 +86,10 @@ def from_cyclegan_file(path: Path) -> Pictures:
   generator, params = load_cyclegan(path)
   generator = generator.clone(form="top")
 
-  def program(params: Any, inputs: dict[str, Any]) -> Any:
-    return {"picture": generator.apply({"params": params}, inputs["image"])}
+  def call(params: Any, images: jax.Array) -> Any:
+    return generator.apply({"params": params}, images)
 
-  return _compiled(program, "image", params)
+  return _compiled(call, params)
 
 
 def from_onnx(path: Path) -> Pictures:
@@ -120,12 +125,10 @@ def _in_folder(folder: Path, names: tuple[str, str]) -> tuple[Path, Path]:
   )
 
 
-def _compiled(program: Callable[..., Any], name: str, params: Any) -> Pictures:
-  """`program(params, {name: images})` -> dict of arrays, compiled for each shape."""
+def _compiled(program: Callable[[Any, jax.Array], Any], params: Any) -> Pictures:
   compiled, on_device = jax.jit(program), jax.device_put(params)
 
   def call(images: np.ndarray) -> np.ndarray:
-    found = compiled(on_device, {name: np.asarray(images, np.float32)})
-    return np.asarray(found["picture"] if "picture" in found else next(iter(found.values())))
+    return np.asarray(compiled(on_device, np.asarray(images, np.float32)))
 
   return call
