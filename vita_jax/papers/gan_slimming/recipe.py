@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from vita_jax import base
-from vita_jax.base.keys import Key, Rule, above, anything, at_least, between, boolean, one_of
+from vita_jax.base.keys import Key, Rule, above, any_path, at_least, between, boolean, one_of
 from vita_jax.losses.gan import KINDS
 from vita_jax.nn.conv import form_for
 from vita_jax.nn.features import NAMES
@@ -47,8 +47,8 @@ _NETS = Rule(f"a list of {', '.join(NAMES)}", lambda v: all(name in NAMES for na
 KEYS = (
   Key("method", "gs32", one_of(*METHODS), "What is compared; it sets the keys below."),
   Key("data.style", "cartoon", one_of(*STYLES), "Photographs with cv2 cartoons, CIFAR-10, or folders."),
-  Key("data.source", "", anything, "Folder of pictures; empty: the photographs of VITA_DATA_DIR (cartoon)."),
-  Key("data.target", "", anything, "Folder of the other domain, or of the partners (pairs); empty: none."),
+  Key("data.source", "", any_path, "Folder of pictures; empty: the photographs of VITA_DATA_DIR (cartoon)."),
+  Key("data.target", "", any_path, "Folder of the other domain, or of the partners (pairs); empty: none."),
   Key("data.side", 256, at_least(8), "The shorter side of pictures, in pixels; smaller ones are enlarged."),
   Key("data.crop", 64, at_least(8), "Side of a training crop, and of those that are tested, in pixels."),
   Key("data.held_out", 42, at_least(1), "Pictures that are tested and do not train (CIFAR-10: test split)."),
@@ -61,7 +61,7 @@ KEYS = (
   Key("generator.output", "tanh", one_of(*OUTPUTS), "tanh (paper), or added to the picture and clipped."),
   Key("discriminator.width", 64, at_least(1), "Channels of its first layer (paper: 64)."),
   Key("discriminator.depth", 3, at_least(1), "Layers that halve the picture (paper: 3)."),
-  Key("teacher.path", "", anything, "Run whose generator teaches, or a CycleGAN's safetensors; empty: here."),
+  Key("teacher.path", "", any_path, "Run whose generator teaches, or a CycleGAN's safetensors; empty: here."),
   Key("teacher.steps", 3000, at_least(1), "Steps that train a teacher."),
   Key("teacher.batch", 8, at_least(1), "Crops in a step."),
   Key("teacher.rate", 2e-4, above(0), "Of Adam (0.5, 0.999), as CycleGAN; a cosine takes it to 0."),
