@@ -24,17 +24,19 @@ __all__ = ["build", "default_config", "extracted", "nets_of", "read_inputs", "re
 __getattr__, __dir__ = submodules(__name__)
 
 
-def build(config: Any) -> Experiment:
+def build(config: Any, *, form: str = "") -> Experiment:
   """Builds the experiment of a config.
 
   Args:
     config: from `configs/gan_slimming/*.py`; `recipe.KEYS` explains every key.
+    form: of the convolutions, see `vita_jax.nn.conv`; "": the fast one where the run's steps stand.
 
   Raises:
     ValueError, FileNotFoundError, ImportError: an unknown option, settings that do not go together, missing or
       unusable pictures, teacher or weights of features, a budget below the floor.
   """
   recipe = recipe_of(config)
+  recipe = recipe._replace(form=form or recipe.form)
   nets = nets_of(recipe)
   inputs = read_inputs(recipe)
   return Experiment(

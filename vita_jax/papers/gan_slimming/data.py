@@ -81,11 +81,15 @@ def batches(inputs: Inputs, size: int) -> Stream:
     ValueError: fewer pictures than a batch has.
   """
   if size > len(inputs.rows):
-    raise ValueError(f"a batch has {size} pictures and {len(inputs.rows)} train: lower the batch or config.data.held_out")
+    raise ValueError(
+      f"a batch has {size} pictures and {len(inputs.rows)} train: lower the batch or config.data.held_out"
+    )
   steps = (partial(augment.random_crop, size=inputs.crop), augment.flip)
   transform: Any = augment.Together(steps, keys=("image", "target") if inputs.paired else ("image",))
   if inputs.others is not None:
-    transform = Partner(inputs.others, "target", then=tuple(augment.Augment(steps, key) for key in ("image", "target")))
+    transform = Partner(
+      inputs.others, "target", then=tuple(augment.Augment(steps, key) for key in ("image", "target"))
+    )
   return Stream(inputs.rows, size, remainder="drop", transform=transform)
 
 

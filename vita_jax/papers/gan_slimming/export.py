@@ -92,7 +92,9 @@ def write_files(
   if small.quant is None:
     quantised, complete = post_training(small, variables["params"], calibration(inputs))
   held_out = to_floats(inputs.test["image"][:16])
-  runs: dict[str, Callable[[Any], Any]] = {"float32": jax.jit(functools.partial(plain.apply, dict(variables)))}
+  runs: dict[str, Callable[[Any], Any]] = {
+    "float32": jax.jit(functools.partial(plain.apply, dict(variables)))
+  }
   if quantised.quant.paper_code_compat:
     warnings.warn("no int8 files: config.quant.compat has 257 levels, which no 8 bits hold", stacklevel=2)
   else:
@@ -149,7 +151,9 @@ def _onnx_files(folder: Path, plain: Any, quantised: Any, variables: Any, comple
 def _psnr(run: Callable[[Any], Any], inputs: Inputs) -> float:
   from vita_jax.metrics import decibels
 
-  error = np.mean(np.square(np.asarray(run(to_floats(inputs.test["image"]))) - to_floats(inputs.test["target"])))
+  error = np.mean(
+    np.square(np.asarray(run(to_floats(inputs.test["image"]))) - to_floats(inputs.test["target"]))
+  )
   return float(decibels(float(error), data_range=2.0))
 
 

@@ -17,7 +17,13 @@ from vita_jax.base.tree import named_leaves, path_name
 from vita_jax.compress import counts_of, cut
 from vita_jax.data.files import read_safetensors
 from vita_jax.nn.channels import Graph
-from vita_jax.nn.gan import CartoonGenerator, PatchDiscriminator, ResnetGenerator, cartoon_widths, resnet_widths
+from vita_jax.nn.gan import (
+  CartoonGenerator,
+  PatchDiscriminator,
+  ResnetGenerator,
+  cartoon_widths,
+  resnet_widths,
+)
 from vita_jax.nn.gan_files import from_cyclegan
 from vita_jax.papers.gan_slimming.recipe import Recipe
 
@@ -104,7 +110,9 @@ def _file_of_run(path: Path, recipe: Recipe) -> Path:
   for name in ("kind", "output"):
     theirs, ours = settings.get(f"generator.{name}"), getattr(recipe.generator, name)
     if theirs != ours:
-      raise ValueError(f"config.generator.{name} is {ours}, and the teacher of {path} has {theirs}: take that")
+      raise ValueError(
+        f"config.generator.{name} is {ours}, and the teacher of {path} has {theirs}: take that"
+      )
   return file
 
 

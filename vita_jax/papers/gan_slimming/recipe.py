@@ -244,7 +244,9 @@ def check(config: Any) -> None:
   if config.channels in AT_ONCE and not budget:
     raise ValueError(f"config.channels is {config.channels}, which needs config.budget.macs or budget.bytes")
   if config.channels == "all" and config.objective.prune:
-    raise ValueError("config.channels is all: set config.objective.prune=False, whose channels would all stay")
+    raise ValueError(
+      "config.channels is all: set config.objective.prune=False, whose channels would all stay"
+    )
   if config.objective.prune:
     if not config.slim.steps:
       raise ValueError("config.slim.steps is 0: config.objective.prune needs steps that shrink scales")
@@ -262,14 +264,18 @@ def check(config: Any) -> None:
     raise ValueError("config.finetune.steps is 0: channels are taken out on entering it, give at least 1")
   if config.slim.real == "target_domain" and config.data.style == "domains" and not config.data.target:
     raise ValueError("config.slim.real is target_domain: give its pictures as config.data.target")
-  if config.generator.kind == "cartoon" and config.generator.blocks and config.teacher.path.endswith("tensors"):
+  if (
+    config.generator.kind == "cartoon" and config.generator.blocks and config.teacher.path.endswith("tensors")
+  ):
     raise ValueError("config.teacher.path is a safetensors file: those are of config.generator.kind=resnet")
 
 
 def _check_data(config: Any) -> None:
   data = config.data
   if data.crop % 4:
-    raise ValueError(f"config.data.crop is {data.crop}: it must be a multiple of 4, the generator halves twice")
+    raise ValueError(
+      f"config.data.crop is {data.crop}: it must be a multiple of 4, the generator halves twice"
+    )
   if data.crop // 2**config.discriminator.depth < 3:
     raise ValueError(
       f"config.data.crop is {data.crop}: too small for config.discriminator.depth={config.discriminator.depth},"

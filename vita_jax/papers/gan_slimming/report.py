@@ -83,7 +83,9 @@ def report(
     found |= {f"{prefix}{name}": value for name, value in values.items()}
   rows = channel_table(nets.teacher.layers, small.layers, MEASURED, MEASURED)
   figures = {
-    "sheet": partial(sheet, inputs, {k: v for k, v in pictures.items() if k not in ("identity_", "histogram_")}),
+    "sheet": partial(
+      sheet, inputs, {k: v for k, v in pictures.items() if k not in ("identity_", "histogram_")}
+    ),
     "channels": partial(channel_bars, rows),
   }
   return Report(found, figures, {"channels.csv": as_csv(rows)})

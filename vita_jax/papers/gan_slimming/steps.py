@@ -38,7 +38,9 @@ def epoch_cosine(rate: float, steps: int, per_epoch: int) -> Schedule:
 def coupled_adam(rate: Schedule, decay: float) -> optax.GradientTransformation:
   """Makes Adam (0.5, 0.999) whose L2 penalty is added to the gradient, as torch's `Adam(weight_decay=...)`."""
   return optax.chain(
-    optax.add_decayed_weights(decay), optax.scale_by_adam(b1=0.5, b2=0.999), optax.scale_by_learning_rate(rate)
+    optax.add_decayed_weights(decay),
+    optax.scale_by_adam(b1=0.5, b2=0.999),
+    optax.scale_by_learning_rate(rate),
   )
 
 
@@ -98,7 +100,14 @@ def slim_step(
   if phase.gan:
     real = wanted if objective.real == "teacher" else to_floats(batch["target"])
     new, values["judge"] = _judge_step(
-      nets, optimizers[1], new, real, given, jax.random.fold_in(state["key"], t), unit="images", kind=objective.kind
+      nets,
+      optimizers[1],
+      new,
+      real,
+      given,
+      jax.random.fold_in(state["key"], t),
+      unit="images",
+      kind=objective.kind,
     )
   return new, {name: metrics.once(value) for name, value in values.items()}
 
@@ -208,5 +217,7 @@ def teacher_step(
   }
   if settings.gan:
     key = jax.random.fold_in(state["key"], t)
-    new, values["judge"] = _judge_step(nets, optimizer, new, y, given, key, unit="places", kind="least_squares")
+    new, values["judge"] = _judge_step(
+      nets, optimizer, new, y, given, key, unit="places", kind="least_squares"
+    )
   return new, {name: metrics.once(value) for name, value in values.items()}
