@@ -22,7 +22,7 @@ Expect of the teacher at least 2 dB over the identity map and 1 dB over histogra
 
 from vita_jax.papers.gan_slimming.recipe import default_config
 
-# Not the paper's: a generator of 0.77 M weights, crops, and rates for schedules of hundreds of steps, not 26,600.
+# Not the paper's: a generator of 0.77 M weights, crops, and rates for hundreds of steps instead of 26,600.
 SMALL = {
   "generator.base": 24,
   "generator.blocks": 4,

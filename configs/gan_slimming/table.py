@@ -9,8 +9,8 @@ The first command trains the teacher that all students share (its row of the tab
 Memory: 2 GB, estimated.
 Each student has 800 steps in all. The first number is PSNR to the cartoon in dB, of the mean error over all
 held-out crops; beside it SSIM, errors to target and teacher, Fréchet and kernel distances on two networks,
-multiply-adds, bytes, and the same of the identity map, of histogram matching and of the teacher. The paper's numbers are of other
-data (horse2zebra by FID) and stand in the README.
+multiply-adds, bytes, and the PSNR of the identity map, of histogram matching and of the teacher. The paper's
+numbers are of other data (horse2zebra by FID) and stand in the README.
 """
 
 import functools
@@ -34,8 +34,8 @@ COSTS = ("macs", "macs_paper", "macs_share", "bytes", "bytes_ratio", "channels_p
 BASELINES = ("identity_psnr", "histogram_psnr", "teacher_psnr")
 BESIDE = (*QUALITY, *COSTS, *BASELINES)
 HEADER = (
-  "One shared teacher (base 24, 4 blocks, added to the picture), 170 photographs train and 42 are held out; 252"
-  " crops of 64 x 64, cv2.stylization(sigma_s=60, sigma_r=0.45). Shares are those of the teacher's multiply-adds."
+  "One shared teacher (base 24, 4 blocks, added to the picture); 170 photographs train, 42 are held out: 252"
+  " crops of 64 x 64; cv2.stylization(sigma_s=60, sigma_r=0.45). Shares are of the teacher's multiply-adds."
 )
 # label -> (method, share of the multiply-adds; 0: no budget)
 STUDENTS = {

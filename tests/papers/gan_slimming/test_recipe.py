@@ -1,7 +1,6 @@
 """Bad settings and bad pictures are one line that names cause and remedy; the methods are switches."""
 
 import jax
-import numpy as np
 import pytest
 from papers.gan_slimming import small
 from PIL import Image

@@ -32,8 +32,8 @@ def build(config: Any, *, form: str = "") -> Experiment:
     form: of the convolutions, see `vita_jax.nn.conv`; "": the fast one where the run's steps stand.
 
   Raises:
-    ValueError, FileNotFoundError, ImportError: an unknown option, settings that do not go together, missing or
-      unusable pictures, teacher or weights of features, a budget below the floor.
+    ValueError, FileNotFoundError, ImportError: an unknown option, settings that do not go together, missing
+      or unusable pictures, teacher or weights of features, a budget below the floor.
   """
   recipe = recipe_of(config)
   recipe = recipe._replace(form=form or recipe.form)

@@ -87,8 +87,8 @@ def check_floor(recipe: Recipe, nets: Nets) -> None:
     wanted = getattr(recipe.budget, name)
     if wanted and floor > wanted:
       raise ValueError(
-        f"config.budget.{name} is {wanted:g}, below the floor of {floor:.3f}: that much is left of the residual"
-        f" stream with every other group at its fewest channels (config.round_to={recipe.budget.round_to})"
+        f"config.budget.{name} is {wanted:g}, below the floor of {floor:.3f}: that much is left of the"
+        f" residual stream with all else at its fewest channels (config.round_to={recipe.budget.round_to})"
       )
 
 
@@ -156,7 +156,7 @@ def choose_channels(recipe: Recipe, nets: Nets, state: Mapping[str, Any], key: j
 
 
 def _within(recipe: Recipe, nets: Nets, params: Any, scores: Mapping[str, np.ndarray]) -> Kept:
-  """The channels with the largest scores that meet the budget: a search over thresholds of scores as scales."""
+  """The channels with the largest scores that meet the budget: scores take the place of scales."""
   places = {group.scale: scores[group.name] for group in nets.graph}
   judged = jax.tree_util.tree_map_with_path(lambda path, x: places.get(path_name(path), x), params)
   cost = partial(relative_cost, recipe, nets)

@@ -1,4 +1,4 @@
-"""The networks of a run: teacher, student, discriminator; a trained teacher from a file; the smaller student."""
+"""The networks of a run: teacher, student, discriminator; a teacher from a file; the smaller student."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Nets(NamedTuple):
     student: what is trained: the same, or a narrow one; quantised where the recipe says so.
     judge: the discriminator.
     graph: the student's channels.
-    given: parameters that come from a file: `generator` (the teacher) and, where it has one, `judge`; else None.
+    given: parameters from a file: `generator`, the teacher, and where it has one `judge`; None: no file.
   """
 
   teacher: Any
@@ -69,7 +69,7 @@ def nets_of(recipe: Recipe) -> Nets:
 
 def _dense(recipe: Recipe) -> Any:
   keys = recipe.generator
-  options = {"output": keys.output, "form": recipe.form, "dtype": recipe.dtype}
+  options: dict[str, Any] = {"output": keys.output, "form": recipe.form, "dtype": recipe.dtype}
   if keys.kind == "cartoon":
     return CartoonGenerator(cartoon_widths(keys.base, keys.blocks), **options)
   return ResnetGenerator(resnet_widths(keys.base, keys.blocks), **options)
@@ -103,8 +103,8 @@ def _file_of_run(path: Path, recipe: Recipe) -> Path:
   file = path / "export" / "params.safetensors"
   if not file.is_file():
     raise FileNotFoundError(
-      f"no teacher at {file}: train one (--config=configs/gan_slimming/<style>.py:teacher --workdir={path}), or"
-      " give another config.teacher.path"
+      f"no teacher at {file}: train one (--config=configs/gan_slimming/<style>.py:teacher --workdir={path}),"
+      " or give another config.teacher.path"
     )
   settings = flat(read_json(path / "export" / "config.json")["config"])
   for name in ("kind", "output"):

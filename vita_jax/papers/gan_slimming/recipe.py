@@ -253,8 +253,8 @@ def check(config: Any) -> None:
     reach = config.slim.rho * config.slim.gate_rate * (config.slim.steps + 1) / 2
     if reach < 1:  # scales start at 1
       raise ValueError(
-        f"config.slim.rho is {config.slim.rho}: over {config.slim.steps} steps it takes {reach:.2g} off a scale"
-        f" of 1, so nothing is pruned; give {5 * config.slim.rho / max(reach, 1e-9):.2g}, or more steps"
+        f"config.slim.rho is {config.slim.rho}: over {config.slim.steps} steps it takes {reach:.2g} off a"
+        f" scale of 1, so nothing is pruned; give {5 * config.slim.rho / max(reach, 1e-9):.2g}, or more steps"
         if config.slim.rho
         else "config.slim.rho is 0, which prunes nothing: raise it, or set config.objective.prune=False"
       )
@@ -278,8 +278,8 @@ def _check_data(config: Any) -> None:
     )
   if data.crop // 2**config.discriminator.depth < 3:
     raise ValueError(
-      f"config.data.crop is {data.crop}: too small for config.discriminator.depth={config.discriminator.depth},"
-      f" which needs {3 * 2**config.discriminator.depth}"
+      f"config.data.crop is {data.crop}: too small for config.discriminator.depth="
+      f"{config.discriminator.depth}, which needs {3 * 2**config.discriminator.depth}"
     )
   if data.style != "horse2deer" and data.side < data.crop:
     raise ValueError(f"config.data.side is {data.side}: smaller than config.data.crop, {data.crop}")

@@ -55,7 +55,7 @@ def look(nets: Nets, state: State, batch: Mapping[str, Any]) -> dict[str, jax.Ar
 def report(
   recipe: Recipe, nets: Nets, inputs: Inputs, state: State, evaluate: Evaluate, sweep: Sweep
 ) -> Report:
-  """Measures the student of one seed on held-out crops, beside the identity, histogram matching and its teacher.
+  """Measures the student of one seed on held-out crops, beside the identity, recolouring and its teacher.
 
   Metrics: those of `quality` of the student, and with the prefixes `identity_`, `histogram_` and `teacher_`;
   with `ptq8_` and so on those of post-training quantisation; `costs`. File: `channels.csv`. Figures: `sheet`
@@ -146,7 +146,7 @@ def costs(recipe: Recipe, nets: Nets, small: Any) -> dict[str, float]:
   """Counts what the extracted network costs for a picture of 256 x 256, beside the dense float32 teacher.
 
   `macs`, `macs_paper` (transposed convolutions at their output's places), `macs_share` of the teacher's;
-  `bytes` (int8 kernels where trained so), `bytes_ratio` of the teacher's to them; `channels_pruned`, the share
+  `bytes` (int8 kernels where trained so), `bytes_ratio` of the teacher's to them; `channels_pruned`, a share
   of the channels that can be.
   """
   bits = 0 if recipe.quant is None else recipe.quant.weight_bits
@@ -172,7 +172,7 @@ def _widths(generator: Any, nets: Nets) -> int:
 def quantised_after(
   recipe: Recipe, inputs: Inputs, small: Any, variables: Mapping[str, Any], bits: int
 ) -> np.ndarray:
-  """Quantises the extracted network without training, by the largest inputs on training crops; its pictures."""
+  """Quantises the extracted network by the largest inputs on training crops; its held-out pictures."""
   net, quantised = post_training(small.clone(quant=None), variables["params"], calibration(inputs), bits=bits)
   apply = jax.jit(net.apply)
   crops = inputs.test["image"]

@@ -36,7 +36,7 @@ def epoch_cosine(rate: float, steps: int, per_epoch: int) -> Schedule:
 
 
 def coupled_adam(rate: Schedule, decay: float) -> optax.GradientTransformation:
-  """Makes Adam (0.5, 0.999) whose L2 penalty is added to the gradient, as torch's `Adam(weight_decay=...)`."""
+  """Makes Adam (0.5, 0.999) whose L2 is added to the gradient, as torch's `Adam(weight_decay=...)`."""
   return optax.chain(
     optax.add_decayed_weights(decay),
     optax.scale_by_adam(b1=0.5, b2=0.999),
@@ -49,7 +49,7 @@ def student_optimizers(
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
   """Makes the optimizers of the student and of the discriminator.
 
-  Slimming: ISTA on the scales of the graph, coupled Adam on all else. Fine-tuning: coupled Adam on everything.
+  Slimming: ISTA on the scales of the graph, coupled Adam on all else. Fine-tuning: coupled Adam on all.
   """
 
   def schedule(rate: float) -> Schedule:
@@ -78,8 +78,8 @@ def slim_step(
 
   Args:
     recipe, nets, features, phase, per_epoch: see there; batches of an epoch.
-    state: `params` {"generator", "judge"}, `teacher`, `tx` (both optimizers), `pool`, `kept`, `key`, and `clips`
-      where quantisation averages them.
+    state: `params` {"generator", "judge"}, `teacher`, `tx` (both optimizers), `pool`, `kept`, `key`, and
+      `clips` where quantisation averages them.
     batch: `image` uint8 [n, h, w, 3], and `target` where there is a target domain.
     t: the step.
   """
@@ -122,7 +122,7 @@ def _student_loss(
   wanted: jax.Array,
   generator: Any,
 ) -> tuple[jax.Array, tuple[jax.Array, Any, dict[str, jax.Array]]]:
-  """Returns the loss and (pictures, new clips or None, terms by name); the L1 penalty is the proximal step's."""
+  """Returns the loss and (pictures, new clips or None, terms by name); L1 is the proximal step's."""
   if phase.fixed:
     generator = empty_channels(generator, nets.graph, state["kept"])
   variables, clips = variables_of(generator, state.get("clips")), None
