@@ -130,7 +130,7 @@ def _table(table: tuple[Key, ...]) -> list[str]:
     return str(text).replace("|", r"\|").replace("\n", " ")
 
   rows = [
-    f"| `{key.name}` | `{cell(repr(key.default))}` | {cell(key.rule.text)} | {cell(key.meaning)} |"
+    f"| `{key.name}` | `{cell(repr(key.default))}` | {cell(key.allowed.text)} | {cell(key.meaning)} |"
     for key in table
   ]
   return ["", "| key | default | allowed | meaning |", "|---|---|---|---|", *rows]

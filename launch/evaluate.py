@@ -16,6 +16,7 @@ from vita_jax.train.finish import final_metrics, final_report, read_summary
 
 WORKDIR = cli.define_workdir()
 TOLERANCE = flags.DEFINE_float("tolerance", 1e-6, "Relative difference that counts as equal.", lower_bound=0)
+flags.register_validator("tolerance", math.isfinite, "--tolerance must be a finite number")
 
 
 def main() -> None:
@@ -23,7 +24,13 @@ def main() -> None:
   if summary is None:
     raise train.RunError(f"{WORKDIR.value} has no summary.json: finish the run with launch/train.py first")
   experiment, config, state, programs = cli.finished_run(WORKDIR.value)
-  frozen = [seed - config.seed for seed in summary.get("frozen", ())]
+  seeds = list(range(config.seed, config.seed + config.seeds))
+  if summary["seeds"] != seeds or not set(summary["frozen"]) <= set(seeds):
+    raise train.RunError(
+      f"summary.json in {WORKDIR.value} is of other seeds than its config.json: it was edited; delete it and"
+      " run launch/train.py again to rewrite it"
+    )
+  frozen = [seed - config.seed for seed in summary["frozen"]]
   metrics = final_metrics(final_report(experiment, programs, state), frozen)
   cli.print_metrics({**summary, "metrics": metrics})
   new, old = dict(_numbers(metrics)), dict(_numbers(summary["metrics"]))

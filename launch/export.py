@@ -12,17 +12,23 @@ from pathlib import Path
 from absl import flags
 
 from vita_jax import cli
+from vita_jax.base.choose import choose
 from vita_jax.base.files import write_json, write_text
 from vita_jax.train.finish import read_config
 from vita_jax.train.program_file import write_program
 from vita_jax.train.weights import save_params
 
 WORKDIR = cli.define_workdir()
+KNOWN = ("cpu", "cuda", "rocm", "tpu")
 SEED = flags.DEFINE_integer("seed", None, "Seed whose weights are exported; default: the run's first.")
 PLATFORMS = flags.DEFINE_list("platforms", ["cpu", "cuda", "tpu"], "Platforms the program runs on.")
 
 
 def main() -> None:
+  if not PLATFORMS.value:
+    raise ValueError(f"--platforms is empty: name some of {', '.join(KNOWN)}")
+  for platform in PLATFORMS.value:  # jax.export takes any word
+    choose("platform in --platforms", platform, KNOWN)
   exported, seed = cli.exported(WORKDIR.value, SEED.value)
   folder = Path(WORKDIR.value) / "export"
   folder.mkdir(exist_ok=True)

@@ -23,6 +23,10 @@ SEED = flags.DEFINE_integer("seed", None, "Seed whose weights are used; default:
 def main() -> None:
   if not OUT.value.endswith(".npz") or not Path(OUT.value).resolve().parent.is_dir():
     raise ValueError(f"--out={OUT.value} must be a .npz file in a folder that exists")
+  if Path(OUT.value).resolve() == Path(DATA.value).expanduser().resolve():
+    raise ValueError(
+      f"--out={OUT.value} is the file of --data, which would be overwritten: give another name"
+    )
   exported, seed = cli.exported(WORKDIR.value, SEED.value)
   outputs = run_program(exported, exported.read(DATA.value))
   if exported.decode:

@@ -44,6 +44,10 @@ def main() -> None:
     raise ValueError(f"--suite={SUITE.value} is {what}: {remedy}")
   with cli.faults_of(path):
     rows = module.get_suite()
+  if not (isinstance(rows, tuple | list) and rows and all(isinstance(row, suite.Row) for row in rows)):
+    raise ValueError(
+      f"--suite={SUITE.value}: get_suite() must return a tuple of vita_jax.report.suite.Row, at least one"
+    )
   rows = chosen_rows(rows, ROWS.value)
   workdir, summaries = Path(WORKDIR.value), {}
   for i, row in enumerate(rows):

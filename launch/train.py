@@ -37,8 +37,6 @@ PROFILE = flags.DEFINE_string("profile", None, "Write a profiler trace of the ru
 def main() -> None:
   import jax
 
-  if CONFIG.value is None:
-    raise ValueError("give --config=FILE, e.g. --config=configs/ss_gcn/citeseer.py:partition")
   config = CONFIG.value
   if EXPLAIN.value:
     print(cli.explain(config))

@@ -13,7 +13,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from vita_jax import __version__
+from vita_jax import __version__, _early
 
 # In a checkout a link to launch/, in a wheel the scripts themselves.
 LAUNCH = Path(__file__).parent / "launch"
@@ -42,6 +42,7 @@ def overview(paper: str = "") -> str:
 
 def main() -> None:
   """Runs the script that the first argument (or the first two) names, with the rest as its arguments."""
+  _early.install()
   arguments = sys.argv[1:]
   if not arguments or arguments[0] in HELP:
     print(overview())
@@ -60,6 +61,9 @@ def main() -> None:
     from vita_jax.base.choose import hint  # imports jax: only where it is needed
 
     sys.exit(f"error: no script '{name}'{hint(name, found)}: choose one of {', '.join(found)}")
+  from vita_jax import help as script_help
+
+  script_help.by_name = True
   sys.argv = [str(found[name]), *rest]
   # As `python FILE` does: a script may import what lies beside it.
   sys.path.insert(0, str(found[name].parent))

@@ -6,10 +6,15 @@ import os
 import re
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import flags
 
+from vita_jax import _early
+
+# Whether the command `vita` runs the script: then what is said names `vita train`, not a file of a checkout.
+by_name = False
 FIRST = ("config", "explain", "workdir")
 CLUSTER = (
   "cluster",
@@ -30,7 +35,9 @@ def parse(argv: list[str]) -> list[str]:
   """Parses the flags, for `app.run(main, flags_parser=parse)`; --help prints `text` and exits with 0.
 
   Flags that cannot be used end as one line on stderr and exit code 2; VITA_DEBUG=1 shows the traceback.
+  From here on a signal ends the process in one line: these scripts have no run that could be resumed.
   """
+  _early.ends("stopped: run the same command again")
   show_if_asked(argv)
   try:
     return flags.FLAGS(argv)
@@ -42,8 +49,18 @@ def parse(argv: list[str]) -> list[str]:
 
 def fail(text: str, exit_code: int = 1) -> NoReturn:
   """Prints `error: TEXT` as one line on stderr and exits; 2 is for flags that cannot be used, else 1."""
-  print(f"error: {' '.join(text.split())}", file=sys.stderr, flush=True)
+  print(f"error: {as_called(' '.join(text.split()))}", file=sys.stderr, flush=True)
   sys.exit(exit_code)
+
+
+def as_called(text: str) -> str:
+  """Returns a text with `launch/SCRIPT.py` as the user calls it: `vita SCRIPT` where `vita` runs it."""
+  if not by_name:
+    return text
+  cluster = Path(__file__).parent / "launch" / "cluster"
+  text = text.replace("launch/cluster/README.md", str(cluster / "README.md"))
+  called = re.compile(r"(?:python )?(?<![\w/.])launch/((?:\w+/)?\w+)\.py")
+  return called.sub(lambda script: f"vita {script[1].replace('/', ' ')}", text)
 
 
 def plain(error: Exception) -> str:
@@ -52,13 +69,13 @@ def plain(error: Exception) -> str:
     return required[1]
   if unset := re.search(r"Flag (--\w+) must have a value other than None", str(error)):
     return f"{unset[1]} is missing: give {unset[1]}=VALUE (--help lists all flags)"
-  return str(error)
+  return str(error).removeprefix("ERROR:: ")
 
 
 def show_if_asked(argv: list[str]) -> None:
   """Prints the help and exits with 0 if the arguments hold --help or -h."""
   if {"--help", "-help", "-h", "--helpshort"} & set(argv[1:]):
-    print(text())
+    print(as_called(text()))
     sys.stdout.flush()
     sys.exit(0)
 
@@ -68,13 +85,13 @@ def text() -> str:
   ours = _own_flags()
   first = [name for name in FIRST if name in ours]
   cluster = [name for name in CLUSTER if name in ours]
-  rest = sorted(ours.keys() - {*first, *cluster})
+  rest = sorted(ours.keys() - {*first, *cluster}, key=lambda name: (not _is_required(ours[name]), name))
   lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "Flags:"]
   lines += [_entry(ours[name]) for name in [*first, *rest]]
   if "config" in ours:
     lines.append(_wrapped("--config.NAME=VALUE", "Sets a key of the config, e.g. --config.seeds=10."))
   if cluster:
-    lines += ["", "Of a run over several processes (launch/cluster/README.md):"]
+    lines += ["", "Of a run that hangs, and of one over several processes (launch/cluster/README.md):"]
     lines += [_entry(ours[name]) for name in cluster]
   lines.append("")
   if "config" in ours:
@@ -103,7 +120,16 @@ def _entry(flag: Any) -> str:
   kind = VALUES.get(flag.name) or VALUES.get(flag.flag_type(), "VALUE")
   shown = f"--{flag.name}" if flag.boolean else f"--{flag.name}={kind}"
   default = "" if flag.default in (None, "", False) else f" (default: {flag.default_as_str.strip(chr(39))})"
-  return _wrapped(shown, f"{' '.join((flag.help or '').split())}{default}")
+  required = " (required)" if _is_required(flag) else ""
+  return _wrapped(shown, f"{' '.join((flag.help or '').split())}{default}{required}")
+
+
+def _is_required(flag: Any) -> bool:
+  """Whether a script does nothing without the flag; absl tells it only by the flag's checks."""
+  checks = [check.message for check in flag.validators]
+  return any(
+    "must have a value other than None" in text or f"--{flag.name} is missing" in text for text in checks
+  )
 
 
 def _wrapped(name: str, meaning: str) -> str:

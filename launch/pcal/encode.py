@@ -26,6 +26,7 @@ ROWS = flags.DEFINE_integer("rows", 50_000, "Rows of a chunk.", lower_bound=1)
 def main() -> None:
   from jax import export
 
+  from vita_jax.base import write_npz
   from vita_jax.train.weights import load_params
 
   if not OUT.value.endswith(".npz") or not Path(OUT.value).resolve().parent.is_dir():
@@ -37,7 +38,7 @@ def main() -> None:
   program = export.deserialize(bytearray((folder / "program.jax").read_bytes()))
   parts = list(encoded(encoding, lambda inputs: program.call(params, inputs)))
   outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-  np.savez_compressed(OUT.value, **outputs)
+  write_npz(OUT.value, outputs)
   print(f"{OUT.value}: " + ", ".join(f"{name} {list(x.shape)}" for name, x in outputs.items()))
 
 

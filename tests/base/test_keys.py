@@ -7,7 +7,8 @@ from vita_jax.base import keys
 TABLE = (
   keys.Key("epochs", 200, keys.between(1, 2**31 - 2), "Passes."),
   keys.Key("rate", 0.1, keys.above(0), "Learning rate."),
-  keys.Key("data.name", "", keys.anything, "A data set."),
+  keys.Key("data.name", "", keys.text("a name, or empty"), "A data set."),
+  keys.Key("widths", (8,), keys.each("numbers above 0", keys.above(0).holds, least=1), "Widths."),
   keys.Key("weight", 0.5, keys.at_least(0.0), "Weight."),
 )
 
@@ -21,6 +22,8 @@ TABLE = (
     (keys.between(0.0, 1.0), "a finite number, from 0 to 1"),
     (keys.between(1, 2**31 - 2), "a finite number, from 1 to 2147483646"),
     (keys.between(0.0, 0.123456789), "a finite number, from 0 to 0.123456789"),
+    (keys.half_open(0, 1), "a finite number, from 0 on and below 1"),
+    (keys.one_of("", "a", "b"), "one of a, b, or '' (empty)"),
   ],
 )
 def test_a_rule_says_exactly_what_a_value_must_be(rule, text):
@@ -34,16 +37,42 @@ def test_what_is_no_finite_number_is_refused_as_such(value):
     keys.check(config, TABLE)
 
 
+@pytest.mark.parametrize(
+  ("name", "value", "must"),
+  [
+    ("epochs", 2.5, "a whole number, from 1 to 2147483646"),
+    ("epochs", True, "a whole number, from 1"),
+    ("rate", "fast", "a finite number, above 0"),
+    ("data.name", 3, "a name, or empty"),
+    ("widths", 8, "numbers above 0"),
+    ("widths", "8", "numbers above 0"),
+    ("widths", ("8",), "numbers above 0"),
+    ("widths", (), "numbers above 0"),
+  ],
+)
+def test_a_value_of_another_type_is_refused_by_name(name, value, must):
+  values = keys.flat(keys.defaults(TABLE)) | {name: value}
+  with pytest.raises(ValueError, match=rf"^config.{name} is .*: it must be {must}"):
+    keys.check(values, TABLE)
+
+
+def test_a_rule_that_cannot_be_asked_of_a_value_does_not_hold():
+  table = (keys.Key("pace", (0.5,), keys.Rule("above 0", lambda pace: min(pace) > 0), "Paces."),)
+  for value in (None, 3, ("a",), ({},)):
+    with pytest.raises(ValueError, match="config.pace is .*: it must be above 0"):
+      keys.check({"pace": value}, table)
+
+
 def test_explain_prints_large_integers_whole():
   assert "from 1 to 2147483646" in keys.explain(keys.defaults(TABLE), TABLE)
 
 
-def test_a_missing_key_is_told_its_rule_where_it_has_one():
+def test_a_missing_key_is_told_its_rule():
   values = keys.flat(keys.defaults(TABLE))
-  for name, end in (("rate", ": it must be a finite number, above 0"), ("data.name", "")):
+  for name, end in (("rate", "a finite number, above 0"), ("data.name", "a name, or empty")):
     with pytest.raises(ValueError) as error:
       keys.check({k: v for k, v in values.items() if k != name}, TABLE)
-    assert str(error.value) == f"config.{name} is missing{end}"
+    assert str(error.value) == f"config.{name} is missing: it must be {end}"
 
 
 def test_of_several_unknown_keys_the_first_by_name_is_named():

@@ -2,12 +2,16 @@
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from vita_jax.compress.budget import floor_counts, search_budget, search_threshold
+from vita_jax.compress.budget import floor_counts, search_budget, search_threshold, steer_rho
 from vita_jax.compress.channels import counts_of, keep_channels
 from vita_jax.compress.counts import count_macs
+from vita_jax.compress.gates import ista
 
 
 def test_bisection_finds_the_smallest_value_within_the_budget():
@@ -54,6 +58,27 @@ def test_one_threshold_of_gamma_meets_a_budget_exactly(resnet):
   assert search_threshold(params, graph, cost, full)[0] == 0.0
   rounded = search_threshold(params, graph, cost, 0.5 * full, round_to=2)[1]
   assert all(n % 2 == 0 for n in counts_of(rounded).values())
+
+
+def test_a_steered_rho_meets_the_budget_whatever_it_starts_from():
+  """300 gates that the loss holds at 0..1, of which 35 % are paid for."""
+  target, steps = jnp.linspace(0, 1, 300), 400
+  tx = ista(optax.cosine_decay_schedule(0.1, steps), 0.0)
+
+  def train(rho):
+    def step(carry, t):
+      gamma, state, rho = carry
+      updates, state = tx.update(gamma - target, state, gamma, rho=rho)
+      gamma = optax.apply_updates(gamma, updates)
+      share = jnp.mean(gamma != 0)
+      planned = jnp.maximum(0.35, 1 - 0.65 * t / (0.6 * steps))
+      return (gamma, state, steer_rho(rho, share, planned)), share
+
+    start = jnp.ones(300), tx.init(jnp.ones(300)), rho
+    return jax.lax.scan(step, start, jnp.arange(steps))[1]
+
+  shares = jax.jit(jax.vmap(train))(jnp.array([1e-3, 0.1, 3.0]))
+  np.testing.assert_allclose(shares[:, -1], 0.35, atol=0.05)
 
 
 def test_the_floor_of_the_stream_is_named(resnet):

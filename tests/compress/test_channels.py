@@ -20,6 +20,7 @@ from vita_jax.compress.channels import (
   shrink,
 )
 from vita_jax.compress.gates import zero_shifts
+from vita_jax.nn.mobilenet import MobileNetV2
 from vita_jax.nn.quantize import Quant
 
 
@@ -55,6 +56,9 @@ def test_shifts_of_pruned_channels_matter_only_where_zeros_pad(resnet, pruned, i
   inner = tuple(group for group in graph if group.name.startswith("block"))
   outer = tuple(group for group in graph if group.name == "down_0")  # down_1 pads with zeros
   apply = jax.jit(net.apply)
+  with pytest.raises(ValueError, match="channels of 'block_0_a' have gamma 0 and a shift"):
+    shrink(pruned(params, inner), inner)
+  assert counts_of(shrink(pruned(params, inner), inner, drop_shifts=True)[1])["block_0_a"] < 16
   differences = []
   for groups in (inner, outer):
     kept = keep_channels(masked := pruned(params, groups), groups)
@@ -134,6 +138,25 @@ def test_any_linen_net_is_cut_by_a_graph_of_its_own():
   assert counts == {"conv": 3, "hidden": 4}
   y = Toy(counts["conv"], counts["hidden"]).apply(small, x)
   np.testing.assert_allclose(y, Toy().apply(variables, x), atol=1e-5)
+
+
+def test_mobilenet_is_cut_inside_its_blocks_by_the_filters(images):
+  net = MobileNetV2(0.1, form="native")
+  rng, like = np.random.default_rng(0), jax.eval_shape(net.init, jax.random.key(0), images)["params"]
+  params = jax.tree.map(lambda x: (rng.normal(size=x.shape) * 0.3).astype(np.float32), like)
+  graph = net.channel_graph()
+  widths = channel_widths(params, graph)
+  assert widths["block_1"] == 48 and len(widths) == 16
+  kept = largest_channels(filter_norms(params, graph), {name: n // 3 for name, n in widths.items()})
+  small = net.resized(counts_of(kept))
+  cutting, empty = cut(params, graph, kept), empty_channels(params, graph, kept)
+  wanted = jax.eval_shape(small.init, jax.random.key(0), images)["params"]
+  assert jax.tree.map(np.shape, cutting) == jax.tree.map(np.shape, wanted)
+  maps, whole = _apply(small, cutting, images), _apply(net, empty, images)
+  np.testing.assert_allclose(maps.last, whole.last, atol=1e-3, rtol=1e-4)
+  assert jnp.abs(maps.last).max() > 0.5
+  with pytest.raises(ValueError, match="no channels 'block_17'"):
+    net.resized({"block_17": 3})
 
 
 def _line(gamma, **options):

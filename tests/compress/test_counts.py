@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vita_jax.compress.channels import counts_of, keep_channels
 from vita_jax.compress.counts import (
   artifact_bytes,
   channel_table,
@@ -14,6 +15,7 @@ from vita_jax.compress.counts import (
   count_parameters,
   layer_costs,
   layer_parameters,
+  live_macs,
   traced_macs,
 )
 from vita_jax.nn.conv import convolve
@@ -41,6 +43,16 @@ def test_a_traced_network_counts_as_its_table_does(resnet, cartoon):
     traced = traced_macs(net.apply, variables, jnp.zeros((1, 16, 20, 3)))
     # The table counts zeros that pad as well, and so does a convolution.
     assert traced == count_macs(net.layers, 16, 20)
+
+
+def test_live_multiply_adds_are_those_of_the_extracted_network(resnet, pruned):
+  net, params, graph = resnet
+  params = pruned(params, graph, empty=("block_1_a",))
+  small = net.resized(counts_of(keep_channels(params, graph)))
+  for convention in ("true", "paper"):
+    wanted = count_macs(small.layers, 16, 20, convention=convention)
+    found = jax.jit(lambda p, c=convention: live_macs(p, graph, net.layers, 16, 20, convention=c))(params)
+    assert float(found) == pytest.approx(wanted, rel=1e-6)
 
 
 def test_loops_and_branches_are_counted():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.compress.onnx_files import KINDS, onnx_model, sub_pixel_kernel, write_onnx
+from vita_jax.compress.onnx_files import KINDS, onnx_model, open_onnx, sub_pixel_kernel, write_onnx
 from vita_jax.compress.quantize import Quant
 from vita_jax.nn.conv import convolve_transposed
 from vita_jax.nn.gan import ResnetGenerator, resnet_widths
@@ -36,6 +36,19 @@ def test_without_onnx_the_remedy_is_named(resnet, monkeypatch):
   monkeypatch.setitem(sys.modules, "onnx", None)
   with pytest.raises(ImportError, match=r"ONNX files need the package onnx: pip install 'vita_jax\[onnx\]'"):
     onnx_model(net, {"params": params})
+  monkeypatch.setitem(sys.modules, "onnxruntime", None)
+  with pytest.raises(ImportError, match=r"needs onnxruntime: pip install 'vita_jax\[onnx\]'"):
+    open_onnx("net.onnx")
+
+
+def test_files_that_are_no_onnx_are_refused_in_one_line(tmp_path):
+  pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'vita_jax[onnx]'")
+  (tmp_path / "net.onnx").write_bytes(b"no network")
+  with pytest.raises(ValueError, match="net.onnx is not an ONNX file that onnxruntime reads: ") as caught:
+    open_onnx(tmp_path / "net.onnx")
+  assert "\n" not in str(caught.value)
+  with pytest.raises(FileNotFoundError, match="no file"):
+    open_onnx(tmp_path / "other.onnx")
 
 
 def test_an_unknown_kind_is_refused(resnet):
@@ -56,22 +69,11 @@ def test_int8_files_are_at_most_0_3_of_float32(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["resnet", "cartoon"])
-def test_onnxruntime_gives_the_same_picture(name, images, request):
+def test_onnxruntime_gives_the_same_picture(name, images, request, tmp_path):
   """The levels are those of training; rounding in norms moves single ones at most."""
   pytest.importorskip("onnx", reason="onnx is not installed: pip install 'vita_jax[onnx]'")
-  runtime = pytest.importorskip(
-    "onnxruntime", reason="onnxruntime is not installed: pip install 'vita_jax[onnx]'"
-  )
+  pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'vita_jax[onnx]'")
   net, params, _ = request.getfixturevalue(name)
-  options = runtime.SessionOptions()
-  options.intra_op_num_threads = 1
-
-  def run(quant, kind):
-    model = onnx_model(net.clone(quant=quant), {"params": params}, kind=kind)
-    session = runtime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    (y,) = session.run(None, {"image": np.moveaxis(np.asarray(images), -1, 1)})
-    return np.moveaxis(y, 1, -1)
-
   for quant, kinds in (
     (None, ("float32",)),
     (Quant(per_channel=True), ("qdq", "integer")),
@@ -79,7 +81,8 @@ def test_onnxruntime_gives_the_same_picture(name, images, request):
   ):
     wanted = jax.jit(net.clone(quant=quant).apply)({"params": params}, images)
     for kind in kinds:
-      found = run(quant, kind)
+      write_onnx(tmp_path / "net.onnx", net.clone(quant=quant), {"params": params}, kind=kind)
+      found = open_onnx(tmp_path / "net.onnx")(images)
       if quant is None:
         np.testing.assert_allclose(found, wanted, atol=1e-4)
       else:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 sys.path[:0] = [str(ROOT), str(TESTS)]
 
-# The smallest config of five papers, and a stream; long enough that five signals hit a run before its end.
+# The smallest config of six papers, and a stream; long enough that five signals hit a run before its end.
 RUNS: dict[str, dict[str, Any]] = {
   "digits_stream": {"steps": 1500, "batch_size": 16},
   "ss_gcn_partition": {"epochs": 20_000, "protocol": "best_validation", "log_every": 1000},
@@ -31,6 +31,7 @@ RUNS: dict[str, dict[str, Any]] = {
   "self_pu_self_paced": {"epochs": 250},
   "pcal": {"steps": 700},
   "bert_tickets_imp": {"steps": 120},
+  "adv_logo": {"train.steps": 400},
 }
 IMPORTED = (
   "faults.trials",
@@ -41,6 +42,7 @@ IMPORTED = (
   "sklearn.datasets",
   "tensorboardX.proto.event_pb2",
   "tensorboardX.record_writer",
+  "vita_jax.papers.adv_logo",
   "vita_jax.papers.bert_tickets",
   "vita_jax.papers.l2o",
   "vita_jax.papers.pcal",

@@ -51,4 +51,11 @@ def test_every_key_of_a_config_is_explained(path, argument):
   config = load_python_file(ROOT / path).get_config(*([argument] if argument else []))
   known = {key.name: key for key in (*KEYS, *papers.keys(config.paper))}
   assert flat(config).keys() <= known.keys()
-  assert all(key.meaning.endswith((".", ")")) and key.rule.text for key in known.values())
+  for key in known.values():
+    assert key.meaning.endswith((".", ")")) and key.allowed.text not in ("", "any value"), key
+    # Where nothing is allowed, a config file must say it.
+    assert key.default == "" or key.holds(key.default), f"the default of {key.name} breaks its own rule"
+    for wrong in (None, object(), {"a": 1}, b"x"):
+      assert not key.holds(wrong), f"{key.name} takes {wrong}: its rule must say what is allowed"
+    if type(key.default) is int:
+      assert not key.holds(1.5) and "whole" in key.allowed.text or "odd" in key.allowed.text, key

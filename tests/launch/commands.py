@@ -59,6 +59,11 @@ def launch(script, *flags, env=None, largest_file=None):
   )
 
 
+def vita(*arguments):
+  """Runs the command `vita` to its end and returns the CompletedProcess."""
+  return _forked([sys.executable, "-m", *map(str, arguments)])
+
+
 def _forked(command):
   with tempfile.TemporaryDirectory() as folder:
     out, error = Path(folder) / "out", Path(folder) / "error"
@@ -81,6 +86,10 @@ def _work(argv, variables, out, error):
   os.environ.clear()
   os.environ.update(variables)
   os.chdir(ROOT)
+  if argv[0] == "-m":
+    sys.argv[:] = ["vita_jax", *argv[1:]]
+    runpy.run_module("vita_jax", run_name="__main__", alter_sys=True)
+    return
   sys.argv[:] = argv
   # The folder of these tests has the name of that of the scripts.
   sys.path[:] = [str(ROOT / Path(argv[0]).parent), *(path for path in sys.path if not path.endswith("tests"))]

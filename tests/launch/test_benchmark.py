@@ -79,9 +79,12 @@ def test_render_prints_its_rows_and_those_of_mitsuba_or_a_word(monkeypatch):
     "texture, cached",
     "texture, recomputed",
     "silhouette",
+    "16 textures, alone",
     "16 silhouettes",
   ):
     assert re.search(rf"\n  \d+ +{kind} +\d+ x \d+( +[\d.]+){{2}}\n", done.stdout), kind
+  row = r"\n\| texture gradient, visibility recomputed \| 256 x 256 \| [\d.,]+ \|\n"
+  assert re.search(row, done.stdout) and re.search(r"\n\| in single views \| 128 x 128 \| ", done.stdout)
   pattern = r"texture / texture, cached +256 x 256( +[\d.]+){4}"
   assert re.search(pattern, done.stdout) or "without a comparison to Mitsuba: " in done.stdout
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zlib
 
 import jax
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from launch.commands import CUSTOM, launch, launch_all, refused, succeeded, training
 from vita_jax import cli
+from vita_jax.cli.errors import _said
+from vita_jax.cli.start import _show_warning
 from vita_jax.report.summary import summarize
 
 
@@ -31,13 +34,28 @@ TYPED = {
   "unknown flag": (["CUSTOM", "--confg=x"], ["'confg'", "Did you mean: config"], 2),
   "stray word": (["CUSTOM", "partition"], ["'partition'", "flags start with --"], 2),
   "a suite": (["--config=ss_gcn/table.py"], ["is a suite, for launch/table.py --suite"], 2),
-  "no devices": (["CUSTOM", "--cpu_devices=0"], ["--cpu_devices=0", "positive"], 2),
+  "no devices": (["CUSTOM", "--cpu_devices=0"], ["--cpu_devices=0", "[1, 1024]"], 2),
   "profile": (["GRAPH", "--profile=/proc/x"], ["cannot write to --profile=/proc/x", "give a folder"], 1),
-  "no config": ([], ["--config=FILE"], 1),
+  "no config": ([], ["--config=FILE"], 2),
   "unknown host": (["GRAPH", "--config.host=gan"], ["'gan'", "did you mean 'gin'", "gat"], 1),
   "unknown mechanism": (["GRAPH", "--config.mechanism=pretrane"], ["did you mean 'pretrain'"], 1),
   "unknown dtype": (["GRAPH", "--config.dtype=float16"], ["config.dtype 'float16'", "mean 'bfloat16'"], 1),
-  "no seeds": (["GRAPH", "--config.seeds=0"], ["config.seeds is 0", "at least 1"], 1),
+  "no flagfile": (["CUSTOM", "--flagfile=none"], ["Unable to open flagfile", "'none'"], 2),
+  "endless devices": (["CUSTOM", "--cpu_devices=100000"], ["--cpu_devices=100000", "1024"], 2),
+  "empty config": (["--config="], ["no file is named: config files are configs/<paper>/*.py"], 2),
+  "config is no Python": (["--config=README.md"], ["README.md is no Python file"], 2),
+  "endless number": (
+    ["GRAPH", "--config.hidden=99999999999999999999"],
+    ["config.hidden is 9", "4294967296"],
+    1,
+  ),
+  "endless call": (
+    ["GRAPH", "--config.steps_per_call=2999999999"],
+    ["steps_per_call is 2", "to 2147483647"],
+    1,
+  ),
+  "endless seeds": (["GRAPH", "--config.seeds=4000000"], ["config.seeds is 4000000", "from 1 to 65536"], 1),
+  "no seeds": (["GRAPH", "--config.seeds=0"], ["config.seeds is 0", "from 1 to"], 1),
   "too few devices": (["GRAPH", "--config.mesh.seed=2"], ["1 device(s)", "--cpu_devices"], 1),
   "no data file": (["CUSTOM", "--config.data.path=/no/such.npz"], ["/no/such.npz", "check the path"], 1),
 }
@@ -316,3 +334,103 @@ def test_when_every_checkpoint_is_damaged_the_run_stops_and_keeps_them(saved_oft
     done = launch("train", *flags(workdir))
     refused(done, f"none of the {len(checkpoints)} checkpoint(s)", "another --workdir")
   assert all(checkpoint.exists() for checkpoint in checkpoints)
+
+
+@pytest.mark.parametrize(
+  ("edit", "words"),
+  [
+    ({"learning_rate": 0.5}, ["they differ in learning_rate): config.json was edited"]),
+    (
+      {"hidden": None},
+      ["config.json is no config of this code (config.hidden is missing", "or another version"],
+    ),
+    ({"seeds": "2"}, ["config.seeds is '2': it must be a whole number"]),
+    ({"paper": "ss_gnc"}, ["unknown config.paper 'ss_gnc': did you mean 'ss_gcn'"]),
+  ],
+)
+def test_a_config_json_that_was_edited_is_named_at_an_evaluation(edit, words, saved_often, tmp_path):
+  _, whole = saved_often
+  workdir = tmp_path / "W"
+  shutil.copytree(whole, workdir)
+  facts = json.loads((workdir / "config.json").read_text())
+  facts["config"] = {k: v for k, v in {**facts["config"], **edit}.items() if v is not None}
+  (workdir / "config.json").write_text(json.dumps(facts))
+  done = launch("evaluate", f"--workdir={workdir}")
+  refused(done, str(workdir), *words, "delete it and run launch/train.py with the config it was made from")
+
+
+def test_a_full_disk_at_the_start_names_the_file_and_the_remedy():
+  assert _said(OSError(28, "cannot write W/.owner.json: No space left on device")) == (
+    "cannot write W/.owner.json: No space left on device; free some space and run the same command again"
+  )
+  assert _said(PermissionError(13, "Permission denied", "W/x")) == "W/x: Permission denied"
+  assert _said(FileNotFoundError("no file W; check the path")) == "no file W; check the path"
+
+
+def test_a_damaged_entry_of_the_compilation_cache_is_one_line_and_goes(tmp_path, capsys):
+  whole = zlib.compress(b"a program")
+  entries = {"jit_run-a-cache": whole[:-4], "jit_run-b-cache": b"", "jit_other-c-cache": b"x"}
+  for name, content in entries.items():
+    (tmp_path / name).write_bytes(content)
+  before = jax.config.jax_compilation_cache_dir
+  jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+  try:
+    said = "Error reading persistent compilation cache entry for 'jit_run': zlib.error: Error -5\n  Traceback"
+    _show_warning(UserWarning(said))
+  finally:
+    jax.config.update("jax_compilation_cache_dir", before)
+  assert capsys.readouterr().err == (
+    "warning: the compiled program 'jit_run' in the cache was damaged: it is compiled again\n"
+  )
+  assert [path.name for path in tmp_path.iterdir()] == ["jit_other-c-cache"]  # another program's
+
+
+@pytest.mark.slow
+def test_a_damaged_cache_is_written_again(graph, tmp_path):
+  env = {"VITA_CACHE_DIR": str(tmp_path / "cache"), "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+  env |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+  succeeded(launch("train", *training(graph, tmp_path / "one", epochs=3), env=env))
+  entries = {path: path.read_bytes() for path in (tmp_path / "cache").glob("jit_run-*-cache")}
+  for path, content in entries.items():
+    path.write_bytes(content[: len(content) // 2])
+  for workdir, count in (("two", 1), ("three", 0)):
+    done = launch("train", *training(graph, tmp_path / workdir, epochs=3), env=env)
+    succeeded(done)
+    assert (
+      done.stderr.count("in the cache was damaged") == count * len(entries) and "Traceback" not in done.stderr
+    )
+  assert all(len(path.read_bytes()) > 0.9 * len(content) for path, content in entries.items())
+
+
+def test_a_prediction_does_not_overwrite_its_data(finished, graph, tmp_path):
+  data = tmp_path / "my.npz"
+  shutil.copy(graph, data)
+  before = data.read_bytes()
+  done = launch(
+    "predict", f"--workdir={finished}", f"--data={data}", f"--out={tmp_path}/../{tmp_path.name}/my.npz"
+  )
+  refused(done, "is the file of --data", "give another name")
+  assert data.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    ({"frozen": "x"}, "summary.json is damaged (it lacks frozen, or has something else there): delete it"),
+    ({"frozen": ["x"]}, "its seeds and steps are no whole numbers"),
+    ({"seeds": [7]}, "is of other seeds than its config.json: it was edited; delete it"),
+    ({"frozen": [99]}, "is of other seeds than its config.json"),
+  ],
+)
+def test_a_summary_json_that_was_edited_is_named_at_an_evaluation(change, words, finished, tmp_path):
+  shutil.copytree(finished, tmp_path / "W")
+  path = tmp_path / "W" / "summary.json"
+  path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+  refused(launch("evaluate", f"--workdir={tmp_path / 'W'}"), words)
+
+
+def test_numbers_and_platforms_that_mean_nothing_are_refused(finished):
+  where = f"--workdir={finished}"
+  refused(launch("evaluate", where, "--tolerance=nan"), "--tolerance must be a finite number", code=2)
+  refused(launch("export", where, "--platforms=cdua"), "did you mean 'cuda'", "cpu, cuda, rocm, tpu")
+  refused(launch("export", where, "--platforms="), "--platforms is empty")

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from launch.commands import ROOT, environment, launch, refused, succeeded
+from launch.commands import ROOT, environment, launch, refused, succeeded, vita
+from vita_jax import help as script_help
 from vita_jax.__main__ import overview, scripts
 
 ALWAYS = ("train", "table", "benchmark", "l2o/optimize")
@@ -28,6 +29,38 @@ def test_train_shows_config_workdir_devices_cluster_flags_and_where_keys_are_exp
   for flag in ("--config=FILE", "--workdir=FOLDER", "--cpu_devices=N", "--coordinator", "--process_id=N"):
     assert flag in text, flag
   assert "--config=FILE --explain" in text and "python launch/train.py --config=configs/ss_gcn" in text
+
+
+@pytest.mark.parametrize(
+  ("script", "required"),
+  [
+    ("train", ["config", "workdir"]),
+    ("table", ["suite", "workdir"]),
+    ("predict", ["data", "out", "workdir"]),
+    pytest.param("prepare_data", ["dataset"], marks=pytest.mark.slow),
+    pytest.param("l2o/optimize", ["optimizer", "task", "workdir"], marks=pytest.mark.slow),
+  ],
+)
+def test_help_marks_the_flags_that_a_script_needs(script, required):
+  entries = succeeded(launch(script, "--help")).partition("Flags:")[2].split("\n  --")
+  marked = [entry.partition("=")[0] for entry in entries if "(required" in entry]
+  assert sorted(marked) == required
+
+
+def test_the_command_vita_speaks_of_itself_and_a_script_of_its_file():
+  said = succeeded(vita("train", "--help"))
+  assert "vita train --config=configs/ss_gcn/citeseer.py:partition --explain" in said
+  assert "launch/train.py" not in said and str(ROOT / "vita_jax" / "launch" / "cluster" / "README.md") in said
+  refused(vita("evaluate", "--workdir=none"), "finish the run with vita train first")
+  refused(launch("evaluate", "--workdir=none"), "finish the run with launch/train.py first")
+
+
+def test_what_vita_runs_is_named_as_it_is_called(monkeypatch):
+  text = "run python launch/l2o/state.py or launch/train.py; ../launch/other.py, configs/l2o/optimize.py"
+  assert script_help.as_called(text) == text
+  monkeypatch.setattr(script_help, "by_name", True)
+  expected = "run vita l2o state or vita train; ../launch/other.py, configs/l2o/optimize.py"
+  assert script_help.as_called(text) == expected
 
 
 def test_the_command_vita_lists_every_script_and_answers_a_mistyped_one():
@@ -99,7 +132,9 @@ def test_explain_shows_value_rule_and_meaning_of_every_key():
   text = succeeded(launch("train", "--config=ss_gcn/citeseer.py:partition", "--explain", "--config.seeds=7"))
   rows = {line.split()[0]: line for line in text.splitlines()}
   assert rows["key"].split() == ["key", "value", "default", "allowed", "meaning"]
-  assert " 7 " in rows["seeds"] and "at least 1" in rows["seeds"] and "How many seeds" in rows["seeds"]
+  assert (
+    " 7 " in rows["seeds"] and "a whole number, from 1" in rows["seeds"] and "How many seeds" in rows["seeds"]
+  )
   assert "one of gcn, gin, gat" in rows["host"] and "mesh.seed" in rows
 
 

@@ -140,3 +140,11 @@ def test_more_seeds_compute_only_the_new_ones_and_fewer_compute_none(table):
 
 def test_a_config_given_as_a_suite_is_told(table):
   refused(launch("table", "--suite=configs/ss_gcn/citeseer.py", table[0][1]), "is a config", "get_suite()")
+
+
+@pytest.mark.parametrize("rows", ["3", "()", "(1, 2)"])
+def test_a_suite_without_rows_is_told(rows, tmp_path):
+  path = tmp_path / "suite.py"
+  path.write_text(f"def get_suite():\n  return {rows}\n")
+  done = launch("table", f"--suite={path}", f"--workdir={tmp_path}")
+  refused(done, str(path), "get_suite() must return a tuple of vita_jax.report.suite.Row, at least one")

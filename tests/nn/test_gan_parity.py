@@ -8,18 +8,23 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from safetensors.numpy import save_file
 
+from vita_jax.compress.gates import gate_labels, ista
 from vita_jax.nn.gan import CartoonGenerator, PatchDiscriminator, cartoon_widths
 from vita_jax.nn.gan_files import from_cyclegan, load_cyclegan
 
 FILE = Path(__file__).parent / "fixtures" / "gan.npz"
+STEPS, RHO = 3, 4.5  # of make_gan.py
 
 
 def _read(name):
   with np.load(FILE, allow_pickle=False) as file:
     found = {key.removeprefix(f"{name}/"): file[key] for key in file.files if key.startswith(f"{name}/")}
+  if name == "steps":
+    return {}, found, {}
   weights, gradients = (
     {key[2:]: x for key, x in found.items() if key.startswith(kind)} for kind in ("w/", "d/")
   )
@@ -39,17 +44,17 @@ def _by_layer(arrays):
   return tree
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def values(net, params, x):
+  """Outputs and the gradients of sum(y * cotangent), with the fixture's cotangent."""
+  y, back = jax.vjp(lambda p, x: net.apply({"params": p}, x), params, x)
+  shape = (y.shape[0], y.shape[3], *y.shape[1:3])
+  cotangent = jnp.moveaxis(jnp.cos(jnp.arange(y.size)).reshape(shape), 1, -1)
+  return y, *back(cotangent.astype(y.dtype))
+
+
 def _compare(net, params, images, gradients):
-  cotangent = jnp.moveaxis(
-    jnp.cos(jnp.arange(images["y"].size)).reshape(np.moveaxis(images["y"], -1, 1).shape), 1, -1
-  )
-
-  @jax.jit
-  def values(params, x):
-    y, back = jax.vjp(lambda p, x: net.apply({"params": p}, x), params, x)
-    return y, *back(cotangent.astype(y.dtype))
-
-  y, d_params, dx = values(params, images["x"])
+  y, d_params, dx = values(net, params, images["x"])
   np.testing.assert_allclose(y, images["y"], atol=1e-4)
   np.testing.assert_allclose(dx, images["dx"], rtol=1e-4, atol=1e-3)  # gradients are up to 100
   jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-3), d_params, gradients)
@@ -64,6 +69,35 @@ def test_the_cyclegan_generator_and_the_loader_of_its_state_dict(tmp_path):
   _compare(generator.clone(form="top"), params, images, from_cyclegan(gradients)[1])
   # A bias before an instance norm changes nothing.
   assert max(np.abs(gradients[f"model.{place}.bias"]).max() for place in (1, 4, 7, 12, 15)) < 1e-3
+
+
+def test_steps_of_both_optimizers_are_torchs():
+  images, weights, _ = _read("cyclegan")
+  _, wanted, _ = _read("steps")
+  generator, params = from_cyclegan(weights)
+  wanted, graph = from_cyclegan(wanted)[1], generator.channel_graph()
+  generator = generator.clone(form="top")
+  adam = optax.chain(
+    optax.add_decayed_weights(1e-3), optax.scale_by_adam(0.5, 0.999), optax.scale_by_learning_rate(1e-3)
+  )
+  gate = ista(optax.cosine_decay_schedule(0.1, STEPS), RHO, momentum=0.5)
+  tx = optax.multi_transform({"gate": gate, "weight": adam}, gate_labels(params, graph))
+  params = jax.tree.map(jnp.asarray, params)
+  state = tx.init(params)
+
+  @jax.jit
+  def step(params, state, grads):
+    grads = jax.tree.map(lambda g: g / images["y"].size, grads)
+    updates, state = tx.update(grads, state, params)
+    return optax.apply_updates(params, updates), state
+
+  for _ in range(STEPS):
+    params, state = step(params, state, values(generator, params, images["x"])[1])
+  jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4), params, wanted)
+  gone = [np.asarray(params[group.name]["scale"]) == 0 for group in graph]
+  assert sum(mask.sum() for mask in gone) > 5
+  for mask, group in zip(gone, graph, strict=True):
+    np.testing.assert_array_equal(mask, wanted[group.name]["scale"] == 0)
 
 
 @pytest.mark.parametrize(

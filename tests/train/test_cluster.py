@@ -1,11 +1,17 @@
 """One process alone: every word of `cluster` returns at once; and who is recognised as a launcher."""
 
 import json
+import os
+import re
+import threading
 
 import numpy as np
 import pytest
+from launch.commands import FORKS, PATIENCE
 
+from train import tiny
 from vita_jax import train
+from vita_jax.data import Stream
 from vita_jax.train import cluster
 
 
@@ -110,3 +116,51 @@ def test_the_rule_that_spreads_cuts_the_longest_axis_that_divides():
   assert lifted.spec((2, 8, 16), Mesh) == P("seed", None, "data") and lifted.spec((2,), Mesh) == P("seed")
   assert with_leading(P("model"), "seed") == P("seed", "model")
   assert train.base_config().mesh.data == -1 and jax.process_count() == 1
+
+
+@pytest.mark.parametrize(
+  ("told", "words"),
+  [
+    (
+      (7, "evaluate"),
+      "no progress for 100 s .this process is busy with 'evaluate'.: it hangs, or needs more",
+    ),
+    ((7, ""), "no process made a step for 10 s .this process at step 7.: it hangs, or needs more --watchdog"),
+  ],
+)
+def test_a_process_alone_is_watched_too(told, words):
+  watch = cluster.Watch(1, patience=10, busy=100, now=0)
+  said = [watch.look({0: json.dumps(cluster.Told(s, *told, 0, 0.0))}, s) for s in range(110)]
+  assert re.match(words, next(filter(None, said)))
+
+
+class Blocks:
+  """Rows of which none ever comes, from the second look on: the first is for the digest of the data."""
+
+  def __len__(self):
+    return 1
+
+  def __getitem__(self, i):
+    if threading.current_thread() is not threading.main_thread() or cluster._beat.doing == "evaluate":
+      threading.Event().wait()
+    return {"x": np.float32(1)}
+
+
+def _hang(workdir, errors):
+  """What a fork does: a run whose evaluation waits for data for good."""
+  os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+  cluster.join(watchdog_seconds=1, busy_seconds=3)
+  experiment = tiny.experiment()
+  evaluation = experiment.evals["all"]._replace(data=Stream(Blocks(), 1))
+  train.run(experiment._replace(evals={"all": evaluation}), tiny.get_config(), workdir)
+
+
+def test_an_evaluation_that_hangs_ends_the_only_process_with_a_line(tmp_path):
+  errors = tmp_path / "errors"
+  process = FORKS.Process(target=_hang, args=(str(tmp_path / "W"), str(errors)))
+  process.start()
+  process.join(PATIENCE)
+  process.kill()
+  (line,) = [line for line in errors.read_text().splitlines() if line.startswith("error: ")]
+  assert process.exitcode == 1
+  assert "this process is busy with 'evaluate'" in line and "the same command resumes the run" in line

@@ -60,6 +60,7 @@ def test_full_disk_of_metrics_jsonl(tmp_path, capsys):
     log.symlink_to(disk / "metrics.jsonl")
     summary, lines = _run(tmp_path / "W", disk, capsys)
     assert summary["complete"] and len(_warnings(lines, log)) == 1
+    assert sum(f"{log} lacks" in line for line in lines) == 1
     rows = [json.loads(line) for line in log.read_text().splitlines()]  # whole lines only
     assert 0 < rows[-1]["step"] < STEPS
 

@@ -11,7 +11,7 @@ from vita_jax import train
 from vita_jax.data import Resident, Stream
 from vita_jax.train import config as config_lib
 from vita_jax.train.finish import load_state, read_config, read_summary
-from vita_jax.train.identity import data_digests
+from vita_jax.train.identity import check_same, data_digests, identity_of
 from vita_jax.train.weights import save_params
 
 SAVED = {"save_seconds": 0.0, "steps_per_call": 4, "keep_checkpoints": 9}
@@ -51,7 +51,8 @@ def test_another_runs_checkpoints_in_a_fresh_workdir_are_refused(tmp_path):
 def test_changed_data_is_refused_at_resume_and_at_evaluation(kind, tmp_path):
   config = _interrupted(tmp_path, kind)
   changed = tiny.experiment(_changed(kind))
-  words = "holds the run of other data .what changed since: fit.: bring back its data"
+  array = "x" if kind == "resident" else "9/x"
+  words = f"holds the run of other data .what changed since: fit, its {array}.*: bring back its data"
   with pytest.raises(train.RunError, match=words):
     train.run(changed, config, tmp_path, quiet=True)
   with pytest.raises(train.RunError, match=words):
@@ -59,6 +60,24 @@ def test_changed_data_is_refused_at_resume_and_at_evaluation(kind, tmp_path):
   assert train.run(tiny.experiment(tiny.data(kind)), config, tmp_path, quiet=True)["complete"]
   with pytest.raises(train.RunError, match=words):  # a finished run, too
     train.run(changed, config, tmp_path, quiet=True)
+
+
+def test_changed_data_names_the_files_it_is_read_from_and_old_records_are_compared_too(tmp_path):
+  path = tmp_path / "rows.npz"
+  path.touch()
+  identity = identity_of(tiny.experiment(), {"data": {"path": str(path)}, "init_from": str(tmp_path)})
+  facts = json.loads(json.dumps(identity.facts()))
+  check_same(facts, identity, what="W")
+  facts["data"]["fit"] = "another"
+  facts["arrays"]["fit"]["x"] = 3
+  words = (
+    rf"W holds the run of other data .what changed since: fit, its x; read from config.data.path={path}.:"
+  )
+  with pytest.raises(train.RunError, match=words):
+    check_same(facts, identity, what="W")
+  del facts["arrays"]  # as versions before this one recorded it
+  with pytest.raises(train.RunError, match="what changed since: fit; read from"):
+    check_same(facts, identity, what="W")
 
 
 def test_the_digest_is_of_the_content_and_names_what_is_shared_once():

@@ -229,11 +229,16 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
   (tmp_path / "export").mkdir()
   path = tmp_path / "export" / "params.safetensors"
   save_params(path, {"w": np.ones(3, np.float32)})
-  with pytest.raises(train.RunError, match=r"init_from .*'w' should have shape \(\) and has shape \(3,\)"):
+  with pytest.raises(
+    train.RunError, match=r"init_from=.*'w' should have shape \(\) and has shape \(3,\); .*architecture"
+  ):
     start()
   save_params(path, {"v": np.ones(3, np.float32)})
   with pytest.raises(train.RunError, match=r"'w' should have shape \(\) and is not among \['v'\]"):
     start()
-  path.write_bytes(b"no safetensors")
-  with pytest.raises(ValueError, match="is not a readable safetensors file"):
-    start()
+  for content, words in ((b"no safetensors", "is not a readable safetensors file"), (b"", "is empty")):
+    path.write_bytes(content)
+    with pytest.raises(train.RunError, match=f"config.init_from={tmp_path}: .*{words}.*or give another run"):
+      start()
+  with pytest.raises(train.RunError, match="is a file: give the workdir of a finished run"):
+    train.run(tiny.experiment(), tiny.get_config(init_from=str(path)), tmp_path / "W", quiet=True)

@@ -4,10 +4,12 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 
 import pytest
 
 from train import tiny
+from train.test_writers import _events
 from vita_jax import train
 from vita_jax.data import Stream
 from vita_jax.train import workdir as workdir_lib
@@ -75,27 +77,73 @@ def test_a_folder_that_is_not_shared_is_named(tmp_path, monkeypatch):
     _run(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["renamed", "deleted"])
-def test_a_workdir_that_goes_away_stops_the_run_with_a_line(damage, tmp_path):
+class Rows:
+  """The rows of `tiny`; `damage()` is done once, in the middle of the run."""
+
+  def __init__(self, damage):
+    self.damage, self.left = damage, 100
+
+  def __len__(self):
+    return len(tiny.ROWS)
+
+  def __getitem__(self, i):
+    self.left -= 1
+    if self.left == 0:
+      self.damage()
+    return {"x": tiny.ROWS[i]}
+
+
+@pytest.mark.parametrize("damage", ["renamed", "deleted", "replaced"])
+def test_a_workdir_that_goes_away_stops_the_run_with_a_line(damage, tmp_path, capsys):
   folder = tmp_path / "W"
 
-  class Rows:
-    left = 40
-
-    def __len__(self):
-      return len(tiny.ROWS)
-
-    def __getitem__(self, i):
-      self.left -= 1
-      if self.left == 0:
-        folder.rename(tmp_path / "other")
-        if damage == "deleted":
-          import shutil
-
-          shutil.rmtree(tmp_path / "other")
-      return {"x": tiny.ROWS[i]}
+  def go():
+    folder.rename(tmp_path / "other")
+    if damage == "deleted":
+      shutil.rmtree(tmp_path / "other")
+    if damage == "replaced":
+      folder.mkdir()
 
   with pytest.raises(train.RunError, match="W was renamed or deleted during the run.*resume") as error:
-    _run(folder, tiny.experiment(Stream(Rows(), 4), steps=400))
+    _run(folder, tiny.experiment(Stream(Rows(go), 4), steps=400))
   assert "\n" not in str(error.value)
+  assert "warning" not in capsys.readouterr().err or damage == "replaced"
   assert not (folder / "summary.json").exists() and not (folder / "config.json").exists()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "tensorboard", "config.json", "checkpoints", "everything"])
+def test_a_file_that_is_deleted_during_a_run_is_named_and_begun_anew(name, tmp_path, capsys):
+  names = ["metrics.jsonl", "tensorboard", "config.json", "checkpoints"] if name == "everything" else [name]
+
+  def delete():
+    for path in names:
+      (tmp_path / path).unlink() if "." in path else shutil.rmtree(tmp_path / path)
+
+  config = tiny.get_config(log_every=1)
+  summary = train.run(tiny.experiment(Stream(Rows(delete), 4), steps=60), config, tmp_path)
+  lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+  assert summary["complete"]
+  for path in names:
+    (line,) = [
+      line for line in lines if str(tmp_path / path) in line and "was deleted during the run" in line
+    ]
+    assert (tmp_path / path).exists()
+  if "metrics.jsonl" in names:
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[0]["step"] > 10 and rows[-1]["step"] == 60
+    (end,) = [line for line in lines if "metrics.jsonl lacks" in line]
+    assert lines[-1] in [line for line in lines if "lacks" in line]
+  if "tensorboard" in names:
+    version, start, *events = _events(tmp_path / "tensorboard")
+    assert version.file_version == "brain.Event:2" and events[-1].step == 60
+  if "config.json" in names:
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["paper"] == "tiny"
+
+
+@pytest.mark.parametrize("name", [*workdir_lib.FILES, *workdir_lib.FOLDERS])
+def test_a_file_in_the_place_of_a_folder_is_named_before_anything_is_written(name, tmp_path):
+  wrong = tmp_path / name
+  wrong.mkdir() if name in workdir_lib.FILES else wrong.touch()
+  with pytest.raises(train.RunError, match=f"{name} is a (file|folder), and a run writes .*: move it away"):
+    _run(tmp_path)
+  assert list(tmp_path.iterdir()) == [wrong]

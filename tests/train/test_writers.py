@@ -53,8 +53,9 @@ def test_a_resumed_run_writes_each_row_once(tmp_path):
 def test_a_file_that_cannot_be_opened_is_told_once(tmp_path):
   (tmp_path / "file").touch()
   warnings = []
-  log = LogFile(tmp_path / "file" / "below", warnings.append)
+  log = LogFile(tmp_path / "file" / "below", warnings.append, root=tmp_path)
   log.append(b"a")
   log.append(b"b")
   log.close()
-  assert len(warnings) == 1 and str(tmp_path / "file" / "below") in warnings[0]
+  assert len(warnings) == 2 and all(str(tmp_path / "file" / "below") in line for line in warnings)
+  assert "lacks 2 rows" in warnings[1]

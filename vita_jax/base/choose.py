@@ -33,7 +33,18 @@ def choose(name: str, value: str, options: Iterable[str]) -> str:
   if value in options:
     return value
   near = nearest(value, options, cutoff=0.0)
-  raise ValueError(f"unknown {name} '{value}': did you mean '{near}'? Choose one of {', '.join(options)}")
+  raise ValueError(f"unknown {name} '{value}': did you mean '{near}'? Choose one of {listed(options)}")
+
+
+def listed(options: Iterable[str]) -> str:
+  """Returns options as they are shown in a sentence: "citeseer, cora, or '' (empty)".
+
+  Examples:
+    >>> listed(["", "a", "b"]), listed(["a", "b"])
+    ("a, b, or '' (empty)", 'a, b')
+  """
+  options = tuple(options)
+  return ", ".join([*filter(None, options), *(["or '' (empty)"] if "" in options else [])])
 
 
 def hint(name: str, options: Iterable[str]) -> str:

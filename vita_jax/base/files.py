@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-JSON_LIMIT = 256 << 20  # bytes of a file; what is parsed takes up to about twenty times as many
+JSON_LIMIT = 16 << 20  # bytes of a file; what is parsed takes up to about thirty times as many
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
@@ -58,12 +58,15 @@ def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
   write_bytes(path, content.getvalue())
 
 
-def read_json(path: str | os.PathLike, *, what: str = "a JSON file") -> dict[str, Any]:
+def read_json(
+  path: str | os.PathLike, *, what: str = "a JSON file", limit: int = JSON_LIMIT
+) -> dict[str, Any]:
   """Reads a JSON object (UTF-8, with or without BOM).
 
   Args:
     path: the file.
     what: what it should be, for the messages, e.g. "a schema".
+    limit: bytes that it may have; a longer one is not read.
 
   Raises:
     FileNotFoundError: no such file.
@@ -72,25 +75,28 @@ def read_json(path: str | os.PathLike, *, what: str = "a JSON file") -> dict[str
   path = Path(path)
   if not path.is_file():
     raise FileNotFoundError(f"no file {path}: give {what}")
-  if (size := path.stat().st_size) > JSON_LIMIT:  # before it is read
-    raise ValueError(_too_long(str(path), what, size))
-  return parse_json(path.read_bytes(), str(path), what=what)
+  if (size := path.stat().st_size) > limit:  # before it is read
+    raise ValueError(_too_long(str(path), what, size, limit))
+  return parse_json(path.read_bytes(), str(path), what=what, limit=limit)
 
 
-def parse_json(content: bytes | str, name: str, *, what: str = "a JSON file") -> dict[str, Any]:
+def parse_json(
+  content: bytes | str, name: str, *, what: str = "a JSON file", limit: int = JSON_LIMIT
+) -> dict[str, Any]:
   """Parses a JSON object.
 
   Args:
     content: UTF-8, with or without BOM, or text.
     name: of where it comes from, for the messages.
     what: what it should be, for the messages.
+    limit: bytes (or characters) that it may have.
 
   Raises:
     ValueError: not UTF-8, not JSON, not an object, a key twice in one object, nested too deeply, or longer
-      than `JSON_LIMIT` bytes.
+      than `limit`.
   """
-  if len(content) > JSON_LIMIT:
-    raise ValueError(_too_long(name, what, len(content)))
+  if len(content) > limit:
+    raise ValueError(_too_long(name, what, len(content), limit))
   try:
     text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
     parsed = json.loads(text, object_pairs_hook=_object)
@@ -108,8 +114,11 @@ def load_python_file(path: str | os.PathLike) -> ModuleType:
 
   Raises:
     FileNotFoundError: no such file.
+    ValueError: its name does not end in .py.
   """
   path = Path(path)
+  if path.suffix != ".py":
+    raise ValueError(f"{path} is no Python file: configs and suites are, configs/<paper>/*.py")
   if not path.is_file():
     raise FileNotFoundError(f"no file {path}: configs and suites are Python files, configs/<paper>/*.py")
   spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -119,8 +128,8 @@ def load_python_file(path: str | os.PathLike) -> ModuleType:
   return module
 
 
-def _too_long(name: str, what: str, size: int) -> str:
-  return f"{name} is not {what}: it has {size} bytes, more than {JSON_LIMIT}"
+def _too_long(name: str, what: str, size: int, limit: int) -> str:
+  return f"{name} is not {what}: it has {size} bytes, more than {limit}; check the path"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

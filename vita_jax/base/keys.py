@@ -8,7 +8,7 @@ what `launch/train.py --explain` prints (`explain`):
       Key("model.kind", "mlp", one_of("mlp", "cnn"), "The network."),
     )
     config = defaults(KEYS)      # ConfigDict: config.epochs, config.model.kind
-    check(config, KEYS)          # ValueError: config.epochs is 0: it must be a finite number, at least 1
+    check(config, KEYS)          # ValueError: config.epochs is 0: it must be a whole number, at least 1
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from vita_jax.base.choose import choose, nearest
+from vita_jax.base.choose import choose, listed, nearest
 
 
 class Rule(NamedTuple):
@@ -39,7 +39,7 @@ class Key(NamedTuple):
   Attributes:
     name: dotted.
     default: its value unless a config file or the command line says otherwise.
-    rule: what it must be.
+    rule: what it must be; `allowed` is that, too, where the default is a whole number.
     meaning: one sentence, with the unit.
   """
 
@@ -48,32 +48,66 @@ class Key(NamedTuple):
   rule: Rule
   meaning: str
 
+  @property
+  def allowed(self) -> Rule:
+    """The rule, for whole numbers only where the default is one (a ConfigDict keeps the type of a value)."""
+    whole = isinstance(self.default, int) and self.rule.text.startswith(NUMBER)
+    return self.rule._replace(text=self.rule.text.replace(NUMBER, WHOLE, 1)) if whole else self.rule
 
-anything = Rule("any value", lambda value: True)
+  def holds(self, value: Any) -> bool:
+    """Whether a value is allowed; one of a type that the rule cannot be asked of is not."""
+    try:
+      fits = bool(self.rule.holds(value))
+    except (TypeError, AttributeError):  # the least of a text, the length of a number
+      return False
+    return fits and (not self.allowed.text.startswith(WHOLE) or isinstance(value, int))
+
+
+MOST = 2**32  # of any whole number: beyond it arrays cannot be
+NUMBER, WHOLE = "a finite number", "a whole number"
+any_path = Rule("a path, or empty", lambda value: isinstance(value, str))
 boolean = Rule("True or False", lambda value: isinstance(value, bool))
 
 
+def text(what: str) -> Rule:
+  """Returns the rule: any text; `what` says of what, e.g. "the name of a column"."""
+  return Rule(what, lambda value: isinstance(value, str))
+
+
 def one_of(*options: str) -> Rule:
-  """Returns the rule: one of these texts."""
-  return Rule(f"one of {', '.join(options)}", lambda value: value in options, options)
+  """Returns the rule: one of these texts, of which one may be empty."""
+  return Rule(f"one of {listed(options)}", lambda value: value in options, options)
+
+
+def each(what: str, holds: Callable[[Any], bool], *, least: int = 0) -> Rule:
+  """Returns the rule: a tuple of at least `least` entries, each of which holds (a list came through JSON)."""
+
+  def fits(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) >= least and all(map(holds, value))
+
+  return Rule(what, fits)
 
 
 def at_least(least: float) -> Rule:
   """Returns the rule: a finite number from `least` on."""
-  return Rule(
-    f"a finite number, at least {_exact(least)}", lambda value: _is_number(value) and value >= least
-  )
+  return Rule(f"{NUMBER}, at least {_exact(least)}", lambda value: _is_number(value) and value >= least)
 
 
 def above(bound: float) -> Rule:
   """Returns the rule: a finite number greater than `bound`."""
-  return Rule(f"a finite number, above {_exact(bound)}", lambda value: _is_number(value) and value > bound)
+  return Rule(f"{NUMBER}, above {_exact(bound)}", lambda value: _is_number(value) and value > bound)
 
 
 def between(least: float, most: float) -> Rule:
   """Returns the rule: a finite number from `least` to `most`, both included."""
-  text = f"a finite number, from {_exact(least)} to {_exact(most)}"
+  text = f"{NUMBER}, from {_exact(least)} to {_exact(most)}"
   return Rule(text, lambda value: _is_number(value) and least <= value <= most)
+
+
+def half_open(least: float, bound: float) -> Rule:
+  """Returns the rule: a finite number from `least`, included, to `bound`, left out."""
+  text = f"{NUMBER}, from {_exact(least)} on and below {_exact(bound)}"
+  return Rule(text, lambda value: _is_number(value) and least <= value < bound)
 
 
 def _exact(number: float) -> str:
@@ -119,12 +153,15 @@ def check(config: Mapping[str, Any], *tables: Iterable[Key]) -> None:
     raise ValueError(f"config has no key '{name}'" + (f": did you mean '{near}'?" if near else ""))
   for name, key in keys.items():
     if name not in values:
-      must = "" if key.rule is anything else f": it must be {key.rule.text}"
-      raise ValueError(f"config.{name} is missing{must}")
+      raise ValueError(f"config.{name} is missing: it must be {key.allowed.text}")
     if key.rule.options:
       choose(f"config.{name}", values[name], key.rule.options)
-    if not key.rule.holds(values[name]):
-      raise ValueError(f"config.{name} is {values[name]}: it must be {key.rule.text}")
+    if isinstance(values[name], int) and abs(values[name]) > MOST:
+      raise ValueError(f"config.{name} is {values[name]}: no number of a config may be beyond {MOST}")
+    if not key.holds(values[name]):
+      plain = isinstance(values[name], str) and isinstance(key.default, str) and values[name]
+      shown = values[name] if plain else repr(values[name])
+      raise ValueError(f"config.{name} is {shown}: it must be {key.allowed.text}")
 
 
 def explain(config: Mapping[str, Any], *tables: Sequence[Key]) -> str:
@@ -135,7 +172,7 @@ def explain(config: Mapping[str, Any], *tables: Sequence[Key]) -> str:
   values = flat(config)
   keys = {key.name: key for table in tables for key in table}
   rows = [
-    (name, repr(values.get(name, key.default)), repr(key.default), key.rule.text, key.meaning)
+    (name, repr(values.get(name, key.default)), repr(key.default), key.allowed.text, key.meaning)
     for name, key in keys.items()
   ]
   rows.insert(0, ("key", "value", "default", "allowed", "meaning"))

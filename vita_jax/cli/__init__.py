@@ -11,6 +11,7 @@ A script defines its flags and hands its `main` to `run`:
       cli.run(main)
 """
 
+from vita_jax import _early  # noqa: F401  first: what follows takes seconds
 from vita_jax._lazy import submodules
 from vita_jax.cli.errors import FIXABLE, guarded, out_of_memory
 from vita_jax.cli.files import (

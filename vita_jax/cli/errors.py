@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import select
@@ -12,7 +13,8 @@ from typing import Any, NoReturn
 
 from absl import flags
 
-from vita_jax import train
+from vita_jax import _early, train
+from vita_jax import help as script_help
 from vita_jax.train import cluster
 
 # What a user can fix: shown as one line. Anything else is a bug and keeps its traceback.
@@ -29,14 +31,15 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
     text = str(error) if cluster.is_main() else ""
     cluster.leave()  # together: all stop at the same step
     fail(text, error.exit_code)
-  except KeyboardInterrupt:
-    fail("interrupted: the same command goes on from what was saved", 130)
+  except KeyboardInterrupt as error:
+    code = error.exit_code if isinstance(error, _early.Stopped) else 130
+    fail("interrupted: the same command goes on from what was saved", code)
   except FIXABLE as error:
     if isinstance(error, BrokenPipeError) and _nobody_reads():
       os._exit(141)
     if os.environ.get("VITA_DEBUG"):
       raise
-    fail(" ".join(str(error).split()) or type(error).__name__, exit_code)
+    fail(" ".join(_said(error).split()) or type(error).__name__, exit_code)
   except Exception as error:
     if cause := cluster.lost(error):
       fail(f"another process of this run is gone ({cause}): the same command in all of them resumes it", 1)
@@ -44,6 +47,15 @@ def guarded(action: Callable[[], Any], *, exit_code: int) -> Any:
       fail(text, 1)
     cluster.announce(f"{type(error).__name__}: {error}")
     raise
+
+
+def _said(error: Exception) -> str:
+  """What an error says; of one of the operating system the file and the cause, without "[Errno 28]"."""
+  if not isinstance(error, OSError) or not error.strerror:
+    return str(error)
+  text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+  full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+  return f"{text}; free some space and run the same command again" if full else text
 
 
 def _nobody_reads() -> bool:
@@ -59,6 +71,8 @@ def fail(text: str, exit_code: int) -> NoReturn:
 
   Of a text that a user's file made longer than a screen, its beginning and its end.
   """
+  _early.ends("")  # all is said
+  text = script_help.as_called(text)
   if len(text) > LONGEST:
     text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
   if text:

@@ -78,6 +78,8 @@ def faults_of(path: Path) -> Iterator[None]:
 
 
 def _find(path: str, known_as: str, *, suites: bool) -> Path:
+  if not path:
+    raise FileNotFoundError(f"no file is named: {known_as}")
   given, shipped = Path(path), HERE / "configs"
   inside = Path(*given.parts[1:]) if given.parts[:1] == ("configs",) else given
   for candidate in (given, shipped / inside):

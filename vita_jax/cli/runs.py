@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vita_jax import help as script_help
 from vita_jax import papers, train
 from vita_jax.base import keys
 from vita_jax.report.summary import CANNOT_BE, format_metric
@@ -26,7 +27,7 @@ def build(config: Any) -> train.Experiment:
 
 def explain(config: Any) -> str:
   """Returns every key of a config with its value, what it may be, and what it means, as a text table."""
-  return keys.explain(config, KEYS, papers.keys(config.paper))
+  return script_help.as_called(keys.explain(config, KEYS, papers.keys(config.paper)))
 
 
 def finished(config: Any, folder: Path) -> dict[str, Any] | None:
@@ -42,8 +43,20 @@ def trained(config: Any, folder: Path, *, quiet: bool = False) -> dict[str, Any]
 
 
 def finished_run(workdir: str) -> tuple[train.Experiment, Any, Any, Any]:
-  """Loads (experiment, config, state, programs) of the run in a workdir, from its newest good checkpoint."""
+  """Loads (experiment, config, state, programs) of the run in a workdir, from its newest good checkpoint.
+
+  Raises:
+    RunError: its config.json is no config, or see `train.finish.load_state`.
+  """
   config = read_config(Path(workdir))
+  try:
+    check_config(config)
+    papers.check(config)
+  except ValueError as error:
+    raise train.RunError(
+      f"{Path(workdir) / 'config.json'} is no config of this code ({error}): it was edited, or another"
+      " version wrote it; delete it and run launch/train.py with the config it was made from"
+    ) from error
   experiment = build(config)
   warn = functools.partial(print, file=sys.stderr)
   state, programs = load_state(experiment, config, Path(workdir), warn=warn)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from vita_jax import _early
 from vita_jax import help as script_help
 from vita_jax.cli.errors import fail, guarded
 from vita_jax.cli.files import find_config, load_config
@@ -33,7 +36,11 @@ SPELLED = {
   "²": "^2",
 }
 CPU_DEVICES = flags.DEFINE_integer(
-  "cpu_devices", None, "Split the CPU into this many devices (of each process).", lower_bound=1
+  "cpu_devices",
+  None,
+  "Split the CPU into this many devices (of each process).",
+  lower_bound=1,
+  upper_bound=1024,
 )
 
 
@@ -45,7 +52,13 @@ def define_workdir(*, required: bool = True) -> flags.FlagHolder:
 def define_config() -> Any:
   """Defines the flag --config=FILE[:ARGUMENT] and its overrides --config.NAME=VALUE."""
   text = "FILE[:ARGUMENT], e.g. configs/ss_gcn/citeseer.py:partition; --explain tells what its keys mean."
-  return config_flags.DEFINE_config_file("config", None, text)
+  try:
+    holder = config_flags.DEFINE_config_file("config", None, text)  # reads the files of --flagfile, too
+  except flags.Error as error:
+    fail(script_help.plain(error), 2)
+  missing = "--config is missing: give --config=FILE, e.g. --config=configs/ss_gcn/citeseer.py:partition"
+  flags.register_validator("config", lambda value: value is not None, missing)
+  return holder
 
 
 def define_cluster() -> Callable[[], None]:
@@ -60,12 +73,17 @@ def define_cluster() -> Callable[[], None]:
     "join_seconds", cluster.JOIN_SECONDS, "Time for all of them to come.", lower_bound=1
   )
   watchdog = flags.DEFINE_integer(
-    "watchdog_seconds", cluster.WATCHDOG_SECONDS, "Time until a silent one is lost.", lower_bound=1
+    "watchdog_seconds",
+    None,
+    "Time until a silent one is lost, or a run without a step ends; default:"
+    f" {cluster.WATCHDOG_SECONDS}, of a single process {cluster.ALONE_SECONDS}.",
+    lower_bound=1,
   )
   busy = flags.DEFINE_integer(
     "busy_seconds",
-    cluster.BUSY_SECONDS,
-    "Time for one piece of work without steps: a compilation, a batch of an evaluation, a save, a report.",
+    None,
+    "Time for one piece of work without steps: a compilation, a batch of an evaluation, a save, a report;"
+    f" default: {cluster.BUSY_SECONDS}, of a single process {cluster.ALONE_BUSY_SECONDS}.",
     lower_bound=1,
   )
   return lambda: cluster.join(
@@ -100,12 +118,14 @@ def run(main: Callable[[], None]) -> None:
     def start_jax_and_main() -> None:
       _start_jax()
       main()
+      _early.ends("")  # what remains is Python's own end
 
     guarded(start_jax_and_main, exit_code=1)
 
   spell_out()
+  _early.raises()
   app.define_help_flags()
-  app.run(start, flags_parser=parse)
+  guarded(lambda: app.run(start, flags_parser=parse), exit_code=1)
 
 
 def spell_out() -> None:
@@ -181,4 +201,22 @@ def _hush() -> None:
 
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
   """Shows a warning as one line, without the place in our code that it comes from."""
-  print(f"warning: {message}", file=sys.stderr, flush=True)
+  text = " ".join(str(message).split())
+  if found := re.match(r"Error reading persistent compilation cache entry for '(\w+)'", text):
+    _drop_damaged(found[1])
+    text = f"the compiled program '{found[1]}' in the cache was damaged: it is compiled again"
+  print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def _drop_damaged(program: str) -> None:
+  """Deletes the damaged entries of a program from JAX's cache, which would keep them for good."""
+  import jax
+  from jax._src import compilation_cache  # jax has no public door to the form of its entries
+
+  folder = jax.config.jax_compilation_cache_dir or ""  # type: ignore[attr-defined]
+  for path in Path(folder).glob(f"{program}-*-cache"):
+    try:
+      compilation_cache.decompress_executable(path.read_bytes())
+    except Exception:  # zlib's or zstandard's, whichever is installed; or the door is gone
+      with contextlib.suppress(OSError):
+        path.unlink()

@@ -24,7 +24,7 @@ with int8 weights of it, to be exported by `jax.export`, and `write_onnx` a file
 """
 
 from vita_jax._lazy import submodules
-from vita_jax.compress.budget import Found, search_budget, search_threshold
+from vita_jax.compress.budget import Found, search_budget, search_threshold, steer_rho
 from vita_jax.compress.channels import (
   ChannelGroup,
   Slice,
@@ -46,6 +46,7 @@ from vita_jax.compress.counts import (
   count_macs,
   count_parameters,
   layer_costs,
+  live_macs,
   traced_macs,
 )
 from vita_jax.compress.evolution import Evolution, cec_fitness, evolve
@@ -70,7 +71,7 @@ from vita_jax.compress.masks import (
   unpack,
 )
 from vita_jax.compress.matching import last_matching, matches
-from vita_jax.compress.onnx_files import onnx_model, write_onnx
+from vita_jax.compress.onnx_files import onnx_model, open_onnx, write_onnx
 from vita_jax.compress.quantize import (
   Quant,
   calibrate,
@@ -126,6 +127,7 @@ __all__ = [
   "last_matching",
   "layer_costs",
   "layer_sparsity",
+  "live_macs",
   "load_sparse",
   "load_ticket",
   "magnitude_masks",
@@ -134,6 +136,7 @@ __all__ = [
   "masked",
   "matches",
   "onnx_model",
+  "open_onnx",
   "overlap",
   "pack",
   "post_training",
@@ -153,6 +156,7 @@ __all__ = [
   "sizes",
   "soft_threshold",
   "sparsity",
+  "steer_rho",
   "traced_macs",
   "unpack",
   "weights_sha256",

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.compress.channels import channel_widths, counts_of, keep_channels, rounded_count
@@ -100,6 +102,14 @@ def search_threshold(
   Raises:
     ValueError: a budget below the floor, which it names: the cost with every group at its minimum; or see
       `keep_channels`.
+
+  Examples:
+    >>> from vita_jax.nn.channels import ChannelGroup, Slice
+    >>> graph = (ChannelGroup("a", "scale", None, (Slice("scale", 0),)),)
+    >>> params = {"scale": np.array([0.5, 0.25, 2.0, 1.0], np.float32)}
+    >>> threshold, kept = search_threshold(params, graph, lambda counts: 10 * counts["a"], 25)
+    >>> threshold, kept["a"].tolist()
+    (0.5, [False, False, True, True])
   """
 
   def kept(threshold: float) -> dict[str, np.ndarray]:
@@ -118,6 +128,36 @@ def search_threshold(
     else:
       low = middle + 1
   return float(values[low]), kept(float(values[low]))
+
+
+def steer_rho(
+  rho: jax.Array | float,
+  cost: jax.Array | float,
+  planned: jax.Array | float,
+  *,
+  gain: float = 0.1,
+  low: float = 1e-6,
+  high: float = 1e3,
+) -> jax.Array:
+  """Computes the sparsity weight of the next step, so that the cost follows a plan; can be traced.
+
+      rho * exp(gain * (cost / planned - 1)), within [low, high]
+
+  Keep rho in the state, and give it to the gates: `tx.update(grads, state, params, rho=rho)`.
+
+  Args:
+    rho: that of this step.
+    cost: of the network now, e.g. `live_macs`.
+    planned: of it at this step, e.g. a line from the dense network's cost to the budget, then constant.
+    gain: how fast it is corrected: in a step by about so much of the relative excess.
+    low: the least.
+    high: the largest.
+
+  Examples:
+    >>> [round(float(steer_rho(0.01, cost, 1.0)), 5) for cost in (0.5, 1.0, 2.0)]
+    [0.00951, 0.01, 0.01105]
+  """
+  return jnp.clip(rho * jnp.exp(gain * (cost / planned - 1.0)), low, high)
 
 
 def floor_counts(params: Any, graph: Graph, *, round_to: int = 1) -> dict[str, int]:

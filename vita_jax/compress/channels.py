@@ -45,6 +45,7 @@ def shrink(
   *,
   threshold: float = 0.0,
   round_to: int = 1,
+  drop_shifts: bool = False,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
   """Cuts the channels whose |gamma| is at most the threshold out of every array, on the host.
 
@@ -57,12 +58,14 @@ def shrink(
     graph: its channels.
     threshold: 0: exactly those with gamma = 0 go.
     round_to: see `keep_channels`.
+    drop_shifts: drop the constants that channels with gamma = 0 and a shift give, as the code of GAN Slimming
+      does. Only where reflected padding and an instance norm follow does that change nothing.
 
   Returns:
     (params, kept). `model.resized(counts_of(kept))` is the module of the smaller params.
 
   Raises:
-    ValueError: see `keep_channels` and `cut`.
+    ValueError: a channel with gamma = 0 and a shift, unless `drop_shifts`; or see `keep_channels` and `cut`.
 
   Examples:
     >>> group = ChannelGroup("a", "n/scale", None, (Slice("n/scale", 0), Slice("w/kernel", 0)))
@@ -72,6 +75,8 @@ def shrink(
     ([[2.0, 3.0], [4.0, 5.0]], [False, True, True])
   """
   kept = keep_channels(params, graph, threshold=threshold, round_to=round_to)
+  if not drop_shifts:
+    _check_shifts(params, graph)
   return cut(params, graph, kept), kept
 
 
@@ -211,6 +216,18 @@ def _largest(score: np.ndarray, count: int) -> np.ndarray:
   kept = np.zeros(len(score), bool)
   kept[np.argsort(-score, kind="stable")[:count]] = True
   return kept
+
+
+def _check_shifts(params: Any, graph: Graph) -> None:
+  leaves = leaves_by_path(params)
+  for group in graph:
+    if group.scale is not None and group.shift is not None:
+      scale, shift = np.asarray(leaves[group.scale]), np.asarray(leaves[group.shift])
+      if ((scale == 0) & (shift != 0)).any():
+        raise ValueError(
+          f"channels of '{group.name}' have gamma 0 and a shift, so that they are constants: "
+          "call zero_shifts(params, graph) after each step, or give drop_shifts=True"
+        )
 
 
 def _check_kept(params: Any, graph: Graph, kept: Mapping[str, Any]) -> None:

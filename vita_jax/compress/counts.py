@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.base.choose import choose
 from vita_jax.compress.masks import chosen, leaves_by_path
+from vita_jax.nn.channels import Graph
 from vita_jax.nn.layers import Layer, places
 
 CONVENTIONS = ("true", "paper")
@@ -78,6 +80,40 @@ def count_macs(layers: Sequence[Layer], height: int, width: int, *, convention: 
   return sum(cost.macs if convention == "true" else cost.macs_paper for cost in costs)
 
 
+def live_macs(
+  params: Any, graph: Graph, layers: Sequence[Layer], height: int, width: int, *, convention: str = "true"
+) -> jax.Array:
+  """Computes the multiply-adds of the network without the channels whose gamma is 0, in a traced program.
+
+  So training can show, and steer by (`steer_rho`), what the extracted network will cost: `count_macs` of it,
+  but for rounding up to multiples and minima.
+
+  Args:
+    params: the network's, traced or not.
+    graph: its channels; groups without gamma count whole.
+    layers: its table.
+    height: of the image.
+    width: of the image.
+    convention: see `count_macs`.
+
+  Returns:
+    float32 [].
+  """
+  choose("convention", convention, CONVENTIONS)
+  leaves = leaves_by_path(params)
+  live: dict[tuple[str, int], jax.Array] = {}
+  for group in graph:
+    if group.scale is not None:
+      share = jnp.mean((leaves[group.scale] != 0).astype(jnp.float32))
+      live |= {(path, axis): share for path, axis, _ in group.slices}
+  total = jnp.zeros(())
+  for cost in layer_costs(layers, height, width):
+    macs = cost.macs if convention == "true" else cost.macs_paper
+    kernel = f"{cost.name}/kernel"
+    total = total + macs * live.get((kernel, 2), 1.0) * live.get((kernel, 3), 1.0)
+  return total
+
+
 def traced_macs(function: Callable[..., Any], *args: Any) -> int:
   """Counts the multiply-adds of the convolutions and products that a function is traced to, of any network.
 
@@ -92,7 +128,6 @@ def traced_macs(function: Callable[..., Any], *args: Any) -> int:
     ValueError: a `while` loop, whose length is not known.
 
   Examples:
-    >>> import jax.numpy as jnp
     >>> traced_macs(lambda x, w: jnp.tanh(x @ w), np.ones((3, 4)), np.ones((4, 5)))
     60
   """

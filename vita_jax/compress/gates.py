@@ -126,6 +126,12 @@ def zero_shifts(params: Any, graph: Graph) -> Any:
 
   After both optimizer steps: then removing the channel changes nothing, at the borders and in transposed
   convolutions, too.
+
+  Examples:
+    >>> from vita_jax.nn.channels import ChannelGroup
+    >>> params = {"n": {"scale": jnp.array([0.0, 2.0]), "shift": jnp.array([5.0, 5.0])}}
+    >>> zero_shifts(params, (ChannelGroup("n", "n/scale", "n/shift", ()),))["n"]["shift"].tolist()
+    [0.0, 5.0]
   """
   leaves = leaves_by_path(params)
   gamma = {g.shift: leaves[g.scale] for g in graph if g.scale is not None and g.shift is not None}

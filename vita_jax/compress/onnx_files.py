@@ -8,8 +8,8 @@ inputs carry the very steps the network was trained with, which a converter with
     qdq       the same between QuantizeLinear and DequantizeLinear, int8 weights: what other runtimes read
     integer   MatMulInteger over shifted images, int8 weights; a transposed convolution is a sub-pixel one and
               DepthToSpace. This is integer arithmetic in onnxruntime, which computes QDQ in floats unless
-              outputs are quantised as well, and whose ConvInteger is slower than floats. Its products of uint8
-              and int8 are exact on ARM and on x86 with VNNI; older x86 processors saturate: take "qdq" there
+              outputs are quantised as well, and whose ConvInteger is slow with int8 weights. Its products
+              of uint8 and int8 are exact on ARM and on x86 with VNNI; older x86 saturates: take "qdq" there
 
 Pictures are [n, channels, h, w] in [-1, 1], all but the channels open. Quantised inputs are uint8; signed
 ones have zero point 128, and are clipped so that the level -128 does not occur.
@@ -18,14 +18,15 @@ ones have zero point 128, and are clipped so that the level -128 does not occur.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vita_jax.base.choose import choose
 from vita_jax.base.files import write_bytes
 from vita_jax.compress.integer import integer_program
+from vita_jax.data.files import cause, existing
 from vita_jax.nn.layers import PICTURE, Layer, output_padding
 
 KINDS = ("float32", "qdq", "integer")
@@ -44,6 +45,36 @@ def write_onnx(path: str | os.PathLike, generator: Any, variables: Any, *, kind:
   data = onnx_model(generator, variables, kind=kind).SerializeToString()
   write_bytes(path, data)
   return len(data)
+
+
+def open_onnx(path: str | os.PathLike, *, threads: int = 1) -> Callable[[Any], np.ndarray]:
+  """Opens a file of `write_onnx` in onnxruntime, on the CPU.
+
+  Returns:
+    images [n, h, w, channels] -> pictures, the same layout, float32.
+
+  Raises:
+    ImportError: onnxruntime is not installed.
+    FileNotFoundError: no such file.
+    ValueError: it is not an ONNX file that onnxruntime reads.
+  """
+  try:
+    import onnxruntime
+  except ImportError as error:
+    raise ImportError("running ONNX files needs onnxruntime: pip install 'vita_jax[onnx]'") from error
+  path, options = existing(path), onnxruntime.SessionOptions()
+  options.intra_op_num_threads = threads
+  try:
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+  except Exception as error:  # onnxruntime raises types of its own
+    raise ValueError(f"{path} is not an ONNX file that onnxruntime reads: {cause(error)}") from error
+
+  def run(images: Any) -> np.ndarray:
+    pixels = np.ascontiguousarray(np.moveaxis(np.asarray(images, np.float32), -1, 1))
+    (pictures,) = session.run(None, {"image": pixels})
+    return np.moveaxis(pictures, 1, -1)
+
+  return run
 
 
 def onnx_model(generator: Any, variables: Any, *, kind: str = "float32") -> Any:
@@ -96,11 +127,14 @@ def onnx_model(generator: Any, variables: Any, *, kind: str = "float32") -> Any:
   return model
 
 
-class _Graph:
+class _Graph(NamedTuple):
   """Nodes and arrays in the making; each node has one output, of its own name."""
 
-  def __init__(self, onnx: Any, nodes: list[Any], arrays: list[Any], kind: str, bits: int):
-    self.onnx, self.nodes, self.arrays, self.kind, self.bits = onnx, nodes, arrays, kind, bits
+  onnx: Any
+  nodes: list[Any]
+  arrays: list[Any]
+  kind: str
+  bits: int
 
   def node(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
     self.nodes.append(self.onnx.helper.make_node(op, list(inputs), [name], name=name, **attributes))

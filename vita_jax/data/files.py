@@ -16,6 +16,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from vita_jax.base.files import parse_json
+
 LIMIT = 4 << 30  # bytes that the arrays of an npz file may take
 RATIO = (
   100  # times the bytes of a compressed file that it may expand to: numbers and texts pack 2 to 30 times
@@ -66,8 +68,8 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: not a safetensors file, a truncated or damaged one, or one with tensors of a dtype that NumPy
-      does not have (float8 and smaller), by name.
+    ValueError: not a safetensors file, a truncated or damaged one, one with two tensors of one name, or one
+      with tensors of a dtype that NumPy does not have (float8 and smaller), by name.
   """
   path = existing(path)
   with _open_tensors(path) as file:
@@ -184,7 +186,10 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
   try:
     shape, by_columns, dtype = read(io.BytesIO(prefix + file.read(length)))
   except Exception as error:  # SyntaxError, RecursionError and others of a literal that is none
-    raise _Refused(f"{where} has a broken header ({cause(error)}); fetch or write it again") from error
+    said = cause(error)
+    if "malformed node" in said:  # "<ast.Call object at 0x7f...>"
+      said = "it holds an expression, not plain values"
+    raise _Refused(f"{where} has a broken header ({said}); fetch or write it again") from error
   if dtype.hasobject:
     raise _Refused(
       f"{where} holds Python objects, which are never read (pickle can run code); save it with a numeric"
@@ -217,9 +222,13 @@ def _open_tensors(path: Path) -> Any:
   size = path.stat().st_size
   with path.open("rb") as file:
     header = int.from_bytes(file.read(8), "little")
-  if size < 8 or header > min(size - 8, HEADER):
-    raise ValueError(_not_tensors(path, ValueError(f"{size} bytes with a header of {header}")))
+    if size == 0:
+      raise ValueError(f"{path} is empty; fetch or export it again")
+    if size < 8 or header > min(size - 8, HEADER):
+      raise ValueError(_not_tensors(path, ValueError(f"{size} bytes with a header of {header}")))
+    content = file.read(header)
   try:
+    parse_json(content, "its header", what="one of tensors")  # safetensors takes the last of equal names
     return safe_open(str(path), framework="numpy")
   except Exception as error:
     raise ValueError(_not_tensors(path, error)) from error

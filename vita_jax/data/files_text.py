@@ -117,9 +117,8 @@ def _rows(path: Path, separator: str, quotes: bool) -> Iterator[tuple[int, list[
   number = -1
   try:
     with ExitStack() as stack:
-      lines = _lines(
-        stack.enter_context(_opened(path)), limit=expansion_limit(path) if path.suffix == ".gz" else None
-      )
+      _check_expansion(path)
+      lines = _lines(stack.enter_context(_opened(path)))
       quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
       for row in csv.reader(lines, delimiter=separator, quoting=quoting, strict=True):
         if row:
@@ -138,16 +137,24 @@ def _alike(path: Path, header: list[str], rows: Iterator) -> Iterator[tuple[int,
     yield number, row
 
 
-def _lines(file: IO[bytes], *, limit: int | None) -> Iterator[str]:
+def _check_expansion(path: Path) -> None:
+  """Counts what a .gz expands to before any of it is split into cells, which takes fifty times as long."""
+  if path.suffix != ".gz":
+    return
+  limit, total = expansion_limit(path), 0
+  with _opened(path) as file:
+    while piece := file.read(PIECE):
+      total += len(piece)
+      if total > limit:
+        raise _TooLarge(f"it expands to more than {limit} bytes")
+
+
+def _lines(file: IO[bytes]) -> Iterator[str]:
   """Lines with their ends; what is no text, or endless, is refused before it is held."""
   text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")  # csv wants the line ends as they are
-  total = 0
   while line := text.readline(MAX_CELL + 1):
-    total += len(line)
     if len(line) > MAX_CELL:
       raise _TooLarge(f"a line has more than {MAX_CELL} characters")
-    if limit is not None and total > limit:
-      raise _TooLarge(f"it expands to more than {limit} characters")
     _check_line(line)
     yield line
 

@@ -17,6 +17,8 @@ from vita_jax.data.files_text import read_text
 from vita_jax.data.text import _text
 from vita_jax.data.tfds_files import open_rows, prepared_dir, tfds_dir
 
+LIMIT = 128 << 20  # bytes of a file of questions; SQuAD v1.1 has 30 million
+
 
 class Question(NamedTuple):
   """One question.
@@ -96,7 +98,7 @@ def read_squad(path: str | os.PathLike, *, answered: bool = True) -> list[Questi
     ValueError: it is not such a file, has no questions, or (with `answered`) a question without an answer or
       answers that are not in their contexts, see `placed`.
   """
-  content = parse_json(read_text(path), str(path), what="a SQuAD v1.1 file")
+  content = parse_json(read_text(path, limit=LIMIT), str(path), what="a SQuAD v1.1 file", limit=LIMIT)
   try:
     found = [
       _question(qa, paragraph["context"], answered)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vita_jax.base.files import read_json
+from vita_jax.base.files import JSON_LIMIT, read_json
 from vita_jax.data.files_text import read_text
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -106,7 +106,7 @@ def _content(token: Any) -> Any:
 
 
 def _read_vocab(path: Path) -> dict[str, int]:
-  return {token: i for i, token in enumerate(read_text(path).split("\n")) if token}
+  return {token: i for i, token in enumerate(read_text(path, limit=JSON_LIMIT).split("\n")) if token}
 
 
 def _from_vocab(vocab: dict[str, int], settings: Mapping[str, Any]) -> Any:

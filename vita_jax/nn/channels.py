@@ -59,6 +59,11 @@ def graph_of(layers: Sequence[Layer], *, stream: bool = False, ungated: bool = F
     layers: the table.
     stream: include residual streams. Their gamma is the shared scale (`Layer.gate`), if there is one.
     ungated: include groups that have no gamma because their convolution has no affine norm.
+
+  Examples:
+    >>> layers = (Layer("a", 3, 8, 3, padding=1, norm="affine"), Layer("b", 8, 3, 3, padding=1))
+    >>> [slice[:2] for slice in graph_of(layers)[0].slices]
+    [('a/kernel', 3), ('a/bias', 0), ('a/scale', 0), ('a/shift', 0), ('b/kernel', 2)]
   """
   owner: dict[str, str] = {}
   for layer in layers:

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.base.choose import choose
+from vita_jax.base.choose import choose, hint
+from vita_jax.nn.channels import ChannelGroup, Graph, Slice
 from vita_jax.nn.conv import Conv
 from vita_jax.nn.torch_weights import Folded
 
@@ -52,14 +53,44 @@ class MobileNetV2(nn.Module):
     form: where the convolutions stand, see `vita_jax.nn.conv`.
     padding: "SAME", TensorFlow's, or "symmetric", torch's: kernel // 2 zeros at both ends. They differ where
       the stride is 2 and the length even.
+    inner: channels after the expansion of each of the 16 blocks that have one; (): six times its input.
   """
 
   width: float = 1.0
   form: str = "loop"
   padding: str = "SAME"
+  inner: tuple[int, ...] = ()
+
+  def channel_graph(self) -> Graph:
+    """Lists the groups of channels inside the blocks, "block_1" to "block_16"; they have no gamma."""
+    return tuple(
+      ChannelGroup(
+        name,
+        None,
+        None,
+        (
+          Slice(f"{name}/expand/kernel", 3),
+          Slice(f"{name}/expand/bias", 0),
+          Slice(f"{name}/depthwise/kernel", 3),
+          Slice(f"{name}/depthwise/bias", 0),
+          Slice(f"{name}/project/kernel", 2),
+        ),
+      )
+      for name in expanding()
+    )
+
+  def resized(self, counts: Mapping[str, int]) -> MobileNetV2:
+    """Returns the network with other numbers of channels inside its blocks, by the names of the groups."""
+    names = expanding()
+    for name in counts:
+      if name not in names:
+        raise ValueError(f"the network has no channels '{name}'{hint(name, names)}")
+    inner = self.inner or expansions(self.width)
+    return self.clone(inner=tuple(counts.get(name, n) for name, n in zip(names, inner, strict=True)))
 
   @nn.compact
   def __call__(self, images: jax.Array) -> Maps:
+    inners = iter(self.inner or expansions(self.width))
     stem = conv(rounded(32 * self.width), 3, 2, form=self.form, padding=self.padding, name="stem")
     x = relu6(stem(images))
     blocks: list[jax.Array] = []
@@ -72,6 +103,7 @@ class MobileNetV2(nn.Module):
           stride if i == 0 else 1,
           form=self.form,
           padding=self.padding,
+          width=next(inners) if expansion > 1 else 0,
           name=f"block_{len(blocks)}",
         )
         x, inner = block(x)
@@ -90,6 +122,7 @@ class InvertedResidual(nn.Module):
     stride: of the convolution in the middle.
     form, padding: as in `MobileNetV2`.
     size: of the convolution in the middle.
+    width: channels after the expansion; 0: `expansion` times those of x.
   """
 
   features: int
@@ -98,12 +131,13 @@ class InvertedResidual(nn.Module):
   form: str = "loop"
   padding: str = "SAME"
   size: int = 3
+  width: int = 0
 
   @nn.compact
   def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     inner = x
     if self.expansion > 1:
-      inner = relu6(conv(self.expansion * x.shape[-1], 1, form=self.form, name="expand")(x))
+      inner = relu6(conv(self.width or self.expansion * x.shape[-1], 1, form=self.form, name="expand")(x))
     y = depthwise(inner, self.size, self.stride, form=self.form, padding=self.padding, name="depthwise")
     y = relu6(y)
     y = conv(self.features, 1, form=self.form, name="project")(y)
@@ -183,3 +217,24 @@ def params_of_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
       part: fold(f"{place}.{3 * j}", f"{place}.{3 * j + 1}") for j, part in enumerate(parts)
     }
   return params
+
+
+def expansions(width: float = 1.0) -> tuple[int, ...]:
+  """Returns the channels after the expansion of each block that has one: six times the block's input.
+
+  Examples:
+    >>> expansions()[:4]
+    (96, 144, 144, 192)
+  """
+  found, inputs = [], rounded(32 * width)
+  for expansion, features, repeats, _ in GROUPS:
+    for _ in range(repeats):
+      if expansion > 1:
+        found.append(expansion * inputs)
+      inputs = rounded(features * width)
+  return tuple(found)
+
+
+def expanding() -> list[str]:
+  """Lists the names of the blocks that expand."""
+  return [name.removesuffix("/expand") for name in layer_names() if name.endswith("/expand")]

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.base.keys import Rule, above, at_least
+from vita_jax.base.keys import Rule, above, at_least, half_open
 from vita_jax.base.tree import named_leaves
 
 Tree = Any
 Theta = Mapping[str, Any]
 
-DECAY = Rule("a finite number, from 0 on and below 1", lambda value: at_least(0).holds(value) and value < 1)
+DECAY = half_open(0, 1)
 COUNT = Rule("a whole number, at least 1", lambda value: isinstance(value, int) and at_least(1).holds(value))
 # Options of the builders that are numbers, of whichever kind.
 OPTIONS = {

@@ -11,7 +11,7 @@ from vita_jax.base.keys import Key
 
 # The one list that a new paper is added to.
 PAPERS = ("adv_logo", "bert_tickets", "gan_slimming", "l2o", "pcal", "self_pu", "ss_gcn")
-__all__ = ["PAPERS", "build", "keys", *PAPERS]
+__all__ = ["PAPERS", "build", "check", "keys", *PAPERS]
 
 __getattr__, __dir__ = submodules(__name__)
 
@@ -23,6 +23,16 @@ def build(config: Any) -> Any:
     ValueError: no such paper.
   """
   return _module(config.paper).build(config)
+
+
+def check(config: Any) -> None:
+  """Checks a config as its paper does, without data.
+
+  Raises:
+    ValueError: no such paper, or a value that a key cannot have.
+  """
+  _module(config.paper)
+  importlib.import_module(f"vita_jax.papers.{config.paper}.recipe").check(config)
 
 
 def keys(paper: str) -> tuple[Key, ...]:

@@ -9,7 +9,7 @@ loop whose length follows the data. So any number of faces of any size works: no
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,12 +23,12 @@ class Boxes(NamedTuple):
   """The pixels that each face may touch: rows `first[0] ... first[0] + extent[0] - 1`, columns alike.
 
   Attributes:
-    first: int32 [F, 2], (row, column) of the upper left pixel.
-    extent: int32 [F, 2], numbers of rows and columns; 0 where the face draws nothing.
+    first: (row, column) of the upper left pixel, int32 [F] each.
+    extent: numbers of rows and columns, int32 [F] each; 0 where the face draws nothing.
   """
 
-  first: jax.Array
-  extent: jax.Array
+  first: tuple[jax.Array, jax.Array]
+  extent: tuple[jax.Array, jax.Array]
 
 
 class Chunk(NamedTuple):
@@ -46,22 +46,25 @@ class Chunk(NamedTuple):
   valid: jax.Array
 
 
-def make_boxes(low: jax.Array, high: jax.Array, drawn: jax.Array, size: tuple[int, int]) -> Boxes:
+def make_boxes(
+  low: Sequence[jax.Array], high: Sequence[jax.Array], drawn: jax.Array, size: tuple[int, int]
+) -> Boxes:
   """Returns the boxes of the pixels whose centres lie in [low, high].
 
   Args:
-    low: float32 [F, 2], (y, x) in pixels from the upper left corner of the picture.
-    high: float32 [F, 2], alike.
+    low: (y, x) in pixels from the upper left corner of the picture, float32 [F] each.
+    high: alike.
     drawn: bool [F], faces that are drawn at all.
     size: (height, width).
   """
-  ends = jnp.array(size, low.dtype)
   # Clipped as floats: a far away coordinate does not fit an integer.
-  first = jnp.clip(jnp.ceil(low - 0.5), 0.0, ends)
-  last = jnp.clip(jnp.floor(high - 0.5), -1.0, ends - 1)
-  extent = jnp.where(drawn[:, None], jnp.maximum(last - first + 1, 0.0), 0.0)
-  extent = jnp.where(jnp.all(extent > 0, axis=1, keepdims=True), extent, 0.0)
-  return Boxes(first.astype(jnp.int32), extent.astype(jnp.int32))
+  first = [jnp.clip(jnp.ceil(x - 0.5), 0.0, end) for x, end in zip(low, size, strict=True)]
+  last = [jnp.clip(jnp.floor(x - 0.5), -1.0, end - 1) for x, end in zip(high, size, strict=True)]
+  height, width = (b - a + 1 for a, b in zip(first, last, strict=True))
+  drawn &= (height > 0) & (width > 0)
+  extent = [jnp.where(drawn, x, 0.0).astype(jnp.int32) for x in (height, width)]
+  row, column = (x.astype(jnp.int32) for x in first)
+  return Boxes((row, column), (extent[0], extent[1]))
 
 
 def fold_pairs(boxes: Boxes, body: Callable[[Any, Chunk], Any], carry: Any) -> Any:
@@ -69,9 +72,9 @@ def fold_pairs(boxes: Boxes, body: Callable[[Any, Chunk], Any], carry: Any) -> A
 
   Not differentiable by itself (the number of chunks follows the data): see `pair_sum`.
   """
-  if boxes.first.shape[0] == 0:
+  if boxes.first[0].shape[0] == 0:
     return carry
-  side, smaller = jnp.max(boxes.extent, axis=1), 0
+  side, smaller = jnp.maximum(*boxes.extent), 0
   for window in WINDOWS:
     largest = window == WINDOWS[-1]
     chosen = (side > smaller) & (True if largest else side <= window)
@@ -81,8 +84,8 @@ def fold_pairs(boxes: Boxes, body: Callable[[Any, Chunk], Any], carry: Any) -> A
 
 
 def _fold_windows(boxes, chosen, window, body, carry):
-  cuts = -(-boxes.extent // window)  # windows down and across
-  counts = jnp.where(chosen, cuts[:, 0] * cuts[:, 1], 0)
+  down, across = (-(-extent // window) for extent in boxes.extent)
+  counts = jnp.where(chosen, down * across, 0)
   ends = jnp.cumsum(counts)
   number = SAMPLES // window**2
   offsets = jnp.arange(window)
@@ -94,11 +97,10 @@ def _fold_windows(boxes, chosen, window, body, carry):
     i, carry = state
     pair = i * number + jnp.arange(number)
     face = jnp.minimum(jnp.searchsorted(ends, pair, side="right"), ends.size - 1).astype(jnp.int32)
-    tile, across = pair - (ends[face] - counts[face]), jnp.maximum(cuts[face, 1], 1)
-    corner = jnp.stack([tile // across, tile % across], axis=1) * window
-    in_box = [corner[:, axis, None] + offsets for axis in (0, 1)]
-    inside = [place < boxes.extent[face, axis, None] for axis, place in enumerate(in_box)]
-    row, column = (boxes.first[face, axis, None] + place for axis, place in enumerate(in_box))
+    tile, per_row = pair - (ends[face] - counts[face]), jnp.maximum(across[face], 1)
+    in_box = [place[:, None] * window + offsets for place in (tile // per_row, tile % per_row)]
+    inside = [place < boxes.extent[axis][face][:, None] for axis, place in enumerate(in_box)]
+    row, column = (boxes.first[axis][face][:, None] + place for axis, place in enumerate(in_box))
     valid = (pair < ends[-1])[:, None, None] & inside[0][:, :, None] & inside[1][:, None, :]
     return i + 1, body(carry, Chunk(face, row[:, :, None], column[:, None, :], valid))
 
@@ -187,8 +189,7 @@ def _pair_sum_backward(f, channels, size, kept, cotangent):
     d_rows = jax.tree.map(lambda total, new: total.at[chunk.face].add(new), d_rows, d_own)
     return d_rows, jax.tree.map(jnp.add, d_shared, d_more)
 
-  zeros = jax.tree.map(jnp.zeros_like, (rows, shared))
-  d_rows, d_shared = fold_pairs(boxes, body, zeros)
+  d_rows, d_shared = fold_pairs(boxes, body, jax.tree.map(jnp.zeros_like, (rows, shared)))
   return d_rows, d_shared, jax.tree.map(jnp.zeros_like, pixels), None
 
 

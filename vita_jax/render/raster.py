@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from vita_jax.render.camera import Camera, to_screen
 from vita_jax.render.mesh import Mesh
 from vita_jax.render.pairs import Boxes, fold_pairs, make_boxes, pixel_of
+from vita_jax.render.seen import where_seen
+from vita_jax.render.views import each_view, view_by_view
 
 CULL = ("none", "back", "front")
 SLIVER = 1e-9  # twice the area, in normalised units, below which a triangle draws nothing
@@ -79,23 +81,44 @@ def visibility(
     raise ValueError(f"unknown cull '{cull}': choose one of {', '.join(CULL)}")
   if min(*size, faces_per_pixel) < 1:
     raise ValueError(f"size {size} and faces_per_pixel {faces_per_pixel} must be positive")
-  vertices, camera = jax.lax.stop_gradient((jnp.asarray(mesh.vertices), camera))
-  corners = to_screen(camera, vertices, size)[mesh.faces]  # [F, 3, 4]
+  given = jax.lax.stop_gradient((jnp.asarray(mesh.vertices), jnp.asarray(mesh.faces), camera))
+  return view_by_view(functools.partial(_visible, size, faces_per_pixel, cull))(*given)
+
+
+def _visible(size, faces_per_pixel, cull, vertices, faces, camera):
+  corners = face_corners(to_screen(camera, vertices, size), faces)
   boxes = face_boxes(corners, camera, size, cull=cull)
-  inverse, _ = face_inverse(corners, boxes.first + 0.5)
-  depths = corners[..., 3]
 
   def peel(behind, _):
-    nearest = _nearest(boxes, inverse, depths, camera, size, behind)
+    nearest = _nearest(boxes, corners, camera, size, behind)
     return nearest, nearest[1]
 
-  start = jnp.full(size[0] * size[1], -jnp.inf, corners.dtype), jnp.full(size[0] * size[1], -1, jnp.int32)
-  _, faces = jax.lax.scan(peel, start, length=faces_per_pixel)
-  return jnp.where(faces == _NO_FACE, -1, faces).T.reshape(*size, faces_per_pixel)
+  start = jnp.full(size[0] * size[1], -jnp.inf, vertices.dtype), jnp.full(size[0] * size[1], -1, jnp.int32)
+  _, found = jax.lax.scan(peel, start, length=faces_per_pixel)
+  return jnp.where(found == _NO_FACE, -1, found).T.reshape(*size, faces_per_pixel)
+
+
+class Corners(NamedTuple):
+  """The three corners of faces in homogeneous pixel coordinates (`to_screen`), each number an array [...].
+
+  One array per number: loops over faces, and gathers, are several times faster so than along short axes.
+  """
+
+  x: tuple[jax.Array, ...]
+  y: tuple[jax.Array, ...]
+  w: tuple[jax.Array, ...]
+  depth: tuple[jax.Array, ...]
+
+
+def face_corners(points: jax.Array, faces: jax.Array) -> Corners:
+  """Gathers the corners of faces [..., 3] from vertices [V, 4] of `to_screen`."""
+  columns = [points[:, i] for i in range(4)]
+  # Each gather is done once: XLA would repeat it per use.
+  return jax.lax.optimization_barrier(Corners(*(tuple(x[faces[..., k]] for k in range(3)) for x in columns)))
 
 
 def face_boxes(
-  corners: jax.Array,
+  corners: Corners,
   camera: Camera,
   size: tuple[int, int],
   *,
@@ -105,41 +128,44 @@ def face_boxes(
   """Finds the pixels that each face may touch.
 
   Args:
-    corners: float32 [F, 3, 4], of `to_screen`.
+    corners: of `face_corners`, [F].
     camera: for near and far.
     size: (height, width).
     cull: see `rasterize`.
     margin: pixels by which the boxes are wider than the faces.
   """
-  x, y, w, depth = (corners[..., i] for i in range(4))
-  front = w > 1e-6
-  safe = jnp.where(front, w, 1.0)
-  places = jnp.stack([y, x], axis=-1) / safe[..., None]
-  low, high = jnp.min(places, axis=1) - margin, jnp.max(places, axis=1) + margin
-  # A face that crosses the plane of the eye may be anywhere in the picture.
-  crossing = jnp.any(front, axis=1) & ~jnp.all(front, axis=1)
-  low = jnp.where(crossing[:, None], 0.0, low)
-  high = jnp.where(crossing[:, None], jnp.array(size, high.dtype), high)
+  front = [w > 1e-6 for w in corners.w]
+  safe = [jnp.where(ahead, w, 1.0) for ahead, w in zip(front, corners.w, strict=True)]
+  any_front, all_front = front[0] | front[1] | front[2], front[0] & front[1] & front[2]
+  crossing = any_front & ~all_front  # it crosses the plane of the eye, and may be anywhere in the picture
+  low, high = [], []
+  for end, places in zip(size, (corners.y, corners.x), strict=True):
+    a, b, c = (place / w for place, w in zip(places, safe, strict=True))
+    low.append(jnp.where(crossing, 0.0, jnp.minimum(jnp.minimum(a, b), c) - margin))
+    high.append(jnp.where(crossing, float(end), jnp.maximum(jnp.maximum(a, b), c) + margin))
   determinant = _determinant(corners)
-  scale = jnp.where(crossing, 1.0, jnp.prod(safe, axis=1)) * (min(size) / 2) ** 2
-  drawn = jnp.any(front, axis=1) & (jnp.abs(determinant) > SLIVER * scale)
-  drawn &= jnp.any(depth >= camera.near, axis=1) & jnp.any(depth <= camera.far, axis=1)
-  drawn &= jnp.all(jnp.isfinite(corners), axis=(1, 2))
+  scale = jnp.where(crossing, 1.0, safe[0] * safe[1] * safe[2]) * (min(size) / 2) ** 2
+  drawn = any_front & (jnp.abs(determinant) > SLIVER * scale)
+  nearer, farther = ([test(z) for z in corners.depth] for test in (camera.near.__le__, camera.far.__ge__))
+  drawn &= (nearer[0] | nearer[1] | nearer[2]) & (farther[0] | farther[1] | farther[2])
+  for x in jax.tree.leaves(corners):
+    drawn &= jnp.isfinite(x)
   if cull != "none":
     drawn &= (determinant < 0) == (cull == "back")
   return make_boxes(low, high, drawn, size)
 
 
-def _determinant(corners: jax.Array) -> jax.Array:
+def _determinant(corners: Corners) -> jax.Array:
   """det [[X], [Y], [w]] of each face: negative for a front face (counter-clockwise, rows counted down)."""
-  origin = jnp.stack([corners[:, 0, 1], corners[:, 0, 0]], axis=-1)
-  w = corners[:, 0, 2]
+  w = corners.w[0]
   fine = jnp.abs(w) > 1e-6
-  origin = jnp.where(fine[:, None], origin / jnp.where(fine, w, 1.0)[:, None], 0.0)
-  return face_inverse(corners, origin)[1]
+  y, x = (jnp.where(fine, place[0] / jnp.where(fine, w, 1.0), 0.0) for place in (corners.y, corners.x))
+  return face_inverse(corners, (y, x))[1]
 
 
-def face_inverse(corners: jax.Array, origin: jax.Array) -> tuple[jax.Array, jax.Array]:
+def face_inverse(
+  corners: Corners, origin: tuple[jax.Array, jax.Array]
+) -> tuple[list[tuple[jax.Array, jax.Array, jax.Array]], jax.Array]:
   """Inverts the matrix of each face that takes barycentric to homogeneous pixel coordinates.
 
   With M = [[X_0, X_1, X_2], [Y_0, Y_1, Y_2], [w_0, w_1, w_2]] and lambda = M^-1 (x, y, 1), the pixel (x, y)
@@ -149,56 +175,54 @@ def face_inverse(corners: jax.Array, origin: jax.Array) -> tuple[jax.Array, jax.
   from `origin`, near the face: small triangles would else be differences of large numbers.
 
   Args:
-    corners: float32 [..., 3, 4].
-    origin: float32 [..., 2], (y, x) in pixels.
+    corners: of any shape [...].
+    origin: (y, x) in pixels, each [...].
 
   Returns:
-    (M^-1 [..., 3, 3], where the columns go with x, y and 1, det M [...]); 0 where M is singular.
+    The rows of M^-1, three of (by x, by y, by 1), each [...]; det M [...]; 0 where M is singular.
   """
-  w = corners[..., 2]
-  x = corners[..., 0] - origin[..., 1:] * w
-  y = corners[..., 1] - origin[..., :1] * w
-  by_x = _turn(y, 1) * _turn(w, 2) - _turn(y, 2) * _turn(w, 1)
-  by_y = _turn(x, 2) * _turn(w, 1) - _turn(x, 1) * _turn(w, 2)
-  by_1 = _turn(x, 1) * _turn(y, 2) - _turn(x, 2) * _turn(y, 1)
-  determinant = jnp.sum(x * by_x, axis=-1)
+  w = corners.w
+  x = [place - origin[1] * w[k] for k, place in enumerate(corners.x)]
+  y = [place - origin[0] * w[k] for k, place in enumerate(corners.y)]
+  turns = ((1, 2), (2, 0), (0, 1))
+  by_x = [y[i] * w[j] - y[j] * w[i] for i, j in turns]
+  by_y = [x[j] * w[i] - x[i] * w[j] for i, j in turns]
+  by_1 = [x[i] * y[j] - x[j] * y[i] for i, j in turns]
+  determinant = x[0] * by_x[0] + x[1] * by_x[1] + x[2] * by_x[2]
   fine = determinant != 0
   scale = jnp.where(fine, 1.0 / jnp.where(fine, determinant, 1.0), 0.0)
-  return jnp.stack([by_x, by_y, by_1], axis=-1) * scale[..., None, None], determinant
+  return [(by_x[k] * scale, by_y[k] * scale, by_1[k] * scale) for k in range(3)], determinant
 
 
-def _turn(x: jax.Array, by: int) -> jax.Array:
-  """The values of the corner that is `by` further around."""
-  return jnp.roll(x, -by, axis=-1)
-
-
-def _nearest(boxes, inverse, depths, camera, size, behind):
+def _nearest(boxes, corners, camera, size, behind):
   """(depth, face) [pixels] of the nearest face beyond (depth, face) `behind`; ties by the face's number."""
   n_pixels = size[0] * size[1]
 
   def body(carry, chunk):
     nearest, face = carry
-    m, z = inverse[chunk.face], depths[chunk.face]
-    dx = (chunk.column - boxes.first[chunk.face, 1, None, None]).astype(m.dtype)
-    dy = (chunk.row - boxes.first[chunk.face, 0, None, None]).astype(m.dtype)
-    each = [
-      m[:, k, 0, None, None] * dx + (m[:, k, 1, None, None] * dy + m[:, k, 2, None, None]) for k in range(3)
-    ]
+    own = jax.tree.map(lambda x: x[chunk.face], corners)
+    first = boxes.first[0][chunk.face], boxes.first[1][chunk.face]
+    inverse, _ = face_inverse(own, (first[0] + 0.5, first[1] + 0.5))
+    m = [[part[:, None, None] for part in row] for row in inverse]
+    dy = (chunk.row - first[0][:, None, None]).astype(own.x[0].dtype)
+    dx = (chunk.column - first[1][:, None, None]).astype(own.x[0].dtype)
+    each = [m[k][0] * dx + (m[k][1] * dy + m[k][2]) for k in range(3)]
     total = each[0] + each[1] + each[2]
-    depth = sum(part * z[:, k, None, None] for k, part in enumerate(each)) / jnp.where(total > 0, total, 1.0)
+    depth = sum(part * z[:, None, None] for part, z in zip(each, own.depth, strict=True))
+    depth = depth / jnp.where(total > 0, total, 1.0)
     inside = chunk.valid & (each[0] >= 0) & (each[1] >= 0) & (each[2] >= 0) & (total > 0)
     inside &= (depth >= camera.near) & (depth <= camera.far)
     pixel, number = pixel_of(chunk, size), chunk.face[:, None, None]
-    if behind is not None:
-      last = [x.at[pixel].get(mode="clip") for x in behind]
-      inside &= (depth > last[0]) | ((depth == last[0]) & (number > last[1]))
+    last = [x.at[pixel].get(mode="clip") for x in behind]
+    inside &= (depth > last[0]) | ((depth == last[0]) & (number > last[1]))
     depth = jnp.where(inside, depth, jnp.inf)
     new = nearest.at[pixel].min(depth, mode="drop")
     hit = inside & (depth == new.at[pixel].get(mode="clip"))
     kept = jnp.where(new < nearest, _NO_FACE, face)
     return new, kept.at[jnp.where(hit, pixel, n_pixels)].min(jnp.broadcast_to(number, hit.shape), mode="drop")
 
-  return fold_pairs(boxes, body, (jnp.full(n_pixels, jnp.inf, depths.dtype), jnp.full(n_pixels, _NO_FACE)))
+  kind = corners.x[0].dtype
+  return fold_pairs(boxes, body, (jnp.full(n_pixels, jnp.inf, kind), jnp.full(n_pixels, _NO_FACE)))
 
 
 @jax.jit
@@ -210,37 +234,56 @@ def fragments(mesh: Mesh, camera: Camera, visible: jax.Array) -> Fragments:
     camera: as well.
     visible: int32 [H, W, K], of `visibility`.
   """
-  height, width, _ = visible.shape
-  there = visible >= 0
+  height, width, layers = visible.shape
   if mesh.faces.shape[0] == 0:
     return Fragments(visible, jnp.zeros((*visible.shape, 3)), jnp.zeros(visible.shape))
-  corners = to_screen(camera, jnp.asarray(mesh.vertices), (height, width))[mesh.faces].reshape(-1, 12)
-  number = jnp.maximum(visible, 0)
-  # One gather per number, each done once: a gather of rows is slower, and XLA would repeat it per use.
-  seen = jax.lax.optimization_barrier([corners[:, i][number] for i in range(12)])
-  row, column = jnp.arange(height)[:, None, None] + 0.5, jnp.arange(width)[:, None] + 0.5
-  w, depths = seen[2::4], seen[3::4]
-  x = [seen[4 * k] - column * w[k] for k in range(3)]  # from the pixel itself
-  y = [seen[4 * k + 1] - row * w[k] for k in range(3)]
+  find = each_view(functools.partial(_places, (height, width), layers))
+  barycentric, depth = find(jnp.asarray(mesh.vertices), jnp.asarray(mesh.faces), camera, visible.reshape(-1))
+  return Fragments(visible, barycentric.reshape(*visible.shape, 3), depth.reshape(visible.shape))
+
+
+def _places(size, layers, vertices, faces, camera, visible):
+  points = to_screen(camera, vertices, size)
+  return where_seen(functools.partial(_hit, size[1], layers), points, faces, None, visible)
+
+
+def _hit(width, layers, points, faces, at, face, pixel):
+  """(barycentric [N, 3], depth [N]) of pixels at the faces they see; for `where_seen`."""
+  del at
+  place = pixel // layers
+  row, column = (place // width + 0.5).astype(points.dtype), (place % width + 0.5).astype(points.dtype)
+  corners = face_corners(points, faces[face])
+  x = [corners.x[k] - column * corners.w[k] for k in range(3)]  # from the pixel itself
+  y = [corners.y[k] - row * corners.w[k] for k in range(3)]
   # The last column of `face_inverse`, but for the determinant, which cancels.
   cross = [x[k - 2] * y[k - 1] - x[k - 1] * y[k - 2] for k in range(3)]
   total = cross[0] + cross[1] + cross[2]
-  there &= total != 0
+  there = total != 0
   scale = jnp.where(there, 1.0 / jnp.where(there, total, 1.0), 0.0)
   barycentric = [part * scale for part in cross]
-  depth = barycentric[0] * depths[0] + barycentric[1] * depths[1] + barycentric[2] * depths[2]
-  return Fragments(visible, jnp.stack(barycentric, axis=-1), depth)
+  depth = sum(part * z for part, z in zip(barycentric, corners.depth, strict=True))
+  return jnp.stack(barycentric, axis=-1), depth
 
 
 def interpolated(attributes: Mapping[str, jax.Array], found: Fragments) -> dict[str, jax.Array]:
   """Interpolates corner attributes [F, 3, n] at what the pixels see: name -> [H, W, K, n]."""
-  number = jnp.maximum(found.face, 0)
-  weights = [found.barycentric[..., k] for k in range(3)]
+  face, weights = found.face.reshape(-1), found.barycentric.reshape(-1, 3)
+  values = each_view(functools.partial(where_seen, _mixed))(dict(attributes), None, weights, face)
+  return {name: x.reshape(*found.face.shape, -1) for name, x in values.items()}
+
+
+def _mixed(attributes, tables, weights, face, pixel):
+  del tables, pixel
+  return mix_corners(attributes, weights, face)
+
+
+def mix_corners(attributes: Mapping[str, Any], weights: jax.Array, face: jax.Array) -> dict[str, jax.Array]:
+  """Sums the attributes [F, 3, n] of the corners of faces [N] with weights [N, 3]: name -> [N, n]."""
   values = {}
   for name, x in attributes.items():
-    width = x.shape[-1]
-    rows = x.reshape(-1, 3 * width)
-    seen = jax.lax.optimization_barrier([rows[:, i][number] for i in range(3 * width)])  # as in `fragments`
-    each = [sum(weights[k] * seen[k * width + i] for k in range(3)) for i in range(width)]
+    columns = [[x[:, k, i] for k in range(3)] for i in range(x.shape[-1])]
+    # One gather per number, each done once: a gather of rows is slower, and XLA would repeat it per use.
+    seen = jax.lax.optimization_barrier(jax.tree.map(lambda column: column[face], columns))
+    each = [sum(weights[:, k] * parts[k] for k in range(3)) for parts in seen]
     values[name] = jnp.stack(each, axis=-1)
   return values

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 
 from vita_jax.render.camera import Camera
 from vita_jax.render.mesh import Array, Mesh, face_normals, normalize, vertex_normals
-from vita_jax.render.raster import Fragments, interpolated
+from vita_jax.render.raster import Fragments, mix_corners
+from vita_jax.render.seen import where_seen
+from vita_jax.render.views import each_view
 
 SHADING = ("flat", "gouraud", "phong")
 FILTERS = ("bilinear", "nearest")
@@ -180,12 +182,27 @@ def shade(
     filter: of the texture, "bilinear" | "nearest".
     background: colour [C], or picture [H, W, C].
   """
-  nearest = Fragments(*(x[:, :, :1] for x in found))
-  attributes = corner_attributes(mesh, lights, shading=shading)
+  face, weights = found.face[:, :, 0], found.barycentric[:, :, 0]
   if mesh.faces.shape[0] == 0:
-    color = jnp.zeros((*found.face.shape[:2], 3))
+    color = jnp.zeros((*face.shape, 3))
   else:
-    values = interpolated(attributes, nearest)
-    color = color_at(values, mesh.texture, lights, eye_of(camera), filter=filter)[:, :, 0]
-  alpha = (found.face[:, :, 0] >= 0).astype(jnp.float32)
+    look = each_view(functools.partial(_colors, shading, filter))
+    light = None if lights is None else Lights(*(jnp.asarray(x, float) for x in lights))
+    surface = jax.tree.map(jnp.asarray, mesh._replace(joints=None, parents=None, weights=None))
+    color = look(surface, camera, light, weights.reshape(-1, 3), face.reshape(-1)).reshape(*face.shape, -1)
+  alpha = (face >= 0).astype(jnp.float32)
   return Image(jnp.where(alpha[..., None] > 0, color, jnp.asarray(background)), alpha)
+
+
+def _colors(shading, filter, mesh, camera, lights, weights, face):
+  """Colours [P, C] of pixels with barycentric coordinates [P, 3] of faces [P]."""
+  attributes = corner_attributes(mesh, lights, shading=shading)
+  shared = {"attributes": attributes, "texture": mesh.texture, "lights": lights, "eye": eye_of(camera)}
+  return where_seen(functools.partial(_paint, filter), shared, None, weights, face)
+
+
+def _paint(filter, shared, tables, weights, face, pixel):
+  """Colours [N, C] of pixels; for `where_seen`."""
+  del tables, pixel
+  values = mix_corners(shared["attributes"], weights, face)
+  return color_at(values, shared["texture"], shared["lights"], shared["eye"], filter=filter)

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from vita_jax.render.camera import Camera, to_screen
 from vita_jax.render.mesh import Mesh
 from vita_jax.render.pairs import pair_max, pair_sum
-from vita_jax.render.raster import face_boxes
+from vita_jax.render.raster import Corners, face_boxes
 from vita_jax.render.shading import Image, Lights, color_at, corner_attributes, eye_of
+from vita_jax.render.views import each_view, view_by_view
 
 CUT = 1e-4  # a face whose probability at a pixel outside of it is less does not count there
 
@@ -38,10 +39,15 @@ def silhouette(
     size: (height, width).
     sigma: sharpness; edges are soft over about 2 sqrt(sigma) S / 2 pixels of a picture of side S.
   """
-  corners = to_screen(camera, jnp.asarray(mesh.vertices), size)[mesh.faces]
-  boxes, rows, shared = _setup(corners, camera, size, sigma)
-  (total,) = pair_sum(_log_outside, 1, size, rows, shared, None, boxes).T
-  return 1.0 - jnp.exp(total).reshape(size)
+  total = each_view(functools.partial(_outside, size))
+  vertices, faces = jnp.asarray(mesh.vertices), jnp.asarray(mesh.faces)
+  return 1.0 - jnp.exp(total(vertices, faces, camera, jnp.asarray(sigma, float))).reshape(size)
+
+
+def _outside(size, vertices, faces, camera, sigma):
+  """sum_j log(1 - A_j) [height x width]."""
+  boxes, rows, shared = _setup(to_screen(camera, vertices, size)[faces], camera, size, sigma)
+  return pair_sum(_log_outside, 1, size, rows, shared, None, boxes)[:, 0]
 
 
 @functools.partial(jax.jit, static_argnames=("size", "shading", "filter", "cull"))
@@ -83,25 +89,51 @@ def soft_render(
   Returns:
     Image: color [H, W, C], alpha [H, W].
   """
-  corners = to_screen(camera, jnp.asarray(mesh.vertices), size)[mesh.faces]
-  boxes, rows, shared = _setup(corners, camera, size, sigma)
-  area = _doubled_area(rows["x"], rows["y"])
-  facing = {"none": area != 0, "back": area < 0, "front": area > 0}[cull]  # rows are counted down
-  attributes = corner_attributes(mesh, lights, shading=shading)
-  rows |= {"depth": corners[..., 3], "w": corners[..., 2], "facing": facing.astype(corners.dtype)}
-  shared |= {"near": camera.near, "far": camera.far, "gamma": jnp.asarray(gamma, float)}
-  deepest = pair_max(_closeness, size, rows, shared, boxes, epsilon)
-  texture = mesh.texture if "uv" in attributes else None
-  channels = (attributes["color"] if texture is None else texture).shape[-1] + 2
-  rows |= {"attributes": attributes}
-  shared |= {"texture": texture, "lights": lights, "eye": eye_of(camera)}
-  blend = _blend_nearest if filter == "nearest" else _blend
-  sums = pair_sum(blend, channels, size, rows, shared, {"closest": deepest}, boxes)
+  surface = jax.tree.map(jnp.asarray, mesh._replace(joints=None, parents=None, weights=None))
+  light = None if lights is None else Lights(*(jnp.asarray(x, float) for x in lights))
+  sigma, gamma, background_weight = (jnp.asarray(x, float) for x in (sigma, gamma, epsilon))
+  geometry = surface.vertices, surface.faces, camera, sigma
+  # The blend does not depend on what is subtracted from its exponents: no gradient.
+  nearest = view_by_view(functools.partial(_nearest, size, cull))
+  deepest = nearest(*jax.lax.stop_gradient((*geometry, background_weight)))
+  sums = each_view(functools.partial(_sums, size, cull, shading, filter))(
+    surface, camera, light, sigma, gamma, deepest
+  )
+  channels = sums.shape[-1]
   power = jnp.where(softras_compat, 2.0, 1.0) * epsilon
   behind = jnp.exp((power - deepest) / gamma)[:, None]
   backdrop = jnp.broadcast_to(jnp.asarray(background, float), (*size, channels - 2))
   color = (sums[:, 2:] + behind * backdrop.reshape(-1, channels - 2)) / (sums[:, 1:2] + behind)
   return Image(color.reshape(*size, -1), 1.0 - jnp.exp(sums[:, 0]).reshape(size))
+
+
+def _faces(size, cull, vertices, faces, camera, sigma):
+  """What `_surface` reads: boxes, rows, shared."""
+  corners = to_screen(camera, vertices, size)[faces]
+  boxes, rows, shared = _setup(corners, camera, size, sigma)
+  area = _doubled_area(rows["x"], rows["y"])
+  facing = {"none": area != 0, "back": area < 0, "front": area > 0}[cull]  # rows are counted down
+  rows |= {"depth": corners[..., 3], "w": corners[..., 2], "facing": facing.astype(corners.dtype)}
+  return boxes, rows, shared | {"near": camera.near, "far": camera.far}
+
+
+def _nearest(size, cull, vertices, faces, camera, sigma, epsilon):
+  """The largest zbar of each pixel [height x width], at least epsilon."""
+  boxes, rows, shared = _faces(size, cull, vertices, faces, camera, sigma)
+  return pair_max(_closeness, size, rows, shared, boxes, epsilon)
+
+
+def _sums(size, cull, shading, filter, mesh, camera, lights, sigma, gamma, deepest):
+  """Sums over faces of (log(1 - A), weight, weight x colour) [height x width, 2 + C]."""
+  boxes, rows, shared = _faces(size, cull, mesh.vertices, mesh.faces, camera, sigma)
+  attributes = corner_attributes(mesh, lights, shading=shading)
+  texture = mesh.texture if "uv" in attributes else None
+  channels = (attributes["color"] if texture is None else texture).shape[-1] + 2
+  rows |= {"attributes": attributes}
+  shared |= {"gamma": gamma, "texture": texture, "lights": lights, "eye": eye_of(camera)}
+  blend = _blend_nearest if filter == "nearest" else _blend
+  pixels = {"closest": jax.lax.stop_gradient(deepest)}
+  return pair_sum(blend, channels, size, rows, shared, pixels, boxes)
 
 
 def _setup(corners, camera, size, sigma):
@@ -112,9 +144,9 @@ def _setup(corners, camera, size, sigma):
   w = corners[..., 2]
   fine = jnp.all(w > 1e-6, axis=1) & jnp.all(corners[..., 3] >= camera.near, axis=1)
   corners = jnp.where(fine[:, None, None], corners, jnp.array([0.0, 0.0, 1.0, 0.0]))  # degenerate: not drawn
-  boxes = face_boxes(
-    jax.lax.stop_gradient(corners), _keep_all(camera), size, margin=jax.lax.stop_gradient(jnp.sqrt(cut))
-  )
+  places = jax.lax.stop_gradient(corners)
+  columns = Corners(*(tuple(places[:, k, i] for k in range(3)) for i in range(4)))
+  boxes = face_boxes(columns, _keep_all(camera), size, margin=jax.lax.stop_gradient(jnp.sqrt(cut)))
   safe = jnp.where(w > 1e-6, w, 1.0)
   rows = {"x": corners[..., 0] / safe, "y": corners[..., 1] / safe}
   return boxes, rows, {"sigma": sigma, "cut": cut}
@@ -145,8 +177,8 @@ def _geometry(rows, shared, row, column):
     length = dx * dx + dy * dy
     fine = length > 0
     t = jnp.clip(-(x[k] * dx + y[k] * dy) / jnp.where(fine, length, 1.0), 0.0, 1.0)
-    # At its end exactly the corner: two edges that meet there then tie, however the compiler rounds each of
-    # them (it may compute a distance twice, and near ties that fall out unlike would lose or double a gradient).
+    # At its end exactly the corner: two edges that meet there then tie, however the compiler rounds each
+    # (it may compute a distance twice; near ties that fall out unlike would lose or double a gradient).
     end = t >= 1
     nearest_x = jnp.where(end, x[(k + 1) % 3], x[k] + t * dx)
     nearest_y = jnp.where(end, y[(k + 1) % 3], y[k] + t * dy)

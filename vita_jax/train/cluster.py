@@ -1,7 +1,7 @@
 """Several processes as one run: how they join, agree on what comes next, and end together.
 
 JAX's own service joins them and carries their words; nothing here computes. In a run of one process
-every function of this file returns at once.
+every function of this file returns at once, but for the watchdog, which ends one that hangs, too.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from vita_jax.train.errors import RunError
 
 JOIN_SECONDS, WATCHDOG_SECONDS, BUSY_SECONDS = 300, 60, 3600
+ALONE_SECONDS, ALONE_BUSY_SECONDS = 1800, 21600  # of a process that nobody waits for
 LOOK_SECONDS = 1.0  # between two looks at the others
 KINDS = ("auto", "none", "tpu")
 _PREFIX = "vita_jax"
@@ -44,8 +45,8 @@ def join(
   num_processes: int | None = None,
   process_id: int | None = None,
   join_seconds: int = JOIN_SECONDS,
-  watchdog_seconds: int = WATCHDOG_SECONDS,
-  busy_seconds: int = BUSY_SECONDS,
+  watchdog_seconds: int | None = None,
+  busy_seconds: int | None = None,
 ) -> None:
   """Joins this process to the others of its run; must be called before JAX is first used.
 
@@ -57,9 +58,9 @@ def join(
     process_id: which of them this one is (0, 1, ...).
     join_seconds: how long to wait for all to come.
     watchdog_seconds: how long a process may be silent, and how long all of them may be without progress,
-      before all end.
+      before all end; None: `WATCHDOG_SECONDS`, of a single process `ALONE_SECONDS`.
     busy_seconds: the same for progress while one of them does something without steps: compiles, evaluates
-      a batch, saves, reports.
+      a batch, saves, reports; None: `BUSY_SECONDS`, of a single process `ALONE_BUSY_SECONDS`.
 
   Raises:
     ValueError: a process by hand without all three of coordinator, num_processes and process_id.
@@ -78,7 +79,10 @@ def join(
     if process_id == 0:
       _check_port(coordinator)
   elif (launcher() if cluster == "auto" else cluster) == "none":
+    limits = (watchdog_seconds or ALONE_SECONDS, busy_seconds or ALONE_BUSY_SECONDS)
+    threading.Thread(target=_watch_alone, args=limits, daemon=True).start()
     return
+  watchdog_seconds, busy_seconds = watchdog_seconds or WATCHDOG_SECONDS, busy_seconds or BUSY_SECONDS
   jax.config.update("jax_enable_preemption_service", False)  # the loop's own handler agrees on the step
   timer = threading.Timer(join_seconds, _nobody_came, (join_seconds, process_id == 0))
   timer.start()
@@ -300,14 +304,18 @@ class Watch:
     signs = {process: (one.step, one.doing, one.pieces) for process, one in told.items()}
     if signs != self._signs:
       self._signs, self._moved = signs, now
-    busy = [f"process {process} is busy with '{one.doing}'" for process, one in told.items() if one.doing]
+    alone = len(self._heard) == 1
+    who = {process: "this process" if alone else f"process {process}" for process in told}
+    busy = [f"{who[process]} is busy with '{one.doing}'" for process, one in told.items() if one.doing]
     limit = max(self._busy if busy else self._patience, *(one.slow for one in told.values()), 0.0)
     if now - self._moved <= limit:
       return ""
     if busy:
-      return f"no progress for {limit:.0f} s ({', '.join(busy)}): one hangs, or needs more --busy_seconds"
-    where = ", ".join(f"process {process} at step {one.step}" for process, one in told.items())
-    return f"no process made a step for {limit:.0f} s ({where}): they wait for each other"
+      one = "it" if alone else "one"
+      return f"no progress for {limit:.0f} s ({', '.join(busy)}): {one} hangs, or needs more --busy_seconds"
+    where = ", ".join(f"{who[process]} at step {one.step}" for process, one in told.items())
+    then = "it hangs, or needs more --watchdog_seconds" if alone else "they wait for each other"
+    return f"no process made a step for {limit:.0f} s ({where}): {then}"
 
 
 def _read(client: Any, what: str) -> dict[int, str]:
@@ -330,6 +338,17 @@ def _watch(patience: float, busy: float) -> None:
     except jax.errors.JaxRuntimeError:
       return  # the coordinator is gone: JAX ends this process at once
     if cause := watch.look(beats, time.monotonic()):
+      _end(cause)
+
+
+def _watch_alone(patience: float, busy: float) -> None:
+  """Ends this process, which is the only one of its run, when it makes no progress."""
+  watch, number, clock, last = Watch(1, patience=patience, busy=busy, now=0.0), 0, 0.0, time.monotonic()
+  while not _leaving.wait(LOOK_SECONDS):
+    now = time.monotonic()
+    # Time in which the process was stopped, or the machine asleep, is none in which it hung.
+    clock, last, number = clock + min(now - last, 2 * LOOK_SECONDS), now, number + 1
+    if cause := watch.look({0: _beat.text(number)}, clock):
       _end(cause)
 
 
@@ -360,7 +379,8 @@ def _end(cause: str) -> None:
   if _leaving.is_set():
     return
   _leaving.set()
-  print(f"error: {cause}; the same command in all processes resumes the run", file=sys.stderr, flush=True)
+  everywhere = " in all processes" if joined() else ""
+  print(f"error: {cause}; the same command{everywhere} resumes the run", file=sys.stderr, flush=True)
   if is_main():
     time.sleep(2 * LOOK_SECONDS)  # as in `announce`
   os._exit(1)  # the main thread may be waiting for the lost process inside a collective

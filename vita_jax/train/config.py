@@ -11,23 +11,26 @@ from typing import Any
 
 import ml_collections
 
-from vita_jax.base.keys import Key, anything, at_least, check, defaults, flat, one_of
+from vita_jax.base.keys import Key, Rule, any_path, at_least, between, check, defaults, flat, one_of, text
 
 # Where and how often a run computes, logs and saves does not change what it computes.
 NOT_HASHED = ("mesh", "steps_per_call", "save_seconds", "keep_checkpoints", "cache_dir")
+_AXIS = Rule("a whole number, at least 1, or -1", lambda size: size == -1 or at_least(1).holds(size))
 KEYS = (
-  Key("paper", "", anything, "Name of the paper; its config file sets it."),
-  Key("seed", 0, at_least(0), "The first seed."),
-  Key("seeds", 1, at_least(1), "How many seeds: `seed` to `seed + seeds - 1`."),
+  Key("paper", "", text("the name of a paper"), "Name of the paper; its config file sets it."),
+  Key("seed", 0, between(0, 2**32 - 1), "The first seed."),
+  Key("seeds", 1, between(1, 2**16), "How many seeds: `seed` to `seed + seeds - 1`."),
   Key("replicate", "vmap", one_of("vmap", "map"), "Several seeds side by side, or one after the other."),
   Key("dtype", "float32", one_of("float32", "bfloat16"), "Of the computation; parameters stay float32."),
-  Key("mesh.seed", 1, at_least(-1), "Devices along which seeds are spread; -1 takes those that are left."),
-  Key("mesh.data", -1, at_least(-1), "Devices along which the rows of a batch are spread; -1: those left."),
-  Key("mesh.model", 1, at_least(-1), "Devices along which weights are spread; -1 takes those that are left."),
+  Key("mesh.seed", 1, _AXIS, "Devices along which seeds are spread; -1 takes those that are left."),
+  Key("mesh.data", -1, _AXIS, "Devices along which the rows of a batch are spread; -1: those left."),
+  Key("mesh.model", 1, _AXIS, "Devices along which weights are spread; -1 takes those that are left."),
   Key("on_nonfinite", "stop", one_of("stop", "skip"), "Stop at a step that is not finite, or leave it out."),
-  Key("init_from", "", anything, "Workdir of a finished run whose weights are the start; empty: none."),
+  Key("init_from", "", any_path, "Workdir of a finished run whose weights are the start; empty: none."),
   Key("log_every", 100, at_least(0), "Steps between training rows in the logs; 0: only at a stage's end."),
-  Key("steps_per_call", 0, at_least(0), "Steps in one compiled call; 0 chooses by the measured speed."),
+  Key(
+    "steps_per_call", 0, between(0, 2**31 - 1), "Steps in one compiled call; 0 chooses by the measured speed."
+  ),
   Key("save_seconds", 60.0, at_least(0), "Seconds between checkpoints."),
   Key("keep_checkpoints", 3, at_least(1), "How many of the last checkpoints stay."),
 )

@@ -134,12 +134,16 @@ def read_summary(workdir: Path) -> dict[str, Any] | None:
     RunError: the file is damaged.
   """
   path = Path(workdir) / "summary.json"
-  if not path.exists():
+  if not path.is_file():  # a folder of that name is told when the workdir is claimed
     return None
   try:
     summary = read_json(path, what="a summary of a run")
-    if wrong := sorted(name for name, kind in SUMMARY.items() if not isinstance(summary.get(name), kind)):
+    kinds = {**SUMMARY, **({"frozen": list} if "frozen" in summary else {})}
+    if wrong := sorted(name for name, kind in kinds.items() if not isinstance(summary.get(name), kind)):
       raise ValueError(f"it lacks {', '.join(wrong)}, or has something else there")
+    numbers = [*summary["seeds"], *summary["steps"], *summary.setdefault("frozen", [])]
+    if not all(isinstance(number, int) for number in numbers):
+      raise ValueError("its seeds and steps are no whole numbers")
     for name, entry in summary["metrics"].items():
       if not (isinstance(entry, dict) and isinstance(entry.get("values"), list)):
         raise ValueError(f"its metric {name} has no values")
@@ -155,7 +159,7 @@ def read_facts(workdir: Path) -> dict[str, Any]:
     RunError: there is none, or its file is damaged.
   """
   path = Path(workdir) / "config.json"
-  if not path.exists():
+  if not path.is_file():
     raise RunError(f"{workdir} holds no run (no config.json): give the --workdir of launch/train.py")
   try:
     facts = read_json(path, what="the config of a run")
@@ -200,7 +204,8 @@ def load_state(
   identity = identity_of(experiment, as_dict(config))
 
   def check(facts: Mapping[str, Any]) -> None:
-    check_same(facts, identity, what=str(workdir))
+    remedy = "config.json was edited; delete it and run launch/train.py with the config it was made from"
+    check_same(facts, identity, what=str(workdir), remedy=remedy)
 
   found = checkpoint.restore(Path(workdir) / "checkpoints", programs.abstract, warn=warn, check=check)
   if found is None and (Path(workdir) / "summary.json").exists():

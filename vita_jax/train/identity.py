@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,21 +33,30 @@ ROWS = 8  # of a Stream that its fingerprint reads
 
 
 class Identity(NamedTuple):
-  """The resolved config of a run, the digests of its data by name, and versions of packages."""
+  """The resolved config of a run, the digests of its data by name, and versions of packages.
+
+  `arrays` has the checksum of each array of those data, to name the one that changed.
+  """
 
   config: dict[str, Any]
   data: dict[str, str]
   versions: dict[str, str]
+  arrays: dict[str, dict[str, int]] = {}  # noqa: RUF012  never changed in place
 
   def facts(self) -> dict[str, Any]:
     """Returns as JSON what config.json and each checkpoint record."""
     facts = {"config": self.config, "config_hash": config_hash(self.config)}
-    return {**facts, "data": self.data, "versions": self.versions}
+    return {**facts, "data": self.data, "arrays": self.arrays, "versions": self.versions}
 
 
 def identity_of(experiment: Experiment, config: dict[str, Any]) -> Identity:
   """Computes the identity of a run; reads all Resident data and a few rows of each Stream."""
-  return Identity(config, data_digests(experiment), versions())
+  content = _content(experiment)
+  digests = {name: arrays_sha256(arrays)[:16] for name, arrays in content.items()}
+  checksums = {
+    name: {leaf: zlib.crc32(x.tobytes()) for leaf, x in arrays.items()} for name, arrays in content.items()
+  }
+  return Identity(config, digests, versions(), checksums)
 
 
 def data_digests(experiment: Experiment) -> dict[str, str]:
@@ -54,33 +64,37 @@ def data_digests(experiment: Experiment) -> dict[str, str]:
 
   Data that several stages share has the name of the first.
   """
+  return {name: arrays_sha256(arrays)[:16] for name, arrays in _content(experiment).items()}
+
+
+def _content(experiment: Experiment) -> dict[str, dict[str, np.ndarray]]:
   named = {
     stage.name + (f".{name}" if name != "data" else ""): data
     for stage in experiment.stages
     for name, data in stage_data(stage).items()
   }
   named |= {f"eval {name}": one.data for name, one in experiment.evals.items()}
-  found: dict[str, str] = {}
+  found: dict[str, dict[str, np.ndarray]] = {}
   seen: set[int] = set()
   for name, data in named.items():
     content = data.arrays if isinstance(data, Resident) else data.source
     if id(content) not in seen:
       seen.add(id(content))
-      found[name] = _digest(data)
+      found[name] = _sample(data)
   return found
 
 
-def _digest(data: Resident | Stream) -> str:
-  """Of all arrays, or of the number of rows and a few of them, as the source has them."""
+def _sample(data: Resident | Stream) -> dict[str, np.ndarray]:
+  """All arrays, or the number of rows and a few of them, as the source has them."""
   if isinstance(data, Resident):
-    return arrays_sha256(_arrays(data.arrays))[:16]
+    return _arrays(data.arrays)
   n = len(data.source)
   chosen = sorted({int(i) for i in np.linspace(0, n - 1, ROWS)})
   arrays = {"rows": np.asarray(n)}
   for i in chosen:
     row = data.source[i]
     arrays |= {f"{i}/{name}": leaf for name, leaf in _arrays(row).items()}
-  return arrays_sha256(arrays)[:16]
+  return arrays
 
 
 def _arrays(tree: Any) -> dict[str, np.ndarray]:
@@ -99,24 +113,49 @@ def _array(leaf: Any) -> np.ndarray:
   return np.frombuffer(text.encode(), np.uint8)
 
 
-def check_same(found: Mapping[str, Any], identity: Identity, *, what: str) -> None:
+def check_same(
+  found: Mapping[str, Any], identity: Identity, *, what: str, remedy: str = "use another --workdir"
+) -> None:
   """Compares the recorded facts of a run with those of now; facts that were not recorded are not compared.
 
+  Args:
+    found: the facts that were recorded.
+    identity: of now.
+    what: where they were recorded, e.g. "runs/x".
+    remedy: against another config.
+
   Raises:
-    RunError: `what` (e.g. "runs/x") holds the run of another config, or its data has changed.
+    RunError: `what` holds the run of another config, or its data has changed: the arrays and files are named.
   """
   config = found.get("config")
   if isinstance(config, dict) and config and config_hash(config) != config_hash(identity.config):
     names = ", ".join(config_difference(config, identity.config)[:4])
-    raise RunError(f"{what} holds the run of another config (they differ in {names}): use another --workdir")
+    raise RunError(f"{what} holds the run of another config (they differ in {names}): {remedy}")
   data = found.get("data")
   if isinstance(data, dict) and data and data != identity.data:
     changed = [n for n in (data | identity.data) if data.get(n) != identity.data.get(n)]
-    names = ", ".join(changed[:4])
+    names = "; ".join(name + _changed_arrays(name, found.get("arrays"), identity) for name in changed[:4])
+    files = "".join(f"; read from {file}" for file in _files(identity.config))
     raise RunError(
-      f"{what} holds the run of other data (what changed since: {names}): bring back its data, or use another"
-      " --workdir"
+      f"{what} holds the run of other data (what changed since: {names}{files}): bring back its data, or use"
+      " another --workdir"
     )
+
+
+def _changed_arrays(name: str, recorded: Any, identity: Identity) -> str:
+  """Returns e.g. ", its features, labels": which arrays of a data differ; "" where that was not recorded."""
+  old, new = recorded.get(name) if isinstance(recorded, dict) else None, identity.arrays.get(name)
+  if not isinstance(old, dict) or not isinstance(new, dict):
+    return ""
+  differ = [leaf for leaf in (old | new) if old.get(leaf) != new.get(leaf)]
+  return f", its {', '.join(differ[:4])}" if differ else ""
+
+
+def _files(config: Mapping[str, Any]) -> list[str]:
+  """The keys of a config that name files or folders, with their values."""
+  named = {key: value for key, value in flat(config).items() if isinstance(value, str) and value}
+  own = ("init_from", "cache_dir")
+  return [f"config.{k}={v}" for k, v in named.items() if os.sep in v and k not in own and os.path.exists(v)]
 
 
 def version_changes(found: Mapping[str, Any], identity: Identity) -> str:

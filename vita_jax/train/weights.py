@@ -34,7 +34,7 @@ def load_params(path: Path) -> dict[str, np.ndarray]:
     FileNotFoundError: no such file.
     ValueError: not a safetensors file.
   """
-  if not Path(path).exists():
+  if not Path(path).is_file():
     raise FileNotFoundError(f"no weights at {path}: --config.init_from takes the workdir of a finished run")
   return read_safetensors(path)
 
@@ -43,25 +43,34 @@ def start_from(state: dict[str, Any], workdir: str, *, replicas: int | None) -> 
   """Returns the state with `state["params"]` replaced by the weights of the finished run in `workdir`.
 
   Raises:
-    RunError: a weight is missing there, has another shape, or is of another kind (integers for floats).
+    RunError: its weights cannot be read; one is missing there, has another shape, or is of another kind
+      (integers for floats).
   """
-  loaded = load_params(Path(workdir) / "export" / "params.safetensors")
+  if Path(workdir).is_file():
+    raise RunError(f"config.init_from={workdir} is a file: give the workdir of a finished run")
+  try:
+    loaded = load_params(Path(workdir) / "export" / "params.safetensors")
+  except ValueError as error:
+    raise RunError(f"config.init_from={workdir}: {error}, or give another run") from error
 
   def replace(path, leaf):
     name = path_name(path)
     shape = leaf.shape[1:] if replicas else leaf.shape
     if name not in loaded or loaded[name].shape != shape:
       found = f"has shape {loaded[name].shape}" if name in loaded else f"is not among {sorted(loaded)[:5]}"
-      raise RunError(f"init_from {workdir}: '{name}' should have shape {shape} and {found}")
+      raise RunError(
+        f"config.init_from={workdir}: '{name}' should have shape {shape} and {found};"
+        " that run has another architecture (see its config.json)"
+      )
     if _kind(loaded[name].dtype) != _kind(leaf.dtype):
       raise RunError(
-        f"init_from {workdir}: '{name}' should be {leaf.dtype} and is {loaded[name].dtype}, which is not the"
-        " same kind of number; export those weights again"
+        f"config.init_from={workdir}: '{name}' should be {leaf.dtype} and is {loaded[name].dtype}, which is"
+        " not the same kind of number; export those weights again"
       )
     with np.errstate(over="ignore"):
       weights = loaded[name].astype(leaf.dtype)
     if not np.isfinite(weights.astype(np.float64)).all():
-      raise RunError(f"init_from {workdir}: '{name}' is not finite in {leaf.dtype}: that run diverged")
+      raise RunError(f"config.init_from={workdir}: '{name}' is not finite in {leaf.dtype}: that run diverged")
     return put(np.broadcast_to(weights, leaf.shape), leaf.sharding)
 
   return {**state, "params": jax.tree_util.tree_map_with_path(replace, state["params"])}

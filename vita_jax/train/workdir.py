@@ -22,10 +22,15 @@ from vita_jax.train.identity import Identity, check_same
 
 BEAT_SECONDS, STALE_SECONDS, SEE_SECONDS = 10.0, 60.0, 30.0
 OWNER = ".owner.json"
+FILES = (".lock", OWNER, "config.json", "metrics.jsonl", "summary.json")
+FOLDERS = ("checkpoints", "tensorboard", "export", "figures", "damaged")
 
 
 class Claim(NamedTuple):
-  """A workdir that is held; `check()` raises a RunError when it was renamed or deleted meanwhile."""
+  """A workdir that is held; `check()` raises a RunError when it was renamed or deleted meanwhile.
+
+  Of config.json and checkpoints/ that were deleted the first is written again, with a warning.
+  """
 
   check: Callable[[], None]
 
@@ -47,11 +52,19 @@ def claim(workdir: Path, identity: Identity, *, warn: Callable[[str], None]) -> 
     _see_the_same(workdir)
 
     def check() -> None:
-      if lock is not None and not _still_there(workdir / ".lock", lock):
+      if lock is None:
+        return
+      if not _still_there(workdir / ".lock", lock):
         raise RunError(
-          f"{workdir} was renamed or deleted during the run: nothing more is written; bring it back and run"
-          " the same command to resume from its last checkpoint"
+          f"{workdir} was renamed or deleted during the run{_or_its_lock(workdir)}: nothing more is written;"
+          " bring it back and run the same command to resume from its last checkpoint"
         )
+      if not (saved := workdir / "checkpoints").is_dir():
+        warn(f"warning: {saved} was deleted during the run: what was saved is lost; the run saves again")
+        saved.mkdir()
+      if not (written := workdir / "config.json").exists():
+        warn(f"warning: {written} was deleted during the run: it is written again")
+        write_json(written, identity.facts())
 
     yield Claim(check)
 
@@ -71,6 +84,10 @@ def _see_the_same(workdir: Path) -> None:
   )
 
 
+def _or_its_lock(workdir: Path) -> str:
+  return " (its .lock is another or gone)" if workdir.is_dir() else ""
+
+
 def _still_there(path: Path, lock: Any) -> bool:
   try:
     return os.path.samestat(path.stat(), os.fstat(lock.fileno()))
@@ -81,6 +98,7 @@ def _still_there(path: Path, lock: Any) -> bool:
 def _hold(workdir: Path, identity: Identity, warn: Callable[[str], None], stack: contextlib.ExitStack) -> Any:
   try:
     workdir.mkdir(parents=True, exist_ok=True)
+    _check_kinds(workdir)
     lock = stack.enter_context((workdir / ".lock").open("w"))
   except OSError as error:
     raise RunError(
@@ -98,6 +116,18 @@ def _hold(workdir: Path, identity: Identity, warn: Callable[[str], None], stack:
   if not (started and written.exists()):  # nothing was saved yet: the config may still be changed
     write_json(written, identity.facts())
   return lock
+
+
+def _check_kinds(workdir: Path) -> None:
+  """Refuses a folder where a run writes a file, and the other way round, before anything is written."""
+  for names, is_wrong, has, writes in (
+    (FILES, Path.is_dir, "a folder", "a file"),
+    (FOLDERS, Path.is_file, "a file", "a folder"),
+  ):
+    if wrong := [workdir / name for name in names if is_wrong(workdir / name)]:
+      raise RunError(
+        f"{wrong[0]} is {has}, and a run writes {writes} of that name: move it away, or use another --workdir"
+      )
 
 
 def _lock(lock: Any, workdir: Path, warn: Callable[[str], None]) -> None:

@@ -31,19 +31,42 @@ NO_LOGS = Logs(lambda row: None, lambda: None)  # of the processes that write no
 
 
 class LogFile:
-  """A file that grows by whole records: one that cannot be written is taken back, and told once."""
+  """A file that grows by whole records: one that cannot be written is taken back.
 
-  def __init__(self, path: Path, warn: Callable[[str], None]):
-    """Appends to `path`, which is made at the first record; `warn` gets one line at the first failure."""
-    self._path, self._warn, self._failed = path, warn, False
+  What cannot be written is told at the first failure and at the end; so is a file that somebody deletes,
+  which is begun anew.
+  """
+
+  def __init__(
+    self, path: Path, warn: Callable[[str], None], *, root: Path, head: bytes = b"", written: int = 0
+  ):
+    """Appends to `path`, which is made at the first record.
+
+    Args:
+      path: the file.
+      warn: gets one line at the first failure, at the first deletion, and at the end after either.
+      root: the workdir; where that is gone nothing is said here, for the loop says it, and ends.
+      head: what the file begins with whenever it is made.
+      written: records that it has.
+    """
+    self._path, self._warn, self._root, self._head = path, warn, root, head
+    self._written, self._missing = written, 0
+    self._told: set[str] = set()
     self._file: Any = None
 
   def append(self, record: bytes) -> None:
     """Writes one record, or none of it."""
+    if self._deleted() and self._root.is_dir():
+      text = f"{self._path} was deleted during the run: it is begun anew, without its {self._written} rows"
+      self._tell("deleted", text)
+      self._missing, self._written = self._missing + self._written, 0
+      self._file.close()
+      self._file = None
     try:
       if self._file is None:
         self._path.parent.mkdir(exist_ok=True)
         self._file = self._path.open("ab", buffering=0)  # unbuffered: what fails fails here
+        record = record if self._written else self._head + record
       end = self._file.seek(0, os.SEEK_END)
       try:
         if self._file.write(record) != len(record):
@@ -51,14 +74,30 @@ class LogFile:
       except OSError:
         self._file.truncate(end)  # a record cut short would spoil what follows
         raise
+      self._written += 1
     except OSError as error:
-      if not self._failed:
-        self._failed = True
+      self._missing += 1
+      if self._root.is_dir():
         cause = error.strerror or error
-        self._warn(f"warning: cannot write {self._path} ({cause}): the run goes on without those rows")
+        self._tell("failed", f"cannot write {self._path} ({cause}): the run goes on without those rows")
+
+  def _deleted(self) -> bool:
+    if self._file is None:
+      return False
+    try:
+      return not os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
+    except OSError:
+      return True
+
+  def _tell(self, kind: str, text: str) -> None:
+    if kind not in self._told:
+      self._told.add(kind)
+      self._warn(f"warning: {text}")
 
   def close(self) -> None:
     """Closes the file."""
+    if self._missing and self._root.is_dir():
+      self._tell("end", f"{self._path} lacks {self._missing} rows of this run (see the warning before)")
     if self._file is not None:
       with contextlib.suppress(OSError):
         self._file.close()
@@ -80,9 +119,12 @@ def open_logs(workdir: Path, *, step: int, warn: Callable[[str], None]) -> Logs:
   kept = b"".join(_line(row) for row in rows)
   if path.exists() and path.read_bytes() != kept:
     write_bytes(path, kept)
-  lines, board = LogFile(path, warn), LogFile(_event_file(workdir), warn)
-  board.append(_record(_event(file_version="brain.Event:2")))
-  board.append(_record(_start_event(step + 1)))  # TensorBoard forgets what earlier files say beyond
+  # TensorBoard forgets what earlier files say beyond the start.
+  head = _record(_event(file_version="brain.Event:2")) + _record(_start_event(step + 1))
+  lines, board = (
+    LogFile(path, warn, root=workdir, written=len(rows)),
+    LogFile(_event_file(workdir), warn, root=workdir, head=head),
+  )
   written = {_name(row) for row in rows if row["step"] == step}  # a finished stage is evaluated once more
 
   def write(row: dict[str, Any]) -> None:

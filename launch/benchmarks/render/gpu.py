@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.one_step import Form, Step
 from benchmarks.render.shape import scene
 from vita_jax import render
-from vita_jax.render.raster import face_inverse
+from vita_jax.render.raster import face_corners, face_inverse
 
 
 def steps(*, small: bool) -> list[Step]:
@@ -86,13 +86,16 @@ def _depth(corners: jax.Array) -> jax.Array:
 def _depth_of_all(corners: jax.Array) -> jax.Array:
   """Depth [H, W] of the nearest of all faces, each evaluated at all pixels; all are in front."""
   camera = render.perspective_camera(CAMERA[0], fov=CAMERA[1])
-  places = render.to_screen(camera, corners, SIZE).reshape(-1, 3, 4)
-  inverse, _ = face_inverse(places, jnp.zeros((len(places), 2)))
+  faces = jnp.arange(len(corners)).reshape(-1, 3)
+  places = face_corners(render.to_screen(camera, corners, SIZE), faces)
+  origin = jnp.zeros(len(faces))
+  inverse, _ = face_inverse(places, (origin, origin))
   row, column = jnp.mgrid[: SIZE[0], : SIZE[1]] + 0.5
-  pixels = jnp.stack([column, row, jnp.ones(SIZE)], axis=-1)
-  each = jnp.einsum("fkc,hwc->fhwk", inverse, pixels)
-  total = each.sum(axis=-1)
-  inside = jnp.all(each >= 0, axis=-1) & (total > 0)
-  depth = jnp.einsum("fhwk,fk->fhw", each, places[..., 3]) / jnp.where(inside, total, 1.0)
+  pixels = jnp.stack([column, row, jnp.ones(SIZE)])
+  each = [jnp.einsum("cf,chw->fhw", jnp.stack(by), pixels) for by in inverse]
+  total = each[0] + each[1] + each[2]
+  inside = (each[0] >= 0) & (each[1] >= 0) & (each[2] >= 0) & (total > 0)
+  depth = sum(part * z[:, None, None] for part, z in zip(each, places.depth, strict=True))
+  depth = depth / jnp.where(inside, total, 1.0)
   nearest = jnp.min(jnp.where(inside, depth, jnp.inf), axis=0)
   return jnp.where(jnp.any(inside, axis=0), nearest, 0.0)

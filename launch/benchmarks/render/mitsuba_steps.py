@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import serve
+from benchmarks.render.mitsuba_mesh import mitsuba_mesh
 from benchmarks.render.shape import DISTANCE, FOV, TEXELS, shape
 
 try:
@@ -53,20 +54,6 @@ def _split(vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray, face_uv: np.
   return vertices[unique[:, 0]], places.reshape(-1, 3), uv[unique[:, 1]]
 
 
-def _mesh(vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray | None, **parts: Any) -> Any:
-  properties = mi.Properties()
-  for name, value in parts.items():
-    properties[name] = mi.load_dict(value)
-  mesh = mi.Mesh("mesh", len(vertices), len(faces), has_vertex_texcoords=uv is not None, props=properties)
-  parameters = mi.traverse(mesh)
-  parameters["vertex_positions"] = np.ascontiguousarray(vertices, np.float32).ravel()
-  parameters["faces"] = np.ascontiguousarray(faces, np.uint32).ravel()
-  if uv is not None:
-    parameters["vertex_texcoords"] = np.ascontiguousarray(uv, np.float32).ravel()
-  parameters.update()
-  return mesh
-
-
 def _texture(
   vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray, side: int, *, gradient: bool
 ) -> Callable[[int], None]:
@@ -103,7 +90,7 @@ def _texture(
 def _textured(vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> Any:
   data = mi.TensorXf(np.full((TEXELS, TEXELS, 3), 0.5, np.float32))
   bitmap = {"type": "bitmap", "data": data, "raw": True, "wrap_mode": "clamp"}
-  return _mesh(vertices, faces, uv, bsdf={"type": "diffuse", "reflectance": bitmap})
+  return mitsuba_mesh(mi, vertices, faces, uv, bsdf={"type": "diffuse", "reflectance": bitmap})
 
 
 def _rendered(vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray, side: int) -> Callable[[int], None]:
@@ -146,7 +133,7 @@ def _silhouette(vertices: np.ndarray, faces: np.ndarray, side: int, samples: int
     "integrator": {"type": "direct_projective", "sppi": 0},
     "sensor": _sensor(side, "luminance"),
   }
-  scene = mi.load_dict({"type": "scene", "mesh": _mesh(vertices, faces, None, emitter=emitter), **parts})
+  scene = mi.load_dict({"type": "scene", "mesh": mitsuba_mesh(mi, vertices, faces, emitter=emitter), **parts})
   parameters = mi.traverse(scene)
   (key,) = [key for key in parameters.keys() if key.endswith("vertex_positions")]
   start = mi.Float(np.ascontiguousarray(vertices, np.float32).ravel())

@@ -38,7 +38,7 @@ def _step(
   def outline(vertices, camera=camera):
     return jnp.sum(render.silhouette(mesh._replace(vertices=vertices), camera, size) ** 2)
 
-  def brightness(texture, vertices, found):
+  def brightness(texture, vertices, found, camera=camera):
     body = mesh._replace(texture=texture, vertices=vertices)
     found = render.rasterize(body, camera, size) if found is None else found
     return jnp.sum(render.shade(found, body, camera, lights=render.Lights(), shading="flat").color ** 2)
@@ -55,12 +55,25 @@ def _step(
     return jax.jit(visible), mesh.vertices
   if kind == "silhouette":
     return jax.jit(jax.value_and_grad(outline)), mesh.vertices
-  if kind == "16 silhouettes":
-    views = jax.tree.map(lambda *x: jnp.stack(x), *(_turned(camera, 22.5 * i) for i in range(16)))
-    each = jax.vmap(jax.value_and_grad(outline), (None, 0))
-    return jax.jit(lambda given: each(*given)), (mesh.vertices, views)
+  if kind.startswith("16 silhouettes"):
+    return _views(jax.value_and_grad(outline), (mesh.vertices,), camera, alone=kind.endswith("alone"))
+  if kind.startswith("16 textures"):
+    given = mesh.texture, mesh.vertices, None
+    return _views(by_texture, given, camera, alone=kind.endswith("alone"))
   kept = cached if kind == "texture, cached" else None
   return jax.jit(lambda given: by_texture(*given)), (mesh.texture, mesh.vertices, kept)
+
+
+def _views(
+  step: Callable[..., Any], given: tuple[Any, ...], camera: render.Camera, *, alone: bool
+) -> tuple[Callable[[Any], Any], Any]:
+  """As `_step`, for 16 views around the mesh: `jax.vmap(step)` over the last argument, or a call for each."""
+  views = [_turned(camera, 22.5 * i) for i in range(16)]
+  if alone:
+    one = jax.jit(step)
+    return lambda given: [one(*given, view) for view in views], given
+  each = jax.jit(jax.vmap(step, (*[None] * len(given), 0)))
+  return lambda given: each(*given), (*given, jax.tree.map(lambda *x: jnp.stack(x), *views))
 
 
 def _turned(camera: render.Camera, angle: float) -> render.Camera:

@@ -104,8 +104,8 @@ def test_an_early_point_splits_the_first_training():
 @pytest.mark.parametrize(
   "method,overrides,message",
   [
-    ("imp", {"sparsity": 1.0}, r"config.sparsity is 1.0: it must be in \[0, 1\)"),
-    ("imp", {"tickets": (-0.1,)}, "config.tickets is .*-0.1.*: it must be a list of"),
+    ("imp", {"sparsity": 1.0}, r"config.sparsity is 1.0: it must be a finite number, from 0 on and below 1"),
+    ("imp", {"tickets": (-0.1,)}, "config.tickets is .*-0.1.*: it must be numbers from 0 on"),
     ("imp", {"starts": ("shufled",)}, "did you mean 'shuffled'"),
     ("imp", {"starts": ("trained",)}, "rewind_to=none"),
     ("imp", {"starts": ("trained",), "ticket": "x"}, "needs a search"),

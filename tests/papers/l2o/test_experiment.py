@@ -238,8 +238,8 @@ def _ln_loss(tx):
   "overrides, said",
   [
     ({"stages": (12,)}, "multiples of config.unroll_length, 5"),
-    ({"stages": ()}, "step counts"),
-    ({"imitation.ratio": (1.5,)}, "shares between 0 and 1"),
+    ({"stages": ()}, "whole numbers, at least 1"),
+    ({"imitation.ratio": (1.5,)}, "numbers from 0 to 1"),
     ({"meta_batch": 0}, "at least 1"),
     ({"save_every": 2}, "must divide"),
     ({"patience": "stopp"}, "did you mean 'stop'"),

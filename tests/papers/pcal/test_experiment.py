@@ -233,7 +233,10 @@ def test_the_head_sees_what_training_saw(german):
     ({"settings": {"seed": 1}}, "settings have 'seed', .* give random_state="),
     ({"settings": {"attributes": ("s",)}}, "settings have 'attributes', which is an argument"),
     ({"settings": {"restart.every": 1, "restart": {"every": 2}}}, "settings have 'restart.every' twice"),
-    ({"settings": {"dropout": 1.5}}, "config.dropout is 1.5: it must be at least 0 and below 1"),
+    (
+      {"settings": {"dropout": 1.5}},
+      "config.dropout is 1.5: it must be a finite number, from 0 on and below 1",
+    ),
     ({"steps": 10.5}, "steps is 10.5: it must be of the type int"),
     ({"random_state": "now"}, "random_state is 'now': give a whole number"),
   ],

@@ -127,7 +127,7 @@ def test_a_prior_below_the_labelled_share_warns_with_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("change,words", [
-  ({"prior": 1.0}, "config.prior is 1.0: it must be at least 0 and below 1"),
+  ({"prior": 1.0}, "config.prior is 1.0: it must be a finite number, from 0 on and below"),
   ({"prior": -0.1}, "config.prior is -0.1"),
   ({"batch_size": 2}, "smaller than the interleave"),
   ({"init_from": "runs/other"}, "init_from is not for Self-PU"),

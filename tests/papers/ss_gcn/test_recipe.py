@@ -54,7 +54,7 @@ def test_every_config_has_every_key_and_passes_its_own_checks(task):
     ("completion", {"mechanism": "self_training"}, "config.mechanism=self_training takes pseudo-classes"),
     ("none", {"mechanism": "self_training"}, "config.mechanism=self_training takes pseudo-classes"),
     ("none", {"weight_decay_on": "("}, r"config.weight_decay_on is \(: it must be a regular expression"),
-    ("none", {"epochs": 3_000_000_000}, "config.epochs is 3000000000: it must be a finite number, from 1"),
+    ("none", {"epochs": 3_000_000_000}, "config.epochs is 3000000000: it must be a whole number, from 1"),
     ("none", {"learning_rate": -0.1}, "config.learning_rate is -0.1"),
     ("none", {"data.name": ""}, "no graph is named: give yours as --config.data.path"),
   ],

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from vita_jax import base
-from vita_jax.base.keys import Key, Rule, above, anything, at_least, between, boolean, one_of
+from vita_jax.base.keys import Key, Rule, above, any_path, at_least, between, boolean, each, one_of
 from vita_jax.papers.adv_logo.charts import CHARTS, SIDES, Place
 from vita_jax.papers.adv_logo.model import STARTS, Disturbance
 from vita_jax.papers.adv_logo.shapes import SHAPES
@@ -28,23 +28,20 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 def _is_shape(value: Any) -> bool:
-  return value in SHAPES or str(value).lower().endswith(".png")
+  return isinstance(value, str) and (value in SHAPES or value.lower().endswith(".png"))
 
 
 _SHAPE = Rule(f"one of {', '.join(SHAPES)}, or the path of a PNG file", _is_shape)
-_NAMES = Rule("a list of names", lambda v: all(isinstance(name, str) and name for name in v))
-_ANGLES = Rule(
-  "angles in degrees, from -180 to 180, at least one",
-  lambda v: len(v) > 0 and all(between(-180, 180).holds(angle) for angle in v),
-)
+_NAMES = each("names", lambda name: isinstance(name, str) and name != "")
+_ANGLES = each("angles in degrees, from -180 to 180, at least one", between(-180, 180).holds, least=1)
 _ODD = Rule("an odd number, at least 1", lambda v: at_least(1).holds(v) and v % 2 == 1)
 
 KEYS = (
   Key("method", "logo", one_of(*METHODS), "What is compared; it sets the keys below."),
-  Key("bodies.path", "", anything, "Folder of meshes; mannequin: generated; empty: those of VITA_DATA_DIR."),
+  Key("bodies.path", "", any_path, "Folder of meshes; mannequin: generated; empty: those of VITA_DATA_DIR."),
   Key("bodies.train", (), _NAMES, "Bodies that train; empty: all."),
   Key("bodies.test", (), _NAMES, "Bodies that are tested; empty: all."),
-  Key("backgrounds.path", "", anything, "Folder of photographs; empty: those of VITA_DATA_DIR."),
+  Key("backgrounds.path", "", any_path, "Folder of photographs; empty: those of VITA_DATA_DIR."),
   Key("backgrounds.train", 150, at_least(1), "Photographs that train, and that calibrate thresholds."),
   Key("backgrounds.test", 20, at_least(1), "Photographs that are tested, none of which trains."),
   Key("shape", "H", _SHAPE, "What is printed of the rectangle, or a PNG file of one's own."),

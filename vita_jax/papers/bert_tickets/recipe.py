@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ml_collections
 
 from vita_jax import base
-from vita_jax.base import Key, Rule, anything, at_least, choose, defaults, one_of
+from vita_jax.base import (
+  Key,
+  Rule,
+  any_path,
+  at_least,
+  boolean,
+  choose,
+  defaults,
+  each,
+  half_open,
+  one_of,
+)
 from vita_jax.data.text import GLUE
 from vita_jax.train.config import KEYS as SHARED_KEYS
 
@@ -30,30 +41,28 @@ SETTINGS = {  # the paper's settings that differ from SST-2's
 }
 
 
-def _is_share(value: Any) -> bool:
-  return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
-
-
-SHARE = Rule("in [0, 1)", _is_share)
-SHARES = Rule("a list of numbers in [0, 1)", lambda values: all(map(_is_share, values)))
-RATE = Rule("in (0, 1)", lambda value: _is_share(value) and value > 0)
-FLAG = Rule("True or False", lambda value: isinstance(value, bool))
+SHARE = half_open(0, 1)
+SHARES = each("numbers from 0 on and below 1", SHARE.holds)
+_STARTS = each(
+  f"names among {', '.join(STARTS)}, at least one", lambda start: isinstance(start, str), least=1
+)
+RATE = Rule("a finite number, above 0 and below 1", lambda value: SHARE.holds(value) and value > 0)
 
 KEYS = (
   Key(
     "task", "sst2", one_of(*TASKS), "A GLUE task, squad, mlm (masked words), or custom: a TSV of your own."
   ),
   Key("method", "imp", one_of(*METHODS), "Where masks come from, and what they are put on."),
-  Key("model.path", "bert-base-uncased", anything, "Hugging Face folder of θ0; empty: random weights."),
-  Key("model.vocab", "", anything, "Folder of the vocabulary; empty: the model's own."),
+  Key("model.path", "bert-base-uncased", any_path, "Hugging Face folder of θ0; empty: random weights."),
+  Key("model.vocab", "", any_path, "Folder of the vocabulary; empty: the model's own."),
   Key("model.hidden_size", 128, at_least(1), "Width; this and the next four are for random weights only."),
   Key("model.num_hidden_layers", 2, at_least(1), "Layers."),
   Key("model.num_attention_heads", 2, at_least(1), "Attention heads; they divide the width."),
   Key("model.intermediate_size", 512, at_least(1), "Width of the feed-forward maps."),
   Key("model.dropout", 0.1, SHARE, "Dropout rate; a pre-trained folder states its own."),
-  Key("model.remat", False, FLAG, "Compute layers again in the backward pass: less memory, more time."),
-  Key("data.train", "", anything, "File: TSV, SQuAD JSON or, for mlm, text; empty: the task's own data."),
-  Key("data.dev", "", anything, "File of the development split, like data.train."),
+  Key("model.remat", False, boolean, "Compute layers again in the backward pass: less memory, more time."),
+  Key("data.train", "", any_path, "File: TSV, SQuAD JSON or, for mlm, text; empty: the task's own data."),
+  Key("data.dev", "", any_path, "File of the development split, like data.train."),
   Key("data.kind", "classification", one_of("classification", "regression"), "What custom labels are."),
   Key("data.max_length", 128, at_least(8), "Tokens of a text, special ones included; longer ones are cut."),
   Key("data.train_rows", 0, at_least(0), "Training rows, drawn by a fixed seed; 0: all."),
@@ -68,8 +77,8 @@ KEYS = (
   Key("eval_every", 0, at_least(0), "Steps between evaluations within a training; 0: only at its end."),
   Key("sparsity", 0.7, SHARE, "Share of the weights of the pruned matrices (not of the model) that goes."),
   Key("tickets", (), SHARES, "Lower sparsities whose tickets are trained as well, from the same search."),
-  Key("starts", ("theta0",), Rule(f"a list of {', '.join(STARTS)}", bool), "What each mask is put on."),
-  Key("ticket", "", anything, "File of launch/export.py whose mask is used instead of a search."),
+  Key("starts", ("theta0",), _STARTS, "What each mask is put on."),
+  Key("ticket", "", any_path, "File of launch/export.py whose mask is used instead of a search."),
   Key("pruning.schedule", "linear", one_of("linear", "geometric"), "Rate of the original, or of the rest."),
   Key("pruning.rate", 0.1, RATE, "Share of the weights that is pruned after each round."),
   Key("pruning.scope", "global", one_of("global", "layer"), "Smallest of all matrices, or of each."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,9 +13,22 @@ import optax
 
 from vita_jax.base import keys
 from vita_jax.base.choose import choose
-from vita_jax.base.keys import Key, Rule, above, anything, at_least, defaults, flat, one_of
+from vita_jax.base.keys import (
+  Key,
+  Rule,
+  above,
+  any_path,
+  at_least,
+  between,
+  boolean,
+  defaults,
+  each,
+  flat,
+  one_of,
+  text,
+)
 from vita_jax.optim import KINDS
-from vita_jax.optim.leaves import OPTIONS
+from vita_jax.optim.leaves import COUNT, OPTIONS
 from vita_jax.optim.optimizees import OPTIMIZEES, WINDOW, optimizee
 from vita_jax.papers.l2o import curriculum, tasks
 from vita_jax.papers.l2o.teachers import TEACHERS, teacher
@@ -31,37 +45,30 @@ VARIANTS = {
 }
 
 
-def _each(text: str, holds: Any) -> Rule:
-  """A tuple, not empty, of which each entry holds; a list is one that went through JSON."""
-  return Rule(
-    text, lambda value: isinstance(value, tuple | list) and len(value) > 0 and all(map(holds, value))
-  )
-
-
-def _is_count(value: Any) -> bool:
-  return isinstance(value, int) and value >= 1
-
-
-def _is_share(value: Any) -> bool:
-  return isinstance(value, int | float) and 0.0 <= value <= 1.0
-
-
+_COUNTS = each("whole numbers, at least 1", COUNT.holds, least=1)
+_SHARES = each("numbers from 0 to 1, at least one", between(0, 1).holds, least=1)
+_SHA256 = Rule("64 hexadecimal digits, or empty", lambda v: bool(re.fullmatch("([0-9a-f]{64})?", v)))
 # An optimizee is looked up when it is built, so that a user may add one to OPTIMIZEES.
 KEYS = (
   Key("experiment", "meta_train", one_of("meta_train", "optimize"), "Train an optimizer, or use one once."),
-  Key("optimizee.name", "mnist_mlp", anything, f"Problem that is optimized: {', '.join(OPTIMIZEES)}."),
+  Key(
+    "optimizee.name",
+    "mnist_mlp",
+    text("a name in OPTIMIZEES"),
+    f"Problem that is optimized: {', '.join(OPTIMIZEES)}.",
+  ),
   Key("optimizee.batch_size", 128, at_least(1), "Images in a minibatch, drawn afresh at each step."),
-  Key("optimizee.logit_relu", False, anything, "End convolutional networks in a ReLU, as released."),
+  Key("optimizee.logit_relu", False, boolean, "End convolutional networks in a ReLU, as released."),
   # Of meta-training.
   Key("variant", "plain", one_of(*VARIANTS), "Name of the training technique; the config file sets it."),
   Key("optimizer.kind", "l2o_dm", one_of(*KINDS), "Learned optimizer that is trained."),
   Key("unroll_length", 20, at_least(1), "Steps that a meta-gradient goes back through, T."),
-  Key("stages", (100,), _each("step counts", _is_count), "Steps of an optimization, N, in each stage."),
-  Key("imitation.ratio", (0.0,), _each("shares between 0 and 1", _is_share), "Imitation epochs, per stage."),
+  Key("stages", (100,), _COUNTS, "Steps of an optimization, N, in each stage."),
+  Key("imitation.ratio", (0.0,), _SHARES, "Imitation epochs, per stage."),
   Key(
     "imitation.teachers",
     ("adam",),
-    _each(f"names among {', '.join(TEACHERS)}", TEACHERS.__contains__),
+    each(f"names among {', '.join(TEACHERS)}, at least one", TEACHERS.__contains__, least=1),
     "Optimizers that are imitated in turn.",
   ),
   Key("imitation.learning_rate", 0.01, above(0), "Learning rate of the teachers."),
@@ -80,13 +87,18 @@ KEYS = (
   Key("meta_batch", 1, at_least(1), "Optimizations at once; their meta-gradients are averaged."),
   Key("tasks", "map", one_of("map", "vmap"), "Those one after the other, or side by side."),
   Key("save_every", 1, at_least(1), "Steps between states kept for the pass back; more saves memory."),
-  Key("resume_from", "", anything, "File of launch/l2o/state.py to continue from; empty: none."),
+  Key("resume_from", "", any_path, "File of launch/l2o/state.py to continue from; empty: none."),
   Key("final.steps", 1000, at_least(1), "Steps of each optimization after training."),
   Key("final.runs", 5, at_least(1), "How many there are, with the best weights."),
   # Of one optimization with an optimizer that exists.
-  Key("run.optimizer", "adam", anything, "A shipped name, a classical name, untrained-KIND or a folder."),
+  Key(
+    "run.optimizer",
+    "adam",
+    text("a name or a path"),
+    "A shipped name, a classical name, untrained-KIND or a folder.",
+  ),
   Key("run.learning_rate", 0.01, at_least(0), "Learning rate of a classical optimizer; 0: of a learned one."),
-  Key("run.sha256", "", anything, "Digest that the weights of a learned one must have; empty: any."),
+  Key("run.sha256", "", _SHA256, "Digest that the weights of a learned one must have; empty: any."),
   Key("run.steps", 10_000, at_least(WINDOW), "Steps of the optimization."),
   Key("run.split", "test", one_of("test", "train"), "Split to fit; accuracy is measured on the other."),
   Key("run.draws", "report", one_of("report", "tuning"), "Random streams: to report, or to tune a rate."),
@@ -143,7 +155,7 @@ def check(config: Any) -> None:
   )
   # Options of the builder may be trained with: `optimizer.scale`.
   options = tuple(
-    Key(f"optimizer.{name}", None, OPTIONS.get(name, anything), "")
+    Key(f"optimizer.{name}", None, OPTIONS.get(name, text("the name of a dtype")), "")
     for name in config.optimizer
     if name in builder.parameters
   )

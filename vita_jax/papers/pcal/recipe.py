@@ -14,7 +14,7 @@ from vita_jax import base
 from vita_jax.audit.attackers import KINDS
 from vita_jax.audit.baselines import BASELINES, REFERENCES
 from vita_jax.audit.protocol import DUPLICATES, SPLITS, Options
-from vita_jax.base.keys import Key, Rule, above, anything, at_least, between, flat, one_of
+from vita_jax.base.keys import Key, above, any_path, at_least, between, each, flat, half_open, one_of, text
 from vita_jax.papers.pcal.losses import LOSSES, REDUCTIONS
 from vita_jax.train.config import KEYS as SHARED_KEYS
 
@@ -22,28 +22,23 @@ METHODS = ("pcal", "autoencoder", *BASELINES, *REFERENCES)
 VARIANTS = ("include", "exclude", "exclude_all")
 
 
-def _are_widths(value: Any) -> bool:
-  return isinstance(value, tuple | list) and all(type(width) is int and width >= 1 for width in value)
-
-
-def _are_networks(value: Any) -> bool:
-  return isinstance(value, tuple | list) and len(value) > 0 and all(map(_are_widths, value))
-
-
-def _is_share_dropped(value: Any) -> bool:
-  return isinstance(value, int | float) and 0 <= value < 1
-
-
-widths = Rule("a tuple of layer widths of at least 1", _are_widths)
-networks = Rule("a tuple with, for each adversary, a tuple of layer widths of at least 1", _are_networks)
-below_one = Rule("at least 0 and below 1", _is_share_dropped)
+widths = each("a tuple of layer widths of at least 1", lambda width: type(width) is int and width >= 1)
+_NAMES = each("names", lambda name: isinstance(name, str) and name != "")
+networks = each(
+  "a tuple with, for each adversary, a tuple of layer widths of at least 1", widths.holds, least=1
+)
 
 KEYS = (
   Key("data.name", "", one_of("", "credit/taiwan", "credit/german"), "A table that ships; empty: data.path."),
-  Key("data.path", "", anything, "A CSV file of your own."),
-  Key("data.schema", "", anything, "A JSON file that says what each column of data.path is for."),
-  Key("data.group", "", anything, "Column whose equal values, e.g. a person, are on one side of the split."),
-  Key("attributes", (), anything, "Names of the private attributes to hide; empty: all of the schema."),
+  Key("data.path", "", any_path, "A CSV file of your own."),
+  Key("data.schema", "", any_path, "A JSON file that says what each column of data.path is for."),
+  Key(
+    "data.group",
+    "",
+    text("a name, or empty"),
+    "Column whose equal values, e.g. a person, are on one side of the split.",
+  ),
+  Key("attributes", (), _NAMES, "Names of the private attributes to hide; empty: all of the schema."),
   Key(
     "variant",
     "exclude",
@@ -57,7 +52,7 @@ KEYS = (
   Key("reduction", "max", one_of(*REDUCTIONS), "Of the ensemble's risks, per sample."),
   Key("encoder_widths", (64, 32), widths, "Hidden widths of the encoder."),
   Key("latent", 8, at_least(1), "Width of the representation."),
-  Key("dropout", 0.5, below_one, "Share of the encoder's hidden units that is zeroed, in training."),
+  Key("dropout", 0.5, half_open(0, 1), "Share of the encoder's hidden units that is zeroed, in training."),
   Key("noise", 0.5, at_least(0), "Std of the noise on the normalised representation, always there."),
   Key("head_widths", (32,), widths, "Hidden widths of the utility head."),
   Key("batch_size", 512, at_least(2), "Rows of a batch, drawn with replacement."),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from vita_jax import base
-from vita_jax.base.keys import Key, Rule, anything, at_least, between, boolean, one_of
+from vita_jax.base.keys import Key, Rule, any_path, at_least, between, boolean, each, half_open, one_of
 from vita_jax.data.pu_split import SCENARIOS
 from vita_jax.train.config import KEYS as SHARED
 
@@ -35,17 +35,17 @@ RELEASED = {
   **{f"released.{name}": True for name in FAULTS},
 }
 
-_WIDTHS = Rule("whole numbers from 1 on", lambda v: all(isinstance(width, int) and width > 0 for width in v))
+_WIDTHS = each("whole numbers from 1 on", lambda width: type(width) is int and width > 0)
 _PACES = Rule("one or two shares above 0 up to 1", lambda v: len(v) in (1, 2) and 0 < min(v) <= max(v) <= 1)
-_SHARE = Rule("at least 0 and below 1", lambda v: at_least(0).holds(v) and v < 1)
+_SHARE = half_open(0, 1)
 _RISKS, _TARGETS = ("oracle", "naive", "upu", "nnpu"), ("entropy", "stored", "hard")
 
 KEYS = (
   Key("method", "self_pu", one_of(*METHODS), "The rung; what it means are the blocks below."),
   Key("data.name", "", one_of(*DATA), "Where the rows come from."),
-  Key("data.path", "", anything, "Your own rows: a CSV file (tabular) or an npz file (volumes)."),
-  Key("data.test_path", "", anything, "CSV file of rows with true classes to test on; empty: none."),
-  Key("data.schema", "", anything, "JSON file that says what the columns of your CSV are for."),
+  Key("data.path", "", any_path, "Your own rows: a CSV file (tabular) or an npz file (volumes)."),
+  Key("data.test_path", "", any_path, "CSV file of rows with true classes to test on; empty: none."),
+  Key("data.schema", "", any_path, "JSON file that says what the columns of your CSV are for."),
   Key("data.scenario", SCENARIOS[0], one_of(*SCENARIOS), "Your labelled rows: of the sample, or apart."),
   Key("data.n_labelled", 1000, at_least(1), "Labelled rows to train on, where labels are drawn."),
   Key("prior", 0.49, _SHARE, "Share of positives among the unlabelled rows; 0: estimate (own table)."),

@@ -11,7 +11,7 @@ import ml_collections
 import optax
 
 from vita_jax import base
-from vita_jax.base.keys import Key, Rule, anything, at_least, between, boolean, one_of
+from vita_jax.base.keys import Key, Rule, any_path, at_least, between, boolean, one_of, text
 from vita_jax.base.tree import path_name
 from vita_jax.data.graphs import NORMALIZATIONS
 from vita_jax.papers.ss_gcn.protocol import PROTOCOLS
@@ -26,17 +26,17 @@ USUAL = {"cluster": (0.9, 0), "partition": (0.8, 0), "completion": (0.7, 0)}
 _MOST = 2**31 - 2  # steps and seeds are int32
 
 
-def _is_regex(text: Any) -> bool:
+def _is_regex(pattern: Any) -> bool:
   try:
-    re.compile(text)
+    re.compile(pattern)
   except (re.error, TypeError):
     return False
-  return True
+  return isinstance(pattern, str)
 
 
 KEYS = (
-  Key("data.name", "", anything, "A graph by name: citeseer, cora, pubmed; empty: see data.path."),
-  Key("data.path", "", anything, "An npz file with a graph of your own; it takes precedence over data.name."),
+  Key("data.name", "", text("a name, or empty"), "A graph: citeseer, cora, pubmed; empty: see data.path."),
+  Key("data.path", "", any_path, "An npz file with a graph of your own; it takes precedence over data.name."),
   Key("host", "gcn", one_of(*HOSTS), "The graph network."),
   Key("task", "none", one_of(*TASKS), "The self-supervised task; set it by the config's argument."),
   Key("mechanism", "multitask", one_of(*MECHANISMS), "How the task takes part in training."),
@@ -54,7 +54,7 @@ KEYS = (
   Key("normalization", "row", one_of(*NORMALIZATIONS), "Divide rows of features by sum, magnitudes, length."),
   Key("features", "auto", one_of("auto", "sparse", "dense"), "Form of the features; auto: by their density."),
   Key("faithful_to_code", False, boolean, "GIN and GAT as released: no dropout after the first epoch."),
-  Key("cache_dir", "", anything, "Where labels are kept; empty: $VITA_CACHE_DIR, or ~/.cache/vita_jax."),
+  Key("cache_dir", "", any_path, "Where labels are kept; empty: $VITA_CACHE_DIR, or ~/.cache/vita_jax."),
   Key(
     "labels_seed", 0, between(0, _MOST), "Seed of METIS, k-means and random labels, for all seeds of a run."
   ),
