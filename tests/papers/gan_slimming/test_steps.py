@@ -10,10 +10,17 @@ import pytest
 from papers.gan_slimming import small
 
 from vita_jax.base.tree import named_leaves
+from vita_jax.compress import count_macs
 from vita_jax.nn.gan import PatchDiscriminator, ResnetGenerator, resnet_widths
 from vita_jax.papers.gan_slimming.model import Nets
-from vita_jax.papers.gan_slimming.recipe import recipe_of
-from vita_jax.papers.gan_slimming.steps import epoch_cosine, slim_step, student_optimizers
+from vita_jax.papers.gan_slimming.recipe import Phase, recipe_of
+from vita_jax.papers.gan_slimming.steps import (
+  epoch_cosine,
+  live_share,
+  planned_share,
+  slim_step,
+  student_optimizers,
+)
 
 FIXTURE = Path(__file__).parent / "fixtures" / "steps.npz"
 
@@ -45,6 +52,7 @@ def case(tmp_path_factory):
     "teacher": _tree(arrays, "teacher"),
     "tx": {name: tx.init(params[name]) for name, tx in zip(params, optimizers, strict=True)},
     "pool": {"images": jnp.zeros((4, 16, 16, 3)), "filled": jnp.int32(0)},
+    "rho": jnp.float32(0.4),
     "key": jax.random.key(0),
   }
   step = jax.jit(partial(slim_step, recipe, nets, None, phase, 10**6))
@@ -91,3 +99,27 @@ def test_the_rate_falls_by_epochs_along_a_cosine_to_zero():
   assert epochs == pytest.approx(
     0.1 * 100.5
   )  # what a scale without gradient loses is rho times 133 times this
+
+
+def test_rho_follows_the_plan_for_the_multiply_adds(case):
+  _, nets, _, state, _ = case
+  phase = recipe_phase(steer=0.35)
+  assert [round(float(planned_share(phase, jnp.int32(t))), 3) for t in (0, 300, 600, 900)] == [
+    1,
+    0.675,
+    0.35,
+    0.35,
+  ]
+  generator = state["params"]["generator"]
+  assert float(live_share(nets, generator)) == pytest.approx(1.0)
+  empty = {**generator, "block_0_a": {**generator["block_0_a"], "scale": jnp.zeros(8)}}
+  left = nets.student.resized({"block_0_a": 0}).layers
+  assert float(live_share(nets, empty)) == pytest.approx(
+    count_macs(left, 64, 64) / count_macs(nets.student.layers, 64, 64)
+  )
+
+
+def recipe_phase(**changes):
+  """A slimming phase of 900 steps."""
+  plain = Phase(900, 2, 1e-3, 0.1, 1e-3, 0.1, 0.0, distil=True, gan=True, fixed=False)
+  return plain._replace(**changes)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from vita_jax import base
-from vita_jax.base.keys import Key, Rule, above, anything, at_least, between, boolean, one_of
+from vita_jax.base.keys import Key, above, any_path, at_least, between, boolean, each, one_of
 from vita_jax.losses.gan import KINDS
 from vita_jax.nn.conv import form_for
 from vita_jax.nn.features import NAMES
@@ -41,14 +41,14 @@ METHODS: dict[str, dict[str, Any]] = {
   "cec": {"objective.prune": False, "channels": "evolution"},
 }
 _BITS = between(2, 8)
-_AFTER = Rule("a list of bits, from 2 to 8", lambda v: all(_BITS.holds(bits) for bits in v))
-_NETS = Rule(f"a list of {', '.join(NAMES)}", lambda v: all(name in NAMES for name in v))
+_AFTER = each("bits, from 2 to 8", _BITS.holds)
+_NETS = each(f"{', '.join(NAMES)}", NAMES.__contains__)
 
 KEYS = (
   Key("method", "gs32", one_of(*METHODS), "What is compared; it sets the keys below."),
   Key("data.style", "cartoon", one_of(*STYLES), "Photographs with cv2 cartoons, CIFAR-10, or folders."),
-  Key("data.source", "", anything, "Folder of pictures; empty: the photographs of VITA_DATA_DIR (cartoon)."),
-  Key("data.target", "", anything, "Folder of the other domain, or of the partners (pairs); empty: none."),
+  Key("data.source", "", any_path, "Folder of pictures; empty: the photographs of VITA_DATA_DIR (cartoon)."),
+  Key("data.target", "", any_path, "Folder of the other domain, or of the partners (pairs); empty: none."),
   Key("data.side", 256, at_least(8), "The shorter side of pictures, in pixels; smaller ones are enlarged."),
   Key("data.crop", 64, at_least(8), "Side of a training crop, and of those that are tested, in pixels."),
   Key("data.held_out", 42, at_least(1), "Pictures that are tested and do not train (CIFAR-10: test split)."),
@@ -61,7 +61,7 @@ KEYS = (
   Key("generator.output", "tanh", one_of(*OUTPUTS), "tanh (paper), or added to the picture and clipped."),
   Key("discriminator.width", 64, at_least(1), "Channels of its first layer (paper: 64)."),
   Key("discriminator.depth", 3, at_least(1), "Layers that halve the picture (paper: 3)."),
-  Key("teacher.path", "", anything, "Run whose generator teaches, or a CycleGAN's safetensors; empty: here."),
+  Key("teacher.path", "", any_path, "Run whose generator teaches, or a CycleGAN's safetensors; empty: here."),
   Key("teacher.steps", 3000, at_least(1), "Steps that train a teacher."),
   Key("teacher.batch", 8, at_least(1), "Crops in a step."),
   Key("teacher.rate", 2e-4, above(0), "Of Adam (0.5, 0.999), as CycleGAN; a cosine takes it to 0."),
@@ -83,6 +83,7 @@ KEYS = (
   Key("slim.decay", 1e-3, at_least(0), "L2 added to the gradients of both Adams (paper: 1e-3)."),
   Key("slim.beta", 20.0, at_least(0), "Weight of the distance to the teacher (paper: 20)."),
   Key("slim.rho", 0.01, at_least(0), "Weight of the sum of |scales| (paper's command: 0.01)."),
+  Key("slim.steer", True, boolean, "With budget.macs: rho is steered to it from its value (paper: fixed)."),
   Key("slim.gan", "least_squares", one_of(*KINDS), "The adversarial loss (paper's code: least_squares)."),
   Key("slim.real", "teacher", one_of(*REALS), "What the discriminator calls real (paper's code: teacher)."),
   Key("slim.pool", 50, at_least(0), "Earlier pictures that it is shown again (paper: 50)."),
@@ -156,6 +157,7 @@ class Phase(NamedTuple):
     steps, batch: how long, and how many pictures in a step.
     rate, gate_rate, judge_rate: of weights, scales (slimming alone) and discriminator, where they start.
     rho: weight of the proximal step; 0: it prunes nothing.
+    steer: the share of the multiply-adds that rho is steered to; 0: rho stays.
     distil, gan: the terms of the objective.
     fixed: whether channels that are not kept stay empty.
   """
@@ -166,6 +168,7 @@ class Phase(NamedTuple):
   gate_rate: float
   judge_rate: float
   rho: float
+  steer: float
   distil: bool
   gan: bool
   fixed: bool
@@ -250,8 +253,9 @@ def check(config: Any) -> None:
   if config.objective.prune:
     if not config.slim.steps:
       raise ValueError("config.slim.steps is 0: config.objective.prune needs steps that shrink scales")
+    steered = config.slim.steer and config.budget.macs > 0
     reach = config.slim.rho * config.slim.gate_rate * (config.slim.steps + 1) / 2
-    if reach < 1:  # scales start at 1
+    if not config.slim.rho or (reach < 1 and not steered):  # scales start at 1
       raise ValueError(
         f"config.slim.rho is {config.slim.rho}: over {config.slim.steps} steps it takes {reach:.2g} off a"
         f" scale of 1, so nothing is pruned; give {5 * config.slim.rho / max(reach, 1e-9):.2g}, or more steps"
@@ -319,6 +323,7 @@ def recipe_of(config: Any) -> Recipe:
       slim.gate_rate,
       slim.judge_rate,
       slim.rho if switch.prune else 0.0,
+      config.budget.macs if switch.prune and slim.steer else 0.0,
       switch.distil,
       switch.gan,
       fixed=False,
@@ -329,6 +334,7 @@ def recipe_of(config: Any) -> Recipe:
       tune.rate,
       tune.rate,
       tune.rate,
+      0.0,
       0.0,
       tune.distil,
       switch.gan,

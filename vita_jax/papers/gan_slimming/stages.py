@@ -79,6 +79,7 @@ def student_state(recipe: Recipe, nets: Nets, state: State) -> State:
     "teacher": teacher,
     "kept": {name: jnp.ones(width, bool) for name, width in widths.items()},
     "pruned": jnp.zeros((), jnp.float32),
+    "rho": jnp.full((), recipe.slim.rho, jnp.float32),
     "pool": {name: jnp.zeros_like(x) for name, x in state["pool"].items()},
   }
   return {**new, "clips": fresh["clips"]} if "clips" in fresh else new

@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax import metrics
-from vita_jax.compress import empty_channels, gate_labels, ista, pruned_share, zero_shifts
+from vita_jax.compress import (
+  count_macs,
+  empty_channels,
+  gate_labels,
+  ista,
+  live_macs,
+  pruned_share,
+  steer_rho,
+  zero_shifts,
+)
 from vita_jax.data.image_pool import ImagePool, push_and_sample
 from vita_jax.losses.distil import absolute_distance
 from vita_jax.losses.gan import discriminator_loss, generator_loss
@@ -77,9 +86,13 @@ def slim_step(
   """Takes one step of the student and of the discriminator, both from the same pictures G(x).
 
   Args:
-    recipe, nets, features, phase, per_epoch: see there; batches of an epoch.
-    state: `params` {"generator", "judge"}, `teacher`, `tx` (both optimizers), `pool`, `kept`, `key`, and
-      `clips` where quantisation averages them.
+    recipe: the settings.
+    nets: the networks.
+    features: that the distance to the teacher is computed on; None: mean squared error.
+    phase: which of the two stages it is.
+    per_epoch: batches of an epoch.
+    state: `params` {"generator", "judge"}, `teacher`, `tx` (both optimizers), `pool`, `kept`, `rho`,
+      `key`, and `clips` where quantisation averages them.
     batch: `image` uint8 [n, h, w, 3], and `target` where there is a target domain.
     t: the step.
   """
@@ -89,12 +102,19 @@ def slim_step(
   loss = partial(_student_loss, nets, features, phase, objective, state, x, wanted)
   (_, (given, clips, values)), grads = jax.value_and_grad(loss, has_aux=True)(params["generator"])
   optimizers = student_optimizers(nets, params["generator"], objective, phase, per_epoch)
-  updates, tx = optimizers[0].update(grads, state["tx"]["generator"], params["generator"])
+  more = {} if phase.fixed else {"rho": state["rho"]}
+  updates, tx = optimizers[0].update(grads, state["tx"]["generator"], params["generator"], **more)
   generator = optax.apply_updates(params["generator"], updates)
+  new: State = dict(state)
   if not phase.fixed:
     generator = zero_shifts(generator, nets.graph)
     values["pruned"] = pruned_share(generator, nets.graph)
-  new = {**state, "params": {**params, "generator": generator}, "tx": {**state["tx"], "generator": tx}}
+  if phase.steer:
+    share = live_share(nets, generator)
+    planned = planned_share(phase, t)
+    new["rho"] = steer_rho(state["rho"], share, planned)
+    values |= {"macs_share": share, "rho": state["rho"]}
+  new |= {"params": {**params, "generator": generator}, "tx": {**state["tx"], "generator": tx}}
   if clips is not None:
     new["clips"] = clips
   if phase.gan:
@@ -110,6 +130,20 @@ def slim_step(
       kind=objective.kind,
     )
   return new, {name: metrics.once(value) for name, value in values.items()}
+
+
+def live_share(nets: Nets, generator: Any) -> jax.Array:
+  """Computes what is left of the multiply-adds without the channels whose scale is 0."""
+  size = {"height": 64, "width": 64}  # shares are the same for every size
+  return live_macs(generator, nets.graph, nets.student.layers, **size) / count_macs(
+    nets.student.layers, **size
+  )
+
+
+def planned_share(phase: Phase, t: jax.Array) -> jax.Array:
+  """Computes the share that rho is steered to: a line from 1 to the budget in 2/3 of the steps, then that."""
+  done = jnp.minimum(t / max(2 * phase.steps / 3, 1.0), 1.0)
+  return 1.0 + (phase.steer - 1.0) * done
 
 
 def _student_loss(
