@@ -132,7 +132,7 @@ def convolve_transposed(
   for more, s, d in zip(extra, window.stride, window.dilation, strict=True):
     if more >= max(s, d):
       raise ValueError(f"output_padding is {more}: it must be below the stride {s} or the dilation {d}")
-  if min(forms.transposed_places(x, w, window)) < 1:
+  if any(n < 1 for n in forms.transposed_places(x, w, window)):  # not min(): lengths may be symbols
     raise ValueError(f"padding {padding} cuts the whole output away")
   return _in_form(
     form, x, w, window, shifted=forms.sub_pixel, native=forms.native_transposed, native_at_top=False

@@ -13,9 +13,9 @@ from PIL import Image
 from vita_jax import train
 from vita_jax.data.files import read_safetensors
 from vita_jax.papers import gan_slimming
-from vita_jax.papers.gan_slimming.channels import choose_channels, macs, relative_cost
+from vita_jax.papers.gan_slimming.channels import choose_channels, relative_cost
 from vita_jax.papers.gan_slimming.data import read_inputs, to_floats
-from vita_jax.papers.gan_slimming.model import extracted, nets_of
+from vita_jax.papers.gan_slimming.model import extracted, macs, nets_of
 from vita_jax.papers.gan_slimming.recipe import recipe_of
 from vita_jax.papers.gan_slimming.report import look
 from vita_jax.papers.gan_slimming.stages import first_state, stages

@@ -5,8 +5,9 @@ import pytest
 from papers.gan_slimming import small
 from PIL import Image
 
+from vita_jax.compress import layer_bytes
 from vita_jax.nn.gan import ResnetGenerator, resnet_widths
-from vita_jax.papers.gan_slimming.channels import check_floor, choose_channels, weight_bytes
+from vita_jax.papers.gan_slimming.channels import check_floor, choose_channels
 from vita_jax.papers.gan_slimming.data import read_inputs
 from vita_jax.papers.gan_slimming.model import nets_of
 from vita_jax.papers.gan_slimming.recipe import METHODS, check, default_config, recipe_of
@@ -28,7 +29,7 @@ from vita_jax.train.weights import save_params
     ("gs32", {"data.style": "pairs"}, "config.data.source is empty"),
     ("gs32", {"data.style": "pairs", "data.source": "a"}, "config.data.target is empty: the style pairs"),
     ("gs32", {"data.style": "domains", "data.source": "a"}, "without it give a trained config.teacher.path"),
-    ("gs8", {"quant.bits": 9}, "config.quant.bits is 9: it must be a finite number, from 2 to 8"),
+    ("gs8", {"quant.bits": 9}, "config.quant.bits is 9: it must be a whole number, from 2 to 8"),
     ("gs32", {"channels": "all"}, "config.channels is all: set config.objective.prune=False"),
   ],
 )
@@ -108,7 +109,7 @@ def test_teachers_that_do_not_fit_are_named(tmp_path):
   save_params(tmp_path / "teacher.safetensors", small.weights(net))
   config.teacher.path = str(tmp_path / "teacher.safetensors")
   with pytest.raises(
-    ValueError, match="give the teacher's own generator.base and generator.blocks"
+    ValueError, match="of the generator is .* give the settings that the teacher was trained with"
   ) as caught:
     nets_of(recipe_of(config))
   assert "\n" not in str(caught.value)
@@ -120,7 +121,9 @@ def test_a_narrow_student_is_half_as_wide_or_as_wide_as_the_budget_allows(tmp_pa
   half = nets_of(recipe_of(small.config(tmp_path, "gd"))).student.widths
   assert (half.stem, half.down, half.blocks) == (2, (4, 8), (8,))
   nets = nets_of(recipe_of(small.config(tmp_path, "gd", **{"budget.bytes": 0.7})))
-  assert nets.student.widths.stem == 3 and weight_bytes(nets.student) <= 0.7 * weight_bytes(nets.teacher)
+  assert nets.student.widths.stem == 3 and layer_bytes(nets.student.layers) <= 0.7 * layer_bytes(
+    nets.teacher.layers
+  )
 
 
 def _changed(config, changes):

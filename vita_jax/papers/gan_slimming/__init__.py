@@ -15,7 +15,7 @@ from vita_jax.papers.gan_slimming.data import held_out, read_inputs
 from vita_jax.papers.gan_slimming.export import export
 from vita_jax.papers.gan_slimming.model import extracted, nets_of
 from vita_jax.papers.gan_slimming.recipe import default_config, recipe_of
-from vita_jax.papers.gan_slimming.report import evaluate_step, report
+from vita_jax.papers.gan_slimming.report import evaluate_step, look, report
 from vita_jax.papers.gan_slimming.stages import first_state, stages
 from vita_jax.train.experiment import Eval, Experiment
 
@@ -44,6 +44,6 @@ def build(config: Any, *, form: str = "") -> Experiment:
     stages=stages(recipe, nets, inputs),
     params=lambda state: state["params"],
     evals={"held_out": Eval(held_out(inputs), partial(evaluate_step, recipe, nets), every=0)},
-    report=partial(report, recipe, nets, inputs),
+    report=partial(report, recipe, nets, inputs, partial(look, nets)),
     export=partial(export, recipe, nets, inputs),
   )

@@ -32,11 +32,12 @@ from vita_jax.papers.gan_slimming.recipe import Objective, Phase, Recipe, Teache
 from vita_jax.train.experiment import Metrics, State
 
 Schedule = Any  # step -> rate
+GAIN = 0.02  # how fast rho is steered
 
 
 def epoch_cosine(rate: float, steps: int, per_epoch: int) -> Schedule:
   """Makes the paper's schedule: rate (1 + cos(pi e / E)) / 2 in epoch e of E, to 0, without warm-up."""
-  epochs = max(steps / per_epoch, 1.0)
+  epochs = max(steps / per_epoch, 1.0)  # need not be whole: the last epoch may be cut short
 
   def at(step: jax.Array) -> jax.Array:
     return rate * (1 + jnp.cos(jnp.pi * jnp.minimum(step // per_epoch / epochs, 1.0))) / 2
@@ -102,18 +103,19 @@ def slim_step(
   loss = partial(_student_loss, nets, features, phase, objective, state, x, wanted)
   (_, (given, clips, values)), grads = jax.value_and_grad(loss, has_aux=True)(params["generator"])
   optimizers = student_optimizers(nets, params["generator"], objective, phase, per_epoch)
-  more = {} if phase.fixed else {"rho": state["rho"]}
+  new: State = dict(state)
+  more: dict[str, jax.Array] = {} if phase.fixed else {"rho": state["rho"]}
+  if phase.steer:
+    share, planned = live_share(nets, params["generator"]), planned_share(phase, t)
+    # Pruned channels do not come back (the gradient of ReLU at 0 is 0): none goes that need not go yet.
+    more = {"rho": jnp.where(share > planned, state["rho"], 0.0)}
+    new["rho"] = steer_rho(state["rho"], share, planned, gain=GAIN)
+    values |= {"macs_share": share, "rho": more["rho"]}
   updates, tx = optimizers[0].update(grads, state["tx"]["generator"], params["generator"], **more)
   generator = optax.apply_updates(params["generator"], updates)
-  new: State = dict(state)
   if not phase.fixed:
     generator = zero_shifts(generator, nets.graph)
     values["pruned"] = pruned_share(generator, nets.graph)
-  if phase.steer:
-    share = live_share(nets, generator)
-    planned = planned_share(phase, t)
-    new["rho"] = steer_rho(state["rho"], share, planned)
-    values |= {"macs_share": share, "rho": state["rho"]}
   new |= {"params": {**params, "generator": generator}, "tx": {**state["tx"], "generator": tx}}
   if clips is not None:
     new["clips"] = clips
@@ -134,10 +136,9 @@ def slim_step(
 
 def live_share(nets: Nets, generator: Any) -> jax.Array:
   """Computes what is left of the multiply-adds without the channels whose scale is 0."""
-  size = {"height": 64, "width": 64}  # shares are the same for every size
-  return live_macs(generator, nets.graph, nets.student.layers, **size) / count_macs(
-    nets.student.layers, **size
-  )
+  side = 64  # shares are the same for every size
+  left = live_macs(generator, nets.graph, nets.student.layers, side, side)
+  return left / count_macs(nets.teacher.layers, side, side)
 
 
 def planned_share(phase: Phase, t: jax.Array) -> jax.Array:
