@@ -20,7 +20,6 @@ from vita_jax.papers.gan_slimming.recipe import recipe_of
 from vita_jax.papers.gan_slimming.report import look
 from vita_jax.papers.gan_slimming.stages import first_state, stages
 from vita_jax.train.program_file import write_program
-from vita_jax.train.programs import make_programs
 
 pytestmark = pytest.mark.filterwarnings("ignore:no ONNX files")
 BUDGET = 0.7
@@ -56,7 +55,7 @@ def test_it_prunes_within_the_budget_and_says_what_is_left(run):
 
 
 def test_the_extracted_network_is_the_masked_one(run):
-  config, recipe, nets, state, *_ = run
+  _, recipe, nets, state, *_ = run
   little, variables = extracted(nets, state)
   batch = {"image": read_inputs(recipe).test["image"]}
   masked = jax.jit(partial(look, nets))(state, batch)["picture"]
@@ -79,7 +78,7 @@ def test_channels_that_left_stay_empty_while_the_others_train(run):
 
 
 def test_the_files_hold_integers_and_run_on_any_size(run, tmp_path):
-  _, recipe, nets, state, _, workdir, experiment = run
+  _, _, _, state, _, _, experiment = run
   exported = experiment.export(state)
   exported.write(tmp_path)
   arrays = read_safetensors(tmp_path / "int8.safetensors")
@@ -104,8 +103,7 @@ def test_the_files_hold_integers_and_run_on_any_size(run, tmp_path):
 
 
 def test_a_run_teaches_another_one_and_channels_are_chosen_at_one_budget(run, tmp_path):
-  config, _, _, state, _, workdir, _ = run
-  root = workdir.parent
+  workdir = run[5]
   for rule, method in (
     ("scale", "gs32"),
     ("magnitude", "magnitude"),
@@ -119,10 +117,9 @@ def test_a_run_teaches_another_one_and_channels_are_chosen_at_one_budget(run, tm
     looked = inputs.test["image"]
     kept = [choose_channels(recipe, nets, first, jax.random.key(seed), looked) for seed in (0, 0, 1)]
     counts = {name: int(mask.sum()) for name, mask in kept[0].items()}
-    assert 0.5 * 1 < relative_cost(recipe, nets, counts) <= 1, rule
+    assert 0.5 < relative_cost(recipe, nets, counts) <= 1, rule
     same = [all((kept[0][name] == other[name]).all() for name in counts) for other in kept[1:]]
     assert same[0] and (same[1] or rule in ("random", "evolution"))
-  assert root.exists()
 
 
 def test_stages_differ_between_methods_as_they_should(run, tmp_path):
@@ -141,4 +138,3 @@ def test_stages_differ_between_methods_as_they_should(run, tmp_path):
       )
   assert names["gs32"] == names["gd"] == names["stack"] == [("slim", 8), ("finetune", 6)]
   assert names["random"] == [("finetune", 14)] and names["teacher"] == [("teacher", 6)]
-  assert make_programs is not None
