@@ -25,7 +25,7 @@ from vita_jax.train.experiment import Exported, State
 from vita_jax.train.weights import save_params
 
 SHAPE = (
-  "n, 4*h+4, 4*w+4, 3"  # multiples of 4, as a picture is halved twice; from 8 on, as borders are mirrored
+  "n, 4*h+4, 4*w+4, 3"  # multiples of 4: pictures are halved twice; from 8 on: their borders are mirrored
 )
 PLATFORMS = ("cpu", "cuda", "tpu")
 
