@@ -135,6 +135,6 @@ def test_a_residual_output_reaches_the_integer_program_and_the_onnx_file(images)
   np.testing.assert_allclose(program(arrays, images), net.apply(variables, images), atol=1e-4)
   ort = pytest.importorskip("onnxruntime")
   model = onnx_model(net.clone(quant=None), variables)
-  given = ort.InferenceSession(model.SerializeToString()).run(None, {"image": np.moveaxis(images, -1, 1)})[0]
+  given = ort.InferenceSession(model.SerializeToString()).run(None, {"image": np.moveaxis(np.asarray(images), -1, 1)})[0]
   wanted = net.clone(quant=None).apply(variables, images)
   np.testing.assert_allclose(np.moveaxis(given, 1, -1), wanted, atol=1e-4)
