@@ -32,7 +32,7 @@ from vita_jax.papers.gan_slimming.recipe import Objective, Phase, Recipe, Teache
 from vita_jax.train.experiment import Metrics, State
 
 Schedule = Any  # step -> rate
-GAIN = 0.02  # how fast rho is steered
+GAIN, PAUSED = 0.02, 0.1  # how fast rho is steered; what is left of it below the plan
 
 
 def epoch_cosine(rate: float, steps: int, per_epoch: int) -> Schedule:
@@ -107,8 +107,9 @@ def slim_step(
   more: dict[str, jax.Array] = {} if phase.fixed else {"rho": state["rho"]}
   if phase.steer:
     share, planned = live_share(nets, params["generator"]), planned_share(phase, t)
-    # Pruned channels do not come back (the gradient of ReLU at 0 is 0): none goes that need not go yet.
-    more = {"rho": jnp.where(share > planned, state["rho"], 0.0)}
+    # A pruned channel hardly comes back (the gradient of ReLU at 0 is 0): none goes that need not go yet. Not
+    # 0, with which what is left of the momentum would make every zero a tiny number.
+    more = {"rho": jnp.where(share > planned, 1.0, PAUSED) * state["rho"]}
     new["rho"] = steer_rho(state["rho"], share, planned, gain=GAIN)
     values |= {"macs_share": share, "rho": more["rho"]}
   updates, tx = optimizers[0].update(grads, state["tx"]["generator"], params["generator"], **more)
