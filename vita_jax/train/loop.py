@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,13 +22,13 @@ from vita_jax.train.display import Display, open_display
 from vita_jax.train.errors import Interrupted, RunError
 from vita_jax.train.experiment import Experiment, Stage, State
 from vita_jax.train.finish import read_summary, write_results
-from vita_jax.train.identity import check_processes, check_same, identity_of, version_changes
+from vita_jax.train.identity import check_processes, identity_of
 from vita_jax.train.lagged import LaggedReader, MetricRow, NotFinite
 from vita_jax.train.mesh import check_layout, make_mesh
 from vita_jax.train.pace import Pace, agree, due_at, next_mark
 from vita_jax.train.programs import Programs
+from vita_jax.train.resume import start_or_resume
 from vita_jax.train.signals import signals
-from vita_jax.train.weights import start_from
 from vita_jax.train.workdir import claim
 
 
@@ -94,24 +95,9 @@ def run(
     manager = stack.enter_context(checkpoint.open_manager(workdir, keep=config.keep_checkpoints))
     seeds = config.seed + np.arange(experiment.replicas or 1, dtype=np.uint32)
     seeds = programs.place(seeds if experiment.replicas else seeds[0])
-    changes = ""
-
-    def check_facts(facts: Mapping[str, Any]) -> None:
-      nonlocal changes
-      check_same(facts, identity, what=str(workdir))
-      changes = version_changes(facts, identity)
-
-    found = checkpoint.restore(manager.directory, programs.abstract, warn=display.line, check=check_facts)
-    if found:
-      state, progress = found
-      checkpoint.set_aside(manager, after=progress.step)  # only now: a good one is known to be there
-      display.line(f"resuming {workdir} at step {progress.step}")
-      if changes:
-        display.line(f"saved under other versions: {changes}; the last digits of numbers may differ")
-    else:
-      state, progress = programs.init(seeds), Progress()
-      if config.init_from:
-        state = start_from(state, config.init_from, replicas=experiment.replicas)
+    state, progress = start_or_resume(
+      experiment, programs, manager, seeds, resolved, identity, workdir, display
+    )
     # After the restore: rows beyond its step are dropped, since those steps are taken again.
     main = cluster.is_main()
     logs = writers.open_logs(workdir, step=progress.step, warn=display.line) if main else writers.NO_LOGS
@@ -181,22 +167,8 @@ def _run_stage(
   reader = LaggedReader(progress.at, stage.steps, lag=lag, failed=run.programs.failed)
   compiling = stack.enter_context(contextlib.ExitStack())
   compiling.enter_context(cluster.busy("compile"))
-
-  def write(split: str, row: MetricRow) -> None:
-    place = {"stage": stage.name, "at": row.at, "step": base + row.at}
-    run.logs.write({**place, "split": split, "metrics": row.values})
-
-  def write_training(rows: Iterator[MetricRow]) -> None:
-    shown: dict[str, Any] = {}
-    try:
-      for row in rows:
-        write("train", row)
-        shown |= row.values  # an observation and the means after it are one line
-        run.display.update(stage.name, reader.landed, stage.steps, shown)
-    except NotFinite:
-      run.finish_saving()  # first: the last good checkpoint may still be on its way
-      where = {"step": base + reader.landed - 1, "seed": run.config["seed"], "workdir": run.workdir}
-      raise RunError(nonfinite.stopped(run.programs, stage, state, reader, **where)) from None
+  write = partial(_write_row, run, stage, base)
+  write_training = partial(_write_training, run, stage, base, reader)
 
   while not reader.over:
     before = reader.landed
@@ -205,7 +177,7 @@ def _run_stage(
     for newest, chunk in calls.take(state, planned, until, log=log):
       state = newest
       reader.add(chunk)
-      write_training(reader.read())
+      write_training(state, reader.read())
       if reader.over:
         break
     planned = until
@@ -214,7 +186,7 @@ def _run_stage(
     wants_save = time.monotonic() - last_save > run.config["save_seconds"]
     length, saving, leave = agree(pace.length, wants_save, run.asked_to_stop())
     if reader.over or due or saving or leave or until >= stage.steps:
-      write_training(reader.read(everything=True))  # what follows looks at `state`, the newest
+      write_training(state, reader.read(everything=True))  # what follows looks at `state`, the newest
     if reader.landed > before:
       compiling.close()
       run.display.update(stage.name, reader.landed, stage.steps, {})
@@ -231,7 +203,7 @@ def _run_stage(
     counts = tuple(np.atleast_1d(bad).tolist()) if np.any(bad) else ()
     progress = Progress(progress.stage, at, base + at, seconds + time.monotonic() - started, counts)
     if (reader.over or saving or leave) and at > 0:
-      write_training(reader.rest())  # a row at each save, so that a kill loses no metrics
+      write_training(state, reader.rest())  # a row at each save, so that a kill loses no metrics
       with cluster.busy("save"):
         run.save(progress, state)
       last_save = time.monotonic()
@@ -242,3 +214,23 @@ def _run_stage(
       text = f"stopped at step {progress.step}, saved in {run.workdir}: the same command resumes it"
       raise Interrupted(text, leave)
   return state, progress
+
+
+def _write_row(run: Run, stage: Stage, base: int, split: str, row: MetricRow) -> None:
+  place = {"stage": stage.name, "at": row.at, "step": base + row.at}
+  run.logs.write({**place, "split": split, "metrics": row.values})
+
+
+def _write_training(
+  run: Run, stage: Stage, base: int, reader: LaggedReader, state: State, rows: Iterator[MetricRow]
+) -> None:
+  shown: dict[str, Any] = {}
+  try:
+    for row in rows:
+      _write_row(run, stage, base, "train", row)
+      shown |= row.values  # an observation and the means after it are one line
+      run.display.update(stage.name, reader.landed, stage.steps, shown)
+  except NotFinite:
+    run.finish_saving()  # first: the last good checkpoint may still be on its way
+    where = {"step": base + reader.landed - 1, "seed": run.config["seed"], "workdir": run.workdir}
+    raise RunError(nonfinite.stopped(run.programs, stage, state, reader, **where)) from None

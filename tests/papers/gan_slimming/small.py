@@ -1,8 +1,10 @@
 """A task of seconds that needs no file of ours: painted pictures, and the same with their colours turned."""
 
+import jax
 import numpy as np
 from PIL import Image
 
+from vita_jax.papers.gan_slimming.model import shapes_of
 from vita_jax.papers.gan_slimming.recipe import default_config
 
 
@@ -29,10 +31,18 @@ def config(root, method="gs32", **overrides):
   found.generator.update({"base": 4, "blocks": 1, "output": "residual"})
   found.discriminator.update({"width": 4, "depth": 2})
   found.teacher.update({"steps": 6, "batch": 2, "rate": 2e-3})
-  found.slim.update({"steps": 8, "batch": 2, "rate": 1e-3, "judge_rate": 1e-3, "pool": 4})
-  found.slim.update({"rho": 0.12, "gate_rate": 2.0, "beta": 50.0})
-  found.finetune.update({"steps": 6, "batch": 2, "rate": 1e-3})
+  found.slim.update({"batch": 2, "rate": 1e-3, "judge_rate": 1e-3, "pool": 4})
+  found.slim.update({"steer": False, "rho": 0.16, "gate_rate": 2.0, "beta": 50.0})
+  found.finetune.update({"batch": 2, "rate": 1e-3})
+  if method != "teacher":
+    found.slim.steps, found.finetune.steps = 8, 6
   found.report.features = ()
   found.log_every = 2
   found.update_from_flattened_dict(overrides)
   return found
+
+
+def weights(net, seed=0):
+  """Parameters of the network's shapes, drawn without compiling anything."""
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32), shapes_of(net)["params"])

@@ -12,45 +12,23 @@ import numpy as np
 
 from vita_jax.base.tree import path_name
 from vita_jax.compress import (
-  artifact_bytes,
   cec_fitness,
   channel_widths,
-  count_macs,
   empty_channels,
   evolve,
   filter_norms,
   keep_channels,
+  layer_bytes,
   search_threshold,
 )
 from vita_jax.compress.budget import floor_counts
 from vita_jax.nn.gan import score
 from vita_jax.papers.gan_slimming.data import to_floats
-from vita_jax.papers.gan_slimming.model import Nets, shapes_of
+from vita_jax.papers.gan_slimming.model import Nets, macs, shapes_of
 from vita_jax.papers.gan_slimming.recipe import Recipe
 
-MEASURED = 256  # side of the picture that multiply-adds are counted for
 Kept = dict[str, np.ndarray]
 Counts = Mapping[str, int]
-
-
-def macs(generator: Any, *, convention: str = "true") -> int:
-  """Counts the multiply-adds of a generator for a picture of 256 x 256."""
-  return count_macs(generator.layers, MEASURED, MEASURED, convention=convention)
-
-
-def weight_bytes(generator: Any, *, bits: int = 0, per_channel: bool = False) -> int:
-  """Computes the bytes of a generator's numbers: float32, or integer kernels of `bits` bits."""
-  shapes = {}
-  for layer in generator.layers:
-    shapes[layer.name] = {
-      "kernel": np.broadcast_to(np.float32(0), (layer.kernel, layer.kernel, layer.inputs, layer.features)),
-      "bias": np.broadcast_to(np.float32(0), (layer.features,)),
-    }
-    if layer.norm == "affine":
-      shapes[layer.name] |= {k: shapes[layer.name]["bias"] for k in ("scale", "shift")}
-  if not bits:
-    return artifact_bytes(shapes)
-  return artifact_bytes(shapes, kind="int", bits=bits, per_channel=per_channel)
 
 
 def relative_cost(recipe: Recipe, nets: Nets, counts: Counts) -> float:
@@ -59,14 +37,14 @@ def relative_cost(recipe: Recipe, nets: Nets, counts: Counts) -> float:
   if recipe.budget.macs:
     shares.append(macs(small) / macs(nets.teacher) / recipe.budget.macs)
   if recipe.budget.bytes:
-    shares.append(_bytes(recipe, small) / weight_bytes(nets.teacher) / recipe.budget.bytes)
+    shares.append(_bytes(recipe, small) / layer_bytes(nets.teacher.layers) / recipe.budget.bytes)
   return max(shares)
 
 
 def _bytes(recipe: Recipe, generator: Any) -> int:
   if recipe.quant is None:
-    return weight_bytes(generator)
-  return weight_bytes(generator, bits=recipe.quant.weight_bits, per_channel=recipe.quant.per_channel)
+    return layer_bytes(generator.layers)
+  return layer_bytes(generator.layers, bits=recipe.quant.weight_bits, per_channel=recipe.quant.per_channel)
 
 
 def check_floor(recipe: Recipe, nets: Nets) -> None:
@@ -81,38 +59,15 @@ def check_floor(recipe: Recipe, nets: Nets) -> None:
   small = nets.student.resized(floor_counts(params, nets.graph, round_to=recipe.budget.round_to))
   floors = {
     "macs": macs(small) / macs(nets.teacher),
-    "bytes": _bytes(recipe, small) / weight_bytes(nets.teacher),
+    "bytes": _bytes(recipe, small) / layer_bytes(nets.teacher.layers),
   }
   for name, floor in floors.items():
     wanted = getattr(recipe.budget, name)
     if wanted and floor > wanted:
       raise ValueError(
-        f"config.budget.{name} is {wanted:g}, below the floor of {floor:.3f}: that much is left of the residual"
-        f" stream with every other group at its fewest channels (config.round_to={recipe.budget.round_to})"
+        f"config.budget.{name} is {wanted:g}, below the floor of {floor:.3f}: that much is left of the"
+        f" residual stream with all else at its fewest channels (config.round_to={recipe.budget.round_to})"
       )
-
-
-def narrowed(recipe: Recipe, teacher: Any) -> Any:
-  """Makes the narrow student of GD: half of every width (the paper's), or the widest within the budget."""
-  widths = teacher.widths
-
-  def scaled(share: float) -> Any:
-    def one(n: int) -> int:
-      return max(1, int(n * share))
-
-    return teacher.clone(widths=type(widths)(*jax.tree.map(one, tuple(widths))))
-
-  if not (recipe.budget.macs or recipe.budget.bytes):
-    return scaled(0.5)
-  for n in range(widths.stem, 0, -1):
-    small = scaled(n / widths.stem)
-    share = max(
-      macs(small) / macs(teacher) / (recipe.budget.macs or 1.0),
-      weight_bytes(small) / weight_bytes(teacher) / (recipe.budget.bytes or 1.0),
-    )
-    if share <= 1:
-      return small
-  raise ValueError("config.budget is below what a generator with a stem of 1 channel costs: raise it")
 
 
 def choose_channels(recipe: Recipe, nets: Nets, state: Mapping[str, Any], key: jax.Array, look: Any) -> Kept:
@@ -156,7 +111,7 @@ def choose_channels(recipe: Recipe, nets: Nets, state: Mapping[str, Any], key: j
 
 
 def _within(recipe: Recipe, nets: Nets, params: Any, scores: Mapping[str, np.ndarray]) -> Kept:
-  """The channels with the largest scores that meet the budget: a search over thresholds of scores as scales."""
+  """The channels with the largest scores that meet the budget: scores take the place of scales."""
   places = {group.scale: scores[group.name] for group in nets.graph}
   judged = jax.tree_util.tree_map_with_path(lambda path, x: places.get(path_name(path), x), params)
   cost = partial(relative_cost, recipe, nets)

@@ -1,4 +1,4 @@
-"""What a run reads: pictures of one domain with exact partners or with those of another, and held-out crops."""
+"""What a run reads: pictures with exact partners or with those of another domain, and held-out crops."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def read_inputs(recipe: Recipe) -> Inputs:
     return Inputs(train, None, data.crop, kept, crops["target"], curves, source)
   domains = _cifar10() if data.style == "horse2deer" else _folders(data)
   (train, test), others = domains[0], domains[1] if len(domains) > 1 else None
-  crops = grid_crops(test, size=data.crop, most=data.crops)["image"]
+  images = grid_crops(test, size=data.crop, most=data.crops)["image"]
   source = "CIFAR-10" if data.style == "horse2deer" else f"{data.source} {data.target}".strip()
   if others is None:
-    return Inputs(train, None, data.crop, {"image": crops}, None, None, source)
+    return Inputs(train, None, data.crop, {"image": images}, None, None, source)
   targets = grid_crops(others[1], size=data.crop, most=data.crops)["image"]
   curves = histogram_curves([row["image"] for row in train], [row["image"] for row in others[0]])
-  return Inputs(train, others[0], data.crop, {"image": crops}, targets, curves, source)
+  return Inputs(train, others[0], data.crop, {"image": images}, targets, curves, source)
 
 
 def batches(inputs: Inputs, size: int) -> Stream:
@@ -81,11 +81,15 @@ def batches(inputs: Inputs, size: int) -> Stream:
     ValueError: fewer pictures than a batch has.
   """
   if size > len(inputs.rows):
-    raise ValueError(f"a batch has {size} pictures and {len(inputs.rows)} train: lower the batch or config.data.held_out")
+    raise ValueError(
+      f"a batch has {size} pictures and {len(inputs.rows)} train: lower the batch or config.data.held_out"
+    )
   steps = (partial(augment.random_crop, size=inputs.crop), augment.flip)
   transform: Any = augment.Together(steps, keys=("image", "target") if inputs.paired else ("image",))
   if inputs.others is not None:
-    transform = Partner(inputs.others, "target", then=tuple(augment.Augment(steps, key) for key in ("image", "target")))
+    transform = Partner(
+      inputs.others, "target", then=tuple(augment.Augment(steps, key) for key in ("image", "target"))
+    )
   return Stream(inputs.rows, size, remainder="drop", transform=transform)
 
 
@@ -126,7 +130,7 @@ def _folder_pairs(data: Data) -> tuple[Rows, Rows, str]:
 
 
 def _folders(data: Data) -> list[tuple[Rows, Rows]]:
-  found = []
+  found: list[tuple[Rows, Rows]] = []
   for folder in filter(None, (data.source, data.target)):
     pictures = load_photographs(folder, side=data.side)
     _check_count(len(pictures.names), data, folder)
@@ -137,7 +141,7 @@ def _folders(data: Data) -> list[tuple[Rows, Rows]]:
 
 
 def _cifar10() -> list[tuple[Rows, Rows]]:
-  found = []
+  found: list[tuple[Rows, Rows]] = []
   for name in ("horse", "deer"):
     images = cifar10_class(name)
     train, test = ([{"image": x} for x in split["image"]] for split in (images.train, images.test))
@@ -148,6 +152,6 @@ def _cifar10() -> list[tuple[Rows, Rows]]:
 def _check_count(count: int, data: Data, where: str) -> None:
   if count <= data.held_out:
     raise ValueError(
-      f"{where} has {count} picture{'s' * (count > 1)}: with config.data.held_out={data.held_out} none is left to"
-      " train"
+      f"{where} has {count} picture{'s' * (count > 1)}: with config.data.held_out={data.held_out} none is"
+      " left to train"
     )

@@ -15,17 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.base.files import read_json, write_bytes, write_json
-from vita_jax.compress import integer_program, post_training, write_onnx
+from vita_jax.compress import integer_program, layer_bytes, post_training, write_onnx
 from vita_jax.data.files_image import read_image
-from vita_jax.papers.gan_slimming.channels import MEASURED, macs, weight_bytes
 from vita_jax.papers.gan_slimming.data import Inputs, to_bytes, to_floats
-from vita_jax.papers.gan_slimming.model import Nets, describe, extracted
+from vita_jax.papers.gan_slimming.model import MEASURED, Nets, describe, extracted, macs
 from vita_jax.papers.gan_slimming.recipe import Recipe
 from vita_jax.papers.gan_slimming.report import calibration
 from vita_jax.train.experiment import Exported, State
 from vita_jax.train.weights import save_params
 
-SHAPE = "n, 4*h, 4*w, 3"  # the generators halve a picture twice
+SHAPE = (
+  "n, 4*h+4, 4*w+4, 3"  # multiples of 4: pictures are halved twice; from 8 on: their borders are mirrored
+)
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
@@ -49,9 +50,9 @@ def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported
       "macs of 256 x 256": macs(small),
       "macs of 256 x 256, transposed convolutions at their output": macs(small, convention="paper"),
       "share of the teacher's macs": macs(small) / macs(nets.teacher),
-      "bytes as float32": weight_bytes(small),
-      "bytes as int8": weight_bytes(small, bits=8),
-      "bytes of the teacher as float32": weight_bytes(nets.teacher),
+      "bytes as float32": layer_bytes(small.layers),
+      "bytes as int8": layer_bytes(small.layers, bits=8),
+      "bytes of the teacher as float32": layer_bytes(nets.teacher.layers),
     },
     write=functools.partial(write_files, recipe, inputs, small, variables),
     decode=decode,
@@ -92,7 +93,9 @@ def write_files(
   if small.quant is None:
     quantised, complete = post_training(small, variables["params"], calibration(inputs))
   held_out = to_floats(inputs.test["image"][:16])
-  runs: dict[str, Callable[[Any], Any]] = {"float32": jax.jit(functools.partial(plain.apply, dict(variables)))}
+  runs: dict[str, Callable[[Any], Any]] = {
+    "float32": jax.jit(functools.partial(plain.apply, dict(variables)))
+  }
   if quantised.quant.paper_code_compat:
     warnings.warn("no int8 files: config.quant.compat has 257 levels, which no 8 bits hold", stacklevel=2)
   else:
@@ -149,7 +152,9 @@ def _onnx_files(folder: Path, plain: Any, quantised: Any, variables: Any, comple
 def _psnr(run: Callable[[Any], Any], inputs: Inputs) -> float:
   from vita_jax.metrics import decibels
 
-  error = np.mean(np.square(np.asarray(run(to_floats(inputs.test["image"]))) - to_floats(inputs.test["target"])))
+  error = np.mean(
+    np.square(np.asarray(run(to_floats(inputs.test["image"]))) - to_floats(inputs.test["target"]))
+  )
   return float(decibels(float(error), data_range=2.0))
 
 

@@ -17,8 +17,8 @@ def teacher_distance(
   """Computes d(G(x), G0(x)) of pictures in [-1, 1]; no gradient reaches the teacher.
 
   Without a network the mean squared error over all entries. With one the perceptual distance of the paper's
-  code: L1 of its finest map plus `style_weight` times the squared distances of the Gram matrices of all of its
-  levels. The code takes ImageNet's VGG-16, whose weights are not free to ship.
+  code: L1 of its finest map plus `style_weight` times the squared distances of the Gram matrices of all its
+  levels. The code takes ImageNet's VGG-16, which is not among the networks here.
 
   Args:
     net: of `vita_jax.nn.features`, or None.
@@ -28,10 +28,13 @@ def teacher_distance(
   """
   if net is None:
     return squared_distance(student, teacher)
-  pyramid = partial(_maps, net)
-  layers = {"content": net.layers[:1], "style": net.layers}
   return perceptual_distance(
-    pyramid, (student + 1) / 2, (teacher + 1) / 2, **layers, style_weight=style_weight
+    partial(_maps, net),
+    (student + 1) / 2,
+    (teacher + 1) / 2,
+    content=net.layers[:1],
+    style=net.layers,
+    style_weight=style_weight,
   )
 
 

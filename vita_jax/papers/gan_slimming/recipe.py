@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from vita_jax import base
-from vita_jax.base.keys import Key, Rule, above, any_path, at_least, between, boolean, one_of
+from vita_jax.base.keys import Key, above, any_path, at_least, between, boolean, each, one_of
 from vita_jax.losses.gan import KINDS
 from vita_jax.nn.conv import form_for
 from vita_jax.nn.features import NAMES
@@ -41,8 +41,8 @@ METHODS: dict[str, dict[str, Any]] = {
   "cec": {"objective.prune": False, "channels": "evolution"},
 }
 _BITS = between(2, 8)
-_AFTER = Rule("a list of bits, from 2 to 8", lambda v: all(_BITS.holds(bits) for bits in v))
-_NETS = Rule(f"a list of {', '.join(NAMES)}", lambda v: all(name in NAMES for name in v))
+_AFTER = each("bits, from 2 to 8", _BITS.holds)
+_NETS = each(f"{', '.join(NAMES)}", NAMES.__contains__)
 
 KEYS = (
   Key("method", "gs32", one_of(*METHODS), "What is compared; it sets the keys below."),
@@ -83,6 +83,7 @@ KEYS = (
   Key("slim.decay", 1e-3, at_least(0), "L2 added to the gradients of both Adams (paper: 1e-3)."),
   Key("slim.beta", 20.0, at_least(0), "Weight of the distance to the teacher (paper: 20)."),
   Key("slim.rho", 0.01, at_least(0), "Weight of the sum of |scales| (paper's command: 0.01)."),
+  Key("slim.steer", True, boolean, "With budget.macs: rho is steered to it from its value (paper: fixed)."),
   Key("slim.gan", "least_squares", one_of(*KINDS), "The adversarial loss (paper's code: least_squares)."),
   Key("slim.real", "teacher", one_of(*REALS), "What the discriminator calls real (paper's code: teacher)."),
   Key("slim.pool", 50, at_least(0), "Earlier pictures that it is shown again (paper: 50)."),
@@ -156,6 +157,7 @@ class Phase(NamedTuple):
     steps, batch: how long, and how many pictures in a step.
     rate, gate_rate, judge_rate: of weights, scales (slimming alone) and discriminator, where they start.
     rho: weight of the proximal step; 0: it prunes nothing.
+    steer: the share of the multiply-adds that rho is steered to; 0: rho stays.
     distil, gan: the terms of the objective.
     fixed: whether channels that are not kept stay empty.
   """
@@ -166,6 +168,7 @@ class Phase(NamedTuple):
   gate_rate: float
   judge_rate: float
   rho: float
+  steer: float
   distil: bool
   gan: bool
   fixed: bool
@@ -244,15 +247,18 @@ def check(config: Any) -> None:
   if config.channels in AT_ONCE and not budget:
     raise ValueError(f"config.channels is {config.channels}, which needs config.budget.macs or budget.bytes")
   if config.channels == "all" and config.objective.prune:
-    raise ValueError("config.channels is all: set config.objective.prune=False, whose channels would all stay")
+    raise ValueError(
+      "config.channels is all: set config.objective.prune=False, whose channels would all stay"
+    )
   if config.objective.prune:
     if not config.slim.steps:
       raise ValueError("config.slim.steps is 0: config.objective.prune needs steps that shrink scales")
+    steered = config.slim.steer and config.budget.macs > 0
     reach = config.slim.rho * config.slim.gate_rate * (config.slim.steps + 1) / 2
-    if reach < 1:  # scales start at 1
+    if not config.slim.rho or (reach < 1 and not steered):  # scales start at 1
       raise ValueError(
-        f"config.slim.rho is {config.slim.rho}: over {config.slim.steps} steps it takes {reach:.2g} off a scale"
-        f" of 1, so nothing is pruned; give {5 * config.slim.rho / max(reach, 1e-9):.2g}, or more steps"
+        f"config.slim.rho is {config.slim.rho}: over {config.slim.steps} steps it takes {reach:.2g} off a"
+        f" scale of 1, so nothing is pruned; give {5 * config.slim.rho / max(reach, 1e-9):.2g}, or more steps"
         if config.slim.rho
         else "config.slim.rho is 0, which prunes nothing: raise it, or set config.objective.prune=False"
       )
@@ -262,18 +268,22 @@ def check(config: Any) -> None:
     raise ValueError("config.finetune.steps is 0: channels are taken out on entering it, give at least 1")
   if config.slim.real == "target_domain" and config.data.style == "domains" and not config.data.target:
     raise ValueError("config.slim.real is target_domain: give its pictures as config.data.target")
-  if config.generator.kind == "cartoon" and config.generator.blocks and config.teacher.path.endswith("tensors"):
+  if (
+    config.generator.kind == "cartoon" and config.generator.blocks and config.teacher.path.endswith("tensors")
+  ):
     raise ValueError("config.teacher.path is a safetensors file: those are of config.generator.kind=resnet")
 
 
 def _check_data(config: Any) -> None:
   data = config.data
   if data.crop % 4:
-    raise ValueError(f"config.data.crop is {data.crop}: it must be a multiple of 4, the generator halves twice")
+    raise ValueError(
+      f"config.data.crop is {data.crop}: it must be a multiple of 4, the generator halves twice"
+    )
   if data.crop // 2**config.discriminator.depth < 3:
     raise ValueError(
-      f"config.data.crop is {data.crop}: too small for config.discriminator.depth={config.discriminator.depth},"
-      f" which needs {3 * 2**config.discriminator.depth}"
+      f"config.data.crop is {data.crop}: too small for config.discriminator.depth="
+      f"{config.discriminator.depth}, which needs {3 * 2**config.discriminator.depth}"
     )
   if data.style != "horse2deer" and data.side < data.crop:
     raise ValueError(f"config.data.side is {data.side}: smaller than config.data.crop, {data.crop}")
@@ -313,6 +323,7 @@ def recipe_of(config: Any) -> Recipe:
       slim.gate_rate,
       slim.judge_rate,
       slim.rho if switch.prune else 0.0,
+      config.budget.macs if switch.prune and slim.steer else 0.0,
       switch.distil,
       switch.gan,
       fixed=False,
@@ -323,6 +334,7 @@ def recipe_of(config: Any) -> Recipe:
       tune.rate,
       tune.rate,
       tune.rate,
+      0.0,
       0.0,
       tune.distil,
       switch.gan,

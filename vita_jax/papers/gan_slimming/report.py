@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax import metrics
-from vita_jax.compress import channel_table, post_training
+from vita_jax.compress import channel_table, layer_bytes, post_training
 from vita_jax.data.histograms import apply_curves
 from vita_jax.metrics import decibels, frechet_of_features, kernel_distance, ssim
 from vita_jax.nn import features
-from vita_jax.papers.gan_slimming.channels import MEASURED, macs, weight_bytes
 from vita_jax.papers.gan_slimming.data import Inputs, to_bytes, to_floats
-from vita_jax.papers.gan_slimming.model import Nets, extracted, variables_of
+from vita_jax.papers.gan_slimming.model import MEASURED, Nets, extracted, macs, variables_of
 from vita_jax.papers.gan_slimming.recipe import Recipe
+from vita_jax.report.tables import csv_text
 from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
 
 Pictures = dict[str, np.ndarray]  # name -> float32 [n, h, w, 3] in [-1, 1]
@@ -53,16 +51,22 @@ def look(nets: Nets, state: State, batch: Mapping[str, Any]) -> dict[str, jax.Ar
 
 
 def report(
-  recipe: Recipe, nets: Nets, inputs: Inputs, state: State, evaluate: Evaluate, sweep: Sweep
+  recipe: Recipe,
+  nets: Nets,
+  inputs: Inputs,
+  see: Callable[[State, Mapping[str, Any]], dict[str, jax.Array]],
+  state: State,
+  evaluate: Evaluate,
+  sweep: Sweep,
 ) -> Report:
-  """Measures the student of one seed on held-out crops, beside the identity, histogram matching and its teacher.
+  """Measures the student of one seed on held-out crops, beside the identity, recolouring and its teacher.
 
   Metrics: those of `quality` of the student, and with the prefixes `identity_`, `histogram_` and `teacher_`;
   with `ptq8_` and so on those of post-training quantisation; `costs`. File: `channels.csv`. Figures: `sheet`
-  and `channels`.
+  and `channels`. `see` is `look` of these networks, one function for all seeds: it is compiled once.
   """
   del evaluate
-  seen = sweep(partial(look, nets), state, over="held_out")
+  seen = sweep(see, state, over="held_out")
   pictures: Pictures = {"": np.asarray(seen["picture"])}
   if "teacher" in seen:
     pictures["teacher_"] = np.asarray(seen["teacher"])
@@ -70,7 +74,7 @@ def report(
   found: dict[str, Any] = costs(recipe, nets, small)
   for bits in recipe.after:
     pictures[f"ptq{bits}_"] = quantised_after(recipe, inputs, small, variables, bits)
-    found[f"ptq{bits}_bytes_ratio"] = weight_bytes(nets.teacher) / weight_bytes(small, bits=bits)
+    found[f"ptq{bits}_bytes_ratio"] = layer_bytes(nets.teacher.layers) / layer_bytes(small.layers, bits=bits)
   if "pruned" in state:
     found["pruned_by_training"] = float(state["pruned"])
   pictures["identity_"] = to_floats(inputs.test["image"])
@@ -83,10 +87,12 @@ def report(
     found |= {f"{prefix}{name}": value for name, value in values.items()}
   rows = channel_table(nets.teacher.layers, small.layers, MEASURED, MEASURED)
   figures = {
-    "sheet": partial(sheet, inputs, {k: v for k, v in pictures.items() if k not in ("identity_", "histogram_")}),
+    "sheet": partial(
+      sheet, inputs, {k: v for k, v in pictures.items() if k not in ("identity_", "histogram_")}
+    ),
     "channels": partial(channel_bars, rows),
   }
-  return Report(found, figures, {"channels.csv": as_csv(rows)})
+  return Report(found, figures, {"channels.csv": csv_text(rows)})
 
 
 def quality(
@@ -107,7 +113,7 @@ def quality(
 
   Returns:
     With pairs `psnr` (decibels of the mean error over all crops), `ssim` (mean over crops), `mse_target`;
-    `mse_teacher`, `psnr_teacher`; `frechet_<network>` and `kernel_<network>` to the target domain.
+    `mse_teacher`; `frechet_<network>` and `kernel_<network>` to the target domain.
   """
   found: dict[str, float] = {}
   if inputs.paired:
@@ -144,19 +150,19 @@ def costs(recipe: Recipe, nets: Nets, small: Any) -> dict[str, float]:
   """Counts what the extracted network costs for a picture of 256 x 256, beside the dense float32 teacher.
 
   `macs`, `macs_paper` (transposed convolutions at their output's places), `macs_share` of the teacher's;
-  `bytes` (int8 kernels where trained so), `bytes_ratio` of the teacher's to them; `channels_pruned`, the share
+  `bytes` (int8 kernels where trained so), `bytes_ratio` of the teacher's to them; `channels_pruned`, a share
   of the channels that can be.
   """
   bits = 0 if recipe.quant is None else recipe.quant.weight_bits
   per_channel = recipe.quant is not None and recipe.quant.per_channel
-  size = weight_bytes(small, bits=bits, per_channel=per_channel)
+  size = layer_bytes(small.layers, bits=bits, per_channel=per_channel)
   before, after = _widths(nets.teacher, nets), _widths(small, nets)
   return {
     "macs": macs(small),
     "macs_paper": macs(small, convention="paper"),
     "macs_share": macs(small) / macs(nets.teacher),
     "bytes": size,
-    "bytes_ratio": weight_bytes(nets.teacher) / size,
+    "bytes_ratio": layer_bytes(nets.teacher.layers) / size,
     "channels_pruned": 1 - after / before,
   }
 
@@ -170,7 +176,7 @@ def _widths(generator: Any, nets: Nets) -> int:
 def quantised_after(
   recipe: Recipe, inputs: Inputs, small: Any, variables: Mapping[str, Any], bits: int
 ) -> np.ndarray:
-  """Quantises the extracted network without training, by the largest inputs on training crops; its pictures."""
+  """Quantises the extracted network by the largest inputs on training crops; its held-out pictures."""
   net, quantised = post_training(small.clone(quant=None), variables["params"], calibration(inputs), bits=bits)
   apply = jax.jit(net.apply)
   crops = inputs.test["image"]
@@ -186,15 +192,6 @@ def calibration(inputs: Inputs, count: int = 32) -> list[jax.Array]:
 
   crops = [center_crop(row["image"], size=inputs.crop) for row in list(inputs.rows)[:count]]
   return [jnp.asarray(to_floats(np.stack(crops)))]
-
-
-def as_csv(rows: list[dict[str, Any]]) -> str:
-  """Writes the table of layers as CSV."""
-  out = io.StringIO()
-  writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-  writer.writeheader()
-  writer.writerows(rows)
-  return out.getvalue()
 
 
 def channel_bars(rows: list[dict[str, Any]]) -> Any:

@@ -1,9 +1,8 @@
-"""Training as stages: "teacher" (where no file has one), "slim", "finetune", and what happens between them."""
+"""Training as stages: "teacher" (where no file has one), "slim", "finetune", and what is between them."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +66,7 @@ def first_state(recipe: Recipe, nets: Nets, key: jax.Array) -> State:
 
 
 def student_state(recipe: Recipe, nets: Nets, state: State) -> State:
-  """Makes the state of a student of the generator that is trained: dense initialisation, all channels kept."""
+  """Makes the state of a student of the trained generator: dense initialisation, all channels kept."""
   teacher, key = state["params"]["generator"], jax.random.fold_in(state["key"], 1)
   fresh = init(nets.student, key, recipe.data.crop)
   student = fresh["params"]
@@ -80,6 +79,7 @@ def student_state(recipe: Recipe, nets: Nets, state: State) -> State:
     "teacher": teacher,
     "kept": {name: jnp.ones(width, bool) for name, width in widths.items()},
     "pruned": jnp.zeros((), jnp.float32),
+    "rho": jnp.full((), recipe.slim.rho, jnp.float32),
     "pool": {name: jnp.zeros_like(x) for name, x in state["pool"].items()},
   }
   return {**new, "clips": fresh["clips"]} if "clips" in fresh else new

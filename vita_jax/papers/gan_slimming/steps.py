@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax import metrics
-from vita_jax.compress import empty_channels, gate_labels, ista, pruned_share, zero_shifts
+from vita_jax.compress import (
+  count_macs,
+  empty_channels,
+  gate_labels,
+  ista,
+  live_macs,
+  pruned_share,
+  steer_rho,
+  zero_shifts,
+)
 from vita_jax.data.image_pool import ImagePool, push_and_sample
 from vita_jax.losses.distil import absolute_distance
 from vita_jax.losses.gan import discriminator_loss, generator_loss
@@ -23,11 +32,12 @@ from vita_jax.papers.gan_slimming.recipe import Objective, Phase, Recipe, Teache
 from vita_jax.train.experiment import Metrics, State
 
 Schedule = Any  # step -> rate
+GAIN, PAUSED = 0.02, 0.1  # how fast rho is steered; what is left of it below the plan
 
 
 def epoch_cosine(rate: float, steps: int, per_epoch: int) -> Schedule:
   """Makes the paper's schedule: rate (1 + cos(pi e / E)) / 2 in epoch e of E, to 0, without warm-up."""
-  epochs = max(steps / per_epoch, 1.0)
+  epochs = max(steps / per_epoch, 1.0)  # need not be whole: the last epoch may be cut short
 
   def at(step: jax.Array) -> jax.Array:
     return rate * (1 + jnp.cos(jnp.pi * jnp.minimum(step // per_epoch / epochs, 1.0))) / 2
@@ -36,9 +46,11 @@ def epoch_cosine(rate: float, steps: int, per_epoch: int) -> Schedule:
 
 
 def coupled_adam(rate: Schedule, decay: float) -> optax.GradientTransformation:
-  """Makes Adam (0.5, 0.999) whose L2 penalty is added to the gradient, as torch's `Adam(weight_decay=...)`."""
+  """Makes Adam (0.5, 0.999) whose L2 is added to the gradient, as torch's `Adam(weight_decay=...)`."""
   return optax.chain(
-    optax.add_decayed_weights(decay), optax.scale_by_adam(b1=0.5, b2=0.999), optax.scale_by_learning_rate(rate)
+    optax.add_decayed_weights(decay),
+    optax.scale_by_adam(b1=0.5, b2=0.999),
+    optax.scale_by_learning_rate(rate),
   )
 
 
@@ -47,7 +59,7 @@ def student_optimizers(
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
   """Makes the optimizers of the student and of the discriminator.
 
-  Slimming: ISTA on the scales of the graph, coupled Adam on all else. Fine-tuning: coupled Adam on everything.
+  Slimming: ISTA on the scales of the graph, coupled Adam on all else. Fine-tuning: coupled Adam on all.
   """
 
   def schedule(rate: float) -> Schedule:
@@ -75,9 +87,13 @@ def slim_step(
   """Takes one step of the student and of the discriminator, both from the same pictures G(x).
 
   Args:
-    recipe, nets, features, phase, per_epoch: see there; batches of an epoch.
-    state: `params` {"generator", "judge"}, `teacher`, `tx` (both optimizers), `pool`, `kept`, `key`, and `clips`
-      where quantisation averages them.
+    recipe: the settings.
+    nets: the networks.
+    features: that the distance to the teacher is computed on; None: mean squared error.
+    phase: which of the two stages it is.
+    per_epoch: batches of an epoch.
+    state: `params` {"generator", "judge"}, `teacher`, `tx` (both optimizers), `pool`, `kept`, `rho`,
+      `key`, and `clips` where quantisation averages them.
     batch: `image` uint8 [n, h, w, 3], and `target` where there is a target domain.
     t: the step.
   """
@@ -87,20 +103,49 @@ def slim_step(
   loss = partial(_student_loss, nets, features, phase, objective, state, x, wanted)
   (_, (given, clips, values)), grads = jax.value_and_grad(loss, has_aux=True)(params["generator"])
   optimizers = student_optimizers(nets, params["generator"], objective, phase, per_epoch)
-  updates, tx = optimizers[0].update(grads, state["tx"]["generator"], params["generator"])
+  new: State = dict(state)
+  more: dict[str, jax.Array] = {} if phase.fixed else {"rho": state["rho"]}
+  if phase.steer:
+    share, planned = live_share(nets, params["generator"]), planned_share(phase, t)
+    # A pruned channel hardly comes back (the gradient of ReLU at 0 is 0): none goes that need not go yet. Not
+    # 0, with which what is left of the momentum would make every zero a tiny number.
+    more = {"rho": jnp.where(share > planned, 1.0, PAUSED) * state["rho"]}
+    new["rho"] = steer_rho(state["rho"], share, planned, gain=GAIN)
+    values |= {"macs_share": share, "rho": more["rho"]}
+  updates, tx = optimizers[0].update(grads, state["tx"]["generator"], params["generator"], **more)
   generator = optax.apply_updates(params["generator"], updates)
   if not phase.fixed:
     generator = zero_shifts(generator, nets.graph)
     values["pruned"] = pruned_share(generator, nets.graph)
-  new = {**state, "params": {**params, "generator": generator}, "tx": {**state["tx"], "generator": tx}}
+  new |= {"params": {**params, "generator": generator}, "tx": {**state["tx"], "generator": tx}}
   if clips is not None:
     new["clips"] = clips
   if phase.gan:
     real = wanted if objective.real == "teacher" else to_floats(batch["target"])
     new, values["judge"] = _judge_step(
-      nets, optimizers[1], new, real, given, jax.random.fold_in(state["key"], t), unit="images", kind=objective.kind
+      nets,
+      optimizers[1],
+      new,
+      real,
+      given,
+      jax.random.fold_in(state["key"], t),
+      unit="images",
+      kind=objective.kind,
     )
   return new, {name: metrics.once(value) for name, value in values.items()}
+
+
+def live_share(nets: Nets, generator: Any) -> jax.Array:
+  """Computes what is left of the multiply-adds without the channels whose scale is 0."""
+  side = 64  # shares are the same for every size
+  left = live_macs(generator, nets.graph, nets.student.layers, side, side)
+  return left / count_macs(nets.teacher.layers, side, side)
+
+
+def planned_share(phase: Phase, t: jax.Array) -> jax.Array:
+  """Computes the share that rho is steered to: a line from 1 to the budget in 2/3 of the steps, then that."""
+  done = jnp.minimum(t / max(2 * phase.steps / 3, 1.0), 1.0)
+  return 1.0 + (phase.steer - 1.0) * done
 
 
 def _student_loss(
@@ -113,7 +158,7 @@ def _student_loss(
   wanted: jax.Array,
   generator: Any,
 ) -> tuple[jax.Array, tuple[jax.Array, Any, dict[str, jax.Array]]]:
-  """Returns the loss and (pictures, new clips or None, terms by name); the L1 penalty is the proximal step's."""
+  """Returns the loss and (pictures, new clips or None, terms by name); L1 is the proximal step's."""
   if phase.fixed:
     generator = empty_channels(generator, nets.graph, state["kept"])
   variables, clips = variables_of(generator, state.get("clips")), None
@@ -208,5 +253,7 @@ def teacher_step(
   }
   if settings.gan:
     key = jax.random.fold_in(state["key"], t)
-    new, values["judge"] = _judge_step(nets, optimizer, new, y, given, key, unit="places", kind="least_squares")
+    new, values["judge"] = _judge_step(
+      nets, optimizer, new, y, given, key, unit="places", kind="least_squares"
+    )
   return new, {name: metrics.once(value) for name, value in values.items()}
