@@ -140,3 +140,20 @@ def test_learned_clips_are_parameters_and_averages_are_a_collection():
 def test_what_does_not_fit_is_refused_in_one_line(call, message):
   with pytest.raises(ValueError, match=message):
     call()
+
+
+@pytest.mark.parametrize(
+  "net", [ResnetGenerator(resnet_widths(2, 1)), CartoonGenerator(cartoon_widths(2, 1))]
+)
+def test_a_residual_output_is_added_to_the_picture_and_clipped(net):
+  images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 8, 12, 3)), jnp.float32)
+  plain, residual = net.clone(form="native"), net.clone(form="native", output="residual")
+  variables = plain.init(jax.random.key(0), images)
+  change = jnp.arctanh(plain.apply(variables, images).astype(jnp.float32))
+  given = residual.apply(variables, images)
+  np.testing.assert_allclose(given, jnp.clip(images + change, -1, 1), atol=2e-6)
+  assert jnp.abs(given).max() == 1
+  assert residual.channel_graph() == plain.channel_graph()
+  assert count_macs(residual.layers, 8, 12) == count_macs(plain.layers, 8, 12)
+  with pytest.raises(ValueError, match="unknown output 'sum'"):
+    shapes(net.clone(output="sum"))

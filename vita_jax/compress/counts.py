@@ -197,6 +197,31 @@ def artifact_bytes(params: Any, *, kind: str = "float32", bits: int = 8, per_cha
   return sum(-(-bits * n // 8) for n in weights) + 4 * (total - sum(weights)) + 4 * steps
 
 
+def layer_bytes(layers: Sequence[Layer], *, bits: int = 0, per_channel: bool = False) -> int:
+  """Computes the `artifact_bytes` of a table of layers, from its sizes alone; gates and clips are left out.
+
+  Args:
+    layers: the table.
+    bits: 0: float32; else of an integer weight, 2 to 8.
+    per_channel: see `artifact_bytes`.
+
+  Examples:
+    >>> layers = (Layer("a", 2, 4, 3, norm="affine"),)
+    >>> layer_bytes(layers), layer_bytes(layers, bits=8)
+    (336, 124)
+  """
+  shapes = {}
+  for layer in layers:
+    one = np.broadcast_to(np.float32(0), (layer.features,))  # no memory, whatever the size
+    kernel = (layer.kernel, layer.kernel, layer.inputs, layer.features)
+    shapes[layer.name] = {"kernel": np.broadcast_to(np.float32(0), kernel), "bias": one}
+    if layer.norm == "affine":
+      shapes[layer.name] |= {"scale": one, "shift": one}
+  if not bits:
+    return artifact_bytes(shapes)
+  return artifact_bytes(shapes, kind="int", bits=bits, per_channel=per_channel)
+
+
 def channel_table(before: Sequence[Layer], after: Sequence[Layer], height: int, width: int) -> list[dict]:
   """Lists for each layer of `before` its features, multiply-adds and weights, and what `after` has left.
 

@@ -25,9 +25,9 @@ import numpy as np
 
 from vita_jax.base.choose import choose
 from vita_jax.base.files import write_bytes
-from vita_jax.compress.integer import integer_program
+from vita_jax.compress.integer import integer_program, sub_pixel_kernel
 from vita_jax.data.files import cause, existing
-from vita_jax.nn.layers import Layer, output_padding
+from vita_jax.nn.layers import PICTURE, Layer, output_padding
 
 KINDS = ("float32", "qdq", "integer")
 OPSET, IR_VERSION = 17, 8  # of 2022: what runtimes in use read
@@ -98,12 +98,15 @@ def onnx_model(generator: Any, variables: Any, *, kind: str = "float32") -> Any:
   bits = 8 if generator.quant is None else generator.quant.activation_bits
   graph = _Graph(onnx, [], [], kind, bits)
   value = "image"
-  outputs: dict[str, str] = {}
+  outputs: dict[str, str] = {PICTURE: "image"}
   for layer in generator.layers:
     gate = arrays[f"{layer.gate}_scale"] if layer.gate else None
     value = _layer(graph, layer, arrays[layer.name], value, gate)
     if layer.add:
       value = graph.node("Add", [value, outputs[layer.add]], f"{layer.name}/sum")
+    if layer.clipped:
+      ends = [graph.array(f"{layer.name}/{k}", np.float32(x)) for k, x in (("darkest", -1), ("brightest", 1))]
+      value = graph.node("Clip", [value, *ends], f"{layer.name}/within")
     outputs[layer.name] = value
   graph.nodes[-1].output[0] = "picture"
   first, last = generator.layers[0], generator.layers[-1]
@@ -297,26 +300,6 @@ def _slice(graph: _Graph, name: str, value: str, *ranges: list[int]) -> str:
   """Cuts [starts, ends) on the axes, in steps."""
   parts = [graph.array(f"{name}/{i}", np.array(x, np.int64)) for i, x in enumerate(ranges)]
   return graph.node("Slice", [value, *parts], name)
-
-
-def sub_pixel_kernel(layer: Layer, kernel: np.ndarray) -> tuple[np.ndarray, int, int]:
-  """Writes a transposed convolution as an ordinary one that gives stride^2 times the channels.
-
-  Place s * i + r of the output gets x[i + e] @ w[r + padding - s * e] for every e with such a tap.
-
-  Returns:
-    (kernel [taps, taps, inputs, s * s * features], zeros to pad before, and after); DepthToSpace (DCR) then
-    gives the output.
-  """
-  k, s, p = layer.kernel, layer.stride, layer.padding
-  reach = [(r, (r + p - tap) // s, tap) for r in range(s) for tap in range(k) if (r + p - tap) % s == 0]
-  least, most = min(0, *(e for _, e, _ in reach)), max(0, *(e for _, e, _ in reach))
-  taps = most - least + 1
-  wide = np.zeros((taps, taps, kernel.shape[2], s, s, kernel.shape[3]), kernel.dtype)
-  for r, e, tap in reach:
-    for r2, e2, tap2 in reach:
-      wide[e - least, e2 - least, :, r, r2] = kernel[tap, tap2]
-  return wide.reshape(taps, taps, kernel.shape[2], -1), -least, most
 
 
 def _onnx() -> Any:

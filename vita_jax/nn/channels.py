@@ -67,7 +67,7 @@ def graph_of(layers: Sequence[Layer], *, stream: bool = False, ungated: bool = F
   """
   owner: dict[str, str] = {}
   for layer in layers:
-    owner[layer.name] = owner[layer.add] if layer.add else layer.name
+    owner[layer.name] = owner.get(layer.add, layer.name)
   groups = []
   for first in layers:
     members = [layer for layer in layers if owner[layer.name] == first.name]
@@ -115,6 +115,7 @@ def _branch(layers: Sequence[Layer], layer: Layer) -> tuple[Layer, ...]:
   place = {other.name: i for i, other in enumerate(layers)}
   i = place[layer.name]
   for end in range(i + 1, len(layers)):
-    if layers[end].add and place[layers[end].add] < i:
+    # Beside the picture a network of constants would be left: that is no bypass.
+    if place.get(layers[end].add, i) < i:
       return tuple(layers[place[layers[end].add] + 1 : end + 1])
   return ()

@@ -14,10 +14,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vita_jax.base.choose import hint
+from vita_jax.base.choose import choose, hint
 from vita_jax.nn.channels import Graph, graph_of
-from vita_jax.nn.layers import Layer, run
+from vita_jax.nn.layers import PICTURE, Layer, run
 from vita_jax.nn.quantize import Quant
+
+OUTPUTS = ("tanh", "residual")
 
 
 class ResnetWidths(NamedTuple):
@@ -56,6 +58,9 @@ class ResnetGenerator(nn.Module):
   Attributes:
     widths: channels; the default has 11,383,555 parameters.
     images: channels of the images.
+    output: "tanh": of the last convolution, as published; "residual": it is added to the picture and
+      the sum clipped to [-1, 1], for tasks that keep most of it: instance norm, which removes each
+      picture's brightness and contrast, then need not restore them.
     stream_gate: adds the parameter `stream_scale`, one scale that all layers which feed the stream share: the
       gamma of the stream's channels.
     quant, form, dtype, remat: see `vita_jax.nn.layers`.
@@ -72,6 +77,7 @@ class ResnetGenerator(nn.Module):
 
   widths: ResnetWidths = ResnetWidths()
   images: int = 3
+  output: str = "tanh"
   stream_gate: bool = False
   quant: Quant | None = None
   form: str = "loop"
@@ -98,11 +104,11 @@ class ResnetGenerator(nn.Module):
       up = Layer(f"up_{i}", channels, width, 3, 2, 1, transposed=True, norm="affine", activation="relu")
       layers.append(up._replace(signed=i == 0 and bool(widths.blocks)))
       channels = width
-    return (*layers, _head(channels, self.images))
+    return (*layers, _head(channels, self.images, self.output))
 
   @nn.compact
   def __call__(self, images: jax.Array) -> jax.Array:
-    """images [n, h, w, c], h and w multiples of 2^len(widths.down) -> the same shape, in (-1, 1)."""
+    """images [n, h, w, c], h and w multiples of 2^len(widths.down) -> the same shape, in [-1, 1]."""
     _check_size(images, 2 ** len(self.widths.down))
     gates = {}
     if self.stream_gate:
@@ -166,7 +172,7 @@ class CartoonGenerator(nn.Module):
 
   Attributes:
     widths: channels; the default has 11,129,667 parameters.
-    images, quant, form, dtype, remat: as of `ResnetGenerator`.
+    images, output, quant, form, dtype, remat: as of `ResnetGenerator`.
 
   Examples:
     >>> [group.name for group in CartoonGenerator(cartoon_widths(4, 1)).channel_graph()]
@@ -175,6 +181,7 @@ class CartoonGenerator(nn.Module):
 
   widths: CartoonWidths = CartoonWidths()
   images: int = 3
+  output: str = "tanh"
   quant: Quant | None = None
   form: str = "loop"
   dtype: Any = None
@@ -197,12 +204,12 @@ class CartoonGenerator(nn.Module):
       layers.append(Layer(f"up_{i}_a", channels, a, 3, 2, 1, transposed=True, signed=signed))
       layers.append(_follows(f"up_{i}_b", a, b))
       channels = b
-    layers.append(_head(channels, self.images))
+    layers.append(_head(channels, self.images, self.output))
     return tuple(layer._replace(epsilon=1e-9) for layer in layers)
 
   @nn.compact
   def __call__(self, images: jax.Array) -> jax.Array:
-    """images [n, h, w, c], h and w multiples of 2^len(widths.down) -> the same shape, in (-1, 1)."""
+    """images [n, h, w, c], h and w multiples of 2^len(widths.down) -> the same shape, in [-1, 1]."""
     _check_size(images, 2 ** len(self.widths.down))
     return run(self.layers, images, quant=self.quant, form=self.form, dtype=self.dtype, remat=self.remat)
 
@@ -288,8 +295,11 @@ def _stem(images: int, width: int) -> Layer:
   return Layer("stem", images, width, 7, 1, 3, reflect=True, norm="affine", activation="relu")
 
 
-def _head(channels: int, images: int) -> Layer:
-  return Layer("head", channels, images, 7, 1, 3, reflect=True, activation="tanh", signed=False)
+def _head(channels: int, images: int, output: str) -> Layer:
+  layer = Layer("head", channels, images, 7, 1, 3, reflect=True, signed=False)
+  if choose("output", output, OUTPUTS) == "residual":
+    return layer._replace(add=PICTURE, clipped=True)
+  return layer._replace(activation="tanh")
 
 
 def _follows(name: str, inputs: int, features: int) -> Layer:

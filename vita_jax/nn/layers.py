@@ -21,6 +21,7 @@ from vita_jax.nn.norm import standardized
 from vita_jax.nn.quantize import Quant, activation_levels, check_quant, largest_of, weight_levels, weight_step
 
 NORMS = ("none", "plain", "affine")
+PICTURE = "picture"  # as `Layer.add`: what the first layer takes
 
 
 class Layer(NamedTuple):
@@ -36,7 +37,8 @@ class Layer(NamedTuple):
     norm: "none", "plain" (no parameters) or "affine".
     gate: name of a scale that several layers share after their norm; "" is none.
     activation: one of `ACTIVATIONS`.
-    add: the layer whose output is added; "" is none.
+    add: the layer whose output is added, or `PICTURE`, the network's input; "" is none.
+    clipped: whether the sum is clipped to [-1, 1].
     signed: whether the input has negative values, which says how it is quantised; None: it never is.
     epsilon: of the norm.
   """
@@ -53,6 +55,7 @@ class Layer(NamedTuple):
   gate: str = ""
   activation: str = "none"
   add: str = ""
+  clipped: bool = False
   signed: bool | None = None
   epsilon: float = 1e-5
 
@@ -184,6 +187,11 @@ def finish(
   return ACTIVATIONS[layer.activation](y)
 
 
+def summed(layer: Layer, x: jax.Array, earlier: jax.Array) -> jax.Array:
+  """Adds an earlier output to a layer's, and clips the sum where the layer says so."""
+  return jnp.clip(x + earlier, -1.0, 1.0) if layer.clipped else x + earlier
+
+
 def run(
   layers: Sequence[Layer],
   x: jax.Array,
@@ -207,12 +215,12 @@ def run(
   """
   make = nn.remat(ConvLayer) if remat else ConvLayer
   wanted = {layer.add for layer in layers}
-  outputs: dict[str, jax.Array] = {}
+  outputs: dict[str, jax.Array] = {PICTURE: x}
   for layer in layers:
     gate = (gates or {})[layer.gate] if layer.gate else None
     x = make(layer, quant, form, dtype, name=layer.name)(x, gate)
     if layer.add:
-      x = x + outputs[layer.add]
+      x = summed(layer, x, outputs[layer.add])
     if layer.name in wanted:
       outputs[layer.name] = x
   return x

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -28,3 +31,17 @@ def grid(cells: Mapping[tuple[str, str], str], *, corner: str = "") -> str:
   rows, columns = (list(dict.fromkeys(key[i] for key in cells)) for i in range(2))
   body = [[row, *(cells.get((row, column), "") for column in columns)] for row in rows]
   return table([corner, *columns], body)
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+  """Writes rows as CSV, the names of the columns first: those of the first row.
+
+  Examples:
+    >>> csv_text([{"layer": "stem", "macs": 9}, {"layer": "head", "macs": 4}])
+    'layer,macs\\nstem,9\\nhead,4\\n'
+  """
+  out = io.StringIO()
+  writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+  writer.writeheader()
+  writer.writerows(rows)
+  return out.getvalue()

@@ -1,0 +1,170 @@
+"""What a user takes away: the smaller generator, as float32 and as a real int8 program, JAX and ONNX."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vita_jax.base.files import read_json, write_bytes, write_json
+from vita_jax.compress import integer_program, layer_bytes, post_training, write_onnx
+from vita_jax.data.files_image import read_image
+from vita_jax.papers.gan_slimming.data import Inputs, to_bytes, to_floats
+from vita_jax.papers.gan_slimming.model import MEASURED, Nets, describe, extracted, macs
+from vita_jax.papers.gan_slimming.recipe import Recipe
+from vita_jax.papers.gan_slimming.report import calibration
+from vita_jax.train.experiment import Exported, State
+from vita_jax.train.weights import save_params
+
+SHAPE = (
+  "n, 4*h+4, 4*w+4, 3"  # multiples of 4: pictures are halved twice; from 8 on: their borders are mirrored
+)
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported:
+  """Exports the extracted network; a quantised one computes its simulation in float32.
+
+  `write` adds the integer arrays and program, and ONNX files where `onnx` is installed.
+  """
+  small, variables = extracted(nets, state)
+  small = small.clone(form="native", dtype=None)  # accelerators get convolutions, not the CPU's products
+  return Exported(
+    params=variables["params"],
+    program=functools.partial(stylize, small, variables.get("clips")),
+    inputs={"image": (SHAPE, "float32")},
+    read=read_picture,
+    card={
+      "inputs": {"image": f"float32 [{SHAPE}], RGB in [-1, 1]: x / 127.5 - 1 of bytes"},
+      "outputs": {"picture": "the same shape, in [-1, 1]"},
+      "generator": json.loads(describe(small)),
+      "trained on": {"method": recipe.method, "style": recipe.data.style, "pictures": inputs.source},
+      "macs of 256 x 256": macs(small),
+      "macs of 256 x 256, transposed convolutions at their output": macs(small, convention="paper"),
+      "share of the teacher's macs": macs(small) / macs(nets.teacher),
+      "bytes as float32": layer_bytes(small.layers),
+      "bytes as int8": layer_bytes(small.layers, bits=8),
+      "bytes of the teacher as float32": layer_bytes(nets.teacher.layers),
+    },
+    write=functools.partial(write_files, recipe, inputs, small, variables),
+    decode=decode,
+  )
+
+
+def stylize(generator: Any, clips: Any, params: Any, *, image: jax.Array) -> dict[str, jax.Array]:
+  """Computes the picture of an image [n, h, w, 3], h and w multiples of 4, in [-1, 1]."""
+  variables = {"params": params} if clips is None else {"params": params, "clips": clips}
+  return {"picture": generator.apply(variables, image)}
+
+
+def read_picture(path: str) -> dict[str, np.ndarray]:
+  """Reads a picture as `image` float32 [1, h, w, 3]; edges are repeated up to multiples of 4."""
+  picture = read_image(path)
+  height, width = picture.shape[:2]
+  padded = np.pad(picture, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="edge")
+  return {"image": to_floats(padded)[None]}
+
+
+def decode(path: str, outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """Returns `rgb` uint8 [h, w, 3], of the size of the picture at `path`."""
+  height, width = read_image(path).shape[:2]
+  return {"rgb": to_bytes(outputs["picture"][0])[:height, :width]}
+
+
+def write_files(
+  recipe: Recipe, inputs: Inputs, small: Any, variables: Mapping[str, Any], folder: Path
+) -> None:
+  """Writes int8.safetensors, program_int8.jax, model.onnx, model_int8.onnx, and measures into card.json.
+
+  Clips of activations are those of training; of a network that was not trained so they are the largest inputs
+  on training crops. Without `onnx`, and of 257 levels (`quant.compat`), a warning says what is left out.
+  """
+  facts: dict[str, Any] = {"clips": "as trained" if small.quant is not None else "measured on training crops"}
+  plain = small.clone(quant=None)
+  quantised, complete = small, dict(variables)
+  if small.quant is None:
+    quantised, complete = post_training(small, variables["params"], calibration(inputs))
+  held_out = to_floats(inputs.test["image"][:16])
+  runs: dict[str, Callable[[Any], Any]] = {
+    "float32": jax.jit(functools.partial(plain.apply, dict(variables)))
+  }
+  if quantised.quant.paper_code_compat:
+    warnings.warn("no int8 files: config.quant.compat has 257 levels, which no 8 bits hold", stacklevel=2)
+  else:
+    program, arrays = integer_program(quantised, complete)
+    save_params(folder / "int8.safetensors", arrays)
+    write_bytes(folder / "program_int8.jax", serialized(program, arrays))
+    runs["int8"] = jax.jit(functools.partial(program, arrays))
+    simulated = np.asarray(quantised.apply(complete, held_out))
+    facts["largest difference of int8 to its simulation"] = float(
+      np.abs(np.asarray(runs["int8"](held_out)) - simulated).max()
+    )
+  for name, bytes_ in _onnx_files(folder, plain, quantised, variables, complete).items():
+    facts[f"bytes of {name}"] = bytes_
+  if inputs.paired:
+    facts["held-out psnr, dB"] = {name: _psnr(run, inputs) for name, run in runs.items()}
+  facts["seconds for 256 x 256 on this machine, p50 and p95 of 10"] = {
+    name: percentiles(run) for name, run in runs.items()
+  }
+  card = folder / "card.json"
+  write_json(card, {**(read_json(card) if card.is_file() else {}), **facts})
+
+
+def serialized(program: Callable[..., Any], arrays: Any, *, platforms: Sequence[str] = PLATFORMS) -> bytes:
+  """Exports the integer program with open sizes: `call(flat arrays, image)`, names as in int8.safetensors."""
+
+  def flat_program(flat: Mapping[str, jax.Array], image: jax.Array) -> jax.Array:
+    nested: dict[str, Any] = {}
+    for name, x in flat.items():
+      layer, _, leaf = name.partition("/")
+      if leaf:
+        nested.setdefault(layer, {})[leaf] = x
+      else:
+        nested[layer] = x
+    return program(nested, image)
+
+  from vita_jax.base.tree import named_leaves
+
+  flat = {n: jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype) for n, x in named_leaves(arrays).items()}
+  image = jax.ShapeDtypeStruct(jax.export.symbolic_shape(SHAPE), jnp.float32)
+  return bytes(jax.export.export(jax.jit(flat_program), platforms=tuple(platforms))(flat, image).serialize())
+
+
+def _onnx_files(folder: Path, plain: Any, quantised: Any, variables: Any, complete: Any) -> dict[str, int]:
+  try:
+    found = {"model.onnx": write_onnx(folder / "model.onnx", plain, variables)}
+    if not quantised.quant.paper_code_compat:
+      found["model_int8.onnx"] = write_onnx(folder / "model_int8.onnx", quantised, complete, kind="qdq")
+  except ImportError as error:
+    warnings.warn(f"no ONNX files: {error}", stacklevel=3)
+    return {}
+  return found
+
+
+def _psnr(run: Callable[[Any], Any], inputs: Inputs) -> float:
+  from vita_jax.metrics import decibels
+
+  error = np.mean(
+    np.square(np.asarray(run(to_floats(inputs.test["image"]))) - to_floats(inputs.test["target"]))
+  )
+  return float(decibels(float(error), data_range=2.0))
+
+
+def percentiles(run: Callable[[Any], Any], *, repeats: int = 10) -> dict[str, float]:
+  """Measures seconds for one picture of 256 x 256, after a first call: {"p50", "p95"}."""
+  image = np.zeros((1, MEASURED, MEASURED, 3), np.float32)
+  jax.block_until_ready(run(image))
+  seconds = []
+  for _ in range(repeats):
+    start = time.perf_counter()
+    jax.block_until_ready(run(image))
+    seconds.append(time.perf_counter() - start)
+  return {f"p{q}": float(np.percentile(seconds, q)) for q in (50, 95)}

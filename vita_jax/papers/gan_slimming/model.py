@@ -1,0 +1,213 @@
+"""The networks of a run: teacher, student, discriminator; a teacher from a file; the smaller student."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vita_jax.base.files import read_json
+from vita_jax.base.keys import flat
+from vita_jax.base.tree import named_leaves, path_name
+from vita_jax.compress import count_macs, counts_of, cut, layer_bytes
+from vita_jax.data.files import read_safetensors
+from vita_jax.nn.channels import Graph
+from vita_jax.nn.gan import (
+  CartoonGenerator,
+  PatchDiscriminator,
+  ResnetGenerator,
+  cartoon_widths,
+  resnet_widths,
+)
+from vita_jax.nn.gan_files import from_cyclegan
+from vita_jax.papers.gan_slimming.recipe import Recipe
+
+State = Mapping[str, Any]
+MEASURED = 256  # side of the picture that multiply-adds are counted for
+
+
+class Nets(NamedTuple):
+  """The modules of a run.
+
+  Attributes:
+    teacher: the dense generator, in float32.
+    student: what is trained: the same, or a narrow one; quantised where the recipe says so.
+    judge: the discriminator.
+    graph: the student's channels.
+    given: parameters from a file: `generator`, the teacher, and where it has one `judge`; None: no file.
+  """
+
+  teacher: Any
+  student: Any
+  judge: Any
+  graph: Graph
+  given: Any
+
+
+def nets_of(recipe: Recipe) -> Nets:
+  """Makes the networks and reads the teacher, where a file has it.
+
+  Raises:
+    FileNotFoundError: no such teacher.
+    ValueError: a teacher of another shape than the recipe's, or a budget that no student can meet.
+  """
+  teacher, given = _dense(recipe), None
+  judge = PatchDiscriminator(recipe.judge.width, recipe.judge.depth, form=recipe.form, dtype=recipe.dtype)
+  if recipe.teacher.path:
+    teacher, given = _given(recipe, teacher, judge)
+    if recipe.channels == "evolution" and "judge" not in given:
+      raise ValueError(
+        f"config.teacher.path={recipe.teacher.path} has no discriminator, by which config.channels=evolution"
+        " judges: give a run of the method teacher that launch/export.py has not rewritten"
+      )
+  student = teacher
+  if recipe.student == "narrow":
+    student = narrowed(recipe, teacher)
+  return Nets(teacher, student.clone(quant=recipe.quant), judge, student.channel_graph(), given)
+
+
+def _dense(recipe: Recipe) -> Any:
+  keys = recipe.generator
+  options: dict[str, Any] = {"output": keys.output, "form": recipe.form, "dtype": recipe.dtype}
+  if keys.kind == "cartoon":
+    return CartoonGenerator(cartoon_widths(keys.base, keys.blocks), **options)
+  return ResnetGenerator(resnet_widths(keys.base, keys.blocks), **options)
+
+
+def _given(recipe: Recipe, dense: Any, judge: Any) -> tuple[Any, Any]:
+  """The teacher of a finished run's folder, or of a CycleGAN's safetensors file, with its parameters."""
+  path = Path(recipe.teacher.path).expanduser()
+  file = path if path.is_file() else _file_of_run(path, recipe)
+  arrays = read_safetensors(file)
+  if not any(name.split("/")[0] in ("stem", "generator") for name in arrays):  # trained in torch
+    try:
+      theirs, params = from_cyclegan(arrays)
+    except ValueError as error:
+      raise ValueError(f"{file}: {error}") from error
+    return dense.clone(widths=theirs.widths, output="tanh"), {"generator": params}
+  given = _nested(arrays)
+  given = given if "generator" in given else {"generator": given}  # as launch/export.py writes it
+  _check_shapes(file, "generator", given["generator"], dense)
+  if "judge" in given:
+    _check_shapes(file, "discriminator", given["judge"], judge)
+  return dense, given
+
+
+def _check_shapes(file: Path, kind: str, params: Any, net: Any) -> None:
+  wanted = {name: x.shape for name, x in named_leaves(shapes_of(net)["params"]).items()}
+  found = {name: np.shape(x) for name, x in named_leaves(params).items()}
+  for name in sorted(wanted.keys() | found.keys()):
+    if wanted.get(name) != found.get(name):
+      raise ValueError(
+        f"{file}: '{name}' of the {kind} is {found.get(name, 'missing')}, and config.{kind} makes it"
+        f" {wanted.get(name, 'no array')}: give the settings that the teacher was trained with"
+      )
+
+
+def _file_of_run(path: Path, recipe: Recipe) -> Path:
+  file = path / "export" / "params.safetensors"
+  if not file.is_file():
+    raise FileNotFoundError(
+      f"no teacher at {file}: train one (--config=configs/gan_slimming/<style>.py:teacher --workdir={path}),"
+      " or give another config.teacher.path"
+    )
+  settings = flat(read_json(path / "export" / "config.json")["config"])
+  for name in ("kind", "output"):
+    theirs, ours = settings.get(f"generator.{name}"), getattr(recipe.generator, name)
+    if theirs != ours:
+      raise ValueError(
+        f"config.generator.{name} is {ours}, and the teacher of {path} has {theirs}: take that"
+      )
+  return file
+
+
+def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  tree: dict[str, Any] = {}
+  for name, x in arrays.items():
+    *folders, leaf = name.split("/")
+    place = tree
+    for folder in folders:
+      place = place.setdefault(folder, {})
+    place[leaf] = x
+  return tree
+
+
+def shapes_of(net: Any, size: int = 32) -> Any:
+  """Returns the shapes of a network's variables."""
+  return jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, size, size, net.images)))
+
+
+def macs(generator: Any, *, convention: str = "true") -> int:
+  """Counts the multiply-adds of a generator for a picture of 256 x 256."""
+  return count_macs(generator.layers, MEASURED, MEASURED, convention=convention)
+
+
+def narrowed(recipe: Recipe, teacher: Any) -> Any:
+  """Makes the narrow student of GD: half of every width (the paper's), or the widest within the budget."""
+  widths = teacher.widths
+
+  def scaled(share: float) -> Any:
+    def one(n: int) -> int:
+      return max(1, int(n * share))
+
+    return teacher.clone(widths=type(widths)(*jax.tree.map(one, tuple(widths))))
+
+  if not (recipe.budget.macs or recipe.budget.bytes):
+    return scaled(0.5)
+  for n in range(widths.stem, 0, -1):
+    small = scaled(n / widths.stem)
+    share = max(
+      macs(small) / macs(teacher) / (recipe.budget.macs or 1.0),
+      layer_bytes(small.layers) / layer_bytes(teacher.layers) / (recipe.budget.bytes or 1.0),
+    )
+    if share <= 1:
+      return small
+  raise ValueError("config.budget is below what a generator with a stem of 1 channel costs: raise it")
+
+
+def init(net: Any, key: jax.Array, size: int) -> dict[str, Any]:
+  """Draws the variables of a network for images of size x size: "params", and "clips" where there are any."""
+  return dict(net.init(key, jnp.zeros((1, size, size, net.images))))
+
+
+def started(fresh: Any, teacher: Any) -> Any:
+  """Returns the parameters with those that the teacher has of the same name: dense initialisation."""
+  theirs = named_leaves(teacher)
+  return jax.tree_util.tree_map_with_path(
+    lambda path, x: jnp.asarray(theirs.get(path_name(path), x), jnp.float32), fresh
+  )
+
+
+def variables_of(params: Any, clips: Any) -> dict[str, Any]:
+  """Joins parameters and clips, which may be None."""
+  return {"params": params} if clips is None else {"params": params, "clips": clips}
+
+
+def extracted(nets: Nets, state: State) -> tuple[Any, dict[str, Any]]:
+  """Cuts the channels that are not kept out of the student: (smaller generator, its variables as numpy).
+
+  It computes what the masked one does, exactly (up to the order of sums).
+  """
+  params = jax.device_get(state["params"]["generator"])
+  clips = jax.device_get(state["clips"]) if "clips" in state else None
+  if "kept" not in state:  # of a teacher
+    return nets.student, variables_of(params, clips)
+  kept = {name: np.asarray(mask) for name, mask in state["kept"].items()}
+  small = nets.student.resized(counts_of(kept))
+  if clips is not None:
+    names = {layer.name for layer in small.layers}
+    clips = {name: x for name, x in clips.items() if name in names}
+  return small, variables_of(cut(params, nets.graph, kept), clips)
+
+
+def describe(generator: Any) -> str:
+  """Returns what it takes to make the generator again, as JSON text: kind, widths, output, quantisation."""
+  kind = "cartoon" if isinstance(generator, CartoonGenerator) else "resnet"
+  quant = None if generator.quant is None else generator.quant._asdict()
+  facts = {"kind": kind, "widths": generator.widths._asdict(), "output": generator.output, "quant": quant}
+  return json.dumps(facts)
