@@ -62,9 +62,9 @@ def test_the_extracted_network_is_the_masked_one(run):
   cut = jax.jit(little.apply)(variables, to_floats(batch["image"]))
   # Levels are the same; a sum in another order may move one of them by a step.
   assert float(jnp.abs(masked - cut).mean()) < 1e-4 and float(jnp.abs(masked - cut).max()) < 0.02
-  floats = nets.student.clone(quant=None)
-  masked = floats.apply({"params": state["params"]["generator"]}, to_floats(batch["image"]))
-  cut = little.clone(quant=None).apply({"params": variables["params"]}, to_floats(batch["image"]))
+  whole, little = (jax.jit(net.clone(quant=None).apply) for net in (nets.student, little))
+  masked = whole({"params": state["params"]["generator"]}, to_floats(batch["image"]))
+  cut = little({"params": variables["params"]}, to_floats(batch["image"]))
   np.testing.assert_allclose(cut, masked, atol=1e-5)
 
 
@@ -90,7 +90,7 @@ def test_the_files_hold_integers_and_run_on_any_size(run, tmp_path):
   picture.save(tmp_path / "own.png")
   inputs = exported.read(str(tmp_path / "own.png"))
   assert inputs["image"].shape == (1, 20, 28, 3)
-  outputs = exported.program(exported.params, **inputs)
+  outputs = jax.jit(exported.program)(exported.params, **inputs)
   program = jax.export.deserialize(bytearray((tmp_path / "program_int8.jax").read_bytes()))
   integer = program.call({name: jnp.asarray(x) for name, x in arrays.items()}, inputs["image"])
   np.testing.assert_allclose(integer, outputs["picture"], atol=0.02)

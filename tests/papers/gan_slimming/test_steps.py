@@ -86,7 +86,9 @@ def test_a_step_leaves_the_teacher_alone_and_fills_the_pool_with_what_it_made(ca
   new, _ = step(state, {"image": images}, jnp.int32(0))
   for name, x in named_leaves(new["teacher"]).items():
     np.testing.assert_array_equal(x, arrays[f"teacher/{name}"])
-  made = nets.student.apply({"params": state["params"]["generator"]}, images.astype(jnp.float32) / 127.5 - 1)
+  made = jax.jit(nets.student.apply)(
+    {"params": state["params"]["generator"]}, images.astype(jnp.float32) / 127.5 - 1
+  )
   assert int(new["pool"]["filled"]) == 2  # the pictures of before the update
   np.testing.assert_allclose(new["pool"]["images"][:2], made, atol=1e-5)
 

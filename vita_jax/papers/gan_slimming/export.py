@@ -103,7 +103,7 @@ def write_files(
     save_params(folder / "int8.safetensors", arrays)
     write_bytes(folder / "program_int8.jax", serialized(program, arrays))
     runs["int8"] = jax.jit(functools.partial(program, arrays))
-    simulated = np.asarray(quantised.apply(complete, held_out))
+    simulated = np.asarray(jax.jit(quantised.apply)(complete, held_out))
     facts["largest difference of int8 to its simulation"] = float(
       np.abs(np.asarray(runs["int8"](held_out)) - simulated).max()
     )

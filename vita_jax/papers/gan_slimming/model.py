@@ -172,7 +172,7 @@ def narrowed(recipe: Recipe, teacher: Any) -> Any:
 
 def init(net: Any, key: jax.Array, size: int) -> dict[str, Any]:
   """Draws the variables of a network for images of size x size: "params", and "clips" where there are any."""
-  return dict(net.init(key, jnp.zeros((1, size, size, net.images))))
+  return dict(jax.jit(net.init)(key, jnp.zeros((1, size, size, net.images))))  # operation by operation: 5 s
 
 
 def started(fresh: Any, teacher: Any) -> Any:
