@@ -2,9 +2,15 @@ PYTHON ?= python3
 BIN = .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test slow parity oldest lint docs gpu
+.PHONY: demo demo-browser test slow parity oldest lint docs gpu
 demo: .venv/core
 	$(BIN)/python launch/table.py --suite=configs/ss_gcn/table.py --rows='^Citeseer GCN( \+ partition)?$$' --seeds=10 --workdir=runs/demo
+
+# The page of launch/gan_slimming/demo in headless Chromium against stylize.py; needs npm and Chromium.
+demo-browser: .venv/test
+	$(INSTALL) '.[graph,test,onnx]'
+	npm --prefix launch/gan_slimming/demo ci --no-audit --no-fund
+	$(BIN)/python launch/gan_slimming/demo/check.py
 
 test: .venv/test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal

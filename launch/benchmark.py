@@ -6,6 +6,7 @@
   launch/benchmark.py pcal [--steps=3000]     one run, replicated seeds, fairlearn (torch, if installed)
   launch/benchmark.py bert [--models=tiny]    a fine-tune step against transformers (extra [bench]); pruning
   launch/benchmark.py adv_logo                a training step against its detector alone
+  launch/benchmark.py gan_slimming            a slimming step against torch (extra [bench]); stylising
   launch/benchmark.py render [--sizes=1000]   texture and silhouette gradients against Mitsuba 3
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
@@ -31,6 +32,7 @@ PARTS = [
   "pcal",
   "bert",
   "adv_logo",
+  "gan_slimming",
   "render",
   "loop",
   "scale",
@@ -111,6 +113,12 @@ def _adv_logo():
   compare.main(repeats=REPEATS.value, seconds=_seconds(5))
 
 
+def _gan_slimming():
+  from benchmarks.gan_slimming import compare
+
+  compare.main(repeats=REPEATS.value, seconds=_seconds(5))
+
+
 def _render():
   from benchmarks.render import compare
   from benchmarks.render.shape import body
@@ -174,6 +182,7 @@ MEASUREMENTS = {
   "pcal": _pcal,
   "bert": _bert,
   "adv_logo": _adv_logo,
+  "gan_slimming": _gan_slimming,
   "render": _render,
   "loop": _loop,
   "scale": _scale,

@@ -40,6 +40,17 @@ def test_sums_of_levels_are_exact_at_the_borders_too(layer, shifted):
   np.testing.assert_array_equal(found, wanted)
 
 
+def test_sums_of_many_channels_are_exact_where_the_compiler_was_wrong():
+  """XLA's int8 convolution of an image with zeros between its places was, from about 32 channels on."""
+  rng = np.random.default_rng(0)
+  layer = Layer("a", 32, 16, 3, 2, 1, transposed=True)
+  levels = jnp.asarray(rng.integers(-127, 128, (1, 28, 40, 32)), jnp.int32)
+  kernel = rng.integers(-127, 128, (3, 3, 32, 16)).astype(np.int8)
+  found = jax.jit(functools.partial(integer_convolution, layer, shifted=False))(levels, kernel)
+  wanted = convolution(layer, levels.astype(jnp.float32), kernel.astype(np.float32), form="native")
+  np.testing.assert_array_equal(found, wanted)
+
+
 @pytest.fixture(scope="module")
 def program(resnet, images):
   """(quantised generator, variables, program, arrays, its pictures)."""
@@ -134,7 +145,7 @@ def test_a_residual_output_reaches_the_integer_program_and_the_onnx_file(images)
   program, arrays = integer_program(net, variables)
   np.testing.assert_allclose(program(arrays, images), net.apply(variables, images), atol=1e-4)
   ort = pytest.importorskip("onnxruntime")
-  model = onnx_model(net.clone(quant=None), variables)
-  given = ort.InferenceSession(model.SerializeToString()).run(None, {"image": np.moveaxis(np.asarray(images), -1, 1)})[0]
+  model, pixels = onnx_model(net.clone(quant=None), variables), np.moveaxis(np.asarray(images), -1, 1)
+  given = ort.InferenceSession(model.SerializeToString()).run(None, {"image": pixels})[0]
   wanted = net.clone(quant=None).apply(variables, images)
   np.testing.assert_allclose(np.moveaxis(given, 1, -1), wanted, atol=1e-4)

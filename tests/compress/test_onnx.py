@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.compress.onnx_files import KINDS, onnx_model, open_onnx, sub_pixel_kernel, write_onnx
+from vita_jax.compress.integer import sub_pixel_kernel
+from vita_jax.compress.onnx_files import KINDS, onnx_model, open_onnx, write_onnx
 from vita_jax.compress.quantize import Quant
 from vita_jax.nn.conv import convolve_transposed
 from vita_jax.nn.gan import ResnetGenerator, resnet_widths

@@ -59,6 +59,34 @@ def test_loops_on_the_cpu_have_no_library_convolution_and_gpus_and_tpus_have_not
   assert "stablehlo.convolution" not in _text("shifted", "cuda")
 
 
+@pytest.mark.parametrize(
+  ("kernel", "options"),
+  [
+    ((7, 7, 8, 2), {}),
+    ((7, 7, 2, 8), {"padding": 3}),
+    ((5, 3, 2, 8), {"stride": (1, 2), "dilation": (2, 1), "padding": 2}),
+    ((3, 3, 8, 2), {"stride": 2, "dilation": 2, "padding": ((1, 0), (2, 1))}),
+    ((3, 2, 2, 8, 1), {"padding": 1}),
+  ],
+)
+def test_few_outputs_and_few_inputs_have_forms_of_their_own_that_agree(kernel, options):
+  rng = np.random.default_rng(0)
+  w = rng.normal(size=kernel).astype(np.float32)
+  x = rng.normal(size=(2, *(13, 12, 7)[: w.ndim - 2], w.shape[-2])).astype(np.float32)
+
+  def value_and_gradients(form):
+    def loss(x, w):
+      return jnp.sum(jnp.sin(convolve(x, w, form=form, **options)))
+
+    return jax.tree.leaves((convolve(x, w, form=form, **options), jax.grad(loss, argnums=(0, 1))(x, w)))
+
+  for form in ("top", "loop", "shifted"):
+    for found, expected in zip(value_and_gradients(form), value_and_gradients("native"), strict=True):
+      np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+  text = export.export(jax.jit(functools.partial(convolve, form="top", **options)), platforms=["cpu"])(x, w)
+  assert "stablehlo.convolution" not in text.mlir_module()
+
+
 def test_the_settings_of_a_run_give_the_form():
   assert form_for(steps_per_call=1) == "top" == form_for(steps_per_call=1, replicas=1)
   assert form_for(steps_per_call=0) == "loop" == form_for(steps_per_call=1, replicas=4)

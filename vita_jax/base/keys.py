@@ -55,7 +55,7 @@ class Key(NamedTuple):
     return self.rule._replace(text=self.rule.text.replace(NUMBER, WHOLE, 1)) if whole else self.rule
 
   def holds(self, value: Any) -> bool:
-    """Whether a value is allowed; one of a type that the rule cannot be asked of is not."""
+    """Tells whether a value is allowed; one of a type that the rule cannot be asked of is not."""
     try:
       fits = bool(self.rule.holds(value))
     except (TypeError, AttributeError):  # the least of a text, the length of a number

@@ -18,7 +18,7 @@ import numpy as np
 
 from vita_jax.compress.quantize import clip_ranges
 from vita_jax.nn.conv import reflect
-from vita_jax.nn.layers import PICTURE, Layer, convolution, finish, output_padding, summed
+from vita_jax.nn.layers import PICTURE, Layer, convolution, finish, summed
 from vita_jax.nn.quantize import activation_levels, level_range, weight_levels, weight_step
 
 SHIFT = 128
@@ -99,29 +99,65 @@ def integer_convolution(layer: Layer, levels: jax.Array, kernel: jax.Array, *, s
     kernel: int8 [k, k, inputs, features].
     shifted: whether levels are shifted by 128 to fit.
   """
-  q = (levels - (SHIFT if shifted else 0)).astype(jnp.int8)
-  ends = [(0, 0, 0)] * 2
+  q, stride, ends = (levels - (SHIFT if shifted else 0)).astype(jnp.int8), layer.stride, (0, 0)
   if layer.reflect:
     q = reflect(q, layer.padding)
   elif layer.transposed:
-    # An ordinary convolution of the image with `stride - 1` zeros between its places, by the turned kernel.
-    kernel = jnp.flip(kernel, (0, 1))
-    edge = layer.kernel - 1 - layer.padding
-    ends = [(edge, edge + output_padding(layer), layer.stride - 1)] * 2
+    # XLA's convolutions of int8 images with zeros between their places are wrong on the CPU (jax 0.10.2, from
+    # 32 channels on), and most of what they multiply are those zeros.
+    kernel, before, after = sub_pixel_kernel(layer, kernel)
+    stride, ends = 1, (before, after)
   else:
-    ends = [(layer.padding, layer.padding, 0)] * 2
-  zero = jnp.int8(-SHIFT if shifted else 0)
+    ends = (layer.padding, layer.padding)
+  if shifted:
+    q, ends = jax.lax.pad(q, jnp.int8(-SHIFT), [(0, 0, 0), (*ends, 0), (*ends, 0), (0, 0, 0)]), (0, 0)
   y = jax.lax.conv_general_dilated(
-    jax.lax.pad(q, zero, [(0, 0, 0), *ends, (0, 0, 0)]),
+    q,
     kernel,
-    (1, 1) if layer.transposed else (layer.stride, layer.stride),
-    "VALID",
+    (stride, stride),
+    [ends] * 2,
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
     preferred_element_type=jnp.int32,
   )
   if shifted:
     y = y + SHIFT * jnp.sum(kernel.astype(jnp.int32), axis=(0, 1, 2))
-  return y
+  return _spread(y, layer.stride) if layer.transposed else y
+
+
+def sub_pixel_kernel(layer: Layer, kernel: Any) -> tuple[Any, int, int]:
+  """Writes a transposed convolution as an ordinary one that gives stride^2 times the channels.
+
+  Place s * i + r of the output gets x[i + e] @ w[r + padding - s * e] for every e with such a tap.
+
+  Args:
+    layer: kernel, stride and padding.
+    kernel: [k, k, inputs, features], of numpy or JAX.
+
+  Returns:
+    (kernel [taps, taps, inputs, s * s * features], zeros to pad before, and after); the channels of an output
+    are then those of s x s places, row by row (ONNX's DepthToSpace in the mode DCR).
+  """
+  k, s, p = layer.kernel, layer.stride, layer.padding
+  reach = {(r, (r + p - tap) // s): tap for r in range(s) for tap in range(k) if (r + p - tap) % s == 0}
+  offsets = [e for _, e in reach]
+  least, most = min(0, *offsets), max(0, *offsets)
+  xp = np if isinstance(kernel, np.ndarray) else jnp
+  nothing = xp.zeros_like(kernel[0, 0])
+
+  def tap(e: int, e2: int, r: int, r2: int) -> Any:
+    at, at2 = reach.get((r, e)), reach.get((r2, e2))
+    return nothing if at is None or at2 is None else kernel[at, at2]
+
+  span, phases = range(least, most + 1), [(r, r2) for r in range(s) for r2 in range(s)]
+  rows = [[xp.concatenate([tap(e, e2, *phase) for phase in phases], axis=-1) for e2 in span] for e in span]
+  return xp.stack([xp.stack(row) for row in rows]), -least, most
+
+
+def _spread(y: jax.Array, s: int) -> jax.Array:
+  """[n, h, w, s * s * c] -> [n, s * h, s * w, c]."""
+  n, height, width, channels = y.shape
+  y = y.reshape(n, height, width, s, s, channels // s**2).transpose(0, 1, 3, 2, 4, 5)
+  return y.reshape(n, s * height, s * width, channels // s**2)
 
 
 def _layer_arrays(layer: Layer, quant: Any, params: Any, clip: float | None) -> dict[str, np.ndarray]:

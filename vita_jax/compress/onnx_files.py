@@ -25,7 +25,7 @@ import numpy as np
 
 from vita_jax.base.choose import choose
 from vita_jax.base.files import write_bytes
-from vita_jax.compress.integer import integer_program
+from vita_jax.compress.integer import integer_program, sub_pixel_kernel
 from vita_jax.data.files import cause, existing
 from vita_jax.nn.layers import PICTURE, Layer, output_padding
 
@@ -300,26 +300,6 @@ def _slice(graph: _Graph, name: str, value: str, *ranges: list[int]) -> str:
   """Cuts [starts, ends) on the axes, in steps."""
   parts = [graph.array(f"{name}/{i}", np.array(x, np.int64)) for i, x in enumerate(ranges)]
   return graph.node("Slice", [value, *parts], name)
-
-
-def sub_pixel_kernel(layer: Layer, kernel: np.ndarray) -> tuple[np.ndarray, int, int]:
-  """Writes a transposed convolution as an ordinary one that gives stride^2 times the channels.
-
-  Place s * i + r of the output gets x[i + e] @ w[r + padding - s * e] for every e with such a tap.
-
-  Returns:
-    (kernel [taps, taps, inputs, s * s * features], zeros to pad before, and after); DepthToSpace (DCR) then
-    gives the output.
-  """
-  k, s, p = layer.kernel, layer.stride, layer.padding
-  reach = [(r, (r + p - tap) // s, tap) for r in range(s) for tap in range(k) if (r + p - tap) % s == 0]
-  least, most = min(0, *(e for _, e, _ in reach)), max(0, *(e for _, e, _ in reach))
-  taps = most - least + 1
-  wide = np.zeros((taps, taps, kernel.shape[2], s, s, kernel.shape[3]), kernel.dtype)
-  for r, e, tap in reach:
-    for r2, e2, tap2 in reach:
-      wide[e - least, e2 - least, :, r, r2] = kernel[tap, tap2]
-  return wide.reshape(taps, taps, kernel.shape[2], -1), -least, most
 
 
 def _onnx() -> Any:

@@ -14,6 +14,7 @@ from vita_jax.data.photographs import Photographs, load_photographs, split_photo
 from vita_jax.data.resident import Resident, check, n_batches, n_rows
 from vita_jax.data.sources import data_file, load
 from vita_jax.data.stream import Stream
+from vita_jax.data.tiles import through_tiles
 
 __all__ = [
   "Graph",
@@ -44,6 +45,7 @@ __all__ = [
   "read_image",
   "read_npz",
   "split_photographs",
+  "through_tiles",
 ]
 
 __getattr__, __dir__ = submodules(__name__)

@@ -12,7 +12,7 @@ convolution stands:
     form       on the CPU                                                          elsewhere
     "loop"     products over shifted images; safe anywhere, and the default        lax.conv
     "top"      lax.conv, but shifted images where that is faster at the top, too:  lax.conv
-               groups, 1x1, transposed
+               groups, 1x1, transposed, few outputs, few inputs of a long kernel
     "native"   lax.conv                                                            lax.conv
     "shifted"  products over shifted images                                        the same
 
@@ -87,6 +87,10 @@ def convolve(
   for length, pad, span in zip(x.shape[1:-1], window.pads, spans, strict=True):
     if length + sum(pad) < span:
       raise ValueError(f"a kernel that spans {span} is larger than the padded image, {length} + {sum(pad)}")
+  if form == "top" and forms.forward_at_top(window, w) is not None:
+    return jax.lax.platform_dependent(
+      x, w, cpu=functools.partial(forms.unlike, window), default=functools.partial(forms.native, window)
+    )
   plain = groups == 1 and math.prod(w.shape[:-2]) > 1
   return _in_form(form, x, w, window, shifted=forms.shifted, native=forms.native, native_at_top=plain)
 

@@ -58,8 +58,8 @@ class ResnetGenerator(nn.Module):
   Attributes:
     widths: channels; the default has 11,383,555 parameters.
     images: channels of the images.
-    output: "tanh": of the last convolution, as published; "residual": that convolution is added to the picture
-      and the sum clipped to [-1, 1], for tasks that keep most of it: instance norm, which removes each
+    output: "tanh": of the last convolution, as published; "residual": it is added to the picture and
+      the sum clipped to [-1, 1], for tasks that keep most of it: instance norm, which removes each
       picture's brightness and contrast, then need not restore them.
     stream_gate: adds the parameter `stream_scale`, one scale that all layers which feed the stream share: the
       gamma of the stream's channels.

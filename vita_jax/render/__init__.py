@@ -30,6 +30,7 @@ from vita_jax.render.raster import Fragments, fragments, interpolated, rasterize
 from vita_jax.render.shading import Image, Lights, sample, shade
 from vita_jax.render.skinning import forward_kinematics, local_transforms, rest_transforms, rotation_of, skin
 from vita_jax.render.soft import silhouette, soft_render
+from vita_jax.render.views import view_by_view
 
 __all__ = [
   "Camera",
@@ -73,6 +74,7 @@ __all__ = [
   "tube",
   "turntable",
   "vertex_normals",
+  "view_by_view",
   "visibility",
   "with_decal",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import json
 import os
 import socket
@@ -83,7 +84,8 @@ def join(
     threading.Thread(target=_watch_alone, args=limits, daemon=True).start()
     return
   watchdog_seconds, busy_seconds = watchdog_seconds or WATCHDOG_SECONDS, busy_seconds or BUSY_SECONDS
-  jax.config.update("jax_enable_preemption_service", False)  # the loop's own handler agrees on the step
+  if hasattr(jax.config, "jax_enable_preemption_service"):  # jax 0.8 has none
+    jax.config.update("jax_enable_preemption_service", False)  # the loop's own handler agrees on the step
   timer = threading.Timer(join_seconds, _nobody_came, (join_seconds, process_id == 0))
   timer.start()
   try:
@@ -91,13 +93,20 @@ def join(
       *by_hand,
       initialization_timeout=join_seconds + 60,  # JAX aborts then; the timer speaks first, in one line,
       heartbeat_timeout_seconds=2 * watchdog_seconds,  # and so does `_watch`
-      shutdown_timeout_seconds=watchdog_seconds,
+      **_where_known(
+        jax.distributed.initialize, shutdown_timeout_seconds=watchdog_seconds
+      ),  # not in jax 0.8.0
     )
   except (RuntimeError, ValueError) as error:
     raise RunError(f"cannot join the other processes: {str(error).strip().splitlines()[0][:200]}") from error
   finally:
     timer.cancel()
   threading.Thread(target=_watch, args=(watchdog_seconds, busy_seconds), daemon=True).start()
+
+
+def _where_known(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
+  """The options that a function has."""
+  return {name: value for name, value in options.items() if name in inspect.signature(function).parameters}
 
 
 def leave() -> None:

@@ -17,8 +17,10 @@ KINDS = (
   ("silhouette", 128, "silhouette with vertex gradient"),
   ("16 textures, alone", 256, "16 texture gradients, recomputed, one call each"),
   ("16 textures", 256, "the same by `jax.vmap`"),
+  ("16 textures, whole", 256, "by `jax.vmap` of `view_by_view` of the gradient"),
   ("16 silhouettes, alone", 128, "16 silhouettes with vertex gradient, one call each"),
   ("16 silhouettes", 128, "the same by `jax.vmap`"),
+  ("16 silhouettes, whole", 128, "by `jax.vmap` of `view_by_view` of the gradient"),
 )
 # Of mitsuba_steps.py, with the kinds above that they are compared with.
 PEERS = (
@@ -75,7 +77,7 @@ def _print_aligned(measured: Mapping[str, Mapping[str, Cost]]) -> None:
   print_table("256 x 256 texture, perspective camera, two lights, flat shading", rows)
   print("  a tube around a trefoil knot, and a human figure where human/humans.npz is at hand")
   print("  texture, silhouette: value and gradient (to texture, to vertices)")
-  print("  16: views around the mesh by jax.vmap; alone: one call for each of them")
+  print("  16: views around the mesh by jax.vmap; whole: of view_by_view; alone: one call for each")
   if len(ratios) > 1:
     print_table("Mitsuba 3 (llvm_ad_rgb): milliseconds of its own, and as multiples of ours", ratios)
     print("  mi.render: a film, shadows, and light by one random ray, as a scene is usually rendered")
@@ -92,7 +94,8 @@ def cost_rows(measured: Mapping[str, Mapping[str, Cost]]) -> list[str]:
   for kind, side, name in KINDS:
     each = (costs[f"{kind} {side}"].cpu for costs in measured.values())
     rows.append(_cells(name, f"{side} x {side}", *map(_digits, each)))
-    if (alone := f"{kind}, alone {side}") in next(iter(measured.values())):
+    alone = f"{kind.removesuffix(', whole')}, alone {side}"
+    if alone in next(iter(measured.values())):
       ratios = (16 * costs[f"{kind} {side}"].cpu / costs[alone].cpu for costs in measured.values())
       rows.append(_cells("in single views", f"{side} x {side}", *(f"{ratio:.1f}" for ratio in ratios)))
   return rows

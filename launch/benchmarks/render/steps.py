@@ -56,22 +56,23 @@ def _step(
   if kind == "silhouette":
     return jax.jit(jax.value_and_grad(outline)), mesh.vertices
   if kind.startswith("16 silhouettes"):
-    return _views(jax.value_and_grad(outline), (mesh.vertices,), camera, alone=kind.endswith("alone"))
+    return _views(jax.value_and_grad(outline), (mesh.vertices,), camera, kind.rpartition(", ")[2])
   if kind.startswith("16 textures"):
     given = mesh.texture, mesh.vertices, None
-    return _views(by_texture, given, camera, alone=kind.endswith("alone"))
+    return _views(by_texture, given, camera, kind.rpartition(", ")[2])
   kept = cached if kind == "texture, cached" else None
   return jax.jit(lambda given: by_texture(*given)), (mesh.texture, mesh.vertices, kept)
 
 
 def _views(
-  step: Callable[..., Any], given: tuple[Any, ...], camera: render.Camera, *, alone: bool
+  step: Callable[..., Any], given: tuple[Any, ...], camera: render.Camera, how: str
 ) -> tuple[Callable[[Any], Any], Any]:
-  """As `_step`, for 16 views around the mesh: `jax.vmap(step)` over the last argument, or a call for each."""
+  """As `_step`, for 16 views around the mesh, the last argument: a call for each ("alone") or `jax.vmap`."""
   views = [_turned(camera, 22.5 * i) for i in range(16)]
-  if alone:
+  if how == "alone":
     one = jax.jit(step)
     return lambda given: [one(*given, view) for view in views], given
+  step = render.view_by_view(step) if how == "whole" else step
   each = jax.jit(jax.vmap(step, (*[None] * len(given), 0)))
   return lambda given: each(*given), (*given, jax.tree.map(lambda *x: jnp.stack(x), *views))
 

@@ -1,0 +1,58 @@
+"""Worker: slimming steps in vita_jax, or matrix products. Argument: a kind of gpu.KINDS, or "matmul"."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.gan_slimming.gpu import KINDS, SMALL, slimming
+from benchmarks.measure import serve
+from vita_jax.compress import count_macs
+from vita_jax.nn.gan import PatchDiscriminator, ResnetGenerator, resnet_widths
+
+MATRIX = 1536
+
+
+def flops() -> int:
+  """Counts the floating-point operations of a step's convolutions, 2 for each multiply-add.
+
+  The student runs forward and backward (3 times its forward), the teacher forward; the discriminator scores
+  the student's pictures and passes the gradient on to them (2), and learns from 2 x 8 pictures (6 / 2 each).
+  """
+  side, pictures = SMALL["data.crop"], 8
+  generator = ResnetGenerator(resnet_widths(SMALL["generator.base"], SMALL["generator.blocks"]))
+  judge = count_macs(PatchDiscriminator(SMALL["discriminator.width"]).layers, side, side)
+  return 2 * pictures * (4 * count_macs(generator.layers, side, side) + (2 + 2 * 3) * judge)
+
+
+def make(kind: str) -> tuple[Callable[[int], None], dict[str, int]]:
+  """Returns `run(n)` and the facts of a worker."""
+  if kind == "matmul":
+    x = jnp.ones((MATRIX, MATRIX))
+    product = jax.jit(lambda x: x @ x * (1 / MATRIX))
+    return lambda n: [product(x).block_until_ready() for _ in range(n)] and None, {"flops": 2 * MATRIX**3}
+  step, state, batch = slimming(kind, SMALL)
+  run, t = jax.jit(lambda state, batch, t: step(state, batch, t)[0], donate_argnums=0), 0
+  batch = jax.device_put(batch)
+
+  def advance(n: int) -> None:
+    nonlocal state, t
+    for _ in range(n):
+      state, t = run(state, batch, jnp.int32(t)), t + 1
+    jax.block_until_ready(state)
+
+  return advance, {"flops": flops()}
+
+
+def main(kind: str) -> None:
+  assert kind == "matmul" or kind in KINDS
+  run, facts = make(kind)
+  run(2)
+  serve(run, **facts)
+
+
+if __name__ == "__main__":
+  main(sys.argv[1])
