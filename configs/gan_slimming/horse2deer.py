@@ -32,6 +32,4 @@ SMALL = {
 
 
 def get_config(method: str = "gs32"):
-  config = default_config(method)
-  config.update_from_flattened_dict(SMALL)
-  return config
+  return default_config(method, SMALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import ml_collections
@@ -222,8 +223,10 @@ class Recipe(NamedTuple):
   form: str
 
 
-def default_config(method: str = "gs32") -> ml_collections.ConfigDict:
-  """Returns the settings of one method, with the paper's networks and schedules.
+def default_config(
+  method: str = "gs32", changes: Mapping[str, Any] | None = None
+) -> ml_collections.ConfigDict:
+  """Returns the settings of one method: the paper's, then `changes` (by dotted key), then the method's own.
 
   Raises:
     ValueError: an unknown method.
@@ -231,7 +234,7 @@ def default_config(method: str = "gs32") -> ml_collections.ConfigDict:
   method = base.choose("method", method or "gs32", METHODS)
   config = base.defaults(SHARED, KEYS)
   config.update({"paper": "gan_slimming", "method": method})
-  config.update_from_flattened_dict(METHODS[method])
+  config.update_from_flattened_dict({**(changes or {}), **METHODS[method]})
   return config
 
 
@@ -262,6 +265,8 @@ def check(config: Any) -> None:
         if config.slim.rho
         else "config.slim.rho is 0, which prunes nothing: raise it, or set config.objective.prune=False"
       )
+  if config.method == "teacher" and (config.slim.steps or config.finetune.steps):
+    raise ValueError("config.method is teacher, which slims nothing: slim.steps and finetune.steps must be 0")
   if config.method == "teacher" and config.teacher.path:
     raise ValueError("config.teacher.path is the teacher of another run: the method teacher trains its own")
   if config.method != "teacher" and not config.finetune.steps:
