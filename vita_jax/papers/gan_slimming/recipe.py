@@ -94,6 +94,9 @@ KEYS = (
   Key("quant.per_channel", False, boolean, "A step for each output channel; False: per kernel (paper)."),
   Key("quant.clip_kind", "fixed", one_of(*CLIPS), "Where clips of activations come from (code: fixed)."),
   Key("quant.clip", 4.0, above(0), "The fixed clip, and where others start (code: 4)."),
+  Key(
+    "quant.percentile", 99.9, between(50, 100), "Of |input|, that ema_percentile averages; 100: the maximum."
+  ),
   Key("quant.compat", False, boolean, "257 unsigned levels as in the paper's code; cannot be exported."),
   Key("quant.after", (), _AFTER, "Bits of post-training quantisation that are measured as well."),
   Key("budget.macs", 0.0, between(0, 1), "Share of the dense network's multiply-adds that may stay; 0: any."),
@@ -359,5 +362,9 @@ def recipe_of(config: Any) -> Recipe:
 
 
 def _quant(keys: Any) -> Quant:
-  options = {"clip_kind": keys.clip_kind, "clip": keys.clip, "paper_code_compat": keys.compat}
-  return Quant(keys.bits, keys.bits, keys.per_channel, **options)
+  options: dict[str, Any] = {
+    "clip_kind": keys.clip_kind,
+    "clip": keys.clip,
+    "percentile": float(keys.percentile),
+  }
+  return Quant(keys.bits, keys.bits, keys.per_channel, paper_code_compat=keys.compat, **options)
