@@ -20,6 +20,4 @@ OWN = {"data.style": "domains", "data.side": 286, "data.crop": 256}
 
 
 def get_config(method: str = "gs32"):
-  config = default_config(method)
-  config.update_from_flattened_dict(OWN)
-  return config
+  return default_config(method, OWN)

@@ -28,10 +28,12 @@ SMALL = {
   "finetune.steps": 200,
   "finetune.batch": 8,
   "finetune.rate": 3e-4,
+  # The code's clip of 4 is for a teacher that was trained with it: of a float one the stream reaches 30.
+  "quant.clip_kind": "ema_percentile",
+  "quant.percentile": 100.0,
+  "quant.clip": 16.0,
 }
 
 
 def get_config(method: str = "gs32"):
-  config = default_config(method)
-  config.update_from_flattened_dict(SMALL)
-  return config
+  return default_config(method, SMALL)

@@ -4,8 +4,9 @@
 
 The first row trains the teacher that all students share, in runs/gan_slimming/teacher; VITA_GS_TEACHER names
 another place. --rows=REGEX picks rows (e.g. "^35"; "teacher" must have been run), --seeds=N shortens, and the
-same command goes on where it was stopped. Hardware and time: two CPU cores; 17 minutes for the teacher, 7 to 8
-for each of 51 students, about 6.5 hours of CPU time, estimated from single steps. Memory: 2 GB, estimated.
+same command goes on where it was stopped. Hardware and time: two CPU cores; 6 minutes for the teacher, 2 to
+4 for each of 51 students with its report, about 3 hours in all, estimated from single steps. Memory: 2 GB,
+estimated.
 Each student has 800 steps in all. The first number is PSNR to the cartoon in dB, of the mean error over all
 held-out crops; beside it SSIM, errors to target and teacher, Fréchet and kernel distances on two networks,
 multiply-adds, bytes, and the PSNR of the identity map, of histogram matching and of the teacher. The paper's

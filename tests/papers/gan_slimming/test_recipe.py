@@ -1,10 +1,13 @@
 """Bad settings and bad pictures are one line that names cause and remedy; the methods are switches."""
 
+from pathlib import Path
+
 import jax
 import pytest
 from papers.gan_slimming import small
 from PIL import Image
 
+from vita_jax.base.files import load_python_file
 from vita_jax.compress import layer_bytes
 from vita_jax.nn.gan import ResnetGenerator, resnet_widths
 from vita_jax.papers.gan_slimming.channels import check_floor, choose_channels
@@ -12,6 +15,8 @@ from vita_jax.papers.gan_slimming.data import read_inputs
 from vita_jax.papers.gan_slimming.model import nets_of
 from vita_jax.papers.gan_slimming.recipe import METHODS, check, default_config, recipe_of
 from vita_jax.train.weights import save_params
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -22,6 +27,7 @@ from vita_jax.train.weights import save_params
     ("gs32", {"slim.steps": 0}, "config.slim.steps is 0: config.objective.prune needs steps"),
     ("gs32", {"finetune.steps": 0}, "config.finetune.steps is 0"),
     ("random", {}, "config.channels is random, which needs config.budget.macs"),
+    ("teacher", {"slim.steps": 600}, "config.method is teacher, which slims nothing"),
     ("teacher", {"teacher.path": "runs/t"}, "config.teacher.path is the teacher of another run"),
     ("gs32", {"data.crop": 62}, "config.data.crop is 62: it must be a multiple of 4"),
     ("gs32", {"data.crop": 16}, "config.data.crop is 16: too small for config.discriminator.depth=3"),
@@ -130,3 +136,17 @@ def _changed(config, changes):
   found = config.copy_and_resolve_references()
   found.update_from_flattened_dict(changes)
   return found
+
+
+@pytest.mark.parametrize("name", ["cartoon", "horse2deer", "custom"])
+def test_the_method_has_the_last_word_in_every_config(name):
+  """A teacher that was slimmed as well would be the teacher of a whole table."""
+  get_config = load_python_file(ROOT / "configs" / "gan_slimming" / f"{name}.py").get_config
+  for method, changes in METHODS.items():
+    config = get_config(method)
+    assert all(config[group][leaf] == value for (group, _, leaf), value in _parts(changes)), method
+  assert get_config("teacher").slim.steps == get_config("teacher").finetune.steps == 0
+
+
+def _parts(changes):
+  return [(key.partition("."), value) for key, value in changes.items() if "." in key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import ml_collections
@@ -93,6 +94,9 @@ KEYS = (
   Key("quant.per_channel", False, boolean, "A step for each output channel; False: per kernel (paper)."),
   Key("quant.clip_kind", "fixed", one_of(*CLIPS), "Where clips of activations come from (code: fixed)."),
   Key("quant.clip", 4.0, above(0), "The fixed clip, and where others start (code: 4)."),
+  Key(
+    "quant.percentile", 99.9, between(50, 100), "Of |input|, that ema_percentile averages; 100: the maximum."
+  ),
   Key("quant.compat", False, boolean, "257 unsigned levels as in the paper's code; cannot be exported."),
   Key("quant.after", (), _AFTER, "Bits of post-training quantisation that are measured as well."),
   Key("budget.macs", 0.0, between(0, 1), "Share of the dense network's multiply-adds that may stay; 0: any."),
@@ -222,8 +226,10 @@ class Recipe(NamedTuple):
   form: str
 
 
-def default_config(method: str = "gs32") -> ml_collections.ConfigDict:
-  """Returns the settings of one method, with the paper's networks and schedules.
+def default_config(
+  method: str = "gs32", changes: Mapping[str, Any] | None = None
+) -> ml_collections.ConfigDict:
+  """Returns the settings of one method: the paper's, then `changes` (by dotted key), then the method's own.
 
   Raises:
     ValueError: an unknown method.
@@ -231,7 +237,7 @@ def default_config(method: str = "gs32") -> ml_collections.ConfigDict:
   method = base.choose("method", method or "gs32", METHODS)
   config = base.defaults(SHARED, KEYS)
   config.update({"paper": "gan_slimming", "method": method})
-  config.update_from_flattened_dict(METHODS[method])
+  config.update_from_flattened_dict({**(changes or {}), **METHODS[method]})
   return config
 
 
@@ -262,6 +268,8 @@ def check(config: Any) -> None:
         if config.slim.rho
         else "config.slim.rho is 0, which prunes nothing: raise it, or set config.objective.prune=False"
       )
+  if config.method == "teacher" and (config.slim.steps or config.finetune.steps):
+    raise ValueError("config.method is teacher, which slims nothing: slim.steps and finetune.steps must be 0")
   if config.method == "teacher" and config.teacher.path:
     raise ValueError("config.teacher.path is the teacher of another run: the method teacher trains its own")
   if config.method != "teacher" and not config.finetune.steps:
@@ -354,5 +362,9 @@ def recipe_of(config: Any) -> Recipe:
 
 
 def _quant(keys: Any) -> Quant:
-  options = {"clip_kind": keys.clip_kind, "clip": keys.clip, "paper_code_compat": keys.compat}
-  return Quant(keys.bits, keys.bits, keys.per_channel, **options)
+  options: dict[str, Any] = {
+    "clip_kind": keys.clip_kind,
+    "clip": keys.clip,
+    "percentile": float(keys.percentile),
+  }
+  return Quant(keys.bits, keys.bits, keys.per_channel, paper_code_compat=keys.compat, **options)
