@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import signal
 import sys
 import tempfile
 from importlib.metadata import version
@@ -39,6 +40,10 @@ os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS))
 # Programs recur from test to test: compile each once. It changes no number, only the time.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(os.environ["VITA_CACHE_DIR"], "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+# Under nohup commands would inherit that hang-ups are ignored.
+if hasattr(signal, "SIGHUP"):
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 LARGE = 1200 * 2**20  # bytes
 

@@ -50,7 +50,7 @@ def test_the_workdir_holds_what_the_design_fixes(run):
 def test_the_json_files_have_the_fields_of_the_design(run):
   workdir, _ = run
   config, summary = _read(workdir / "config.json"), _read(workdir / "summary.json")
-  assert config.keys() == {"config", "config_hash", "data", "versions"}
+  assert config.keys() == {"config", "config_hash", "data", "arrays", "versions"}
   assert config["config"]["epochs"] == 30 and config["versions"].keys() >= {"vita_jax", "jax", "commit"}
   assert summary.keys() == {
     "experiment",

@@ -382,7 +382,7 @@ def test_masked_words_regression_and_spans_train(folder, tmp_path):
     ({"head": "keap"}, "did you mean 'keep'"),
     ({"learning_rate": -1.0}, "at least 0"),
     ({"rewind": 0.01}, "not a step within a training"),
-    ({"rewind": -0.5}, r"in \[0, 1\)"),
+    ({"rewind": -0.5}, "from 0 on and below 1"),
     ({"pruning.rate": 0.0}, r"config.pruning.rate is 0.0"),
     ({"method": "shuffled", "starts": ("theta0",)}, "as the config's argument, :shuffled"),
     ({"method": "shuffled"}, "this model has one: use shuffled_entries"),
