@@ -18,7 +18,7 @@ place.chart=cylindrical, train.range, detectors.train and detectors.test; --expl
 Bodies and photographs are read from VITA_DATA_DIR (human/humans.npz, vision/photos_pd); NanoDet ships.
 Hardware: two CPU cores. Time: a step of two pictures takes 0.3 s of CPU time, 300 steps and the test of
 660 pictures by NanoDet about three minutes. Peak memory: 2 GB.
-Expect 92 % success of `logo` within 10 degrees (three seeds: 91.9 with a deviation of 2.9) and 0.5 % of `grey`.
+Expect 92 % success of `logo` within 10 degrees (three seeds, deviation 2.9) and 0.5 % of `grey`.
 """
 
 from vita_jax.papers.adv_logo.recipe import default_config
