@@ -24,11 +24,12 @@ def lines(points: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str
   axes = figure.add_subplot()
   if many:
     points = dict(sorted(points.items(), key=lambda item: -max(item[1])[1]))
-    axes.set_prop_cycle(color=[*colormaps["tab10"].colors, *colormaps["Dark2"].colors])
+    axes.set_prop_cycle(color=[*colormaps["tab10"](range(10)), *colormaps["Dark2"](range(8))])
   for name, listed in points.items():
     axes.plot(*np.array(sorted(listed)).T, marker="o", label=name)
   axes.set(xlabel=x, ylabel=y)
-  axes.legend(frameon=False, **({"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if many else {}))
+  place = (1.0, 0.5) if many else None
+  axes.legend(frameon=False, loc="center left" if many else "best", bbox_to_anchor=place)
   return figure
 
 
