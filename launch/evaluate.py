@@ -12,14 +12,17 @@ from typing import Any
 from absl import flags
 
 from vita_jax import cli, train
+from vita_jax.train import cluster
 from vita_jax.train.finish import final_metrics, final_report, read_summary
 
 WORKDIR = cli.define_workdir()
 TOLERANCE = flags.DEFINE_float("tolerance", 1e-6, "Relative difference that counts as equal.", lower_bound=0)
+limits = cli.define_watchdog()
 flags.register_validator("tolerance", math.isfinite, "--tolerance must be a finite number")
 
 
 def main() -> None:
+  cluster.start_watchdog(**limits())
   summary = read_summary(WORKDIR.value)
   if summary is None:
     raise train.RunError(f"{WORKDIR.value} has no summary.json: finish the run with launch/train.py first")

@@ -25,6 +25,7 @@ from vita_jax.base.choose import nearest
 from vita_jax.base.files import write_text
 from vita_jax.report import suite
 from vita_jax.report.pictures import save_figure
+from vita_jax.train import cluster
 
 SUITE = flags.DEFINE_string("suite", None, "Python file with get_suite() -> tuple of Row.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
@@ -33,9 +34,11 @@ SEEDS = flags.DEFINE_integer(
 )
 SPLIT = flags.DEFINE_integer("split", 0, "Seeds of one run, where a row has more; 0: all.", lower_bound=0)
 ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this regular expression.")
+limits = cli.define_watchdog()
 
 
 def main() -> None:
+  cluster.start_watchdog(**limits())
   path = cli.find_suite(SUITE.value)
   module = cli.load_python(path)
   if not hasattr(module, "get_suite"):

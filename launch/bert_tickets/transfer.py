@@ -24,6 +24,7 @@ from absl import flags
 from vita_jax import cli, train
 from vita_jax.base.files import write_text
 from vita_jax.report.pictures import save_figure
+from vita_jax.train import cluster
 from vita_jax.train.config import as_dict
 from vita_jax.train.finish import read_config, read_summary
 
@@ -35,6 +36,7 @@ CONTROLS = flags.DEFINE_list(
   "controls", ["oneshot", "random"], "Further rows: oneshot, random; empty for none."
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
+limits = cli.define_watchdog()
 
 
 class Source(NamedTuple):
@@ -47,6 +49,7 @@ class Source(NamedTuple):
 def main() -> None:
   from vita_jax.papers.bert_tickets import transfer
 
+  cluster.start_watchdog(**limits())
   workdir = Path(WORKDIR.value)
   sources = {name: _source(Path(folder)) for name, folder in map(_named, RUNS.value)}
   tickets = {name: _tickets(name, source, workdir) for name, source in sources.items()}

@@ -26,6 +26,7 @@ from vita_jax.base.files import write_text
 from vita_jax.optim import comparison
 from vita_jax.report import suite
 from vita_jax.report.pictures import save_figure
+from vita_jax.train import cluster
 
 OPTIMIZER = flags.DEFINE_list("optimizer", None, "Optimizers, see above.", required=True)
 TASK = flags.DEFINE_list("task", None, "Optimizees, e.g. digits_mlp,mnist_relu.", required=True)
@@ -38,11 +39,13 @@ LOGIT_RELU = flags.DEFINE_bool("logit_relu", False, "End convolutional networks 
 RATES = flags.DEFINE_list("rates", [str(r) for r in comparison.GRID], "Learning rates that are tried.")
 REFERENCE = flags.DEFINE_string("reference", None, "Label to compare with; default: adam, else the first.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table, the figure and the runs.", required=True)
+limits = cli.define_watchdog()
 
 
 def main() -> None:
   import jax
 
+  cluster.start_watchdog(**limits())
   entrants = [comparison.entrant(text.strip()) for text in OPTIMIZER.value]
   labels = tuple(entrant.label for entrant in entrants)
   reference = choose("reference", REFERENCE.value or ("adam" if "adam" in labels else labels[0]), labels)

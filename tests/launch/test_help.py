@@ -47,6 +47,17 @@ def test_help_marks_the_flags_that_a_script_needs(script, required):
   assert sorted(marked) == required
 
 
+def test_every_script_that_trains_or_evaluates_a_run_has_the_watchdog():
+  """Otherwise a table whose row hangs waits for good."""
+  sources = {name: path.read_text(encoding="utf-8") for name, path in scripts().items()}
+  works = ("cli.run_row(", "cli.trained(", "train.run(", "final_report(")
+  these = {name for name, text in sources.items() if any(call in text for call in works)}
+  assert these >= {"train", "table", "evaluate", "l2o/optimize", "bert_tickets/transfer"}
+  for name in these:
+    starts = ("cli.define_cluster()", "cluster.start_watchdog(**limits())")
+    assert any(call in sources[name] for call in starts), name
+
+
 def test_the_command_vita_speaks_of_itself_and_a_script_of_its_file():
   said = succeeded(vita("train", "--help"))
   assert "vita train --config=configs/ss_gcn/citeseer.py:partition --explain" in said

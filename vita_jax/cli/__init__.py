@@ -33,7 +33,15 @@ from vita_jax.cli.runs import (
   print_summary,
   trained,
 )
-from vita_jax.cli.start import CPU_DEVICES, define_cluster, define_config, define_workdir, run, spell_out
+from vita_jax.cli.start import (
+  CPU_DEVICES,
+  define_cluster,
+  define_config,
+  define_watchdog,
+  define_workdir,
+  run,
+  spell_out,
+)
 
 __all__ = [
   "CPU_DEVICES",
@@ -42,6 +50,7 @@ __all__ = [
   "build",
   "define_cluster",
   "define_config",
+  "define_watchdog",
   "define_workdir",
   "explain",
   "exported",

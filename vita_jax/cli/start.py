@@ -61,6 +61,25 @@ def define_config() -> Any:
   return holder
 
 
+def define_watchdog() -> Callable[[], dict[str, int | None]]:
+  """Defines the flags of the watchdog; returns what reads them, for `cluster.start_watchdog` and `join`."""
+  watchdog = flags.DEFINE_integer(
+    "watchdog_seconds",
+    None,
+    "Time until a silent process is lost, or a run without a step ends; default:"
+    f" {cluster.ALONE_SECONDS}, of several processes {cluster.WATCHDOG_SECONDS}.",
+    lower_bound=1,
+  )
+  busy = flags.DEFINE_integer(
+    "busy_seconds",
+    None,
+    "Time for one piece of work without steps: a compilation, a batch of an evaluation, a save, a report;"
+    f" default: {cluster.ALONE_BUSY_SECONDS}, of several processes {cluster.BUSY_SECONDS}.",
+    lower_bound=1,
+  )
+  return lambda: {"watchdog_seconds": watchdog.value, "busy_seconds": busy.value}
+
+
 def define_cluster() -> Callable[[], None]:
   """Defines the flags of a run over several processes; returns what joins this one to the others."""
   kind = flags.DEFINE_enum(
@@ -72,28 +91,14 @@ def define_cluster() -> Callable[[], None]:
   patience = flags.DEFINE_integer(
     "join_seconds", cluster.JOIN_SECONDS, "Time for all of them to come.", lower_bound=1
   )
-  watchdog = flags.DEFINE_integer(
-    "watchdog_seconds",
-    None,
-    "Time until a silent one is lost, or a run without a step ends; default:"
-    f" {cluster.WATCHDOG_SECONDS}, of a single process {cluster.ALONE_SECONDS}.",
-    lower_bound=1,
-  )
-  busy = flags.DEFINE_integer(
-    "busy_seconds",
-    None,
-    "Time for one piece of work without steps: a compilation, a batch of an evaluation, a save, a report;"
-    f" default: {cluster.BUSY_SECONDS}, of a single process {cluster.ALONE_BUSY_SECONDS}.",
-    lower_bound=1,
-  )
+  limits = define_watchdog()
   return lambda: cluster.join(
     cluster=kind.value,
     coordinator=coordinator.value,
     num_processes=number.value,
     process_id=identity.value,
     join_seconds=patience.value,
-    watchdog_seconds=watchdog.value,
-    busy_seconds=busy.value,
+    **limits(),
   )
 
 

@@ -80,8 +80,7 @@ def join(
     if process_id == 0:
       _check_port(coordinator)
   elif (launcher() if cluster == "auto" else cluster) == "none":
-    limits = (watchdog_seconds or ALONE_SECONDS, busy_seconds or ALONE_BUSY_SECONDS)
-    threading.Thread(target=_watch_alone, args=limits, daemon=True).start()
+    start_watchdog(watchdog_seconds=watchdog_seconds, busy_seconds=busy_seconds)
     return
   watchdog_seconds, busy_seconds = watchdog_seconds or WATCHDOG_SECONDS, busy_seconds or BUSY_SECONDS
   if hasattr(jax.config, "jax_enable_preemption_service"):  # jax 0.8 has none
@@ -102,6 +101,17 @@ def join(
   finally:
     timer.cancel()
   threading.Thread(target=_watch, args=(watchdog_seconds, busy_seconds), daemon=True).start()
+
+
+def start_watchdog(*, watchdog_seconds: int | None = None, busy_seconds: int | None = None) -> None:
+  """Starts the watchdog of a process that is alone; where it makes no progress, it ends with one line.
+
+  Args:
+    watchdog_seconds: how long a run may be without a step; None: `ALONE_SECONDS`.
+    busy_seconds: how long one piece of other work may take; None: `ALONE_BUSY_SECONDS`.
+  """
+  limits = (watchdog_seconds or ALONE_SECONDS, busy_seconds or ALONE_BUSY_SECONDS)
+  threading.Thread(target=_watch_alone, args=limits, daemon=True).start()
 
 
 def _where_known(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
