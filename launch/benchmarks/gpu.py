@@ -36,7 +36,7 @@ LAW_SECONDS = 240
 SIZE = 4096  # of the matrices whose product is the arithmetic limit
 
 
-def main(*, on_cpu: bool, seconds: float) -> None:
+def main(*, on_cpu: bool = False, seconds: float = 5.0) -> None:
   """Prints the tables.
 
   Raises:

@@ -7,7 +7,7 @@ import contextlib
 from benchmarks.measure import interleaved, print_table, worker
 
 
-def main(*, repeats: int, seconds: float) -> None:
+def main(*, repeats: int = 5, seconds: float = 5.0) -> None:
   with contextlib.ExitStack() as stack:
     workers = {kind: stack.enter_context(worker("adv_logo.steps", kind)) for kind in ("detector", "step")}
     costs = interleaved(workers, repeats=repeats, seconds=seconds)

@@ -17,7 +17,15 @@ MODELS = {
 }
 
 
-def main(*, models: Sequence[str], repeats: int, seconds: float, weights: int) -> None:
+def main(
+  *,
+  models: Sequence[str] = ("tiny", "mini", "minilm_l3"),
+  repeats: int = 5,
+  seconds: float = 5.0,
+  weights: int = 90_000_000,
+) -> None:
+  if unknown := sorted(set(models) - set(MODELS)):
+    raise ValueError(f"--models={unknown[0]} is none of {', '.join(MODELS)}")
   rate = answer("bert_tickets.matmul")
   for model in models:
     _steps(model, rate, repeats=repeats, seconds=seconds)

@@ -30,7 +30,7 @@ from vita_jax.papers.ss_gcn.recipe import default_config
 SHORT = 400  # steps of the short run: the pace of the loop has settled by then
 
 
-def main(*, seconds: float, repeats: int) -> None:
+def main(*, seconds: float = 10.0, repeats: int = 6) -> None:
   with tempfile.TemporaryDirectory() as folder:
     # `train.run` compiles anew in every call: the second one should find its programs.
     jax.config.update("jax_compilation_cache_dir", folder)

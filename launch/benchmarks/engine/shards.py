@@ -17,9 +17,10 @@ import numpy as np
 from benchmarks.measure import answer, print_table
 
 WIDTH, DEGREE = 16, 8
+DEVICES = (1, 2, 4)
 
 
-def main(*, sizes: Sequence[int], devices: Sequence[int], repeats: int) -> None:
+def main(*, sizes: Sequence[int] = (100_000, 400_000, 1_000_000, 4_000_000), repeats: int = 5) -> None:
   rows = [
     [
       "directed edges",
@@ -33,7 +34,7 @@ def main(*, sizes: Sequence[int], devices: Sequence[int], repeats: int) -> None:
     ]
   ]
   for size in sizes:
-    for n in devices:
+    for n in DEVICES:
       found = answer("engine.shards", n, size, repeats)
       times = [f"{found[name] * 1e3:.2f}" for name in ("forward", "gradient")]
       megabytes = [f"{found[name] / 1e6:.2f}" for name in ("gathered", "edges", "features")]

@@ -20,7 +20,7 @@ IMPORTS = {
 }
 
 
-def main(*, repeats: int) -> None:
+def main(*, repeats: int = 5) -> None:
   costs: dict[str, list[Cost]] = {name: [] for name in IMPORTS}
   for _ in range(repeats):
     for name, code in IMPORTS.items():

@@ -1,4 +1,4 @@
-"""Streaming a data set that is larger than the memory of the process. Does the input keep up?
+"""Streaming a data set that is larger than the memory of the process: whether the input keeps up.
 
 The parent writes array_record files of `gigabytes` (kept in --folder for the next time). The worker, limited
 to --limit bytes of private memory by the kernel (RLIMIT_DATA), trains a network on them with `train.run`
@@ -20,9 +20,10 @@ from benchmarks.measure import answer, print_table
 
 SHAPE = (64, 64, 8)  # 32 kB per row
 ROWS_A_FILE, BATCH, STEPS = 16_384, 64, 200
+LIMIT = 2.0  # gigabytes of private memory
 
 
-def main(*, gigabytes: float, limit_gigabytes: float, folder: Path) -> None:
+def main(*, gigabytes: float = 4.0, folder: str | Path = "/tmp/vita_jax_stream") -> None:
   n_rows = round(gigabytes * 1e9 / np.prod(SHAPE))
   folder = Path(folder) / f"{n_rows}_rows"  # one data set a size
   files = write(folder, n_rows)
@@ -39,7 +40,7 @@ def main(*, gigabytes: float, limit_gigabytes: float, folder: Path) -> None:
     ]
   ]
   for workers in (0, 2):
-    found = answer("engine.stream", folder, f"--limit={limit_gigabytes}", f"--workers={workers}")
+    found = answer("engine.stream", folder, f"--limit={LIMIT}", f"--workers={workers}")
     slower = min(found["reading"], found["step"])
     numbers = [f"{found[name]:,.0f}" for name in ("reading", "step", "training")]
     rows.append(
@@ -51,7 +52,7 @@ def main(*, gigabytes: float, limit_gigabytes: float, folder: Path) -> None:
         f"{found['private']:,.0f}",
       ]
     )
-  title = f"{size:.1f} GB of array_record, batches of {BATCH}; private memory limited to {limit_gigabytes} GB"
+  title = f"{size:.1f} GB of array_record, batches of {BATCH}; private memory limited to {LIMIT} GB"
   print_table(title, rows)
 
 

@@ -10,7 +10,7 @@ KINDS = ("gs32", "gs8", "without gates")  # of gpu.py
 STYLIZE = {"dense": "dense, float32", "small": "35 % of the multiply-adds, float32", "int8": "the same, int8"}
 
 
-def main(*, repeats: int, seconds: float) -> None:
+def main(*, repeats: int = 5, seconds: float = 5.0) -> None:
   _steps(repeats, seconds)
   _layers()
   _stylize(repeats, seconds)

@@ -11,7 +11,7 @@ from benchmarks.measure import answer, interleaved, print_table, worker
 KINDS = ("l2o_dm", "rnnprop", "l2o_mlp", "l2o_scale")
 
 
-def main(*, sizes: Sequence[int], repeats: int, seconds: float) -> None:
+def main(*, sizes: Sequence[int] = (1_000_000, 20_000_000), repeats: int = 5, seconds: float = 5.0) -> None:
   _meta_gradients(repeats, seconds)
   _memory()
   for size in sizes:

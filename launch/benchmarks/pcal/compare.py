@@ -14,7 +14,7 @@ from benchmarks.measure import LAUNCH, environment, interleaved, print_table, wo
 GAMMAS = 7
 
 
-def main(*, seeds: int, steps: int, repeats: int, seconds: float) -> None:
+def main(*, seeds: int = 5, steps: int = 3000, repeats: int = 5, seconds: float = 5.0) -> None:
   _whole_run(steps)
   many = f"{seeds} seeds at once"
   commands = {"1 seed": ("pcal.steps", "suite", 1), many: ("pcal.steps", "suite", seeds)}

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.measure import Cost, Worker, interleaved, print_table, worker
+from benchmarks.render.shape import body
 
 # Of steps.py, with the side of the picture and the name of the row in vita_jax/render/README.md.
 KINDS = (
@@ -40,11 +41,12 @@ PEER_ROWS = {
 }
 
 
-def main(*, shapes: Sequence[str], repeats: int, seconds: float) -> None:
-  """Prints costs, and, where Mitsuba is installed, its costs by ours; `shapes` of `shape.shape`.
+def main(*, sizes: Sequence[int] = (1_000, 27_000, 250_000), repeats: int = 5, seconds: float = 2.0) -> None:
+  """Prints costs by the number of faces, and of the human figure where its file is; beside Mitsuba's.
 
   Both come twice: aligned, and as the tables of vita_jax/render/README.md.
   """
+  shapes = [*map(str, sizes), *(["body"] if body() is not None else [])]
   measured, word = {}, ""
   for shape in shapes:
     with contextlib.ExitStack() as stack:

@@ -14,7 +14,7 @@ KINDS = {  # of self_pu/steps.py, in the order of the table
 }
 
 
-def main(*, images: str, repeats: int, seconds: float) -> None:
+def main(*, images: str = "mnist", repeats: int = 5, seconds: float = 5.0) -> None:
   with contextlib.ExitStack() as stack:
 
     def start(*arguments: str) -> Any:

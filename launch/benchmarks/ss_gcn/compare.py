@@ -7,7 +7,7 @@ import contextlib
 from benchmarks.measure import interleaved, print_table, worker
 
 
-def main(*, graph: str, seeds: int, repeats: int, seconds: float) -> None:
+def main(*, graph: str = "citeseer", seeds: int = 10, repeats: int = 5, seconds: float = 5.0) -> None:
   many = f"vita_jax, {seeds} seeds at once"
   commands = {
     "PyG, its default form": ("ss_gcn.pyg", graph, "default"),

@@ -1,4 +1,7 @@
-"""Growth of time and memory with the graph. As a worker: generate NODES FILE, or measure FILE EPOCHS."""
+"""Growth of time and memory with the graph, from 10^4 to 10^6 nodes: seconds and bytes per edge.
+
+As a worker: generate NODES FILE, or measure FILE EPOCHS.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from benchmarks.measure import answer, now, print_table, since
 N_NEIGHBOURS, N_FEATURES, N_CLASSES, N_LABELLED = 10, 128, 10, 0.02
 
 
-def main(*, sizes: Sequence[int], epochs: int) -> None:
+def main(*, sizes: Sequence[int] = (10_000, 100_000, 1_000_000), epochs: int = 5) -> None:
   header = ["nodes", "directed edges", "build s", "epoch ms", "µs/edge", "peak GiB", "bytes/edge"]
   rows, found = [header], {}
   with tempfile.TemporaryDirectory() as folder:
     for n in sizes:
       path = Path(folder) / "graph.npz"
-      answer("ss_gcn.scale", "generate", n, path)
-      found[n] = one = answer("ss_gcn.scale", "measure", path, epochs)
+      answer("engine.scale", "generate", n, path)
+      found[n] = one = answer("engine.scale", "measure", path, epochs)
       edges, more = one["edges"], one["peak"] - one["baseline"]
       times = [f"{one['build']:.2f}", f"{one['epoch'] * 1e3:.1f}", f"{one['epoch'] / edges * 1e6:.4f}"]
       rows.append([f"{n:,}", f"{edges:,}", *times, f"{one['peak'] / 2**30:.2f}", f"{more / edges:.0f}"])
