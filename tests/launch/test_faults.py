@@ -434,3 +434,11 @@ def test_numbers_and_platforms_that_mean_nothing_are_refused(finished):
   refused(launch("evaluate", where, "--tolerance=nan"), "--tolerance must be a finite number", code=2)
   refused(launch("export", where, "--platforms=cdua"), "did you mean 'cuda'", "cpu, cuda, rocm, tpu")
   refused(launch("export", where, "--platforms="), "--platforms is empty")
+
+
+def test_a_file_where_an_export_needs_its_folder_is_named_with_the_remedy(finished, tmp_path):
+  shutil.copytree(finished, tmp_path / "W")
+  shutil.rmtree(tmp_path / "W" / "export")
+  (tmp_path / "W" / "export").write_text("a file")
+  refused(launch("export", f"--workdir={tmp_path / 'W'}"), "export: File exists; move that file away")
+  assert (tmp_path / "W" / "export").read_text() == "a file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import io
 import json
@@ -17,6 +18,21 @@ from typing import Any
 import numpy as np
 
 JSON_LIMIT = 16 << 20  # bytes of a file; what is parsed takes up to about thirty times as many
+
+
+def remedy(error: Exception) -> str:
+  """Returns what a user can do about a file that could not be written, as an imperative; "" if unknown."""
+  number, said = getattr(error, "errno", None), str(error)
+  if number in (errno.ENOSPC, errno.EDQUOT) or "No space" in said or "quota" in said:
+    return "free some space"
+  if number in (errno.EACCES, errno.EPERM, errno.EROFS) or any(sign in said for sign in _NOT_WRITABLE):
+    return "make it writable"
+  if number in (errno.EEXIST, errno.ENOTDIR):
+    return "move that file away, a folder of its name is needed"
+  return "find out what deletes files there" if number == errno.ENOENT or "No such file" in said else ""
+
+
+_NOT_WRITABLE = ("Permission denied", "Read-only", "not permitted")
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:

@@ -15,6 +15,7 @@ from absl import flags
 
 from vita_jax import _early, train
 from vita_jax import help as script_help
+from vita_jax.base.files import remedy
 from vita_jax.train import cluster
 
 # What a user can fix: shown as one line. Anything else is a bug and keeps its traceback.
@@ -54,8 +55,9 @@ def _said(error: Exception) -> str:
   if not isinstance(error, OSError) or not error.strerror:
     return str(error)
   text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-  full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-  return f"{text}; free some space and run the same command again" if full else text
+  # Others can be of a file that is read.
+  do = remedy(error) if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EEXIST) else ""
+  return f"{text}; {do} and run the same command again" if do else text
 
 
 def _nobody_reads() -> bool:

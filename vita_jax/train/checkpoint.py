@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from vita_jax.base.files import remedy
 from vita_jax.base.tree import named_leaves, path_name
 from vita_jax.train.cluster import all_agree, on_main
 from vita_jax.train.digest import digests
@@ -59,7 +60,9 @@ def open_manager(workdir: Path, *, keep: int) -> Iterator[ocp.CheckpointManager]
   try:
     manager = ocp.CheckpointManager(folder, options=options)
   except OSError as error:
-    raise RunError(f"cannot write to {folder}: {_cause(error)}; {_remedy(error)} and try again") from error
+    raise RunError(
+      f"cannot write to {folder}: {_cause(error)}; {remedy(error) or 'free some space'} and try again"
+    ) from error
   try:
     yield manager
   except BaseException:
@@ -127,18 +130,9 @@ def _writing(manager: ocp.CheckpointManager, action: Callable[[], Any]) -> Any:
     good = good_steps(manager.directory)
     raise RunError(
       f"could not write a checkpoint to {manager.directory}: {_cause(error)}. The last good checkpoint is"
-      f" {f'step {good[-1]}' if good else 'none'}; {_remedy(error)} and run the same command"
-      " to resume"
+      f" {f'step {good[-1]}' if good else 'none'}; {remedy(error) or 'free some space'} and run the same"
+      " command to resume"
     ) from error
-
-
-def _remedy(error: Exception) -> str:
-  said = str(error)
-  if "No such file" in said:
-    return "find out what deletes files there"
-  if any(sign in said for sign in ("Permission denied", "Read-only", "not permitted")):
-    return "make it writable"
-  return "free some space"
 
 
 def _cause(error: Exception) -> str:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from vita_jax.base.files import read_json, write_json, write_text
+from vita_jax.base.files import read_json, remedy, write_json, write_text
 from vita_jax.base.tree import named_leaves
 from vita_jax.report.curves import write_figures
 from vita_jax.report.summary import summarize
@@ -105,9 +105,10 @@ def _writing(workdir: Path, action: Callable[[], None]) -> None:
   try:
     action()
   except OSError as error:
+    cause = ": ".join(filter(None, (error.filename, error.strerror))) or error
     raise RunError(
-      f"the results in {workdir} could not be written ({error.strerror or error}): all steps are saved; free"
-      " some space and run the same command to write them"
+      f"the results in {workdir} could not be written ({cause}): all steps are saved;"
+      f" {remedy(error) or 'find out why'} and run the same command to write them"
     ) from error
 
 
