@@ -35,7 +35,7 @@ SMALL = {
   "slim.rate": 3e-4,
   "slim.rho": 0.1,
   "slim.judge_rate": 2e-4,
-  "finetune.steps": 200,
+  "finetune.steps": 400,
   "finetune.batch": 8,
   "finetune.rate": 3e-4,
   # The code's clip of 4 is for a teacher that was trained with it: of a float one the stream reaches 30.
