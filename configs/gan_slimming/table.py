@@ -8,10 +8,10 @@ same command goes on where it was stopped. Hardware and time: two CPU cores; 6 m
 4 for each of 51 students with its report, about 3 hours in all, estimated from single steps. Memory: 2 GB,
 estimated.
 Each student has 1,000 steps in all: at the end of 800 its distance to the teacher, on training crops, was
-still falling. The first number is PSNR to the cartoon in dB, of the mean error over all held-out crops; beside
-it SSIM, errors to target and teacher, Fréchet and kernel distances on two networks, multiply-adds, bytes, and
-the PSNR of the identity map, of histogram matching and of the teacher. The paper's numbers are of other data
-(horse2zebra by FID) and stand in the README.
+still falling. The first number is PSNR to the cartoon in dB, of the mean error over all held-out crops;
+beside it SSIM, errors to target and teacher, Fréchet and kernel distances on two networks, multiply-adds,
+bytes, and the PSNR of the identity map, of histogram matching and of the teacher. The paper's numbers are
+of other data (horse2zebra by FID) and stand in the README.
 """
 
 import functools
