@@ -1,5 +1,8 @@
 """Tables of config keys: what a broken rule is answered with."""
 
+import contextlib
+
+import ml_collections
 import pytest
 
 from vita_jax.base import keys
@@ -80,3 +83,22 @@ def test_of_several_unknown_keys_the_first_by_name_is_named():
   for names in (unknown, unknown[::-1]):
     with pytest.raises(ValueError, match="config has no key 'x0'"):
       keys.check({**keys.defaults(TABLE), **dict.fromkeys(names, 1)}, TABLE)
+
+
+PRESETS = {"whole": {}, "pruned": {"prune": True}, "both": {"prune": True, "bits": (8, 4)}}
+
+
+@pytest.mark.parametrize(
+  ("values", "said"),
+  [
+    ({"method": "both"}, "config.method is both, which means config.prune=True, here False: give both as"),
+    ({"method": "whole", "prune": True}, "config.method is whole, but config.prune=True makes it pruned"),
+    ({"method": "pruned", "prune": True, "bits": (8, 4)}, r"but config.bits=\(8, 4\) makes it both"),
+    ({"method": "pruned", "prune": True, "bits": (2,)}, ""),
+    ({"method": "whole"}, ""),
+  ],
+)
+def test_a_name_of_a_preset_without_its_keys_is_refused(values, said):
+  config = ml_collections.ConfigDict({"method": "whole", "prune": False, "bits": (), **values})
+  with pytest.raises(ValueError, match=said) if said else contextlib.nullcontext():
+    keys.check_preset(config, "method", PRESETS)

@@ -35,6 +35,8 @@ def test_a_paper_has_all_that_a_paper_has(paper):
   assert rows, f"write tests/papers/{paper}/laws.py: ROWS, small settings that every law is held against"
   assert all(name.startswith(paper) for name in rows), f"the names of its rows begin with {paper}"
   steps = ROOT / "launch" / "benchmarks" / paper / "gpu.py"
+  compare = steps.with_name("compare.py")
+  assert compare.exists(), f"write {compare.relative_to(ROOT)}: main, what launch/benchmark.py {paper} calls"
   assert steps.exists(), f"write launch/benchmarks/{paper}/gpu.py: steps(small), what make gpu times"
   folder = ROOT / "vita_jax" / "papers" / paper
   for name in ("recipe", "steps", "report", "export"):

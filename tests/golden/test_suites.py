@@ -6,6 +6,7 @@ import runpy
 import pytest
 
 from golden.update import ROOT
+from vita_jax import papers
 
 SUITES = sorted(ROOT.glob("configs/*/table.py"))
 _module = functools.cache(lambda name: runpy.run_path(str(ROOT / name)))
@@ -21,6 +22,7 @@ def test_rows_resolve_and_share_a_folder_only_if_they_are_one_run(path):
     get_config = _module(name)["get_config"]
     config = get_config(argument) if argument else get_config()
     config.update_from_flattened_dict(dict(row.overrides))
+    papers.check(config)
     assert runs.setdefault(row.folder, config.to_json()) == config.to_json(), row.label
 
 

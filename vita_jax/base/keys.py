@@ -164,6 +164,44 @@ def check(config: Mapping[str, Any], *tables: Iterable[Key]) -> None:
       raise ValueError(f"config.{name} is {shown}: it must be {key.allowed.text}")
 
 
+def check_preset(config: Mapping[str, Any], name: str, presets: Mapping[str, Mapping[str, Any]]) -> None:
+  """Checks that a config is what a key of it says, where that key names a preset of others.
+
+  A preset is what a config file sets for its argument. `--config.method=gs8` alone changes the name and none
+  of the keys that it stands for: results under a wrong name.
+
+  Args:
+    config: checked by `check`.
+    name: the key, e.g. "method".
+    presets: its choices -> what each sets, by dotted key.
+
+  Raises:
+    ValueError: a key of the named preset has another value, or another preset holds that says more.
+  """
+  # From config.json a tuple comes back as a list.
+  found = {k: tuple(v) if isinstance(v, list) else v for k, v in flat(config).items()}
+  chosen = config[name]
+
+  def differs(preset: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in preset.items() if found[key] != value]
+
+  remedy = f"give {{0}} as the config's argument, --config=FILE:{{0}}, which sets what config.{name} means"
+  if wrong := differs(presets[chosen]):
+    key = wrong[0]
+    raise ValueError(
+      f"config.{name} is {chosen}, which means config.{key}={presets[chosen][key]}, here {found[key]}: "
+      + remedy.format(chosen)
+    )
+  own = presets[chosen].items()
+  for other, preset in presets.items():
+    if preset.keys() > presets[chosen].keys() and own <= preset.items() and not differs(preset):
+      changed = next(key for key in preset if key not in presets[chosen])
+      raise ValueError(
+        f"config.{name} is {chosen}, but config.{changed}={found[changed]} makes it {other}: "
+        + remedy.format(other)
+      )
+
+
 def explain(config: Mapping[str, Any], *tables: Sequence[Key]) -> str:
   """Returns a text table: each key with its value in this config, its default, what it may be, its meaning.
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.metrics.pairs import mean, once
+from vita_jax.metrics.ranking import auc
 
 SHARES = ("accuracy", "auc", "f1", "precision", "recall", "specificity")
 
@@ -44,6 +45,7 @@ def pu_counts(
     labelled one scores higher (ties count half), and how many rows there are: `labelled`, `unlabelled`.
   """
   labelled, unlabelled = labelled.astype(jnp.float32), unlabelled.astype(jnp.float32)
+  # Pairs are counted, not ranked as in `ranking.auc_in_step`: a row may be on both sides.
   called, wins = (logits > 0).astype(jnp.float32), logits[:, None] > logits
   ties = (logits[:, None] == logits) * 0.5
   pairs = labelled[:, None] * unlabelled
@@ -210,8 +212,7 @@ def pu_metrics_of_scores(
   labelled, unlabelled = (np.asarray(s, np.float64).ravel() for s in (labelled_scores, unlabelled_scores))
   if not (labelled.size and unlabelled.size) or np.isnan(labelled).any() or np.isnan(unlabelled).any():
     raise ValueError("scores of labelled and of unlabelled rows are needed, without NaN")
-  ordered = np.sort(unlabelled)
-  below, up_to = (np.searchsorted(ordered, labelled, side=side) for side in ("left", "right"))
-  auc = (below + up_to).mean() / (2 * unlabelled.size)
+  scores = np.concatenate([labelled, unlabelled])
+  area = auc(scores, np.arange(scores.size) < labelled.size)
   called = (unlabelled > threshold).mean()
-  return pu_metrics(float((labelled > threshold).mean()), float(called), prior=prior, pu_auc=float(auc))
+  return pu_metrics(float((labelled > threshold).mean()), float(called), prior=prior, pu_auc=float(area))

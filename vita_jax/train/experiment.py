@@ -1,6 +1,7 @@
 """The types that everything is made of: a paper is an `Experiment`, a value made of pure functions.
 
-The loop knows nothing of papers; papers know nothing of meshes, checkpoints, clocks, flags or files.
+The loop knows nothing of papers; a paper's steps know nothing of meshes, checkpoints, clocks, flags or files.
+(`build`, `report` and `export` are host code, which may read and write files.)
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ def run(
     The content of summary.json.
 
   Raises:
-    ValueError: a config or a layout of devices that cannot be.
-    RunError: another run is there, steps that are not finite, a disk that cannot be written, ...
+    ValueError: an invalid config, or a layout of devices that does not fit it.
+    RunError: another process uses the workdir, steps that are not finite, a disk that cannot be written, ...
     Interrupted: SIGTERM, SIGHUP or Ctrl-C; the state was saved first.
   """
   check_config(config)

@@ -37,7 +37,7 @@ _ANGLES = each("angles in degrees, from -180 to 180, at least one", between(-180
 _ODD = Rule("an odd number, at least 1", lambda v: at_least(1).holds(v) and v % 2 == 1)
 
 KEYS = (
-  Key("method", "logo", one_of(*METHODS), "What is compared; it sets the keys below."),
+  Key("method", "logo", one_of(*METHODS), "What is compared; give it as the config's argument."),
   Key("bodies.path", "", any_path, "Folder of meshes; mannequin: generated; empty: those of VITA_DATA_DIR."),
   Key("bodies.train", (), _NAMES, "Bodies that train; empty: all."),
   Key("bodies.test", (), _NAMES, "Bodies that are tested; empty: all."),
@@ -204,6 +204,7 @@ def check(config: Any) -> None:
     )
   if config.texture.median > 2 * min(config.texture.height, config.texture.width) - 1:
     raise ValueError(f"config.texture.median is {config.texture.median}: larger than the texture")
+  base.check_preset(config, "method", METHODS)
 
 
 def recipe_of(config: Any) -> Recipe:

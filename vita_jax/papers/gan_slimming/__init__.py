@@ -29,7 +29,7 @@ def build(config: Any, *, form: str = "") -> Experiment:
 
   Args:
     config: from `configs/gan_slimming/*.py`; `recipe.KEYS` explains every key.
-    form: of the convolutions, see `vita_jax.nn.conv`; "": the fast one where the run's steps stand.
+    form: of the convolutions, see `vita_jax.nn.conv`; "": the fast one, see `conv.form_for`.
 
   Raises:
     ValueError, FileNotFoundError, ImportError: an unknown option, settings that do not go together, missing

@@ -46,7 +46,7 @@ _AFTER = each("bits, from 2 to 8", _BITS.holds)
 _NETS = each(f"{', '.join(NAMES)}", NAMES.__contains__)
 
 KEYS = (
-  Key("method", "gs32", one_of(*METHODS), "What is compared; it sets the keys below."),
+  Key("method", "gs32", one_of(*METHODS), "What is compared; give it as the config's argument."),
   Key("data.style", "cartoon", one_of(*STYLES), "Photographs with cv2 cartoons, CIFAR-10, or folders."),
   Key("data.source", "", any_path, "Folder of pictures; empty: the photographs of VITA_DATA_DIR (cartoon)."),
   Key("data.target", "", any_path, "Folder of the other domain, or of the partners (pairs); empty: none."),
@@ -55,17 +55,19 @@ KEYS = (
   Key("data.held_out", 42, at_least(1), "Pictures that are tested and do not train (CIFAR-10: test split)."),
   Key("data.crops", 6, at_least(1), "Tested crops of each held-out picture, at most."),
   Key("data.sigma_s", 60.0, above(0), "Reach of the cartoon's filter, in pixels."),
-  Key("data.sigma_r", 0.45, above(0), "How unlike colours may be that it averages, up to 1."),
+  Key("data.sigma_r", 0.45, above(0), "How different colours may be that it averages, up to 1."),
   Key("generator.kind", "resnet", one_of(*GENERATORS), "CycleGAN's (paper) or CartoonGAN's."),
   Key("generator.base", 64, at_least(1), "Channels of its first layer (paper: 64)."),
   Key("generator.blocks", 9, at_least(0), "Residual blocks (paper: 9; CartoonGAN: 8)."),
   Key("generator.output", "tanh", one_of(*OUTPUTS), "tanh (paper), or added to the picture and clipped."),
   Key("discriminator.width", 64, at_least(1), "Channels of its first layer (paper: 64)."),
   Key("discriminator.depth", 3, at_least(1), "Layers that halve the picture (paper: 3)."),
-  Key("teacher.path", "", any_path, "Run whose generator teaches, or a CycleGAN's safetensors; empty: here."),
+  Key(
+    "teacher.path", "", any_path, "A run whose generator teaches, or a CycleGAN's safetensors; empty: none."
+  ),
   Key("teacher.steps", 3000, at_least(1), "Steps that train a teacher."),
   Key("teacher.batch", 8, at_least(1), "Crops in a step."),
-  Key("teacher.rate", 2e-4, above(0), "Of Adam (0.5, 0.999), as CycleGAN; a cosine takes it to 0."),
+  Key("teacher.rate", 2e-4, above(0), "Learning rate of Adam (0.5, 0.999); a cosine takes it to 0."),
   Key("teacher.l1", 10.0, at_least(0), "Weight of |G(x) - y| where pairs exist."),
   Key("teacher.content", 5.0, at_least(0), "Weight of |G(x) - x| where none do (CycleGAN has cycles)."),
   Key("teacher.gan", 1.0, at_least(0), "Weight of its adversarial loss."),
@@ -77,10 +79,10 @@ KEYS = (
   Key("student", "teacher", one_of(*STARTS), "Starts as the teacher (paper), or narrow and random."),
   Key("slim.steps", 26600, at_least(0), "Steps of slimming (paper: 200 epochs of 133)."),
   Key("slim.batch", 8, at_least(1), "Pictures in a step (paper: 8)."),
-  Key("slim.rate", 1e-5, above(0), "Of Adam (0.5, 0.999) on weights and shifts (paper: 1e-5)."),
-  Key("slim.gate_rate", 0.1, above(0), "Of momentum SGD on scales (paper: 0.1)."),
-  Key("slim.judge_rate", 1e-5, above(0), "Of the discriminator's Adam (paper: 1e-5)."),
-  Key("slim.momentum", 0.5, between(0, 0.999), "Of the steps on scales (paper: 0.5)."),
+  Key("slim.rate", 1e-5, above(0), "Learning rate of Adam (0.5, 0.999), weights and shifts (paper: 1e-5)."),
+  Key("slim.gate_rate", 0.1, above(0), "Learning rate of momentum SGD on scales (paper: 0.1)."),
+  Key("slim.judge_rate", 1e-5, above(0), "Learning rate of the discriminator's Adam (paper: 1e-5)."),
+  Key("slim.momentum", 0.5, between(0, 0.999), "Momentum of the steps on scales (paper: 0.5)."),
   Key("slim.decay", 1e-3, at_least(0), "L2 added to the gradients of both Adams (paper: 1e-3)."),
   Key("slim.beta", 20.0, at_least(0), "Weight of the distance to the teacher (paper: 20)."),
   Key("slim.rho", 0.01, at_least(0), "Weight of the sum of |scales| (paper's command: 0.01)."),
@@ -90,7 +92,7 @@ KEYS = (
   Key("slim.pool", 50, at_least(0), "Earlier pictures that it is shown again (paper: 50)."),
   Key("slim.distance", "mse", one_of("mse", *NAMES), "To the teacher: mse, or perceptual on this network."),
   Key("slim.style", 1e5, at_least(0), "Weight of Gram matrices in a perceptual distance (paper: 1e5)."),
-  Key("quant.bits", 8, _BITS, "Of weights and activations (paper: 8)."),
+  Key("quant.bits", 8, _BITS, "Bits of weights and of activations (paper: 8)."),
   Key("quant.per_channel", False, boolean, "A step for each output channel; False: per kernel (paper)."),
   Key("quant.clip_kind", "fixed", one_of(*CLIPS), "Where clips of activations come from (code: fixed)."),
   Key("quant.clip", 4.0, above(0), "The fixed clip, and where others start (code: 4)."),
@@ -104,11 +106,11 @@ KEYS = (
   Key("round_to", 1, at_least(1), "Channel counts are multiples of this (paper: 1)."),
   Key("finetune.steps", 13200, at_least(0), "Steps with the channels fixed (paper: 200 epochs of 66)."),
   Key("finetune.batch", 16, at_least(1), "Pictures in a step (paper: 16)."),
-  Key("finetune.rate", 1e-4, above(0), "Of both Adams, scales included (paper: 1e-4)."),
+  Key("finetune.rate", 1e-4, above(0), "Learning rate of both Adams, scales included (paper: 1e-4)."),
   Key("finetune.distil", True, boolean, "Distance to the teacher while fine-tuning."),
   Key("evolution.population", 8, at_least(2), "Candidates of a generation (CEC: 32)."),
   Key("evolution.generations", 5, at_least(1), "Generations (CEC: 50, each with training)."),
-  Key("report.features", ("efficientnet_lite0", "mobilenet_v2"), _NETS, "Networks of the set distances."),
+  Key("report.features", ("efficientnet_lite0", "mobilenet_v2"), _NETS, "For Fréchet and kernel distances."),
 )
 
 
@@ -203,7 +205,7 @@ class Recipe(NamedTuple):
   """The settings of a run, checked and resolved; `KEYS` says what each one means.
 
   `quant` is None without quantisation; `dtype` that of the generators' and discriminator's convolutions, None
-  for float32; `form` where they stand (see `vita_jax.nn.conv`).
+  for float32; `form` is the form of convolutions that is fast where the steps run (see `vita_jax.nn.conv`).
   """
 
   method: str
@@ -280,6 +282,7 @@ def check(config: Any) -> None:
     config.generator.kind == "cartoon" and config.generator.blocks and config.teacher.path.endswith("tensors")
   ):
     raise ValueError("config.teacher.path is a safetensors file: those are of config.generator.kind=resnet")
+  base.check_preset(config, "method", METHODS)
 
 
 def _check_data(config: Any) -> None:
@@ -325,27 +328,27 @@ def recipe_of(config: Any) -> Recipe:
       slim.momentum, slim.decay, slim.beta, slim.gan, slim.real, slim.pool, slim.distance, slim.style
     ),
     slim=Phase(
-      0 if at_once else slim.steps,
-      slim.batch,
-      slim.rate,
-      slim.gate_rate,
-      slim.judge_rate,
-      slim.rho if switch.prune else 0.0,
-      config.budget.macs if switch.prune and slim.steer else 0.0,
-      switch.distil,
-      switch.gan,
+      steps=0 if at_once else slim.steps,
+      batch=slim.batch,
+      rate=slim.rate,
+      gate_rate=slim.gate_rate,
+      judge_rate=slim.judge_rate,
+      rho=slim.rho if switch.prune else 0.0,
+      steer=config.budget.macs if switch.prune and slim.steer else 0.0,
+      distil=switch.distil,
+      gan=switch.gan,
       fixed=False,
     ),
     finetune=Phase(
-      tune.steps + (slim.steps if at_once else 0),
-      tune.batch,
-      tune.rate,
-      tune.rate,
-      tune.rate,
-      0.0,
-      0.0,
-      tune.distil,
-      switch.gan,
+      steps=tune.steps + (slim.steps if at_once else 0),
+      batch=tune.batch,
+      rate=tune.rate,
+      gate_rate=tune.rate,
+      judge_rate=tune.rate,
+      rho=0.0,
+      steer=0.0,
+      distil=tune.distil,
+      gan=switch.gan,
       fixed=True,
     ),
     channels=config.channels,

@@ -107,8 +107,8 @@ def slim_step(
   more: dict[str, jax.Array] = {} if phase.fixed else {"rho": state["rho"]}
   if phase.steer:
     share, planned = live_share(nets, params["generator"]), planned_share(phase, t)
-    # A pruned channel hardly comes back (the gradient of ReLU at 0 is 0): none goes that need not go yet. Not
-    # 0, with which what is left of the momentum would make every zero a tiny number.
+    # A pruned channel hardly comes back (the gradient of ReLU at 0 is 0): so none is pruned before
+    # the plan requires it. Not 0, with which the rest of the momentum would make every zero a tiny number.
     more = {"rho": jnp.where(share > planned, 1.0, PAUSED) * state["rho"]}
     new["rho"] = steer_rho(state["rho"], share, planned, gain=GAIN)
     values |= {"macs_share": share, "rho": more["rho"]}
@@ -225,8 +225,8 @@ def teacher_step(
   """Trains the dense generator and the discriminator, least squares on patches as CycleGAN has it.
 
   The generator minimises teacher.gan times the adversarial loss, plus teacher.l1 |G(x) - y| where pairs exist
-  and teacher.content |G(x) - x| where not; the discriminator's real pictures are y. State and batch: see
-  `slim_step`.
+  and teacher.content |G(x) - x| where not; the discriminator's real pictures are y. State:
+  `params`, `tx`, `pool` and `key` as in `slim_step`; batch: `image` and `target`.
   """
   settings, paired = recipe.teacher, recipe.data.style in ("cartoon", "pairs")
   x, y = to_floats(batch["image"]), to_floats(batch["target"])

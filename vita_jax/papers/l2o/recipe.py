@@ -60,7 +60,7 @@ KEYS = (
   Key("optimizee.batch_size", 128, at_least(1), "Images in a minibatch, drawn afresh at each step."),
   Key("optimizee.logit_relu", False, boolean, "End convolutional networks in a ReLU, as released."),
   # Of meta-training.
-  Key("variant", "plain", one_of(*VARIANTS), "Name of the training technique; the config file sets it."),
+  Key("variant", "plain", one_of(*VARIANTS), "The technique; give it as the config's argument."),
   Key("optimizer.kind", "l2o_dm", one_of(*KINDS), "Learned optimizer that is trained."),
   Key("unroll_length", 20, at_least(1), "Steps that a meta-gradient goes back through, T."),
   Key("stages", (100,), _COUNTS, "Steps of an optimization, N, in each stage."),
@@ -168,6 +168,10 @@ def check(config: Any) -> None:
   if config.experiment == "optimize":
     return
   lengths, unroll = tuple(config.stages), config.unroll_length
+  named, ratio = config.variant.split("_"), tuple(config.imitation.ratio)
+  if (len(lengths) > 1, any(ratio)) != ("cl" in named, "il" in named):
+    text = f"config.variant is {config.variant}, config.stages={lengths}, config.imitation.ratio={ratio}"
+    raise ValueError(f"{text}: give the variant as the config's argument, which sets them")
   if any(n < unroll or n % unroll for n in lengths):
     raise ValueError(f"config.stages is {lengths}: they must be multiples of config.unroll_length, {unroll}")
   if unroll % config.save_every:

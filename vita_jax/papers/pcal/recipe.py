@@ -15,6 +15,7 @@ from vita_jax.audit.attackers import KINDS
 from vita_jax.audit.baselines import BASELINES, REFERENCES
 from vita_jax.audit.protocol import DUPLICATES, SPLITS, Options
 from vita_jax.base.keys import Key, above, any_path, at_least, between, each, flat, half_open, one_of, text
+from vita_jax.data.credit import SCHEMAS
 from vita_jax.papers.pcal.losses import LOSSES, REDUCTIONS
 from vita_jax.train.config import KEYS as SHARED_KEYS
 
@@ -29,7 +30,7 @@ networks = each(
 )
 
 KEYS = (
-  Key("data.name", "", one_of("", "credit/taiwan", "credit/german"), "A table that ships; empty: data.path."),
+  Key("data.name", "", one_of("", *SCHEMAS), "A table that ships; empty: data.path."),
   Key("data.path", "", any_path, "A CSV file of your own."),
   Key("data.schema", "", any_path, "A JSON file that says what each column of data.path is for."),
   Key(

@@ -41,7 +41,7 @@ _SHARE = half_open(0, 1)
 _RISKS, _TARGETS = ("oracle", "naive", "upu", "nnpu"), ("entropy", "stored", "hard")
 
 KEYS = (
-  Key("method", "self_pu", one_of(*METHODS), "The rung; what it means are the blocks below."),
+  Key("method", "self_pu", one_of(*METHODS), "The rung; give it as the config's argument."),
   Key("data.name", "", one_of(*DATA), "Where the rows come from."),
   Key("data.path", "", any_path, "Your own rows: a CSV file (tabular) or an npz file (volumes)."),
   Key("data.test_path", "", any_path, "CSV file of rows with true classes to test on; empty: none."),
@@ -108,8 +108,7 @@ def default_config(data: str, method: str = "self_pu", **settings: Any) -> ml_co
   """
   method = base.choose("method", method or "self_pu", METHODS)
   config = base.defaults(SHARED, KEYS)
-  config.update({"paper": "self_pu", "method": method, "log_every": 200})
-  config.data.name = data
+  config.update({"paper": "self_pu", "method": method, "log_every": 200, "data": {"name": data}})
   changes = {name.replace("__", "."): value for name, value in settings.items()}
   config.update_from_flattened_dict({**changes, **LADDER[method]})
   return config
@@ -134,6 +133,7 @@ def check(config: Any) -> None:
     raise ValueError(
       f"config.distillation.start {config.distillation.start} is not before config.epochs {config.epochs}"
     )
+  base.check_preset(config, "method", {**LADDER, "self_pu": {}})  # its blocks may be left out
 
 
 class Data(NamedTuple):
