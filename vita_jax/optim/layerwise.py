@@ -220,7 +220,8 @@ def _decide(
   """Acts on the window that has ended and opens the next one."""
   memory = policy.initial_state() if settings.legacy_memoryless else state.memory
   multipliers = state.scale.multipliers
-  logits, after = policy.apply(theta, state.observation, multipliers, memory)  # type: ignore[misc]
+  found: Any = policy.apply(theta, state.observation, multipliers, memory)
+  logits, after = found
   key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.decisions)
   drawn = policies.sample(key, logits) if settings.action == "sampled" else jnp.argmax(logits, -1)
   actions = drawn.astype(jnp.int32)
