@@ -63,6 +63,55 @@ def soft_label_divergence(student: jax.Array, teacher: jax.Array, *, temperature
   return temperature**2 * jnp.mean(jnp.sum(jnp.exp(wanted) * (wanted - found), axis=-1))
 
 
+def proxy_kl(student_logits: jax.Array, teacher_logits: jax.Array) -> jax.Array:
+  """Computes KL(softmax(teacher) || softmax(student)), the mean over images, in nats and float32.
+
+  The proxy of "Automated Synthetic-to-Real Generalization" (ICML 2020), after "Learning without Forgetting"
+  (Li and Hoiem, ECCV 2016): at temperature 1, summed over classes, not averaged.
+
+  Args:
+    student_logits: float [n, C], of the old head on the student's features.
+    teacher_logits: float [n, C], of the frozen teacher; no gradient reaches them.
+
+  Raises:
+    ValueError: unlike shapes.
+
+  Examples:
+    >>> teacher, student = jnp.log(jnp.array([[0.8, 0.2]])), jnp.log(jnp.array([[0.5, 0.5]]))
+    >>> round(float(proxy_kl(student, teacher)), 6)  # 0.8 ln 1.6 + 0.2 ln 0.4
+    0.192745
+  """
+  return soft_label_divergence(student_logits.astype(jnp.float32), teacher_logits.astype(jnp.float32))
+
+
+def capped_weight(weight: jax.Array | float, value: jax.Array, cap: float | None) -> jax.Array:
+  """Computes the weight of a loss term, lowered to cap / value where weight * value is above the cap.
+
+  So the term is at most the cap. The weight is a plain number: no gradient passes through it, and that of the
+  term is scaled down.
+
+  Args:
+    weight: at least 0.
+    value: of the term, before it is weighted.
+    cap: above 0; None: the weight as it is.
+
+  Raises:
+    ValueError: a negative weight, or a cap that is not above 0.
+
+  Examples:
+    >>> float(capped_weight(75.0, jnp.float32(0.2), 9.0)), float(capped_weight(75.0, jnp.float32(0.1), 9.0))
+    (45.0, 75.0)
+  """
+  if isinstance(weight, int | float) and not weight >= 0:
+    raise ValueError(f"weight is {weight}: it must be a finite number, at least 0")
+  if cap is None:
+    return jax.lax.stop_gradient(jnp.asarray(weight, jnp.float32))
+  if not cap > 0:
+    raise ValueError(f"cap is {cap}: it must be a finite number, above 0, or None")
+  value = jax.lax.stop_gradient(value)
+  return jax.lax.stop_gradient(jnp.where(weight * value > cap, cap / value, weight))
+
+
 def init_adapters(key: jax.Array, channels: Mapping[str, tuple[int, int]]) -> dict[str, jax.Array]:
   """Draws the kernels of 1x1 convolutions that lead the student's channels to the teacher's.
 

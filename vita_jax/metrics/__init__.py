@@ -7,6 +7,14 @@ from vita_jax.metrics.classification import f1, matthews, share_equal
 from vita_jax.metrics.correlation import pearson, spearman
 from vita_jax.metrics.detection import Found, average_precision, box_areas, box_iou
 from vita_jax.metrics.frechet import Moments, feature_moments, frechet_distance, frechet_of_features
+from vita_jax.metrics.iou import (
+  class_accuracy,
+  class_iou,
+  confusion_matrix,
+  mean_class_accuracy,
+  mean_iou,
+  overall_accuracy,
+)
 from vita_jax.metrics.kernel_distance import (
   KernelDistance,
   kernel_distance,
@@ -46,6 +54,9 @@ __all__ = [
   "bootstrap_interval",
   "box_areas",
   "box_iou",
+  "class_accuracy",
+  "class_iou",
+  "confusion_matrix",
   "cross_entropies",
   "decibels",
   "dedpul_estimate",
@@ -64,9 +75,12 @@ __all__ = [
   "matthews",
   "mean",
   "mean_auc",
+  "mean_class_accuracy",
+  "mean_iou",
   "ms_ssim",
   "once",
   "one_vs_rest_auc",
+  "overall_accuracy",
   "pearson",
   "polynomial_kernel",
   "prior_numbers",

@@ -113,7 +113,7 @@ def load(
     params = draw(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
   else:
     files = SOURCES[source_name(name)].files if path is None else {}
-    arrays = _arrays(name, path)
+    arrays = published_arrays(name, path)
     nested = kind.params(arrays) if _is_published(path) else arrays
     params = fitted(name, nested, shapes_of(kind.module(form="native"), 64))  # the form that traces fastest
   card = {"name": name, **kind.card, "layers": list(kind.layers), "width": kind.width, "files": dict(files)}
@@ -173,7 +173,8 @@ def _apply(name: str, module: Any, size: int | None, variables: Any, images: jax
   return KINDS[name].features(module.apply(variables, KINDS[name].preprocess(images)))
 
 
-def _arrays(name: str, path: str | os.PathLike | None) -> dict[str, Any]:
+def published_arrays(name: str, path: str | os.PathLike | None = None) -> dict[str, Any]:
+  """Reads the file of a feature network as it is, e.g. by torch's names; arguments, errors as in `load`."""
   if path is not None:
     return read_npz(path) if _is_published(path) else read_safetensors(path)
   source = source_name(name)

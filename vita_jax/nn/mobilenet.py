@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ import numpy as np
 from vita_jax.base.choose import choose, hint
 from vita_jax.nn.channels import ChannelGroup, Graph, Slice
 from vita_jax.nn.conv import Conv
+from vita_jax.nn.conv_norm import ConvNorm
 from vita_jax.nn.torch_weights import Folded
 
 # (expansion, features, repeats, stride of the first) of each group of blocks.
@@ -123,6 +125,7 @@ class InvertedResidual(nn.Module):
     form, padding: as in `MobileNetV2`.
     size: of the convolution in the middle.
     width: channels after the expansion; 0: `expansion` times those of x.
+    norm: of the batch norms after the convolutions; None: they are folded into them.
   """
 
   features: int
@@ -132,21 +135,47 @@ class InvertedResidual(nn.Module):
   padding: str = "SAME"
   size: int = 3
   width: int = 0
+  norm: Norm | None = None
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+  def __call__(self, x: jax.Array, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
+    """`train`: the norms take the batch's own statistics; it needs a `norm`."""
+    layer = functools.partial(conv, form=self.form, norm=self.norm, train=train)
     inner = x
     if self.expansion > 1:
-      inner = relu6(conv(self.width or self.expansion * x.shape[-1], 1, form=self.form, name="expand")(x))
-    y = depthwise(inner, self.size, self.stride, form=self.form, padding=self.padding, name="depthwise")
-    y = relu6(y)
-    y = conv(self.features, 1, form=self.form, name="project")(y)
+      inner = relu6(layer(self.width or self.expansion * x.shape[-1], 1, name="expand")(x))
+    channels = inner.shape[-1]
+    middle = functools.partial(layer, padding=self.padding, groups=channels, name="depthwise")
+    y = relu6(middle(channels, self.size, self.stride)(inner))
+    y = layer(self.features, 1, name="project")(y)
     return (x + y if y.shape == x.shape else y), inner
 
 
-def conv(features: int, size: int, stride: int = 1, *, form: str, name: str, padding: str = "SAME") -> Conv:
-  """Returns a convolution; padding as in `MobileNetV2`."""
-  return Conv(features, size, stride, _zeros(padding, size), form=form, name=name)
+class Norm(NamedTuple):
+  """Batch norms that stand apart from their convolutions; `momentum` is of the running statistics."""
+
+  epsilon: float
+  momentum: float = 0.9
+
+
+def conv(
+  features: int,
+  size: int,
+  stride: int = 1,
+  *,
+  form: str,
+  name: str,
+  padding: str = "SAME",
+  groups: int = 1,
+  norm: Norm | None = None,
+  train: bool = False,
+) -> Callable[[jax.Array], jax.Array]:
+  """Returns a convolution, with its batch norm where there is a `norm`; padding as in `MobileNetV2`."""
+  zeros = _zeros(padding, size)
+  if norm is None:
+    return Conv(features, size, stride, zeros, groups=groups, form=form, name=name)
+  layer = ConvNorm(features, size, stride, zeros, groups, norm.epsilon, norm.momentum, form=form, name=name)
+  return functools.partial(layer, train=train)
 
 
 def depthwise(

@@ -41,6 +41,21 @@ class BatchNorm(nn.Module):
     return ((x - mean) * factor + bias).astype(x.dtype)
 
 
+def normalize_in_training(
+  x: jax.Array, running: tuple[jax.Array, jax.Array], epsilon: float, momentum: float
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  """Normalises x [n, ..., c] by its own statistics, as `BatchNorm` does in training, before scale and shift.
+
+  Returns:
+    (x - mean) / sqrt(var + epsilon), float32 at least, and the running mean and variance [c] afterwards.
+  """
+  x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  mean, var, count = _moments(x, None)
+  unbiased = var * (count / max(count - 1.0, 1.0))
+  moved = tuple(momentum * a + (1.0 - momentum) * b for a, b in zip(running, (mean, unbiased), strict=True))
+  return (x - mean) * jax.lax.rsqrt(var + epsilon), (moved[0], moved[1])
+
+
 def batch_norm(x: jax.Array, scale: jax.Array, offset: jax.Array, *, epsilon: float = 1e-3) -> jax.Array:
   """Normalises every channel by the batch's own mean and variance: x [..., c], scale and offset [c]."""
   axes = range(x.ndim - 1)

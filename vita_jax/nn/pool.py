@@ -6,6 +6,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def max_pool(x: jax.Array, size: int) -> jax.Array:
@@ -14,6 +15,34 @@ def max_pool(x: jax.Array, size: int) -> jax.Array:
   height, width = height // size, width // size
   x = x[:, : height * size, : width * size]
   return jnp.max(x.reshape(n, height, size, width, size, channels), axis=(2, 4))
+
+
+def max_pool_ceil(x: jax.Array, size: int = 2) -> jax.Array:
+  """Takes maxima over windows [size, size] without overlap: [n, h, w, c] -> [n, ceil(h / size), ..., c].
+
+  The last window of an axis may be cut (torch's `ceil_mode`).
+  """
+  pads = [(0, -length % size) for length in x.shape[1:3]]
+  return max_pool(jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf), size)
+
+
+def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
+  """Takes means over windows, [size, size] of which cover any image: [n, h, w, c] -> [n, size, size, c].
+
+  Window i of an axis of length L is from floor(i L / size) to ceil((i + 1) L / size), as torch has it:
+  windows may overlap, and repeat where the image is smaller.
+  """
+  rows, columns = (jnp.asarray(_shares(length, size), x.dtype) for length in x.shape[1:3])
+  return jnp.einsum("ih,jw,nhwc->nijc", rows, columns, x)
+
+
+def _shares(length: int, size: int) -> np.ndarray:
+  """[size, length]: the weight of each place in each window's mean."""
+  found = np.zeros((size, length))
+  for i in range(size):
+    start, end = i * length // size, -(-(i + 1) * length // size)
+    found[i, start:end] = 1 / (end - start)
+  return found
 
 
 def average_pool_same(x: jax.Array, size: int) -> jax.Array:

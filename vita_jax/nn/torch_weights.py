@@ -1,11 +1,12 @@
-"""Weights from torch's names and layouts to ours, batch norms folded into the convolutions before them."""
+"""Weights from torch's names and layouts to ours, batch norms folded into convolutions, or apart."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -44,6 +45,42 @@ class Folded(NamedTuple):
       "kernel": (kernel * factor).astype(np.float32),
       "bias": (shift - mean * factor).astype(np.float32),
     }
+
+
+class Unfolded(NamedTuple):
+  """Takes convolutions and their batch norms apart from each other: for `vita_jax.nn.conv_norm.ConvNorm`.
+
+  Attributes:
+    arrays: name -> array, in torch's layout.
+
+  Examples:
+    >>> norm = {"weight": 2.0, "bias": 1.0, "running_mean": 3.0, "running_var": 4.0}
+    >>> arrays = {f"bn.{part}": np.full(5, x) for part, x in norm.items()}
+    >>> found = Unfolded(arrays | {"conv.weight": np.ones((5, 4, 3, 3))}).variables({"a/b": ("conv", "bn")})
+    >>> found["params"]["a"]["b"]["kernel"].shape, sorted(found["batch_stats"]["a"]["b"])
+    ((3, 3, 4, 5), ['mean', 'var'])
+  """
+
+  arrays: Arrays
+
+  def variables(self, layers: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Returns {"params": ..., "batch_stats": ...}, nested, float32; layers: our path -> (convolution, norm).
+
+    Raises:
+      ValueError: a tensor that is missing.
+    """
+    params, statistics = {}, {}
+    for path, (convolution, norm) in layers.items():
+      params[f"{path}/kernel"] = channels_last(tensor(self.arrays, f"{convolution}.weight"))
+      params[f"{path}/scale"] = tensor(self.arrays, f"{norm}.weight")
+      params[f"{path}/bias"] = tensor(self.arrays, f"{norm}.bias")
+      statistics[f"{path}/mean"] = tensor(self.arrays, f"{norm}.running_mean")
+      statistics[f"{path}/var"] = tensor(self.arrays, f"{norm}.running_var")
+    return {"params": _nested(params), "batch_stats": _nested(statistics)}
+
+
+def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  return unflatten_dict({path: x.astype(np.float32) for path, x in flat.items()}, sep="/")
 
 
 def linear(arrays: Arrays, name: str) -> dict[str, np.ndarray]:

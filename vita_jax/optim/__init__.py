@@ -9,26 +9,52 @@ Updates are to be added (`optax.apply_updates`). Theta never sits in the optimiz
 
 from vita_jax._lazy import submodules
 from vita_jax.optim.dm import l2o_dm
+from vita_jax.optim.ema import interpolate_weights
+from vita_jax.optim.groups import (
+  FROZEN,
+  group_by_pattern,
+  layer_decay,
+  multipliers_of,
+  scale_by_group,
+  set_multipliers,
+  torch_sgd,
+  velocity_sgd,
+)
+from vita_jax.optim.layerwise import Settings as LayerwiseSettings
+from vita_jax.optim.layerwise import layerwise_policy
 from vita_jax.optim.library import KINDS, learned, learned_card, learned_names, load_learned
 from vita_jax.optim.mlp import l2o_mlp
 from vita_jax.optim.optimizees import OPTIMIZEES, Optimizee, optimize, optimizee
 from vita_jax.optim.rnn_prop import rnnprop
 from vita_jax.optim.scale import l2o_scale
+from vita_jax.optim.schedules import warmup_poly
 
 __all__ = [
+  "FROZEN",
   "KINDS",
   "OPTIMIZEES",
+  "LayerwiseSettings",
   "Optimizee",
+  "group_by_pattern",
+  "interpolate_weights",
   "l2o_dm",
   "l2o_mlp",
   "l2o_scale",
+  "layer_decay",
+  "layerwise_policy",
   "learned",
   "learned_card",
   "learned_names",
   "load_learned",
+  "multipliers_of",
   "optimize",
   "optimizee",
   "rnnprop",
+  "scale_by_group",
+  "set_multipliers",
+  "torch_sgd",
+  "velocity_sgd",
+  "warmup_poly",
 ]
 
 __getattr__, __dir__ = submodules(__name__)

@@ -1,0 +1,52 @@
+"""Learning rates as functions of the step: optax schedules."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import optax
+
+from vita_jax.base.keys import above, at_least, between
+from vita_jax.optim.leaves import COUNT, check_number
+
+
+def warmup_poly(
+  peak: float,
+  total_steps: int,
+  *,
+  warmup: int = 100,
+  start: float = 0.01,
+  power: float = 0.9,
+  stop: float = 0.8,
+) -> optax.Schedule:
+  """Builds a quadratic warm-up times a polynomial decay that stops before it reaches zero.
+
+  rate(t) = peak min(start + (1 - start) (t / warmup)^2, 1) (1 - min(t / total_steps, stop))^power. Source:
+  "Automated Synthetic-to-Real Generalization" (ICML 2020) as released.
+
+  Args:
+    peak: the rate after the warm-up, were there no decay.
+    total_steps: of the run.
+    warmup: steps until the first factor is 1.
+    start: the first factor at step 0, 0 to 1.
+    power: of the decay.
+    stop: the share of the run after which the rate is constant, 0 to 1.
+
+  Raises:
+    ValueError: a number out of its range.
+
+  Examples:
+    >>> [round(float(warmup_poly(1.0, 1000)(t)), 5) for t in (0, 100, 800, 999)]
+    [0.01, 0.90953, 0.23492, 0.23492]
+  """
+  check_number("peak", peak, at_least(0))
+  check_number("total_steps", total_steps, COUNT)
+  check_number("warmup", warmup, COUNT)
+  check_number("start", start, between(0, 1))
+  check_number("power", power, above(0))
+  check_number("stop", stop, between(0, 1))
+
+  def rate(count):  # optax gives numbers of Python, of NumPy and of JAX
+    rise = jnp.minimum(start + (1 - start) * jnp.square(count / warmup), 1.0)
+    return peak * rise * (1 - jnp.minimum(count / total_steps, stop)) ** power
+
+  return rate
