@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from vita_jax.losses import distil
 
@@ -58,3 +59,49 @@ def test_layers_that_do_not_fit_are_named():
     distil.feature_distance(adapters, one, {"b": one["a"]})
   with pytest.raises(ValueError, match="of the student have 5 channels, its adapter 4"):
     distil.feature_distance(adapters, {"a": jnp.ones((1, 2, 2, 5))}, one)
+
+
+P, Q = jnp.log(jnp.array([[0.8, 0.2]])), jnp.log(jnp.array([[0.5, 0.5]]))
+
+
+def test_the_proxy_is_the_divergence_of_the_student_from_the_teacher():
+  """KL(teacher || student), not the other way round; the mean over images, the sum over classes."""
+  assert float(distil.proxy_kl(Q, P)) == pytest.approx(0.1927448, abs=1e-6)
+  assert float(distil.proxy_kl(P, Q)) == pytest.approx(0.2231436, abs=1e-6)
+  twice = distil.proxy_kl(jnp.concatenate([Q, Q]), jnp.concatenate([P, P]))
+  assert float(twice) == pytest.approx(0.1927448, abs=1e-6)
+  rng = np.random.default_rng(0)
+  student, teacher = (jnp.asarray(5 * rng.normal(size=(4, 1000)), jnp.float32) for _ in range(2))
+  p, q = (np.asarray(jax.nn.softmax(np.float64(x)), np.float64) for x in (teacher, student))
+  assert float(distil.proxy_kl(student, teacher)) == pytest.approx(special.rel_entr(p, q).sum() / 4, rel=1e-4)
+
+
+def test_the_proxys_gradient_is_the_difference_of_the_probabilities():
+  rng = np.random.default_rng(1)
+  student, teacher = (jnp.asarray(rng.normal(size=(4, 9)), jnp.float32) for _ in range(2))
+  found, none = jax.grad(distil.proxy_kl, argnums=(0, 1))(student, teacher)
+  np.testing.assert_allclose(found, (jax.nn.softmax(student) - jax.nn.softmax(teacher)) / 4, atol=1e-7)
+  assert not np.any(none)
+  value, gradient = jax.value_and_grad(distil.proxy_kl)(teacher, teacher)
+  assert abs(float(value)) < 1e-6 and np.abs(gradient).max() < 1e-7
+  halves = distil.proxy_kl(student.astype(jnp.bfloat16), teacher.astype(jnp.bfloat16))
+  assert halves.dtype == jnp.float32
+  far = distil.proxy_kl(jnp.array([[0.0, 1000.0]]), jnp.array([[1000.0, 0.0]]))
+  assert float(far) == pytest.approx(1000.0)  # no logarithm of a probability of 0
+
+
+def test_a_capped_weight_holds_the_term_at_the_cap():
+  for value, weight in ((0.2, 45.0), (0.1, 75.0), (0.12, 75.0)):
+    assert float(distil.capped_weight(75.0, jnp.float32(value), 9.0)) == pytest.approx(weight)
+    assert float(distil.capped_weight(75.0, jnp.float32(value), None)) == 75.0
+
+  def term(value):
+    return distil.capped_weight(75.0, value, 9.0) * value
+
+  assert float(jax.grad(term)(jnp.float32(0.2))) == pytest.approx(45.0)  # the weight is a plain number
+  assert float(term(jnp.float32(0.2))) == pytest.approx(9.0)
+  assert float(distil.capped_weight(75.0, jnp.float32(0.0), 9.0)) == 75.0
+  with pytest.raises(ValueError, match="weight is -1: it must be a finite number, at least 0"):
+    distil.capped_weight(-1, jnp.float32(0.2), 9.0)
+  with pytest.raises(ValueError, match="cap is 0: it must be a finite number, above 0, or None"):
+    distil.capped_weight(1.0, jnp.float32(0.2), 0)

@@ -120,9 +120,8 @@ def _names(tree: Tree) -> list[str]:
 
 
 def _check_like(name: str, tree: Tree, params: Tree) -> None:
-  if jax.tree.structure(tree) != jax.tree.structure(params):
-    odd = set(_names(tree)) ^ set(_names(params))
-    raise ValueError(f"{name} is a tree unlike the weights: only one has '{min(odd, default='')}'")
+  if odd := set(_names(tree)) ^ set(_names(params)):
+    raise ValueError(f"{name} is a tree unlike the weights: only one has '{min(odd)}'")
   for path, x, w in zip(_names(params), jax.tree.leaves(tree), jax.tree.leaves(params), strict=True):
     if jnp.shape(x) != jnp.shape(w):
       raise ValueError(f"{name} has '{path}' of shape {jnp.shape(x)}, the weights {jnp.shape(w)}")

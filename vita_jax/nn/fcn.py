@@ -158,7 +158,7 @@ def bilinear(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -
   factor = (size + 1) // 2
   centre = factor - 1 if size % 2 else factor - 0.5
   row = 1 - np.abs(np.arange(size) - centre) / factor
-  return jnp.asarray(np.outer(row, row)[:, :, None, None] * np.eye(*shape[2:]), dtype)
+  return jnp.asarray(np.outer(row, row)[:, :, None, None] * np.eye(shape[2], shape[3]), dtype)
 
 
 def _cropped(x: jax.Array, offset: int, like: jax.Array) -> jax.Array:

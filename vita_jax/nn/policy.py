@@ -141,8 +141,8 @@ def replay(
   """
 
   def step(state: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, jax.Array]:
-    logits, state = policy.apply(theta, *inputs, state)  # type: ignore[misc]
-    return state, logits
+    found: Any = policy.apply(theta, *inputs, state)
+    return found[1], found[0]
 
   state, logits = jax.lax.scan(step, state, (observations, multipliers))
   return logits, state

@@ -29,7 +29,7 @@ Tree = Any
 OBSERVED = ("loss", "kl", "progress", "head_mean", "head_std")
 REWARDS = ("exp_neg_loss", "neg_loss", "improvement")
 ACTIONS = ("sampled", "likeliest")
-WORST = 100.0  # nats: what a loss counts that is larger, or not finite
+WORST = 100.0  # what the mean of a window counts that is larger, or not finite; of a loss in nats
 
 
 class Rollout(NamedTuple):
@@ -131,8 +131,8 @@ def layerwise_policy(
 
   It stands where `scale_by_group` would: `velocity_sgd(rate, layerwise_policy(...))`. Call
   `tx.update(gradients, state, params, loss=..., kl=...)`, float scalars of this step (kl: 0 where there is no
-  proxy). The multipliers of action a are a / (actions - 1); those of the first window are 1. A loss above 100
-  nats, or one that is not finite, counts as 100.
+  proxy). The multipliers of action a are a / (actions - 1); those of the first window are 1. A mean over a
+  window that is above 100, or not finite since one loss was not, counts as 100: its reward is about 0.
 
   Args:
     theta: the policy's variables; may be traced. Zeros make every decision uniformly random.
@@ -220,7 +220,8 @@ def _decide(
   """Acts on the window that has ended and opens the next one."""
   memory = policy.initial_state() if settings.legacy_memoryless else state.memory
   multipliers = state.scale.multipliers
-  logits, after = policy.apply(theta, state.observation, multipliers, memory)  # type: ignore[misc]
+  found: Any = policy.apply(theta, state.observation, multipliers, memory)
+  logits, after = found
   key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.decisions)
   drawn = policies.sample(key, logits) if settings.action == "sampled" else jnp.argmax(logits, -1)
   actions = drawn.astype(jnp.int32)
@@ -257,10 +258,11 @@ def _observe(
   """Counts a step; at the end of a window, gives the means and the reward of the decision that opened it."""
   head = head.astype(jnp.float32)
   progress = (state.done + state.before).astype(jnp.float32) / settings.steps
-  now = jnp.stack([_bounded(loss), _bounded(kl), progress, jnp.mean(head), jnp.std(head)])
+  seen = (loss, kl, progress, jnp.mean(head), jnp.std(head))
+  now = jax.lax.stop_gradient(jnp.stack([jnp.asarray(x, jnp.float32) for x in seen]))
   sums, taken, left = state.sums + now, state.taken + 1, state.left - 1
   ended = left == 0
-  observation = jnp.where(ended, sums / taken, state.observation)
+  observation = jnp.where(ended, _bounded(sums / taken), state.observation)
   total = observation[0] + settings.kl_weight * observation[1]
   reward = {
     "exp_neg_loss": jnp.exp(-total),
@@ -284,9 +286,8 @@ def _observe(
   )
 
 
-def _bounded(loss: Any) -> jax.Array:
-  loss = jax.lax.stop_gradient(jnp.asarray(loss, jnp.float32))
-  return jnp.where(jnp.isfinite(loss), jnp.clip(loss, -WORST, WORST), WORST)
+def _bounded(means: jax.Array) -> jax.Array:
+  return jnp.where(jnp.isfinite(means), jnp.clip(means, -WORST, WORST), WORST)
 
 
 def _head(params: Tree, path: str) -> jax.Array:
