@@ -28,6 +28,7 @@ from vita_jax.base.keys import (
   one_of,
   text,
 )
+from vita_jax.base.memory import keep_freed_memory
 from vita_jax.base.processes import end_with
 from vita_jax.base.tree import named_leaves, path_name
 
@@ -49,6 +50,7 @@ __all__ = [
   "file_sha256",
   "half_open",
   "hint",
+  "keep_freed_memory",
   "load_python_file",
   "mix",
   "named_leaves",

@@ -18,6 +18,7 @@ from ml_collections import config_flags
 
 from vita_jax import _early
 from vita_jax import help as script_help
+from vita_jax.base.memory import keep_freed_memory
 from vita_jax.cli.errors import fail, guarded
 from vita_jax.cli.files import find_config, load_config
 from vita_jax.train import cluster
@@ -180,6 +181,7 @@ def _with_config_file(argv: list[str]) -> list[str]:
 
 
 def _start_jax() -> None:
+  keep_freed_memory()  # before threads have allocated
   import jax
 
   if not os.environ.get("VITA_DEBUG"):
