@@ -1,8 +1,8 @@
-"""Automated Synthetic-to-Real Generalization (ICML 2020, arXiv 2007.06965): keep what the pretrained net knew.
+"""Automated Synthetic-to-Real Generalization (ICML 2020, arXiv 2007.06965): keep what a pretrained net knows.
 
 Claim: a network that is fine-tuned on synthetic pictures alone does better on real ones if it keeps solving
-ImageNet's task as its frozen teacher does (a KL term on the old head), and if the rate of each group of layers
-is chosen by a controller that reinforcement learning has trained, not by hand.
+ImageNet's task as its frozen teacher does (a KL term on the old head), and if the rate of each group of
+layers is chosen by a controller that reinforcement learning has trained, not by hand.
 """
 
 from __future__ import annotations

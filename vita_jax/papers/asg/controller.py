@@ -55,7 +55,13 @@ def start_controller(recipe: Recipe, nets: Nets, settings: Settings, teacher: Tr
 
 
 def fresh_episodes(
-  recipe: Recipe, nets: Nets, settings: Settings, theta: Tree, teacher: Tree, key: jax.Array, number: jax.Array
+  recipe: Recipe,
+  nets: Nets,
+  settings: Settings,
+  theta: Tree,
+  teacher: Tree,
+  key: jax.Array,
+  number: jax.Array,
 ) -> dict[str, Tree]:
   """Makes students that have not trained, each with a new head: {"params", "tx"}, leading axis [at_once]."""
 
@@ -121,7 +127,7 @@ def side_by_side(one: Callable[[Tree], Any], trees: Tree, nets: Nets) -> Any:
   if jax.tree.leaves(trees)[0].shape[0] == 1:  # no loop: convolutions are slow in one
     found = one(jax.tree.map(lambda x: x[0], trees))
     return jax.tree.map(lambda x: x[None], found)
-  return jax.vmap(one)(trees) if nets.net.kind == "cnn" else jax.lax.map(one, trees)
+  return jax.vmap(one)(trees) if nets.teacher.kind == "cnn" else jax.lax.map(one, trees)
 
 
 def meta_optimizer(keys: Controller) -> optax.GradientTransformation:

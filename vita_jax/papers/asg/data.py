@@ -1,4 +1,4 @@
-"""The inputs: synthetic pictures to train on and to choose by, real ones to look at and to test, an old task."""
+"""The inputs: synthetic pictures to train on and choose by, real ones to look at and test, an old task."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vita_jax.base.files import read_json
-from vita_jax.data import augment, emoji, fonts, scenes, sim2real
+from vita_jax.data import emoji, fonts, scenes, sim2real
 from vita_jax.data.folders import ImageFolder
 from vita_jax.data.images import CIFAR10_CLASSES, load_images
+from vita_jax.data.labelled import check_classes, check_labels, loaded, old_groups, split_rows
 from vita_jax.data.resident import Resident
 from vita_jax.data.stream import Stream
 from vita_jax.papers.asg.recipe import Data, Recipe
@@ -77,37 +77,6 @@ def read_inputs(recipe: Recipe) -> Inputs:
   return inputs
 
 
-def check_labels(labels: Any, classes: int, ignore: int) -> None:
-  """Refuses labels of pixels that are neither a class nor the ignored one.
-
-  Raises:
-    ValueError: there is one.
-  """
-  found = np.unique(np.asarray(labels))
-  if odd := [int(x) for x in found if x != ignore and not 0 <= x < classes]:
-    raise ValueError(
-      f"a label map has {odd[0]}: there are {classes} classes, from 0 on, and config.data.ignore is {ignore}"
-    )
-
-
-def check_classes(synthetic: Any, real: Any, names: tuple[str, ...], sides: tuple[str, str]) -> None:
-  """Refuses classes that only one side has.
-
-  Args:
-    synthetic: labels of one side.
-    real: of the other.
-    names: of the classes.
-    sides: what the two are called.
-
-  Raises:
-    ValueError: a class is on one side alone.
-  """
-  one, other = set(np.unique(synthetic).tolist()), set(np.unique(real).tolist())
-  for label in sorted(one ^ other):
-    has, lacks = sides if label in one else sides[::-1]
-    raise ValueError(f"class '{names[label]}' is in {has} and not in {lacks}: both need every class")
-
-
 def evaluated(arrays: Arrays) -> Resident:
   """Returns pictures in row order, in batches for an evaluation."""
   return Resident(arrays, min(EVALUATED, len(arrays["label"])), order="rows")
@@ -165,43 +134,14 @@ def _folder(data: Data, batch: int) -> Inputs:
       raise ValueError(
         f"class '{alone[0]}' is in {folder.root} and not in {other.root}: both need every class"
       )
-  synthetic, real = (_loaded(folder, data) for folder in folders)
-  rest, held_out = _split(synthetic, data.held_out, "config.data.held_out", data.synthetic)
-  test, quick = _split(real, data.quick, "config.data.quick", data.real)
-  groups = _old_groups(data.old_classes, names) if data.old_classes else None
+  synthetic, real = (loaded(folder, size=data.size, fit=data.fit) for folder in folders)
+  rest, held_out = split_rows(synthetic, data.held_out, "config.data.held_out", data.synthetic)
+  test, quick = split_rows(real, data.quick, "config.data.quick", data.real)
+  groups = old_groups(data.old_classes, names) if data.old_classes else None
   source = f"{data.synthetic}; {data.real}"
   return Inputs(
     Resident(rest, batch), held_out, quick, evaluated(_with_old(test)), None, names, groups, source
   )
-
-
-def _old_groups(path: str, names: tuple[str, ...]) -> np.ndarray:
-  """Reads the label of each class of ImageNet-1k from JSON: class -> a list of its classes there."""
-  found, members = np.full(1000, UNKNOWN, np.int32), read_json(path, what="classes of the old task")
-  for name in members.keys() - {"about"}:
-    if name not in names:
-      raise ValueError(f"{path} has the class '{name}', which no folder has: they are {', '.join(names)}")
-    numbers = members[name]
-    if not isinstance(numbers, list) or not all(isinstance(k, int) and 0 <= k < 1000 for k in numbers):
-      raise ValueError(f"{path}: '{name}' must be a list of whole numbers from 0 to 999")
-    found[numbers] = names.index(name)
-  return found
-
-
-def _loaded(folder: ImageFolder, data: Data) -> Arrays:
-  """Reads a folder's pictures at one size."""
-  images, first = [], None
-  for i in range(len(folder)):
-    image = folder[i]["image"]
-    first = image.shape if first is None else first
-    if data.fit == "none" and image.shape != first:
-      raise ValueError(
-        f"{folder.root / folder.paths[i]} is {image.shape[0]} x {image.shape[1]} and the first picture"
-        f" {first[0]} x {first[1]}: make them of one size, or set config.data.fit=square"
-      )
-    images.append(augment.square(image, size=data.size))
-  assert folder.labels is not None
-  return {"image": np.stack(images), "label": folder.labels}
 
 
 def _segmentation(data: Data, batch: int) -> Inputs:
@@ -215,7 +155,9 @@ def _segmentation(data: Data, batch: int) -> Inputs:
   pretrain = {"image": drawn["image"], "label": drawn["main"]}
   groups = np.arange(3, dtype=np.int32)
   if data.ignore != scenes.IGNORE:
-    raise ValueError(f"config.data.ignore is {data.ignore}: generated scenes have {scenes.IGNORE} on outlines")
+    raise ValueError(
+      f"config.data.ignore is {data.ignore}: generated scenes have {scenes.IGNORE} on outlines"
+    )
   parts = Resident(train, batch), held_out, quick, evaluated(real), pretrain
   return Inputs(*parts, scenes.CLASSES, groups, "generated scenes")
 
@@ -248,16 +190,6 @@ def _gta5(data: Data, batch: int) -> Inputs:
 def _read(rows: sim2real.Rows, transform: Any) -> Arrays:
   found = [transform(rows[i]) for i in range(len(rows))]
   return {name: np.stack([row[name] for row in found]) for name in ("image", "label")}
-
-
-def _split(arrays: Arrays, count: int, key: str, where: str) -> tuple[Arrays, Arrays]:
-  """Draws `count` rows: (the rest, those), of which each needs every class."""
-  total = len(arrays["label"])
-  if count >= total:
-    raise ValueError(f"{key} is {count}: {where} has {total} pictures; give fewer")
-  order = np.random.default_rng(0).permutation(total)
-  drawn, rest = np.sort(order[:count]), np.sort(order[count:])
-  return {k: x[rest] for k, x in arrays.items()}, {k: x[drawn] for k, x in arrays.items()}
 
 
 def _part(arrays: Arrays, count: int) -> Arrays:

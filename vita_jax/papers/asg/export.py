@@ -25,20 +25,20 @@ Tree = Any
 
 
 def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported:
-  """Exports the final student with its old head; `write` adds the teacher and, if there is one, the controller."""
+  """Exports the final student with its old head; `write` adds the teacher and a controller."""
   moved = nets.moved("native")
   params = {**final_weights(recipe, nets, state), "old": state["teacher"]["old"]}
   if state["teacher"]["stats"]:
     params["stats"] = state["teacher"]["stats"]
-  side = "h, w" if recipe.pixels else f"{nets.size}, {nets.size}"
-  shape = f"n, {side}, {nets.channels}"
+  side = "h, w" if recipe.pixels else f"{nets.teacher.size}, {nets.teacher.size}"
+  shape = f"n, {side}, {nets.teacher.channels}"
   return Exported(
     params=jax.device_get(params),
     program=functools.partial(classify, moved),
     inputs={"image": (shape, "uint8")},
     read=functools.partial(read_picture, nets),
     card={
-      "inputs": {"image": f"uint8 [{shape}], {'grey' if nets.channels == 1 else 'RGB'}"},
+      "inputs": {"image": f"uint8 [{shape}], {'grey' if nets.teacher.channels == 1 else 'RGB'}"},
       "outputs": {
         "probabilities": "float32, of the new task's classes in the order of `classes`",
         "labels": "int32, the likeliest of them",
@@ -62,9 +62,9 @@ def classify(nets: Nets, params: Tree, *, image: jax.Array) -> dict[str, jax.Arr
 
 
 def read_picture(nets: Nets, path: str) -> dict[str, np.ndarray]:
-  """Reads a picture as `image` uint8 [1, h, w, c], cut and resized to the side that the network was trained at."""
-  picture = read_image(path, mode="L" if nets.channels == 1 else "RGB")
-  return {"image": (augment.square(picture, size=nets.size) if nets.size else picture)[None]}
+  """Reads a picture as `image` uint8 [1, h, w, c], cut and resized to the side that it was trained at."""
+  picture = read_image(path, mode="L" if nets.teacher.channels == 1 else "RGB")
+  return {"image": (augment.square(picture, size=nets.teacher.size) if nets.teacher.size else picture)[None]}
 
 
 def write_files(recipe: Recipe, nets: Nets, inputs: Inputs, state: State, folder: Path) -> None:

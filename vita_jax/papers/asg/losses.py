@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from vita_jax.losses.anchor import feature_l2, l2_sp
 from vita_jax.losses.distil import capped_weight, proxy_kl
-from vita_jax.losses.xent import cross_entropy, weighted_mean
+from vita_jax.losses.xent import cross_entropy
 from vita_jax.papers.asg.model import Seen
 from vita_jax.papers.asg.recipe import Anchor, Proxy
 
@@ -73,21 +73,3 @@ def total_loss(proxy: Proxy, anchor: Anchor, terms: Terms) -> jax.Array:
 def kl_of(seen: Seen, old: jax.Array) -> jax.Array:
   """Computes L_KL: of the teacher's old logits [n, old classes] to the student's."""
   return proxy_kl(seen.old, old)
-
-
-def pseudo_loss(logits: jax.Array, labels: jax.Array, *, smooth: float) -> jax.Array:
-  """Computes the loss of self-training: cross-entropy on accepted pictures, and MRKLD's regulariser on them.
-
-  The regulariser is -smooth / K sum_k ln p_k (CRST, Zou et al., ICCV 2019).
-
-  Args:
-    logits: [n, K].
-    labels: int [n]; -1: not accepted, which counts nowhere.
-    smooth: weight of the regulariser.
-  """
-  accepted = (labels >= 0).astype(jnp.float32)
-  loss = cross_entropy(logits, labels, accepted)
-  if not smooth:
-    return loss
-  spread = -jnp.mean(jax.nn.log_softmax(logits), axis=-1)
-  return loss + smooth * weighted_mean(spread, accepted)

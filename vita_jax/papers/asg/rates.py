@@ -78,9 +78,7 @@ def grouped_optimizer(recipe: Recipe, nets: Nets, steps: int) -> optax.GradientT
   return sgd(recipe.tune, scale_by_group(nets.groups), steps)
 
 
-def sgd(
-  tune: Tune, scale: optax.GradientTransformation, steps: int
-) -> optax.GradientTransformationExtraArgs:
+def sgd(tune: Tune, scale: optax.GradientTransformation, steps: int) -> optax.GradientTransformationExtraArgs:
   """Makes SGD in one of its two forms, weight decay in the gradient."""
   rate: Any = tune.rate
   if tune.schedule == "warmup_poly":

@@ -10,7 +10,6 @@ import ml_collections
 from vita_jax import base
 from vita_jax.base.keys import (
   Key,
-  Rule,
   above,
   any_path,
   at_least,
@@ -21,6 +20,7 @@ from vita_jax.base.keys import (
   one_of,
   text,
 )
+from vita_jax.data.augment_on_device import AUGMENTS
 from vita_jax.data.emoji import KINDS as DRAWINGS
 from vita_jax.nn.conv import form_for
 from vita_jax.optim.layerwise import ACTIONS, REWARDS
@@ -30,7 +30,6 @@ DATA = ("emoji", "fonts", "folder", "segmentation", "visda", "gta5")
 PIXELS = ("segmentation", "gta5")  # every pixel has a label
 STREAMED = ("visda", "gta5")  # too large for the device
 PARTNERS = ("mnist", "digits")  # real sides of the fonts
-AUGMENTS = ("none", "shift", "flip", "both")
 NETS = ("efficientnet_lite0", "resnet18", "resnet50", "resnet101", "cnn", "fcn8s")
 TRAINED_HERE = ("cnn", "fcn8s")  # networks whose teacher this run can train, on real pictures of an old task
 RATES = ("fixed", "probe_first", "random_window", "random_init", "learned")
@@ -68,18 +67,24 @@ KEYS = (
   Key("data.real", "", text("a path, or for fonts mnist or digits"), "Real side: a folder; fonts: a name."),
   Key("data.count", 4000, _COUNT, "Synthetic pictures that are made (emoji, fonts, segmentation)."),
   Key("data.held_out", 1000, _COUNT, "Synthetic pictures that choose and do not train."),
-  Key("data.quick", 1000, _COUNT, "Real pictures for a look while training, and for cbst; never in the test."),
+  Key(
+    "data.quick", 1000, _COUNT, "Real pictures for a look while training, and for cbst; never in the test."
+  ),
   Key("data.drawings", "shipped", one_of(*DRAWINGS), "Emoji: the 213 that ship, or all 361."),
   Key("data.styles", ("noto-v1",), _NAME, "Styles of emoji that are held out."),
   Key("data.augment", "none", one_of(*AUGMENTS), "Random shifts by up to 1/8 and mirroring, each step anew."),
-  Key("data.fit", "square", one_of("square", "none"), "Folder: cut and resize, or pictures must have one size."),
+  Key(
+    "data.fit", "square", one_of("square", "none"), "Folder: cut and resize, or pictures must have one size."
+  ),
   Key("data.ignore", 255, between(0, 255), "Label of pixels that count nowhere; no class may have it."),
   Key("data.old_classes", "", any_path, "Folder: JSON, class -> classes of the old task; empty: none."),
   Key("model.kind", "efficientnet_lite0", one_of(*NETS), "The network."),
   Key("model.weights", "", any_path, "Pretrained weights (npz, safetensors); empty: see the README."),
   Key("model.hidden", 512, at_least(0), "Width of the new head's first layer (paper: 512); 0: one layer."),
   Key("model.width", 16, at_least(1), "Channels of the first layer (cnn, fcn8s; 64 is VGG-16's)."),
-  Key("model.groups", (), _NAME, "Layer groups in order, 'name=regular expression'; empty: the network's own."),
+  Key(
+    "model.groups", (), _NAME, "Layer groups in order, 'name=regular expression'; empty: the network's own."
+  ),
   Key("pretrain.steps", 1000, _COUNT, "Steps of the teacher's training (cnn, fcn8s without weights)."),
   Key("pretrain.batch", 64, _COUNT, "Pictures in a step."),
   Key("pretrain.rate", 0.02, above(0), "Of momentum SGD, warmed up and decayed as the fine-tuning's."),
@@ -125,130 +130,18 @@ KEYS = (
   Key("controller.legacy_memoryless", False, boolean, "No memory between decisions, as released."),
   Key("cbst.rounds", 0, at_least(0), "Rounds of class-balanced self-training on real pictures; 0: none."),
   Key("cbst.steps", 100, _COUNT, "Steps in a round."),
-  Key("cbst.first", 0.2, between(0, 1), "Share of each class that is labelled in the first round (CBST: 0.2)."),
+  Key(
+    "cbst.first", 0.2, between(0, 1), "Share of each class that is labelled in the first round (CBST: 0.2)."
+  ),
   Key("cbst.grow", 0.05, between(0, 1), "What each round adds to it (CBST: 0.05)."),
   Key("cbst.most", 0.5, between(0, 1), "The largest share (CBST: 0.5)."),
   Key("cbst.smooth", 0.0, at_least(0), "Weight of CRST's regulariser, MRKLD; 0: none."),
   Key("report.flip", False, boolean, "Average the sigmoids of a picture and its mirror image (VisDA-17)."),
 )
-assert isinstance(_NAME, Rule)
 
 
-class Data(NamedTuple):
-  """Keys `data.*`."""
-
-  name: str
-  size: int
-  synthetic: str
-  real: str
-  count: int
-  held_out: int
-  quick: int
-  drawings: str
-  styles: tuple[str, ...]
-  augment: str
-  fit: str
-  ignore: int
-  old_classes: str
-
-
-class Net(NamedTuple):
-  """Keys `model.*`."""
-
-  kind: str
-  weights: str
-  hidden: int
-  width: int
-  groups: tuple[str, ...]
-
-
-class Pretrain(NamedTuple):
-  """Keys `pretrain.*`."""
-
-  steps: int
-  batch: int
-  rate: float
-
-
-class Tune(NamedTuple):
-  """Keys `finetune.*`."""
-
-  steps: int
-  batch: int
-  rate: float
-  schedule: str
-  warmup: int
-  momentum: float
-  decay: float
-  sgd: str
-  select: str
-  look_every: int
-  equal_at: float
-
-
-class Proxy(NamedTuple):
-  """Keys `proxy.*`; `cap` is None without one."""
-
-  weight: float
-  cap: float | None
-  cache_teacher: bool
-
-
-class Anchor(NamedTuple):
-  """Keys `anchor.*`."""
-
-  kind: str
-  weight: float
-
-
-class Rates(NamedTuple):
-  """Keys `rates.*`."""
-
-  kind: str
-  backbone: float
-  decay: float
-  trained: tuple[str, ...]
-  probe: float
-
-
-class Wise(NamedTuple):
-  """Keys `wise.*`."""
-
-  alpha: float
-  use: bool
-
-
-class Controller(NamedTuple):
-  """Keys `controller.*`."""
-
-  path: str
-  episodes: int
-  steps: int
-  at_once: int
-  rollout: int
-  gamma: float
-  rate: float
-  reward: str
-  baseline: bool
-  scaled: bool
-  entropy: float
-  clip: float
-  smallest: int
-  shrink: int
-  action: str
-  legacy_window: bool
-  legacy_memoryless: bool
-
-
-class Cbst(NamedTuple):
-  """Keys `cbst.*`."""
-
-  rounds: int
-  steps: int
-  first: float
-  grow: float
-  most: float
-  smooth: float
+# The values of the keys of one group, as a NamedTuple with the names above.
+Data, Net, Pretrain, Tune, Proxy, Anchor, Rates, Wise, Controller, Cbst = (Any,) * 10
 
 
 class Recipe(NamedTuple):
@@ -312,7 +205,7 @@ def check(config: Any) -> None:
       "config.proxy.cache_teacher is True: its logits are of the pictures as they are; set"
       " config.data.augment=none"
     )
-  if config.proxy.cache_teacher and (config.data.name in STREAMED or _teaches_itself(config)):
+  if config.proxy.cache_teacher and (config.data.name in STREAMED or teaches_itself(config.model)):
     raise ValueError(
       "config.proxy.cache_teacher is True: it is for pictures in memory and a teacher with weights, not for"
       f" {config.data.name} with {config.model.kind}"
@@ -340,8 +233,9 @@ def check(config: Any) -> None:
     )
 
 
-def _teaches_itself(config: Any) -> bool:
-  return config.model.kind in TRAINED_HERE and not config.model.weights
+def teaches_itself(net: Any) -> bool:
+  """Tells whether the teacher is trained in this run, by the keys `model.*`."""
+  return net.kind in TRAINED_HERE and not net.weights
 
 
 def _check_data(config: Any) -> None:
@@ -353,7 +247,9 @@ def _check_data(config: Any) -> None:
   if data.name == "fonts":
     base.choose("config.data.real", data.real, PARTNERS)
   if data.name in PIXELS and data.augment != "none":
-    raise ValueError("config.data.augment must be none where pixels have labels: scenes bring their own crops")
+    raise ValueError(
+      "config.data.augment must be none where pixels have labels: scenes bring their own crops"
+    )
   if data.name == "fonts" and data.augment in ("flip", "both"):
     raise ValueError(f"config.data.augment is {data.augment}: mirrored digits are none; take shift or none")
 
@@ -369,12 +265,14 @@ def _check_net(config: Any) -> None:
       f"config.model.weights is empty: {kind} starts from ImageNet's weights; give a safetensors file of"
       " torchvision's state dict (vita_jax/nn/resnet.py says how to write one)"
     )
-  if _teaches_itself(config) and name not in ("fonts", "segmentation"):
+  if teaches_itself(config.model) and name not in ("fonts", "segmentation"):
     raise ValueError(
       f"config.model.weights is empty: {kind} is trained here only on fonts and segmentation; give a file"
     )
   if (name == "fonts") != (kind == "cnn"):
-    raise ValueError(f"config.model.kind is {kind} and config.data.name {name}: cnn is for fonts, grey digits")
+    raise ValueError(
+      f"config.model.kind is {kind} and config.data.name {name}: cnn is for fonts, grey digits"
+    )
   for entry in config.model.groups:
     if "=" not in entry:
       raise ValueError(f"config.model.groups has '{entry}': write 'name=regular expression'")
@@ -387,21 +285,20 @@ def recipe_of(config: Any) -> Recipe:
     ValueError: see `check`.
   """
   check(config)
-  data, rates, net = dict(config.data), dict(config.rates), dict(config.model)
-  proxy = dict(config.proxy)
+  proxy = base.section(config, "proxy")
   one_step = config.data.name in STREAMED or config.steps_per_call == 1
   return Recipe(
     method=config.method,
-    data=Data(**{**data, "styles": tuple(data["styles"])}),
-    net=Net(**{**net, "groups": tuple(net["groups"])}),
-    pretrain=Pretrain(**config.pretrain),
-    tune=Tune(**config.finetune),
-    proxy=Proxy(**{**proxy, "cap": proxy["cap"] or None}),
-    anchor=Anchor(**config.anchor),
-    rates=Rates(**{**rates, "trained": tuple(rates["trained"])}),
-    wise=Wise(**config.wise),
-    controller=Controller(**config.controller),
-    cbst=Cbst(**config.cbst),
+    data=base.section(config, "data"),
+    net=base.section(config, "model"),
+    pretrain=base.section(config, "pretrain"),
+    tune=base.section(config, "finetune"),
+    proxy=proxy._replace(cap=proxy.cap or None),
+    anchor=base.section(config, "anchor"),
+    rates=base.section(config, "rates"),
+    wise=base.section(config, "wise"),
+    controller=base.section(config, "controller"),
+    cbst=base.section(config, "cbst"),
     flip=config.report.flip,
     dtype=config.dtype,
     form=form_for(steps_per_call=1 if one_step else 0, replicas=config.seeds),

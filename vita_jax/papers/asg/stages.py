@@ -14,13 +14,14 @@ from vita_jax.base.tree import named_leaves
 from vita_jax.data.files import read_safetensors
 from vita_jax.data.resident import Resident, n_batches
 from vita_jax.losses.anchor import init_importance
+from vita_jax.losses.self_training import pseudo_labels
 from vita_jax.nn.detectors.weights import fitted
 from vita_jax.optim.groups import set_multipliers, torch_sgd
 from vita_jax.optim.layerwise import Settings
 from vita_jax.optim.schedules import warmup_poly
 from vita_jax.papers.asg.controller import controller_step, start_controller
 from vita_jax.papers.asg.data import EVALUATED, Inputs
-from vita_jax.papers.asg.model import Nets, first_weights, old_of, see, student_of
+from vita_jax.papers.asg.model import Nets, first_weights, see, student_of
 from vita_jax.papers.asg.rates import (
   decisions,
   first_theta,
@@ -45,7 +46,8 @@ def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
     FileNotFoundError, ValueError: a controller that is not there, or of other groups.
   """
   epoch, found = n_batches(inputs.train), []
-  train = with_teacher(nets, inputs.train) if recipe.proxy.cache_teacher else inputs.train
+  caches = recipe.proxy.cache_teacher and recipe.proxy.weight > 0
+  train = with_teacher(nets, inputs.train) if caches else inputs.train
   if nets.given is None:
     assert inputs.pretrain is not None  # `recipe.check` has seen to it
     data = Resident(inputs.pretrain, min(recipe.pretrain.batch, len(inputs.pretrain["label"])))
@@ -95,7 +97,7 @@ def with_teacher(nets: Nets, train: Any) -> Resident:
   """Returns training pictures with the teacher's `old_logits`, float16 [n, old classes], computed once."""
   assert isinstance(train, Resident) and train.batch_size is not None  # `recipe.check` has seen to it
   images, size = train.arrays["image"], min(EVALUATED, len(train.arrays["label"]))
-  teach = jax.jit(lambda teacher, x: old_of(nets.moved("top"), teacher, x)[0])
+  teach = jax.jit(lambda teacher, x: teach(nets.moved("top"), teacher, x)[0])
   full = np.concatenate([images, np.repeat(images[:1], -len(images) % size, axis=0)])
   rows = [np.asarray(teach(nets.given, full[i : i + size]), np.float16) for i in range(0, len(full), size)]
   return train._replace(arrays={**train.arrays, "old_logits": np.concatenate(rows)[: len(images)]})
@@ -179,9 +181,7 @@ def _base(state: State) -> State:
   return {"params": state["params"], "teacher": state["teacher"], "key": state["key"], "root": _root(state)}
 
 
-def _enter_round(
-  recipe: Recipe, nets: Nets, share: float, first: bool, state: State, sweep: Sweep
-) -> State:
+def _enter_round(recipe: Recipe, nets: Nets, share: float, first: bool, state: State, sweep: Sweep) -> State:
   """Labels the real pictures by the network as it is, and starts a round from it."""
   params = chosen(recipe, state) if first else state["params"]
   now = {**state, "params": params}
@@ -197,51 +197,8 @@ def _probabilities(nets: Nets, state: State, batch: Any) -> jax.Array:
   return jax.nn.softmax(seen.logits)
 
 
-def pseudo_labels(probabilities: jax.Array, share: float) -> jax.Array:
-  """Labels pictures class by class, as CBST (Zou et al., ECCV 2018): int32 [n], -1 where none is accepted.
-
-  The threshold of class c is the probability at rank ceil(share n_c) of the n_c pictures whose likeliest
-  class it is, from the most certain on. A picture gets the class of the largest p_c / threshold_c, if that
-  exceeds 1. A class that no picture is likeliest of has the threshold 1.
-
-  Args:
-    probabilities: [n, classes].
-    share: of each class, 0 to 1.
-
-  Examples:
-    >>> p = jnp.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
-    >>> pseudo_labels(p, 0.5).tolist()  # the threshold is 0.8, which itself does not exceed it
-    [0, -1, -1, -1]
-  """
-  thresholds = class_thresholds(probabilities, share)
-  ratios = probabilities / thresholds
-  label = jnp.argmax(ratios, axis=-1).astype(jnp.int32)
-  return jnp.where(jnp.max(ratios, axis=-1) > 1, label, -1)
-
-
-def class_thresholds(probabilities: jax.Array, share: float) -> jax.Array:
-  """Computes the threshold of each class, [classes]; see `pseudo_labels`.
-
-  Examples:
-    >>> p = jnp.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
-    >>> [round(float(x), 4) for x in class_thresholds(p, 0.5)]
-    [0.8, 1.0]
-  """
-  n, classes = probabilities.shape
-  most, likeliest = jnp.max(probabilities, axis=-1), jnp.argmax(probabilities, axis=-1)
-
-  def one(c: jax.Array) -> jax.Array:
-    own = likeliest == c
-    ranked = jnp.sort(jnp.where(own, most, 0.0))[::-1]
-    rank = jnp.ceil(share * jnp.sum(own)).astype(jnp.int32)
-    return jnp.where(jnp.any(own), ranked[jnp.clip(rank - 1, 0, n - 1)], 1.0)
-
-  return jax.vmap(one)(jnp.arange(classes))
-
-
 def chosen(recipe: Recipe, state: State) -> Tree:
   """Returns the weights that the recipe selects: the last, or the best on a held-out side."""
   if recipe.tune.select == "last" or "pseudo" in state:  # self-training has its own last weights
     return state["params"]
   return state["kept"][recipe.tune.select]
-

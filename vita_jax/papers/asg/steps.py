@@ -10,11 +10,14 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax import metrics
+from vita_jax.data.augment_on_device import augmented
 from vita_jax.losses.anchor import PathImportance, add_step, importance_of_path
+from vita_jax.losses.self_training import pseudo_loss
+from vita_jax.nn.pretrained import old_of
 from vita_jax.optim.groups import multipliers_of, set_multipliers
 from vita_jax.optim.layerwise import Settings
-from vita_jax.papers.asg.losses import Terms, anchor_loss, kl_of, pseudo_loss, task_loss, total_loss
-from vita_jax.papers.asg.model import Nets, Seen, old_of, see, start_of
+from vita_jax.papers.asg.losses import Terms, anchor_loss, kl_of, task_loss, total_loss
+from vita_jax.papers.asg.model import Nets, see, start_of, teach
 from vita_jax.papers.asg.rates import (
   controller_state,
   grouped_optimizer,
@@ -69,7 +72,7 @@ def take_step(
   if "old_logits" in batch:
     old = batch["old_logits"].astype(jnp.float32)
   if (old is None and (proxy.weight or synaptic)) or anchor.kind == "feature_l2":
-    old, features = jax.lax.stop_gradient(old_of(nets, teacher, batch["image"]))
+    old, features = teach(nets, teacher, batch["image"])
   start = start_of(nets, teacher) if anchor.kind in ("l2_sp", "synaptic") else None
   weights = None
   if importance is not None:
@@ -153,28 +156,6 @@ def finetune_step(
   return new, {name: metrics.once(value) for name, value in values.items()}
 
 
-def augmented(key: jax.Array, images: jax.Array, kind: str) -> jax.Array:
-  """Shifts pictures [n, h, w, c] by up to 1/8 of their sides, the edge repeated, and mirrors every other one.
-
-  `kind` is "shift", "flip" or "both"; each picture has its own chance, the same for every method.
-  """
-  shift_key, flip_key = jax.random.split(key)
-  n, height, width, channels = images.shape
-  if kind in ("flip", "both"):
-    turned = jax.random.bernoulli(flip_key, shape=(n, 1, 1, 1))
-    images = jnp.where(turned, images[:, :, ::-1], images)
-  if kind == "flip":
-    return images
-  pad = max(1, height // 8)
-  padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
-  places = jax.random.randint(shift_key, (n, 2), 0, 2 * pad + 1)
-
-  def cut(image: jax.Array, place: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_slice(image, (place[0], place[1], 0), (height, width, channels))
-
-  return jax.vmap(cut)(padded, places)
-
-
 def traced(trace: Mapping[str, jax.Array], before: Tree, after: Tree, t: jax.Array) -> dict[str, jax.Array]:
   """Writes down a decision, if this step made one, and the reward of a window, if it ended one.
 
@@ -213,10 +194,17 @@ def looked(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Array)
     kept, best = dict(state["kept"]), dict(state["best"])
     for side, share in shares.items():
       better = share > best[side]
-      kept[side] = jax.tree.map(lambda new, old, b=better: jnp.where(b, new, old), state["params"], kept[side])
+      kept[side] = jax.tree.map(
+        lambda new, old, b=better: jnp.where(b, new, old), state["params"], kept[side]
+      )
       best[side] = jnp.maximum(share, best[side])
     reached = (shares["synthetic"] >= recipe.tune.equal_at) & (state["equal"] < 0)
-    return {**state, "kept": kept, "best": best, "equal": jnp.where(reached, shares["target"], state["equal"])}
+    return {
+      **state,
+      "kept": kept,
+      "best": best,
+      "equal": jnp.where(reached, shares["target"], state["equal"]),
+    }
 
   return jax.lax.cond(due, look, lambda state: state, state)
 
@@ -242,7 +230,12 @@ def share_right(recipe: Recipe, nets: Nets, params: Tree, teacher: Tree, arrays:
 
 
 def pretrain_step(
-  recipe: Recipe, nets: Nets, optimizer: optax.GradientTransformation, state: State, batch: Batch, t: jax.Array
+  recipe: Recipe,
+  nets: Nets,
+  optimizer: optax.GradientTransformation,
+  state: State,
+  batch: Batch,
+  t: jax.Array,
 ) -> tuple[State, Metrics]:
   """Trains the teacher on the old task: real pictures with the old task's labels."""
   del t
@@ -250,7 +243,7 @@ def pretrain_step(
   trained = {"trunk": teacher["trunk"], "old": teacher["old"]}
 
   def loss(trained: Tree) -> tuple[jax.Array, jax.Array]:
-    logits, _ = old_of(nets, {**teacher, **trained}, batch["image"])
+    logits, _ = old_of(nets.teacher, {**teacher, **trained}, batch["image"])
     return task_loss(logits, batch["label"]), logits
 
   (value, logits), grads = jax.value_and_grad(loss, has_aux=True)(trained)
@@ -259,9 +252,7 @@ def pretrain_step(
   return {**state, "teacher": {**teacher, **optax.apply_updates(trained, updates)}, "tx": tx}, found
 
 
-def cbst_step(
-  recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Array
-) -> tuple[State, Metrics]:
+def cbst_step(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Array) -> tuple[State, Metrics]:
   """Takes one step of self-training: the synthetic task, and accepted pseudo-labels of real pictures.
 
   Args:
@@ -277,7 +268,7 @@ def cbst_step(
   pseudo = state["pseudo"][target["index"]]
 
   def loss(params: Tree) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    seen: Seen = see(nets, params, teacher, batch["image"])
+    seen = see(nets, params, teacher, batch["image"])
     real = see(nets, params, teacher, target["image"])
     task = task_loss(seen.logits, batch["label"])
     pseudo_task = pseudo_loss(real.logits, pseudo, smooth=recipe.cbst.smooth)
