@@ -25,7 +25,8 @@ def check_labels(labels: Any, classes: int, ignore: int) -> None:
   found = np.unique(np.asarray(labels))
   if odd := [int(x) for x in found if x != ignore and not 0 <= x < classes]:
     raise ValueError(
-      f"a label map has {odd[0]}: there are {classes} classes, from 0 on, and {ignore} is ignored; correct the map"
+      f"a label map has {odd[0]}: there are {classes} classes, from 0 on, and {ignore} is"
+      " ignored; correct the map"
     )
 
 

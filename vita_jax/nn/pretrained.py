@@ -28,6 +28,27 @@ Tree = Any
 RESNETS = {f"resnet{depth}": depth for depth in resnet.KINDS}
 KINDS = ("efficientnet_lite0", *RESNETS, "cnn", "vgg16")
 IMAGENET = 1000
+HEAD_GROUP = {"head": "^head/"}
+_BLOCKS = {"blocks_0_2": "[0-2]", "blocks_3_4": "[34]", "blocks_5_7": "[5-7]"}
+_BLOCKS |= {"blocks_8_10": "([89]|10)", "blocks_11_15": "1[1-5]"}
+_RESNET = {"conv1": "^trunk/stem/kernel", "bn1": "^trunk/stem/"}
+_RESNET |= {f"layer{i}": f"^trunk/layer{i}_" for i in range(1, 5)} | HEAD_GROUP
+# Layer groups by network, from the input on, of parameters {"trunk", "head"}: name -> regular expression, for
+# `vita_jax.optim.group_by_pattern`. VGG-16's are those of FCN-8s.
+GROUPS: Mapping[str, dict[str, str]] = {
+  "efficientnet_lite0": {
+    "stem": "^trunk/stem/",
+    **{name: f"^trunk/block_{numbers}/" for name, numbers in _BLOCKS.items()},
+    "head": "^(trunk/last|head)/",
+  },
+  **{name: _RESNET for name in RESNETS},
+  "cnn": {"conv1": "^trunk/conv1/", "conv2": "^trunk/conv2/", "fc": "^trunk/fc/", **HEAD_GROUP},
+  "vgg16": {
+    **{f"conv{i}": f"^trunk/trunk/conv{i}_" for i in range(1, 6)},
+    "fc": "^trunk/fc[67]/",
+    **HEAD_GROUP,
+  },
+}
 
 
 class Pretrained(NamedTuple):

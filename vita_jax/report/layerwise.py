@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,23 @@ def policy_csv(trace: Mapping[str, np.ndarray], names: tuple[str, ...]) -> str:
   for step, seen, rates in zip(trace["step"], trace["observation"], trace["multipliers"], strict=True):
     text.write(",".join([str(int(step)), *(f"{x:.6g}" for x in seen), *(f"{x:.1f}" for x in rates)]) + "\n")
   return text.getvalue()
+
+
+def read_policy(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+  """Reads what `policy_csv` wrote: steps int [decisions], multipliers [decisions, groups], groups' names.
+
+  Raises:
+    ValueError: not such a file.
+  """
+  first, *lines = Path(path).read_text().splitlines()
+  names, known = tuple(first.split(",")), ("step", *OBSERVED)
+  if names[: len(known)] != known or not lines:
+    raise ValueError(f"{path} is no list of decisions: its first line begins with {','.join(known)}")
+  try:
+    values = np.array([line.split(",") for line in lines], float)
+  except ValueError as error:
+    raise ValueError(f"{path} is damaged: {error}") from error
+  return values[:, 0].astype(int), values[:, len(known) :], names[len(known) :]
 
 
 def policy_figure(step: np.ndarray, multipliers: np.ndarray, names: tuple[str, ...]) -> Any:

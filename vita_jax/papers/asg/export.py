@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from vita_jax.base.files import write_json
 from vita_jax.data import augment
 from vita_jax.data.files_image import read_image
+from vita_jax.optim.layerwise_files import save_controller
 from vita_jax.papers.asg.data import Inputs
 from vita_jax.papers.asg.model import Nets, see
 from vita_jax.papers.asg.recipe import Recipe
 from vita_jax.papers.asg.report import final_weights
-from vita_jax.papers.asg.stages import CONTROLLER_FILE
 from vita_jax.train.experiment import Exported, State
 from vita_jax.train.weights import save_params
 
@@ -74,15 +72,11 @@ def write_files(recipe: Recipe, nets: Nets, inputs: Inputs, state: State, folder
   controller = state.get("controller")
   if controller is None:
     return
-  save_params(folder / CONTROLLER_FILE, controller["best_theta"])
-  keys = recipe.controller
-  card: dict[str, Any] = {
-    "what": "a layer-wise controller of learning rates: vita_jax.optim.layerwise_policy",
-    "groups": {n: p for n, p in zip(nets.groups.names, nets.groups.patterns, strict=True)},
-    "trained on": {"data": inputs.source, "network": recipe.net.kind, "settings": keys._asdict()},
-    "reward": f"{keys.reward} of the task's loss + {recipe.proxy.weight:g} KL; synthetic pictures alone",
+  card = {
+    "groups": dict(zip(nets.groups.names, nets.groups.patterns, strict=True)),
+    "trained on": {"data": inputs.source, "network": recipe.net.kind, **recipe.controller._asdict()},
+    "kl_weight": recipe.proxy.weight,
   }
   if "best" in controller:
-    card["best mean reward over three episodes"] = float(controller["best"])
-    card["updates"] = int(controller["updates"])
-  write_json(folder / "controller.json", json.loads(json.dumps(card)))
+    card |= {"best mean reward": float(controller["best"]), "updates": int(controller["updates"])}
+  save_controller(folder, controller["best_theta"], card)

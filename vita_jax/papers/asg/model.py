@@ -6,7 +6,6 @@ What is trained is `params`, {"trunk", "head"}; what never moves is `teacher`, {
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -21,25 +20,6 @@ from vita_jax.papers.asg.recipe import Recipe, teaches_itself
 
 Tree = Any
 HEAD_GROUP = {"head": "^head/"}
-_BLOCKS = {"blocks_0_2": "[0-2]", "blocks_3_4": "[34]", "blocks_5_7": "[5-7]"}
-_BLOCKS |= {"blocks_8_10": "([89]|10)", "blocks_11_15": "1[1-5]"}
-_RESNET = {"conv1": "^trunk/stem/kernel", "bn1": "^trunk/stem/"}
-_RESNET |= {f"layer{i}": f"^trunk/layer{i}_" for i in range(1, 5)} | HEAD_GROUP
-# Layer groups in the order of the multipliers.
-GROUPS: Mapping[str, dict[str, str]] = {
-  "efficientnet_lite0": {
-    "stem": "^trunk/stem/",
-    **{name: f"^trunk/block_{numbers}/" for name, numbers in _BLOCKS.items()},
-    "head": "^(trunk/last|head)/",
-  },
-  **{name: _RESNET for name in pretrained.RESNETS},
-  "cnn": {"conv1": "^trunk/conv1/", "conv2": "^trunk/conv2/", "fc": "^trunk/fc/", **HEAD_GROUP},
-  "fcn8s": {
-    **{f"conv{i}": f"^trunk/trunk/conv{i}_" for i in range(1, 6)},
-    "fc": "^trunk/fc[67]/",
-    **HEAD_GROUP,
-  },
-}
 
 
 class Seen(NamedTuple):
@@ -126,7 +106,7 @@ def _patterns(recipe: Recipe) -> dict[str, str]:
     return {"trunk": "^trunk/", **HEAD_GROUP}
   if recipe.net.groups:
     return dict(entry.split("=", 1) for entry in recipe.net.groups)
-  return GROUPS[recipe.net.kind]
+  return pretrained.GROUPS["vgg16" if recipe.pixels else recipe.net.kind]
 
 
 def first_weights(nets: Nets, key: jax.Array) -> tuple[Tree, Tree]:

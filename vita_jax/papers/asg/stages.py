@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.base.tree import named_leaves
-from vita_jax.data.files import read_safetensors
 from vita_jax.data.resident import Resident, n_batches
 from vita_jax.losses.anchor import init_importance
 from vita_jax.losses.self_training import pseudo_labels
-from vita_jax.nn.detectors.weights import fitted
 from vita_jax.optim.groups import set_multipliers, torch_sgd
 from vita_jax.optim.layerwise import Settings
+from vita_jax.optim.layerwise_files import load_controller
 from vita_jax.optim.schedules import warmup_poly
 from vita_jax.papers.asg.controller import controller_step, start_controller
 from vita_jax.papers.asg.data import EVALUATED, Inputs
 from vita_jax.papers.asg.model import Nets, first_weights, see, student_of
 from vita_jax.papers.asg.rates import (
   decisions,
-  first_theta,
   fixed_multipliers,
   grouped_optimizer,
   multipliers_at,
@@ -35,7 +31,6 @@ from vita_jax.papers.asg.steps import cbst_step, finetune_step, optimizer_of, pr
 from vita_jax.train.experiment import Stage, State, Sweep
 
 Tree = Any
-CONTROLLER_FILE = "controller.safetensors"
 _SELF_TRAINING = 0.1  # of the backbone's rate, for every start
 
 
@@ -60,7 +55,7 @@ def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
     enter = partial(_enter_controller, recipe, nets, settings)
     found.append(Stage("controller", keys.episodes * keys.steps, step, train, enter=enter))
   elif recipe.rates.kind == "learned":
-    theta = load_controller(keys.path, nets)
+    theta = load_controller(keys.path, nets.policy)
   settings = settings_of(recipe, nets, epoch=epoch, steps=recipe.tune.steps, action=keys.action)
   step = partial(finetune_step, recipe, nets, settings)
   enter = partial(_enter_finetune, recipe, nets, settings, epoch, theta)
@@ -101,28 +96,6 @@ def with_teacher(nets: Nets, train: Any) -> Resident:
   full = np.concatenate([images, np.repeat(images[:1], -len(images) % size, axis=0)])
   rows = [np.asarray(teach(nets.given, full[i : i + size]), np.float16) for i in range(0, len(full), size)]
   return train._replace(arrays={**train.arrays, "old_logits": np.concatenate(rows)[: len(images)]})
-
-
-def load_controller(path: str, nets: Nets) -> Tree:
-  """Reads a trained controller: a file, or the folder or workdir of a run that exported one.
-
-  Raises:
-    FileNotFoundError: there is none.
-    ValueError: a damaged file, or a controller of another number of groups.
-  """
-  place = Path(path).expanduser()
-  places = [place, place / CONTROLLER_FILE, place / "export" / CONTROLLER_FILE]
-  file = next((p for p in places if p.is_file()), None)
-  if file is None:
-    raise FileNotFoundError(
-      f"no controller at {path}: give a run of the method asg, or its export/{CONTROLLER_FILE}"
-    )
-  shapes = jax.eval_shape(lambda key: first_theta(nets, key), jax.random.key(0))
-  theta = fitted(f"the controller of {file}", read_safetensors(file), shapes)
-  for name, x in named_leaves(theta).items():
-    if not np.isfinite(np.asarray(x)).all():
-      raise ValueError(f"{file}: '{name}' is not finite: its rewards were not; train it at a lower rate")
-  return theta
 
 
 def _enter_controller(recipe: Recipe, nets: Nets, settings: Settings, state: State, sweep: Sweep) -> State:
