@@ -1,4 +1,4 @@
-"""Emoji, font digits and scenes: balanced classes, the same pictures for the same seed, styles that stay apart."""
+"""Emoji, font digits and scenes: balanced classes, equal pictures for equal seeds, styles that stay apart."""
 
 import numpy as np
 import pytest

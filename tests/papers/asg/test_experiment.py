@@ -13,15 +13,16 @@ from vita_jax.data.files import read_safetensors
 from vita_jax.data.resident import batch_at
 from vita_jax.optim.groups import multipliers_of
 from vita_jax.optim.windows import window_lengths
-from vita_jax.papers.asg import data, model, rates, stages, steps
+from vita_jax.papers.asg import data, model, rates, steps
 from vita_jax.papers.asg.recipe import METHODS, recipe_of
+from vita_jax.papers.asg.stages import first_state, stages
 from vita_jax.train.batches import stage_data
 from vita_jax.train.program_file import write_program
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-  """(experiment, config, final state, summary, workdir) of ASG, its teacher and its controller trained here."""
+  """(experiment, config, final state, summary, workdir) of ASG, teacher and controller trained here."""
   config, workdir, seen = small.config("asg"), tmp_path_factory.mktemp("run"), {}
   experiment = papers.build(config)
 
@@ -100,8 +101,8 @@ def _started(method, teacher_file, **overrides):
   recipe = recipe_of(config)
   inputs = data.read_inputs(recipe)
   nets = model.nets_of(recipe, 10, inputs.old_groups)
-  stage = stages.stages(recipe, nets, inputs)[-1]
-  state = stage.enter(stages.first_state(recipe, nets, jax.random.key(0)), None)
+  stage = stages(recipe, nets, inputs)[-1]
+  state = stage.enter(first_state(recipe, nets, jax.random.key(0)), None)
   found = stage_data(stage)
   batch = batch_at(found["data"], found["data"].arrays, 0, 0)
   return recipe, nets, stage, state, {**batch, **{k: found[k].arrays for k in found if k != "data"}}

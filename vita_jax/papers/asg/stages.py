@@ -92,9 +92,9 @@ def with_teacher(nets: Nets, train: Any) -> Resident:
   """Returns training pictures with the teacher's `old_logits`, float16 [n, old classes], computed once."""
   assert isinstance(train, Resident) and train.batch_size is not None  # `recipe.check` has seen to it
   images, size = train.arrays["image"], min(EVALUATED, len(train.arrays["label"]))
-  teach = jax.jit(lambda teacher, x: teach(nets.moved("top"), teacher, x)[0])
+  run = jax.jit(lambda teacher, x: teach(nets.moved("top"), teacher, x)[0])
   full = np.concatenate([images, np.repeat(images[:1], -len(images) % size, axis=0)])
-  rows = [np.asarray(teach(nets.given, full[i : i + size]), np.float16) for i in range(0, len(full), size)]
+  rows = [np.asarray(run(nets.given, full[i : i + size]), np.float16) for i in range(0, len(full), size)]
   return train._replace(arrays={**train.arrays, "old_logits": np.concatenate(rows)[: len(images)]})
 
 
