@@ -7,6 +7,7 @@
   launch/benchmark.py bert [--models=tiny]    a fine-tune step against transformers (extra [bench]); pruning
   launch/benchmark.py adv_logo                a training step against its detector alone
   launch/benchmark.py gan_slimming            a slimming step against torch (extra [bench]); stylising
+  launch/benchmark.py asg                     a fine-tuning step against torch; its layers; what a policy adds
   launch/benchmark.py render [--sizes=1000]   texture and silhouette gradients against Mitsuba 3
   launch/benchmark.py loop [--seconds=10]     train.run beyond a bare jitted loop of the same step
   launch/benchmark.py scale                   10^4 to 10^6 nodes: seconds and bytes per edge
@@ -33,6 +34,7 @@ PARTS = [
   "bert",
   "adv_logo",
   "gan_slimming",
+  "asg",
   "render",
   "loop",
   "scale",
@@ -119,6 +121,12 @@ def _gan_slimming():
   compare.main(repeats=REPEATS.value, seconds=_seconds(5))
 
 
+def _asg():
+  from benchmarks.asg import compare
+
+  compare.main(repeats=REPEATS.value, seconds=_seconds(5))
+
+
 def _render():
   from benchmarks.render import compare
   from benchmarks.render.shape import body
@@ -183,6 +191,7 @@ MEASUREMENTS = {
   "bert": _bert,
   "adv_logo": _adv_logo,
   "gan_slimming": _gan_slimming,
+  "asg": _asg,
   "render": _render,
   "loop": _loop,
   "scale": _scale,

@@ -8,7 +8,8 @@ and gtFine/; the weights are torchvision's (`vita_jax/nn/fcn.py`). Settings are 
 six crops of 512 x 512, scaled by 0.75 to 1.25 and mirrored; lambda 75 with a cap of 9. Frames are tested
 whole.
 Hardware: one GPU with 40 GB. Time: not measured; about a day, estimated. Peak memory: 30 GB, estimated.
-The paper reports a mean IoU of about 31 % for ASG with VGG-16, from memory and not verified.
+Expect: not computed; the paper reports a mean IoU of about 31 % for ASG with VGG-16, from memory and not
+verified.
 """
 
 from vita_jax.papers.asg.recipe import default_config

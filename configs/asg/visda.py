@@ -8,7 +8,8 @@ validation/ with their image_list.txt; `vita_jax/nn/resnet.py` says how to write
 paper's: 30 epochs of 4,763 steps, batches of 32, no augmentation; with a policy there is no schedule of the
 rate.
 Hardware: one GPU with 16 GB. Time: not measured; a few hours, estimated. Peak memory: 10 GB, estimated.
-The paper reports a mean class accuracy of about 61 % for ASG, from memory and not verified.
+Expect: not computed; the paper reports a mean class accuracy of about 61 % for ASG, from memory, not
+verified.
 """
 
 from vita_jax.papers.asg.recipe import WINDOWED, default_config

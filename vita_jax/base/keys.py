@@ -191,4 +191,4 @@ def section(config: Mapping[str, Any], name: str) -> Any:
     (0.1, (3, 4))
   """
   values = {key: tuple(x) if isinstance(x, list) else x for key, x in dict(config[name]).items()}
-  return namedtuple(name, values)(**values)  # type: ignore[misc]  # its fields are the config's
+  return namedtuple(name, values)(**values)

@@ -50,8 +50,8 @@ class Drawings(NamedTuple):
     for style in styles:
       choose("style of emoji", style, sorted(set(self.style)))
     kept = [i for i, style in enumerate(self.style) if style in styles]
-    names = (tuple(x[i] for i in kept) for x in (self.style, self.name))
-    return Drawings(self.rgba[kept], self.label[kept], *names, self.source)
+    kinds, names = (tuple(x[i] for i in kept) for x in (self.style, self.name))
+    return Drawings(self.rgba[kept], self.label[kept], kinds, names, self.source)
 
 
 def load_emoji(kind: str = "shipped") -> Drawings:

@@ -51,7 +51,7 @@ class Labelled(NamedTuple):
     """
     image, label = read_image(self.images[i]), self.labels[i]
     if self.ids is None:
-      return {"image": image, "label": np.int32(label)}
+      return {"image": image, "label": np.asarray(label, np.int32)}
     found = self.ids[read_label_map(label)]
     if found.shape != image.shape[:2]:
       raise ValueError(
@@ -139,7 +139,8 @@ def cityscapes(root: str | os.PathLike, part: str = "val") -> Rows:
 
 
 def _maps(root: Path, images: str, labels: str, rename: str) -> Rows:
-  folder, old, new = root / images, *(rename.split("|") if rename else ("", ""))
+  folder = root / images
+  old, _, new = rename.partition("|")
   if not folder.is_dir():
     raise FileNotFoundError(f"no folder {folder}: give the folder that has {images} and {labels}")
   found = sorted(folder.rglob("*.png"))

@@ -188,6 +188,19 @@ def prepared(net: Pretrained, images: jax.Array) -> jax.Array:
   return x.astype(net.dtype)
 
 
+def old_classes(logits: jax.Array, groups: jax.Array) -> jax.Array:
+  """Returns the old task's label of the largest total probability: [n, old classes] -> int [n].
+
+  Args:
+    logits: of the old head.
+    groups: int32 [old classes], the label that each output is of; -1: of none.
+  """
+  probability = jax.nn.softmax(logits)
+  labels = groups.shape[0]  # at most so many
+  one_hot = (groups[:, None] == jnp.arange(labels)[None]).astype(jnp.float32)
+  return jnp.argmax(probability @ one_hot, axis=-1)
+
+
 class SmallCnn(nn.Module):
   """Grey images [n, h, w, 1] -> (features [n, 8 width], old logits): two convolutions, a linear layer.
 

@@ -170,7 +170,7 @@ def _scenes(count: int, **options: Any) -> Arrays:
 def _visda(data: Data, batch: int) -> Inputs:
   rest, held = sim2real.visda(data.synthetic).split(data.held_out)
   test, quick = sim2real.visda(data.real, "validation").split(data.quick)
-  whole = sim2real.WholePicture(data.size)
+  whole: Any = sim2real.WholePicture(data.size)
   train = Stream(rest, batch, remainder="drop", transform=whole)
   real = Stream(test, min(EVALUATED, len(test)), order="rows", transform=whole)
   parts = train, _read(held, whole), _read(quick, whole), real
@@ -180,8 +180,9 @@ def _visda(data: Data, batch: int) -> Inputs:
 def _gta5(data: Data, batch: int) -> Inputs:
   rest, held = sim2real.gta5(data.synthetic).split(data.held_out)
   test, quick = sim2real.cityscapes(data.real).split(data.quick)
-  middle = sim2real.SceneCrop(data.size, chance=False)
-  train = Stream(rest, batch, remainder="drop", transform=sim2real.SceneCrop(data.size))
+  crops: Any = sim2real.SceneCrop(data.size)
+  middle = crops._replace(chance=False)
+  train = Stream(rest, batch, remainder="drop", transform=crops)
   real = Stream(test, 1, order="rows")  # whole frames
   parts = train, _read(held, middle), _read(quick, middle), real
   return Inputs(*parts, None, sim2real.CITYSCAPES_CLASSES, None, f"{data.synthetic}; {data.real}")

@@ -151,7 +151,7 @@ def see(nets: Nets, params: Tree, teacher: Tree, images: jax.Array) -> Seen:
   """
   net, trunk = nets.teacher, params["trunk"]
   if nets.pixels:
-    given = _fcn(nets).apply({"params": {**trunk, **params["head"]}}, pretrained.prepared(net, images))
+    given: Any = _fcn(nets).apply({"params": {**trunk, **params["head"]}}, pretrained.prepared(net, images))
     old, features = pretrained.old_of_maps(net, teacher["old"], given.pool5)
     return Seen(given.logits.astype(jnp.float32), old, features)
   old, features = pretrained.old_of(net, {**teacher, "trunk": trunk}, images)

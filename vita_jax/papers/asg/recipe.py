@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import ml_collections
 
@@ -141,7 +141,16 @@ KEYS = (
 
 
 # The values of the keys of one group, as a NamedTuple with the names above.
-Data, Net, Pretrain, Tune, Proxy, Anchor, Rates, Wise, Controller, Cbst = (Any,) * 10
+Data: TypeAlias = Any
+Net: TypeAlias = Any
+Pretrain: TypeAlias = Any
+Tune: TypeAlias = Any
+Proxy: TypeAlias = Any  # its cap is None where there is none
+Anchor: TypeAlias = Any
+Rates: TypeAlias = Any
+Wise: TypeAlias = Any
+Controller: TypeAlias = Any
+Cbst: TypeAlias = Any
 
 
 class Recipe(NamedTuple):

@@ -16,6 +16,7 @@ import numpy as np
 
 from vita_jax import metrics
 from vita_jax.metrics.iou import confusion_matrix
+from vita_jax.nn.pretrained import old_classes
 from vita_jax.optim.groups import interpolate_weights
 from vita_jax.papers.asg.data import UNKNOWN, Inputs
 from vita_jax.papers.asg.losses import kl_of
@@ -88,19 +89,6 @@ def both_sides(
   mirrored = see(nets, params, teacher, images[:, :, ::-1]).logits
   mirrored = mirrored[:, :, ::-1] if recipe.pixels else mirrored
   return (jax.nn.sigmoid(logits) + jax.nn.sigmoid(mirrored)) / 2
-
-
-def old_classes(logits: jax.Array, groups: jax.Array) -> jax.Array:
-  """Returns the old task's label of the largest total probability: [n, old classes] -> int [n].
-
-  Args:
-    logits: of the old head.
-    groups: int32 [old classes], the label that each output is of; -1: of none.
-  """
-  probability = jax.nn.softmax(logits)
-  labels = groups.shape[0]  # at most so many
-  one_hot = (groups[:, None] == jnp.arange(labels)[None]).astype(jnp.float32)
-  return jnp.argmax(probability @ one_hot, axis=-1)
 
 
 def report(

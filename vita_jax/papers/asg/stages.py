@@ -18,7 +18,7 @@ from vita_jax.optim.layerwise_files import load_controller
 from vita_jax.optim.schedules import warmup_poly
 from vita_jax.papers.asg.controller import controller_step, start_controller
 from vita_jax.papers.asg.data import EVALUATED, Inputs
-from vita_jax.papers.asg.model import Nets, first_weights, see, student_of
+from vita_jax.papers.asg.model import Nets, first_weights, see, student_of, teach
 from vita_jax.papers.asg.rates import (
   decisions,
   fixed_multipliers,
@@ -147,7 +147,7 @@ def _enter_finetune(
 
 def _root(state: State) -> jax.Array:
   """The key of the run, whichever stages came before."""
-  return state.get("root", state["key"])
+  return state["root"] if "root" in state else state["key"]
 
 
 def _base(state: State) -> State:

@@ -263,7 +263,8 @@ def cbst_step(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Arr
     t: the step within the round.
   """
   del t
-  optimizer = grouped_optimizer(_self_training(recipe), nets, recipe.cbst.steps)
+  constant = recipe._replace(tune=recipe.tune._replace(schedule="constant"))  # for every start alike
+  optimizer = grouped_optimizer(constant, nets, recipe.cbst.steps)
   teacher, target = state["teacher"], batch["target"]
   pseudo = state["pseudo"][target["index"]]
 
@@ -279,8 +280,3 @@ def cbst_step(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Arr
   new = {**state, "params": optax.apply_updates(state["params"], updates), "tx": tx}
   values = {"task": task, "pseudo": pseudo_task, "accepted": jnp.mean(pseudo >= 0)}
   return new, {name: metrics.once(value) for name, value in values.items()}
-
-
-def _self_training(recipe: Recipe) -> Recipe:
-  """The same optimizer for every start: a constant rate."""
-  return recipe._replace(tune=recipe.tune._replace(schedule="constant"))
