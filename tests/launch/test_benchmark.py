@@ -36,7 +36,9 @@ def test_scale_counts_edges_seconds_and_bytes():
 def test_what_to_measure_has_to_be_said(arguments):
   done = _benchmark(*arguments)
   assert done.returncode == 2
-  names = "ss_gcn, l2o, self_pu, pcal, bert, adv_logo, gan_slimming, asg, render, loop, scale, shards, stream, gpu"
+  names = (
+    "ss_gcn, l2o, self_pu, pcal, bert, adv_logo, gan_slimming, asg, render, loop, scale, shards, stream, gpu"
+  )
   assert done.stderr.strip().startswith(f"error: say what to measure, one of {names}, import")
 
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vita_jax.data import augment
-from vita_jax.data.files_image import read_image
+from vita_jax.data.files_image import MAX_PIXELS, read_image
+from vita_jax.data.files_text import read_text
 
 VISDA_CLASSES = tuple(
   "aeroplane bicycle bus car horse knife motorcycle person plant skateboard train truck".split()
@@ -102,7 +103,7 @@ def visda(root: str | os.PathLike, part: str = "train") -> Rows:
   if not listed.is_file():
     raise FileNotFoundError(f"no list {listed}: give the folder that has train/ and validation/ of VisDA-17")
   images, labels = [], []
-  for number, line in enumerate(listed.read_text().splitlines(), start=1):
+  for number, line in enumerate(read_text(listed).splitlines(), start=1):
     path, _, label = line.strip().rpartition(" ")
     if not line.strip():
       continue
@@ -168,6 +169,8 @@ def read_label_map(path: str | os.PathLike) -> np.ndarray:
 
   try:
     with Image.open(path) as file:
+      if file.width * file.height > MAX_PIXELS:
+        raise ValueError(f"{path} has {file.width} x {file.height} pixels, more than {MAX_PIXELS}: cut it")
       mode, found = file.mode, np.asarray(file)
   except (UnidentifiedImageError, OSError) as error:
     raise ValueError(f"{path} is no label map: {error}") from error

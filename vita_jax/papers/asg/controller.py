@@ -29,7 +29,7 @@ from vita_jax.optim.layerwise import Rollout, Settings
 from vita_jax.papers.asg.model import Nets, student_of
 from vita_jax.papers.asg.rates import controller_state, first_theta, windowed_optimizer
 from vita_jax.papers.asg.recipe import Controller, Recipe
-from vita_jax.papers.asg.steps import Batch, Taken, take_step
+from vita_jax.papers.asg.steps import Batch, Taken, pictures_of, take_step
 from vita_jax.train.experiment import Metrics, State
 
 Tree = Any
@@ -96,7 +96,7 @@ def controller_step(
 
   meta = jax.lax.cond(t % keys.steps == 0, fresh, lambda meta: meta, meta)
   optimizer = windowed_optimizer(recipe, nets, settings, meta["theta"])
-  pictures = {name: batch[name] for name in ("image", "label", "old_logits") if name in batch}
+  pictures = pictures_of(recipe, state, batch, t)
 
   def one(episode: Tree) -> Taken:
     return take_step(recipe, nets, optimizer, episode["params"], episode["tx"], teacher, pictures)

@@ -62,6 +62,7 @@ def read_inputs(recipe: Recipe) -> Inputs:
     "gta5": _gta5,
   }
   inputs = makers[recipe.data.name](recipe.data, recipe.tune.batch)
+  inputs = inputs._replace(train=inputs.train._replace(remainder="drop"))  # a step takes whole batches
   if recipe.pixels and recipe.data.ignore < len(inputs.classes):
     raise ValueError(
       f"config.data.ignore is {recipe.data.ignore}: it is one of the {len(inputs.classes)} classes; give a"

@@ -45,7 +45,9 @@ def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
   train = with_teacher(nets, inputs.train) if caches else inputs.train
   if nets.given is None:
     assert inputs.pretrain is not None  # `recipe.check` has seen to it
-    data = Resident(inputs.pretrain, min(recipe.pretrain.batch, len(inputs.pretrain["label"])))
+    data = Resident(
+      inputs.pretrain, min(recipe.pretrain.batch, len(inputs.pretrain["label"])), remainder="drop"
+    )
     step = partial(pretrain_step, recipe, nets, pretrain_optimizer(recipe))
     found.append(Stage("pretrain", recipe.pretrain.steps, step, data))
   keys, theta = recipe.controller, None
@@ -62,7 +64,9 @@ def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
   looks = {"held_out": Resident(inputs.held_out), "quick": Resident(inputs.quick)}
   found.append(Stage("finetune", recipe.tune.steps, step, train, also=looks, enter=enter))
   # Without their labels, which self-training must not see.
-  target = Resident({"image": inputs.quick["image"]}, min(recipe.tune.batch, len(inputs.quick["label"])))
+  target = Resident(
+    {"image": inputs.quick["image"]}, min(recipe.tune.batch, len(inputs.quick["label"])), remainder="drop"
+  )
   shared = partial(cbst_step, recipe, nets)
   for i in range(recipe.cbst.rounds):
     share = min(recipe.cbst.first + i * recipe.cbst.grow, recipe.cbst.most)
@@ -100,9 +104,8 @@ def with_teacher(nets: Nets, train: Any) -> Resident:
 
 def _enter_controller(recipe: Recipe, nets: Nets, settings: Settings, state: State, sweep: Sweep) -> State:
   del sweep
-  key = jax.random.fold_in(state["key"], 1)
-  start = start_controller(recipe, nets, settings, state["teacher"], key)
-  return {**_base(state), "controller": start, "key": key}
+  start = start_controller(recipe, nets, settings, state["teacher"], state["key"])
+  return {**_base(state), "controller": start}
 
 
 def _enter_finetune(
@@ -110,17 +113,15 @@ def _enter_finetune(
 ) -> State:
   """Starts fine-tuning: a student of the teacher, its optimizer, and places for what is kept."""
   del sweep
-  # The head's key does not depend on what came before: methods of one seed start from one student.
-  key = jax.random.fold_in(_root(state), 2)
-  teacher = state["teacher"]
-  params = student_of(nets, teacher, key)
-  new: State = {**_base(state), "params": params, "key": state["key"]}
+  # Methods of one seed have one start and the same augmentation: no stage changes the key.
+  key = jax.random.fold_in(state["key"], 2)
+  params = student_of(nets, state["teacher"], key)
+  new: State = {**_base(state), "params": params}
   if "controller" in state:
     kept = ("theta", "best_theta", "best", "updates")
     new["controller"] = {name: state["controller"][name] for name in kept}
   elif theta is not None:
-    given = jax.tree.map(jnp.asarray, theta)
-    new["controller"] = {"best_theta": given}
+    new["controller"] = {"best_theta": jax.tree.map(jnp.asarray, theta)}
   optimizer = optimizer_of(recipe, nets, settings, new.get("controller"), jax.random.fold_in(key, 1))
   new["tx"] = optimizer.init(params)
   if recipe.rates.kind == "random_init":
@@ -145,13 +146,8 @@ def _enter_finetune(
   return new
 
 
-def _root(state: State) -> jax.Array:
-  """The key of the run, whichever stages came before."""
-  return state["root"] if "root" in state else state["key"]
-
-
 def _base(state: State) -> State:
-  return {"params": state["params"], "teacher": state["teacher"], "key": state["key"], "root": _root(state)}
+  return {"params": state["params"], "teacher": state["teacher"], "key": state["key"]}
 
 
 def _enter_round(recipe: Recipe, nets: Nets, share: float, first: bool, state: State, sweep: Sweep) -> State:
@@ -161,8 +157,7 @@ def _enter_round(recipe: Recipe, nets: Nets, share: float, first: bool, state: S
   given = sweep(partial(_probabilities, nets), now, over="target")
   tx = grouped_optimizer(recipe, nets, recipe.cbst.steps).init(params)
   rates = fixed_multipliers(recipe.rates._replace(backbone=_SELF_TRAINING, decay=0.0, trained=()), nets.names)
-  new = {**now, "tx": set_multipliers(tx, jnp.asarray(rates)), "pseudo": pseudo_labels(given, share)}
-  return new
+  return {**now, "tx": set_multipliers(tx, jnp.asarray(rates)), "pseudo": pseudo_labels(given, share)}
 
 
 def _probabilities(nets: Nets, state: State, batch: Any) -> jax.Array:

@@ -135,10 +135,7 @@ def finetune_step(
   optimizer = optimizer_of(recipe, nets, settings, state.get("controller"))
   tx, given = state["tx"], multipliers_at(recipe, nets, t)
   tx = tx if given is None else set_multipliers(tx, given)
-  pictures = {name: batch[name] for name in ("image", "label", "old_logits") if name in batch}
-  if recipe.data.augment != "none":
-    key = jax.random.fold_in(state["key"], t)
-    pictures["image"] = augmented(key, pictures["image"], recipe.data.augment)
+  pictures = pictures_of(recipe, state, batch, t)
   importance = PathImportance(**state["importance"]) if "importance" in state else None
   taken = take_step(
     recipe, nets, optimizer, state["params"], tx, state["teacher"], pictures, importance=importance
@@ -154,6 +151,15 @@ def finetune_step(
   used = multipliers_of(taken.tx)
   values |= {f"multiplier_{name}": used[i] for i, name in enumerate(nets.names)}
   return new, {name: metrics.once(value) for name, value in values.items()}
+
+
+def pictures_of(recipe: Recipe, state: State, batch: Batch, t: jax.Array) -> dict[str, Any]:
+  """Returns what a step trains on, augmented where the recipe says so, for every method alike."""
+  found = {name: batch[name] for name in ("image", "label", "old_logits") if name in batch}
+  if recipe.data.augment != "none":
+    key = jax.random.fold_in(state["key"], t)
+    found["image"] = augmented(key, found["image"], recipe.data.augment)
+  return found
 
 
 def traced(trace: Mapping[str, jax.Array], before: Tree, after: Tree, t: jax.Array) -> dict[str, jax.Array]:
