@@ -24,3 +24,23 @@ def test_pooling_is_that_by_windows():
   expected = jax.lax.reduce_window(VOLUMES, -jnp.inf, jax.lax.max, (1, 3, 3, 3, 1), (1, 2, 2, 2, 1), padding)
   assert pooled.shape == (2, 4, 3, 3, 3)
   np.testing.assert_array_equal(pooled, expected)
+
+
+def test_the_last_window_may_be_cut():
+  expected = jax.lax.reduce_window(
+    X, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), [(0, 0), (0, 1), (0, 0), (0, 0)]
+  )
+  found = pool.max_pool_ceil(jnp.asarray(X))
+  assert found.shape == (2, 6, 5, 3)
+  np.testing.assert_array_equal(found, expected)
+
+
+def test_adaptive_means_cover_any_size():
+  """Rows of window i: from floor(i h / size) to ceil((i + 1) h / size); also of fewer places than windows."""
+  for size in (4, 11, 13):
+    found = pool.adaptive_average_pool(jnp.asarray(X), size)
+    assert found.shape == (2, size, size, 3)
+    for i, j in ((0, 0), (1, 2), (size - 1, size - 1)):
+      rows = slice(i * 11 // size, -(-(i + 1) * 11 // size))
+      columns = slice(j * 10 // size, -(-(j + 1) * 10 // size))
+      np.testing.assert_allclose(found[:, i, j], X[:, rows, columns].mean((1, 2)), rtol=1e-4, atol=1e-6)

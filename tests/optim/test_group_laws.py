@@ -150,7 +150,7 @@ def test_in_a_chain_it_sees_clipped_gradients(kind):
   tx, extra = _made(kind)
   chained = optax.chain(optax.clip_by_global_norm(0.5), tx, optax.scale(2.0))
   found, _ = play(chained, GRADIENTS[:1], PARAMS, **extra)
-  norm = optax.tree.norm(GRADIENTS[0])
+  norm = np.sqrt(sum(float(jnp.sum(x * x)) for x in jax.tree.leaves(GRADIENTS[0])))
   assert norm > 0.5
   clipped = jax.tree.map(lambda x: x * (0.5 / norm), GRADIENTS[0])
   expected, _ = tx.update(clipped, tx.init(PARAMS), PARAMS, **extra)

@@ -1,6 +1,7 @@
 """Multipliers of layer groups: exact freezing, both forms of SGD, state found anywhere, errors by name."""
 
 import functools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,10 @@ import numpy as np
 import optax
 import pytest
 
-from optim.table import assert_close, gradients_like, named, play, small_params
+from optim.table import assert_close, gradients_like, named, play
 from vita_jax.optim import (
   FROZEN,
   group_by_pattern,
-  interpolate_weights,
   layer_decay,
   multipliers_of,
   scale_by_group,
@@ -49,6 +49,33 @@ def test_the_two_forms_differ_when_the_rate_becomes_0(form, expected):
   w, state = _moved(tx, [ones] * 2, w)
   w, _ = _moved(tx, [ones], w, set_multipliers(state, [0.0]))
   assert float(w["w"]) == pytest.approx(expected, rel=1e-6)
+
+
+def _velocity_by_hand(w, gradients, multipliers):
+  """v <- 0.9 v + 0.1 m (g + 0.05 w), w <- w - v, in NumPy."""
+  v, path = np.zeros_like(w), []
+  for g, m in zip(gradients, multipliers, strict=True):
+    v = 0.9 * v + 0.1 * m[:, None] * (g + 0.05 * w)
+    w = w - v
+    path.append(w)
+  return np.stack(path)
+
+
+@every_form
+def test_a_path_of_changing_multipliers_is_that_of_torch_and_of_the_formula(form):
+  """sgd.npz holds what torch.optim.SGD gives with two parameter groups; rates become 0 and rise again."""
+  with np.load(Path(__file__).parent / "fixtures" / "sgd.npz", allow_pickle=False) as file:
+    known = {name: file[name] for name in file.files}
+  expected = known["path"]
+  if form == "velocity":
+    expected = _velocity_by_hand(*(known[name] for name in ("start", "gradients", "multipliers")))
+  tx = FORMS[form](0.1, scale_by_group({"a": "a", "b": "b"}), weight_decay=5e-2)
+  params = dict(zip("ab", known["start"], strict=True))
+  state = tx.init(params)
+  for g, multipliers, after in zip(known["gradients"], known["multipliers"], expected, strict=True):
+    gradients = dict(zip("ab", g, strict=True))
+    params, state = _moved(tx, [gradients], params, set_multipliers(state, multipliers))
+    np.testing.assert_allclose(np.stack([params["a"], params["b"]]), after, rtol=1e-5, atol=1e-6)
 
 
 @every_form
@@ -187,35 +214,3 @@ def test_multipliers_that_cannot_be_are_refused():
 
 def test_layer_decay_grows_towards_the_head():
   np.testing.assert_allclose(layer_decay(4), [2.6**-3, 2.6**-2, 2.6**-1, 1.0], rtol=1e-6)
-
-
-def test_weights_between_two_networks():
-  a, b = small_params(0), small_params(1)
-  for alpha, expected in ((0.0, a), (1.0, b)):
-    for found, x in zip(
-      jax.tree.leaves(interpolate_weights(a, b, alpha)), jax.tree.leaves(expected), strict=True
-    ):
-      np.testing.assert_array_equal(found, x)
-  found = jax.jit(interpolate_weights)(a, b, 0.25)
-  assert_close(found, jax.tree.map(lambda x, y: 0.75 * x + 0.25 * y, a, b))
-  halves = jax.tree.map(lambda x: x.astype(jnp.bfloat16), a)
-  assert interpolate_weights(halves, b, 0.5)["b"].dtype == jnp.bfloat16
-
-
-@pytest.mark.parametrize(
-  ("a", "b", "alpha", "message"),
-  [
-    ({"w": 1.0}, {"v": 1.0}, 0.5, "the two trees of weights differ: only one has 'v'"),
-    (
-      {"w": jnp.ones(2)},
-      {"w": jnp.ones(3)},
-      0.5,
-      r"'w' has shape \(2,\) in one tree and \(3,\) in the other",
-    ),
-    ({"w": jnp.arange(2)}, {"w": jnp.arange(2)}, 0.5, "'w' is of int32: only floating weights"),
-    ({"w": jnp.ones(2)}, {"w": jnp.ones(2)}, 1.5, "^alpha is 1.5: it must be a finite number, from 0 to 1"),
-  ],
-)
-def test_trees_that_do_not_fit_are_refused(a, b, alpha, message):
-  with pytest.raises(ValueError, match=message):
-    interpolate_weights(a, b, alpha)

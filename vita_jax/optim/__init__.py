@@ -9,10 +9,10 @@ Updates are to be added (`optax.apply_updates`). Theta never sits in the optimiz
 
 from vita_jax._lazy import submodules
 from vita_jax.optim.dm import l2o_dm
+from vita_jax.optim.ema import interpolate_weights
 from vita_jax.optim.groups import (
   FROZEN,
   group_by_pattern,
-  interpolate_weights,
   layer_decay,
   multipliers_of,
   scale_by_group,
