@@ -1,7 +1,6 @@
 """launch/asg/policy.py: the decisions of a run as a picture."""
 
 from launch.commands import launch, refused, succeeded
-
 from vita_jax.report.layerwise import OBSERVED
 
 HEAD = ",".join(["step", *OBSERVED, "conv1", "head"])

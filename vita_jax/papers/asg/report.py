@@ -17,7 +17,7 @@ import numpy as np
 from vita_jax import metrics
 from vita_jax.metrics.iou import confusion_matrix
 from vita_jax.nn.pretrained import old_classes
-from vita_jax.optim.groups import interpolate_weights
+from vita_jax.optim.ema import interpolate_weights
 from vita_jax.papers.asg.data import UNKNOWN, Inputs
 from vita_jax.papers.asg.losses import kl_of
 from vita_jax.papers.asg.model import Nets, see, start_of, teach
