@@ -159,6 +159,15 @@ def test_adv_logo(kernel, tmp_path):
   assert (tmp_path / "export" / "logo.png").exists()
 
 
+@pytest.mark.slow
+def test_asg(kernel, tmp_path):
+  cells, (found, shape) = _run("asg", kernel, tmp_path, "[results, list(multipliers.shape)]")
+  plain, proxy = found["source_only"], found["proxy"]
+  assert proxy["kl"] < 0.05 * plain["kl"] and proxy["old_head_accuracy"] > plain["old_head_accuracy"] + 0.05
+  assert all(0.2 < one["real_mean_class_accuracy"] < 1 for one in found.values())  # chance is 0.1
+  assert shape[0] > 3 and shape[1] == 4 and _pictures(cells) == 2
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_what_it_imports_is_there(name):
   """Whatever a notebook imports, and every attribute of a vita_jax module that it names."""

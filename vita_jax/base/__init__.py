@@ -27,6 +27,7 @@ from vita_jax.base.keys import (
   explain,
   half_open,
   one_of,
+  section,
   text,
 )
 from vita_jax.base.memory import keep_freed_memory
@@ -61,6 +62,7 @@ __all__ = [
   "parse_json",
   "path_name",
   "read_json",
+  "section",
   "text",
   "write_bytes",
   "write_json",

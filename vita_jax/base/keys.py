@@ -14,6 +14,7 @@ what `launch/train.py --explain` prints (`explain`):
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -217,3 +218,15 @@ def explain(config: Mapping[str, Any], *tables: Sequence[Key]) -> str:
   widths = [max(len(row[i]) for row in rows) for i in range(4)]
   padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=False)] for row in rows)
   return "\n".join("  ".join([*cells, row[4]]) for cells, row in zip(padded, rows, strict=True))
+
+
+def section(config: Mapping[str, Any], name: str) -> Any:
+  """Returns the values of one group of keys as a NamedTuple: plain and hashable, lists as tuples.
+
+  Examples:
+    >>> found = section({"train": {"rate": 0.1, "sizes": [3, 4]}}, "train")
+    >>> found.rate, found.sizes
+    (0.1, (3, 4))
+  """
+  values = {key: tuple(x) if isinstance(x, list) else x for key, x in dict(config[name]).items()}
+  return namedtuple(name, values)(**values)

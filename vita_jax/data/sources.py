@@ -114,6 +114,15 @@ SOURCES = {
       "minilm_l3/vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     }
   ),
+  # Emoji drawings of CIFAR-10's classes: 213 ship, see NOTICE; all 361 are in the other file.
+  "emoji": Source(
+    {"emoji/drawings.npz": "e442a29844280f8546bd19abf27145301455eecc25b3fbd1b8a7b020ae3addad"},
+    "e9abbeff1f6a84be35d4b65deccf1f5c1b79ea435e5519888f1416657e595294",
+  ),
+  "emoji/all": Source(
+    {"vision/emoji_cifar10.npz": "72d0cfbbbbfa6d0837f22301849bf7d71a7d74509794fbf3eec6d49956283dad"},
+    "76c9afb2930e644819ea9f3451f8a3a357b6126c50fd60a0c3737c6fccb6b0d5",
+  ),
   # Three bodies of MakeHuman's base mesh (CC0) in one topology, with joints and face colours.
   "human": Source({"human/humans.npz": "59d51a8401117104803dc661200486bb2d1ab25a6b86545743655b08eda1acf8"}),
   # NanoDet-g, float16, converted from the files of "detectors/nanodet"; ships.

@@ -22,6 +22,7 @@ from vita_jax.optim.groups import (
 )
 from vita_jax.optim.layerwise import Settings as LayerwiseSettings
 from vita_jax.optim.layerwise import layerwise_policy
+from vita_jax.optim.layerwise_files import load_controller, save_controller
 from vita_jax.optim.library import KINDS, learned, learned_card, learned_names, load_learned
 from vita_jax.optim.mlp import l2o_mlp
 from vita_jax.optim.optimizees import OPTIMIZEES, Optimizee, optimize, optimizee
@@ -45,11 +46,13 @@ __all__ = [
   "learned",
   "learned_card",
   "learned_names",
+  "load_controller",
   "load_learned",
   "multipliers_of",
   "optimize",
   "optimizee",
   "rnnprop",
+  "save_controller",
   "scale_by_group",
   "set_multipliers",
   "torch_sgd",

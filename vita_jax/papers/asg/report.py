@@ -1,0 +1,151 @@
+"""Final numbers of one seed: real and synthetic accuracy, what is left of the old task, and the decisions.
+
+Three choices of weights stand side by side: the last, the best on synthetic hold-out, and the best on real
+pictures, which is peeking and named so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vita_jax import metrics
+from vita_jax.metrics.iou import confusion_matrix
+from vita_jax.nn.pretrained import old_classes
+from vita_jax.optim.ema import interpolate_weights
+from vita_jax.papers.asg.data import UNKNOWN, Inputs
+from vita_jax.papers.asg.losses import kl_of
+from vita_jax.papers.asg.model import Nets, see, start_of, teach
+from vita_jax.papers.asg.recipe import Recipe
+from vita_jax.papers.asg.stages import chosen
+from vita_jax.report.layerwise import policy_csv, policy_figure
+from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
+
+Tree = Any
+OF_CLASS, OVERLAP = "class_", "iou_"  # how the metrics of one class begin
+PEEKING = "peeking"
+_OLD = ("old_head_accuracy", "teacher_old_head_accuracy")
+
+
+def final_weights(recipe: Recipe, nets: Nets, state: State) -> Tree:
+  """Returns the weights that are final: those selected, averaged where the method says so."""
+  params = chosen(recipe, state)
+  return averaged(recipe, nets, state, params) if recipe.wise.use else params
+
+
+def averaged(recipe: Recipe, nets: Nets, state: State, params: Tree) -> Tree:
+  """Averages the trunk with the teacher's, as WiSE-FT does; the new head, which the teacher lacks, stays."""
+  start = start_of(nets, state["teacher"])
+  return {**params, "trunk": interpolate_weights(start, params["trunk"], recipe.wise.alpha)}
+
+
+def evaluate_step(
+  recipe: Recipe, nets: Nets, classes: tuple[str, ...], old_groups: Any, state: State, batch: Any
+) -> Metrics:
+  """Counts what `state["params"]` gets right of a batch.
+
+  `class_<name>_accuracy`: (right, its pictures or pixels); `iou_<name>` for pixels: (both, either);
+  `overall_accuracy`; `kl`: of the teacher's old logits to the student's; `old_head_accuracy` and the
+  teacher's, where labels of the old task are known.
+  """
+  moved, params, teacher = nets.moved("loop"), state["params"], state["teacher"]
+  images, label = batch["image"], batch["label"].astype(jnp.int32)
+  rows = batch.get("mask", jnp.ones(images.shape[0]))
+  seen = see(moved, params, teacher, images)
+  predicted = jnp.argmax(both_sides(recipe, moved, params, teacher, images, seen.logits), axis=-1)
+  ignore = recipe.data.ignore if recipe.pixels else -1
+  counted = rows.reshape(-1, *[1] * (label.ndim - 1)) > 0
+  counts = confusion_matrix(predicted, jnp.where(counted, label, ignore), len(classes), ignore=ignore)
+  counts = counts.astype(jnp.float32)
+  right, of_class, called = jnp.diag(counts), counts.sum(1), counts.sum(0)
+  found = {"overall_accuracy": (jnp.sum(right), jnp.sum(of_class))}
+  for i, name in enumerate(classes):
+    found[f"{OF_CLASS}{name}_accuracy"] = (right[i], of_class[i])
+    if recipe.pixels:
+      found[f"{OVERLAP}{name}"] = (right[i], of_class[i] + called[i] - right[i])
+  old, _ = teach(moved, teacher, images)
+  each = jax.vmap(lambda one, other: kl_of(seen._replace(old=one[None]), other[None]))(seen.old, old)
+  found["kl"] = metrics.mean(each, rows)
+  if old_groups is not None and "old_label" in batch:
+    known = batch["old_label"] != UNKNOWN
+    groups = jnp.asarray(old_groups)
+    for name, logits in (("old_head_accuracy", seen.old), ("teacher_old_head_accuracy", old)):
+      given = old_classes(logits, groups)
+      found[name] = metrics.mean(given == batch["old_label"], rows * known)
+  return found
+
+
+def both_sides(
+  recipe: Recipe, nets: Nets, params: Tree, teacher: Tree, images: jax.Array, logits: jax.Array
+) -> jax.Array:
+  """Returns logits, or, with `report.flip`, the mean of the sigmoids of pictures and their mirror images."""
+  if not recipe.flip:
+    return logits
+  mirrored = see(nets, params, teacher, images[:, :, ::-1]).logits
+  mirrored = mirrored[:, :, ::-1] if recipe.pixels else mirrored
+  return (jax.nn.sigmoid(logits) + jax.nn.sigmoid(mirrored)) / 2
+
+
+def report(
+  recipe: Recipe, nets: Nets, inputs: Inputs, state: State, evaluate: Evaluate, sweep: Sweep
+) -> Report:
+  """Reports the final numbers of one seed.
+
+  Of the final weights: `real_mean_class_accuracy`, `real_overall_accuracy`, `real_class_<name>_accuracy`
+  (`real_mean_iou` and `real_iou_<name>` for pixels), `old_head_accuracy` (old task on real pictures) beside
+  `teacher_old_head_accuracy`, `kl` on synthetic hold-out and its accuracies. Of other choices: `last_...`,
+  `synthetic_choice_...`, `peeking_...` (chosen on real pictures) and `wise_...` (averaged with the teacher).
+  `at_equal_synthetic_accuracy`: on the quick real pictures, when the synthetic accuracy first reached
+  `finetune.equal_at`; missing where it never did. `own_reward`: mean exp(-loss) over a policy's windows.
+  """
+  del sweep
+  final = final_weights(recipe, nets, state)
+  real = scores(evaluate("real", {**state, "params": final}))
+  synthetic = scores(evaluate("held_out", {**state, "params": final}))
+  numbers = {f"real_{name}": x for name, x in real.items() if name not in _OLD}
+  numbers |= {name: real[name] for name in _OLD if name in real}
+  numbers |= {f"synthetic_{name}": synthetic[name] for name in ("overall_accuracy", "mean_class_accuracy")}
+  numbers |= {"kl": synthetic["kl"], "real_kl": real["kl"]}
+  for name, params in other_choices(recipe, nets, state).items():
+    same = _equal(params, final)
+    found = real if same else scores(evaluate("real", {**state, "params": params}))
+    kept = ("overall_accuracy", "mean_class_accuracy", "mean_iou", "old_head_accuracy")
+    numbers |= {f"{name}_{key}": found[key] for key in kept if key in found}
+  reached = float(state["equal"])
+  numbers["at_equal_synthetic_accuracy"] = reached if reached >= 0 else None
+  files, figures = {}, {}
+  if "trace" in state:
+    trace = {name: np.asarray(x) for name, x in state["trace"].items()}
+    numbers["own_reward"] = float(trace["rewards"] / max(trace["windows"], 1.0))
+    numbers["decisions"] = len(trace["step"])
+    files["policy.csv"] = policy_csv(trace, nets.names)
+    figures["policy"] = partial(policy_figure, trace["step"], trace["multipliers"], nets.names)
+  return Report(numbers, figures, files)
+
+
+def other_choices(recipe: Recipe, nets: Nets, state: State) -> dict[str, Tree]:
+  """Returns weights by choice: the last, the best on synthetic hold-out, by peeking, and averaged ones."""
+  found = {"last": state["params"], "wise": averaged(recipe, nets, state, chosen(recipe, state))}
+  if "pseudo" not in state:
+    found |= {"synthetic_choice": state["kept"]["synthetic"], PEEKING: state["kept"]["target"]}
+  return found
+
+
+def scores(found: Mapping[str, Any]) -> dict[str, Any]:
+  """Adds `mean_class_accuracy`, and for pixels `mean_iou`, means over the classes that occur."""
+  numbers = dict(found)
+  for name, start in (("mean_class_accuracy", OF_CLASS), ("mean_iou", OVERLAP)):
+    shares = [x for key, x in found.items() if key.startswith(start) and x is not None]
+    if shares:
+      numbers[name] = float(np.mean(shares))
+  return numbers
+
+
+def _equal(one: Tree, other: Tree) -> bool:
+  pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+  return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
