@@ -1,4 +1,4 @@
-"""Nettack as one reads it in the paper: dense matrices, one candidate after the other, nothing incremental."""
+"""Nettack as one reads it in the paper: dense matrices, one candidate after the other, no increments."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What attackers change: flips of links and of binary features, applied to a `data.Graph`, and their files."""
+"""What attackers change: flips of links and of binary features of a `data.Graph`, and their files."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def graph_digest(graph: Graph) -> str:
 
 
 def pack_flips(flips: Sequence[Flips]) -> dict[str, np.ndarray]:
-  """Returns the flips of many targets as arrays: `targets` [T], `links` [T, k], `words` [T, m], -1 for none."""
+  """Returns flips of many targets as arrays: `targets` [T], `links` [T, k], `words` [T, m], -1 for none."""
 
   def padded(rows: list[np.ndarray]) -> np.ndarray:
     found = np.full((len(rows), max(map(len, rows), default=0)), -1, np.int32)
@@ -167,7 +167,7 @@ def unpack_flips(arrays: dict[str, np.ndarray]) -> list[Flips]:
 
 
 def write_flips(path: str | os.PathLike, graph: Graph, flips: Sequence[Flips]) -> None:
-  """Writes the perturbed graphs of many targets as one npz: the flips, and the digest of the graph they are of.
+  """Writes the perturbed graphs of many targets as one npz: the flips, and the digest of their graph.
 
   `apply_flips(graph, read_flips(path, graph)[i])` is the i-th perturbed graph.
   """

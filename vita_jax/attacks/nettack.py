@@ -94,7 +94,7 @@ def nettack(
   degree_threshold: float = DEGREE_THRESHOLD,
   released_sign: bool = False,
 ) -> Flips:
-  """Chooses flips of one node's links, then of its features, each of which lowers the surrogate's margin most.
+  """Chooses flips of one node's links, then of its features, each the one that lowers the margin most.
 
   The margin is `Z_label - max over the other classes of Z_c`. A link flip must leave both ends with a link,
   and the degrees with a likelihood ratio below `degree_threshold`; a feature may be removed, or added where
@@ -188,7 +188,7 @@ def link_logits(surrogate: Surrogate, local: _Local) -> np.ndarray:
   sums_v = sums + loops[:, None] * change_v + entry * su * h[u] - old * g[u]
   near = a / degree  # a_uk s_k²
   neighbours = np.flatnonzero(a)
-  # Σ over k other than u and v: of P_k, of a_ku, of a_kv; the last two have no term k = v, as a_vv counts as v's.
+  # Σ over k other than u and v: of P_k, of a_ku, of a_kv.
   rest = near @ sums - near[:, None] * sums
   to_u = (a @ near - a * near)[:, None]
   to_v = (surrogate.links[neighbours].T @ near[neighbours])[:, None]
