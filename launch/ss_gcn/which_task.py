@@ -2,11 +2,11 @@
 
   python launch/ss_gcn/which_task.py --config=configs/ss_gcn/custom.py --config.data.path=my.npz
 
-`left_out_accuracy`: how often a cluster's class is that of a training node that was left out, beside the share
-of the largest class. `purity` of parts on training nodes, beside that of shuffled labels. `r2` of a node's
-completion target given its neighbours. Only training labels are read. The numbers say what a task could teach,
-not that it will: train with two or three tasks and compare validation accuracy. A task whose library is missing,
-or that does not fit the graph, is named with the cause.
+`left_out_accuracy`: how often a cluster's class is that of a training node that was left out, beside the
+share of the largest class. `purity` of parts on training nodes, beside that of shuffled labels. `r2` of a
+node's completion target given its neighbours. Only training labels are read. The numbers say what a task
+could teach, not that it will: train with two or three tasks and compare validation accuracy. A task whose
+library is missing, or that does not fit the graph, is named with the cause.
 """
 
 from __future__ import annotations

@@ -31,8 +31,9 @@ def judge(
 
   Returns:
     One row for each target: `target`, `label`, `degree` (links on the clean graph), `links` and `words`
-    (flips made), `clean_margin` and `margin` (probability of the label minus the largest other one, before and
-    after), `clean` and `robust` (whether the label is predicted), `disconnected` (nodes that lost their last link).
+    (flips made), `clean_margin` and `margin` (probability of the label minus the largest other one, before
+    and after), `clean` and `robust` (whether the label is predicted), `disconnected` (nodes that lost their
+    last link).
   """
   space = link_space(graph, features=features)
   degree = np.bincount(graph.edges.ravel(), minlength=len(graph.labels))
