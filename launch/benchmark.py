@@ -1,6 +1,7 @@
 """Measures speed and memory, as ratios with CPU seconds beside the clock: python launch/benchmark.py WHAT
 
   launch/benchmark.py ss_gcn [--graph=cora]   one epoch against PyTorch Geometric (extra [bench])
+  launch/benchmark.py ss_gcn_attack           1,000 targets of Nettack: seconds of each, and memory
   launch/benchmark.py l2o                     meta-gradients, their memory, updates against optax.adam
   launch/benchmark.py self_pu [--images=...]  an MNIST epoch, calibration, nnPU against torch (extra [bench])
   launch/benchmark.py pcal [--steps=3000]     one run, replicated seeds, fairlearn (torch, if installed)
@@ -27,6 +28,7 @@ from vita_jax import help as script_help
 
 PARTS = [
   "ss_gcn",
+  "ss_gcn_attack",
   "l2o",
   "self_pu",
   "pcal",
@@ -77,6 +79,12 @@ def _ss_gcn():
   from benchmarks.ss_gcn import compare
 
   compare.main(graph=GRAPH.value, seeds=SEEDS.value, repeats=REPEATS.value, seconds=_seconds(5))
+
+
+def _ss_gcn_attack():
+  from benchmarks.ss_gcn import attack
+
+  attack.main(graph=GRAPH.value, targets=1000, budget=5)
 
 
 def _l2o():
@@ -177,6 +185,7 @@ def _sizes(*default: int) -> list[int]:
 
 MEASUREMENTS = {
   "ss_gcn": _ss_gcn,
+  "ss_gcn_attack": _ss_gcn_attack,
   "l2o": _l2o,
   "self_pu": _self_pu,
   "pcal": _pcal,
