@@ -11,6 +11,7 @@ from vita_jax._lazy import submodules
 
 __version__ = "0.1.0"
 __all__ = [
+  "attacks",
   "audit",
   "base",
   "compress",

@@ -31,6 +31,7 @@ FLOORS = {
   "optim": ("base", "data", "metrics", "nn", "report"),
   "compress": ("base", "data", "nn", "metrics"),
   "report": ("base", "metrics"),
+  "attacks": ("base", "data", "losses", "nn"),
   "audit": ("base", "data", "metrics", "losses", "nn", "report"),
   "render": ("base", "data"),
   "train": ("base", "data", "metrics", "report"),

@@ -9,7 +9,7 @@ from benchmarks.measure import answer, interleaved, print_table, worker
 KINDS = ("plain", "proxy", "cached teacher", "policy")  # of gpu.py
 
 
-def main(*, repeats: int, seconds: float) -> None:
+def main(*, repeats: int = 5, seconds: float = 5.0) -> None:
   with contextlib.ExitStack() as stack:
     workers = {kind: stack.enter_context(worker("asg.steps", kind)) for kind in KINDS}
     for kind in ("plain", "proxy"):

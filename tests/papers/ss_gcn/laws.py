@@ -22,11 +22,13 @@ def _row(task, **overrides):
   return Row(config, papers.build, {"seed": 2, "data": 1})
 
 
+ATTACK = {"attack.n_clean": 8, "attack.n_attacked": 5, "attack.links": 2, "attack.words": 3}
 ROWS = {
   "ss_gcn_partition": _row("partition"),
   "ss_gcn_completion_best": _row("completion", protocol="best_validation", features="dense"),
   "ss_gcn_gin_cluster": _row("cluster", host="gin")._replace(slow=True),
   "ss_gcn_gat_released": _row("completion", host="gat", faithful_to_code=True)._replace(slow=True),
+  "ss_gcn_adversarial": _row("partition", adversarial="nettack", **ATTACK)._replace(slow=True),
   "ss_gcn_pretrain": _row("partition", mechanism="pretrain", **{"pretrain.epochs": 6})._replace(slow=True),
   "ss_gcn_self_training": _row(
     "cluster",

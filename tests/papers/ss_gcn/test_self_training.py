@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.papers.ss_gcn.cluster import class_centroids
+from vita_jax.data.graph_clusters import class_centroids
 from vita_jax.papers.ss_gcn.self_training import (
   aligned_cluster_class,
   confident_candidates,

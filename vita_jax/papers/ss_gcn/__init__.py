@@ -62,7 +62,7 @@ def build(config: Any) -> Experiment:
   data = Resident(batch)
   return Experiment(
     init=init,
-    stages=stages(recipe, model, data, init_params),
+    stages=stages(recipe, model, data, init_params, graph),
     params=final_params,
     evals={split: Eval(data, test_step(model, split), every=0) for split in SPLITS},
     report=functools.partial(report, model, graph.labels),

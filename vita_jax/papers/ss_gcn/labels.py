@@ -13,10 +13,10 @@ import numpy as np
 from vita_jax.base.choose import choose
 from vita_jax.base.hashing import arrays_sha256
 from vita_jax.data.cache import cache_folder, cached_arrays
+from vita_jax.data.graph_clusters import Clusters, kmeans_clusters, target_from_clusters
+from vita_jax.data.graph_parts import partition_labels
+from vita_jax.data.graph_vectors import completion_targets
 from vita_jax.data.graphs import Graph, normalize_rows
-from vita_jax.papers.ss_gcn.cluster import Clusters, kmeans_clusters, target_from_clusters
-from vita_jax.papers.ss_gcn.completion import completion_targets
-from vita_jax.papers.ss_gcn.partition import partition_labels
 from vita_jax.papers.ss_gcn.recipe import ALIGN, TASKS, Recipe
 
 LIBRARY = {"cluster": "scikit-learn", "partition": "pymetis", "completion": "scipy"}
@@ -80,9 +80,9 @@ def self_supervision(
 ) -> SelfSupervision | None:
   """Returns the target of one self-supervised task, from the cache when it was made before.
 
-  "cluster": k-means on normalised features, named by class (`cluster.target_from_clusters`).
-  "partition": METIS parts (`partition.partition_labels`).
-  "completion": left singular vectors (`completion.completion_targets`).
+  "cluster": k-means on normalised features, named by class (`data.graph_clusters.target_from_clusters`).
+  "partition": METIS parts (`data.graph_parts.partition_labels`).
+  "completion": left singular vectors (`data.graph_vectors.completion_targets`).
   "random_labels": the control; labels drawn uniformly from [0, n_parts), same mask as "partition".
   "none": returns None.
 

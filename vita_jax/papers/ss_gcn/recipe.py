@@ -21,6 +21,7 @@ TASKS = ("none", "cluster", "partition", "completion", "random_labels")
 MECHANISMS = ("multitask", "pretrain", "self_training")
 HOSTS = ("gcn", "gin", "gat")
 ALIGN = ("classes", "none")
+ADVERSARIAL = ("none", "nettack")
 # For a graph of one's own: Citeseer's weights. task -> (λ, parts or rank; 0: by the graph's size).
 USUAL = {"cluster": (0.9, 0), "partition": (0.8, 0), "completion": (0.7, 0)}
 _MOST = 2**31 - 2  # steps and seeds are int32
@@ -77,6 +78,15 @@ KEYS = (
   Key("self_training.rounds", 3, at_least(1), "How often the labelled set grows, for self_training."),
   Key("self_training.per_class", 10, at_least(1), "Candidates of each class in a round."),
   Key("self_training.n_clusters", 100, at_least(0), "k of k-means on embeddings (with cluster); 0: by size."),
+  Key(
+    "adversarial", "none", one_of(*ADVERSARIAL), "Who attacks in adversarial training; none: no such stage."
+  ),
+  Key("attack.n_clean", 100, at_least(1), "Nodes left alone whose predictions are learned, too."),
+  Key("attack.n_attacked", 200, at_least(1), "Nodes attacked one after the other on one graph."),
+  Key("attack.links", 2, at_least(0), "Links that are flipped for each of them."),
+  Key(
+    "attack.words", 20, at_least(0), "Features that are flipped for each of them; 0 where none are 0 or 1."
+  ),
 )
 
 
@@ -92,6 +102,7 @@ class Recipe(NamedTuple):
     n_clusters, align, labels_seed, cache_dir: how the labels of a task are made.
     released: GIN and GAT as the released code trains them.
     pretrain_epochs, rounds, per_class, embedding_clusters: of pre-training and self-training.
+    adversarial, n_clean, n_attacked, attack_links, attack_words: of adversarial training.
   """
 
   graph_name: str
@@ -117,6 +128,11 @@ class Recipe(NamedTuple):
   rounds: int
   per_class: int
   embedding_clusters: int
+  adversarial: str
+  n_clean: int
+  n_attacked: int
+  attack_links: int
+  attack_words: int
 
 
 def default_config(
@@ -161,6 +177,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     raise ValueError(
       f"config.mechanism=self_training takes pseudo-classes from cluster or partition, not '{task}'"
     )
+  if config.adversarial != "none" and mechanism != "multitask":
+    raise ValueError(f"config.adversarial={config.adversarial} takes mechanism=multitask, not {mechanism}")
   if task == "none":
     return
   settings = config.ss[config.host]
@@ -208,6 +226,11 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
     rounds=config.self_training.rounds,
     per_class=config.self_training.per_class,
     embedding_clusters=config.self_training.n_clusters,
+    adversarial=config.adversarial,
+    n_clean=config.attack.n_clean,
+    n_attacked=config.attack.n_attacked,
+    attack_links=config.attack.links,
+    attack_words=config.attack.words,
   )
 
 

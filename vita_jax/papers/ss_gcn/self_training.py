@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from vita_jax.data.graph_clusters import align_clusters
 from vita_jax.nn.kmeans import kmeans
-from vita_jax.papers.ss_gcn.cluster import align_clusters
 
 N_ITERATIONS = 30  # of Lloyd's algorithm; a fixed number keeps the program's shape
 
@@ -55,7 +55,7 @@ def aligned_cluster_class(
   """Finds the class of each node by clustering embeddings: the class nearest to the node's cluster.
 
   k-means on `hidden`; each cluster takes the class whose labelled centroid (mean embedding of
-  the nodes in `label_mask` of that class) is nearest in L2; `cluster.align_clusters` has the rule.
+  the nodes in `label_mask` of that class) is nearest in L2 (`data.graph_clusters.align_clusters`).
 
   Args:
     key: PRNG key of the k-means seeding.

@@ -1,4 +1,4 @@
-"""The three mechanisms as stages: multi-task, pre-train & fine-tune, self-training."""
+"""The three mechanisms as stages (multi-task, pre-training, self-training), and adversarial training."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import jax
 
+from vita_jax.data.graphs import Graph
 from vita_jax.data.resident import Resident
 from vita_jax.papers.ss_gcn import protocol
+from vita_jax.papers.ss_gcn.adversarial import make_enter
 from vita_jax.papers.ss_gcn.recipe import Recipe
 from vita_jax.papers.ss_gcn.self_training import enlarge
 from vita_jax.papers.ss_gcn.steps import Objective, make_step, training_labels
@@ -24,13 +26,17 @@ ENCODER = {
 Init = Callable[[jax.Array], Any]  # key -> parameters
 
 
-def stages(recipe: Recipe, model: Any, data: Resident, init_params: Init) -> tuple[Stage, ...]:
+def stages(recipe: Recipe, model: Any, data: Resident, init_params: Init, graph: Graph) -> tuple[Stage, ...]:
   """Returns the stages of the recipe's mechanism; the last one trains on the labels."""
   objective = objective_of(recipe)
   alone = make_step(model, recipe.tx, objective._replace(ss_weight=None))
   last = Stage("train", recipe.epochs + 1, alone, data, done=stopped)
+  together = last._replace(step=make_step(model, recipe.tx, objective))
+  if recipe.adversarial != "none":
+    enter = make_enter(recipe, model, graph, init_params)
+    return last, together._replace(name="adversarial", enter=enter)
   if recipe.mechanism == "multitask":
-    return (last._replace(step=make_step(model, recipe.tx, objective)),)
+    return (together,)
   if recipe.mechanism == "pretrain":
     first = make_step(model, recipe.tx, objective._replace(target=False, epochs=recipe.pretrain_epochs))
     fresh = functools.partial(finetune, recipe, init_params)

@@ -21,7 +21,7 @@ from vita_jax.papers.ss_gcn import losses, protocol
 from vita_jax.train.experiment import Metrics, State
 
 Batch = Mapping[str, Any]
-Keys = tuple[jax.Array | None, jax.Array | None]  # dropout of the target pass and of the task's; None: none
+Keys = tuple[jax.Array | None, ...]  # dropout of the passes of target, task and attacked graph; None: none
 
 
 class Objective(NamedTuple):
@@ -42,7 +42,8 @@ def make_step(model: Any, tx: optax.GradientTransformation, objective: Objective
   """Returns `step(state, batch, t) -> (state, metrics)`: `train_step` of this model, optimizer and objective.
 
   The state holds `params`, `tx`, `key`, the fields of `protocol.start`, and in self-training `labels`
-  int32 [N] and `label_mask` bool [N], which replace the graph's own training labels.
+  int32 [N] and `label_mask` bool [N], which replace the graph's own training labels; in adversarial training
+  `attacked` (see `adversarial.enter`).
   """
   return functools.partial(train_step, model, tx, objective)
 
@@ -77,12 +78,12 @@ def _gradient(model: Any, objective: Objective, state: State, batch: Batch, t: j
   """Returns the gradient of `_loss` at epoch `t`, and what `_loss` returns beside its value."""
   key = jax.random.fold_in(state["key"], t)
   # One key per pass, by name: adding the self-supervised pass does not change the target's dropout.
-  keys = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+  keys = tuple(jax.random.fold_in(key, i) for i in range(3))
   gradient = functools.partial(
     jax.grad(_loss, has_aux=True), state["params"], state, batch, model=model, objective=objective
   )
   if objective.first_epoch_dropout_only:
-    return jax.lax.cond(t == 0, lambda: gradient(keys=keys), lambda: gradient(keys=(None, None)))
+    return jax.lax.cond(t == 0, lambda: gradient(keys=keys), lambda: gradient(keys=(None,) * 3))
   return gradient(keys=keys)
 
 
@@ -95,7 +96,11 @@ def _loss(
   apply = functools.partial(model.apply, {"params": params})
   projected = apply(features, graph, views, method="project_views")
   judged = apply(projected[0], graph, "full", None, method="heads")["target"]
-  target_key, ss_key = keys
+  target_key, ss_key, attacked_key = keys
+  other, seen = projected, batch  # what the self-supervised pass reads
+  if "attacked" in state:
+    seen = {**batch, **state["attacked"]}
+    other = apply(seen["features"], seen["adjacency"], views, method="project_views")
   values: dict[str, jax.Array] = {}
   total: Any = 0.0
   if objective.target:
@@ -103,10 +108,15 @@ def _loss(
     labels, mask = training_labels(state, batch)
     total = values["loss"] = cross_entropy(logits, labels, mask)
   if objective.ss_weight is not None:
-    outputs = apply(projected[-1], graph, objective.ss_view, ss_key, method="heads")["ss"]
-    ss = losses.self_supervised(objective.task, outputs, batch["ss_target"], batch["ss_mask"])
+    outputs = apply(other[-1], seen["adjacency"], objective.ss_view, ss_key, method="heads")["ss"]
+    ss = losses.self_supervised(objective.task, outputs, seen["ss_target"], seen["ss_mask"])
     values["ss_loss"] = ss
     total = losses.multitask(objective.task, total, ss, objective.ss_weight) if objective.target else ss
+  if "attacked" in state:
+    logits = apply(other[0], seen["adjacency"], "full", attacked_key, method="heads")["target"]
+    for name, mask in seen["masks"].items():
+      values[f"{name}_loss"] = cross_entropy(logits, seen["labels"], mask)
+      total += values[f"{name}_loss"]
   return total, (judged, values)
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import scipy.sparse
 
+from vita_jax.data.graph_clusters import Clusters, align_clusters, class_centroids
 from vita_jax.data.graphs import Graph, normalize_rows
-from vita_jax.papers.ss_gcn.cluster import Clusters, align_clusters, class_centroids
 from vita_jax.papers.ss_gcn.labels import SelfSupervision
 
 N_FOLDS = 5

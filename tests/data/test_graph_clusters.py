@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from vita_jax.data.graphs import load_graph, normalize_rows
-from vita_jax.papers.ss_gcn.cluster import (
+from vita_jax.data.graph_clusters import (
   align_clusters,
   class_centroids,
   kmeans_clusters,
   target_from_clusters,
 )
+from vita_jax.data.graphs import load_graph, normalize_rows
 
 
 def cluster_labels(features, labels, train_mask, *, n_classes, n_clusters, align="classes"):

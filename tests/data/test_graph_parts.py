@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from vita_jax.data.graph_parts import partition_labels
 from vita_jax.data.graphs import load_graph
-from vita_jax.papers.ss_gcn.partition import partition_labels
 from vita_jax.papers.ss_gcn.which_task import purity
 
 needs_metis = pytest.mark.skipif(

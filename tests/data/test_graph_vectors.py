@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from vita_jax.data.graph_vectors import completion_targets
 from vita_jax.data.graphs import load_graph, normalize_rows
-from vita_jax.papers.ss_gcn.completion import completion_targets
 
 # (graph, r of the paper's GCN)
 RANKS = {"citeseer": 24, "cora": 48, "pubmed": 28}

@@ -1,0 +1,125 @@
+"""The links of a graph as numbers between absent and present, for attackers who follow gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jraph
+import numpy as np
+
+from vita_jax.attacks.graph_edits import check_attackable
+from vita_jax.data.graphs import Graph
+
+Logits = Callable[[jraph.GraphsTuple], jax.Array]
+_MOST_NODES = 46340  # the number of a pair, u N + v, is an int32
+
+
+class LinkSpace(NamedTuple):
+  """The links and self-loops of a graph, from which every perturbed graph is made inside a program.
+
+  Attributes:
+    u, v: int32 [E], u < v, sorted.
+    loops: int32 [S], raw self-loops.
+    nodes: what becomes `graph.nodes`; a tree of arrays [N, ...], never empty.
+  """
+
+  u: Any
+  v: Any
+  loops: Any
+  nodes: Any
+
+
+def link_space(graph: Graph, *, features: bool = False) -> LinkSpace:
+  """Returns a graph's links for `perturbed`.
+
+  Args:
+    graph: unweighted, with at least one link.
+    features: whether `graph.nodes` has the raw "features" float32 [N, F] beside the "labels".
+
+  Raises:
+    ValueError: see `check_attackable`; no link; or more than 46,340 nodes.
+  """
+  check_attackable(graph)
+  if len(graph.labels) > _MOST_NODES:
+    raise ValueError(f"{len(graph.labels)} nodes: pairs are numbered for at most {_MOST_NODES}")
+  if not len(graph.edges):
+    raise ValueError(f"graph '{graph.name}' has no link")
+  u, v = graph.edges[np.lexsort(graph.edges.T[::-1])].T
+  nodes = {"labels": graph.labels}
+  if features:
+    nodes["features"] = np.asarray(graph.features.todense(), np.float32)
+  return LinkSpace(u.astype(np.int32), v.astype(np.int32), graph.self_loops.astype(np.int32), nodes)
+
+
+def network_graph(graph: Graph, *, features: bool = False) -> jraph.GraphsTuple:
+  """Returns a clean graph as the attacked network gets it; see `link_space` for the arguments."""
+  none = jnp.zeros((0, 2), jnp.int32)
+  return perturbed(link_space(graph, features=features), none, jnp.zeros(0))
+
+
+def n_nodes(space: LinkSpace) -> int:
+  """Returns N."""
+  return len(space.nodes["labels"])
+
+
+def perturbed(space: LinkSpace, pairs: jax.Array, amount: jax.Array) -> jraph.GraphsTuple:
+  """Returns the graph in which pair i is flipped by `amount[i]`: a link weighs 1 - amount, a new one amount.
+
+  Args:
+    space: from `link_space`.
+    pairs: int32 [B, 2], distinct where the amount is not 0.
+    amount: float32 [B], 0 to 1; differentiable.
+
+  Returns:
+    2 (E + B) + S edges, with `edges["weight"]`; memory is O(E + B).
+  """
+  n = n_nodes(space)
+  low, high = pairs.min(-1), pairs.max(-1)
+  known, asked = jnp.asarray(space.u * n + space.v), low * n + high
+  place = jnp.minimum(jnp.searchsorted(known, asked), known.shape[0] - 1)
+  there = known[place] == asked
+  kept = jnp.ones(known.shape[0]).at[place].add(-jnp.where(there, amount, 0.0))
+  new = jnp.where(there, 0.0, amount)
+  loops = jnp.asarray(space.loops, jnp.int32)
+  return jraph.GraphsTuple(
+    nodes=space.nodes,
+    edges={"weight": jnp.concatenate([kept, kept, new, new, jnp.ones(loops.shape[0])])},
+    senders=jnp.concatenate([space.u, space.v, low, high, loops]),
+    receivers=jnp.concatenate([space.v, space.u, high, low, loops]),
+    globals=None,
+    n_node=jnp.array([n]),
+    n_edge=jnp.array([2 * (known.shape[0] + pairs.shape[0]) + loops.shape[0]]),
+  )
+
+
+def attack_loss(logits: jax.Array, nodes: jax.Array, labels: jax.Array) -> jax.Array:
+  """Computes what an attacker raises: the mean over `nodes` of `max over c != y of p_c, minus p_y`.
+
+  Args:
+    logits: [N, C].
+    nodes: int [T].
+    labels: int [T], classes y of these nodes.
+
+  Source: the probability margin of Geisler et al., NeurIPS 2021, section 2.
+  """
+  p = jax.nn.softmax(logits[nodes], axis=-1)
+  own = jnp.take_along_axis(p, labels[:, None], axis=-1)[:, 0]
+  others = jnp.where(jax.nn.one_hot(labels, p.shape[-1], dtype=bool), -1.0, p).max(-1)
+  return jnp.mean(others - own)
+
+
+def random_pairs(key: jax.Array, space: LinkSpace, count: int) -> jax.Array:
+  """Draws pairs of nodes uniformly, int32 [count, 2], u < v; u = v where the same node came twice."""
+  drawn = jax.random.randint(key, (count, 2), 0, n_nodes(space), jnp.int32)
+  return jnp.sort(drawn, axis=-1)
+
+
+def valid_pairs(space: LinkSpace, pairs: jax.Array, priority: jax.Array) -> jax.Array:
+  """Returns which pairs are two different nodes, and the first by priority of equal pairs: bool [B]."""
+  code = pairs[:, 0] * n_nodes(space) + pairs[:, 1]
+  order = jnp.lexsort((-priority, code))
+  again = jnp.concatenate([jnp.zeros(1, bool), code[order][1:] == code[order][:-1]])
+  return (pairs[:, 0] != pairs[:, 1]) & ~jnp.zeros_like(again).at[order].set(again)
