@@ -1,4 +1,4 @@
-"""Nettack on many targets: seconds of each, and the memory that all take; no other implementation beside it."""
+"""Nettack on many targets: seconds of each, and the memory that all take; beside no other implementation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import resource
 import time
 
 from benchmarks.measure import print_table
-
 
 TARGETS, BUDGET = 1000, 5
 
