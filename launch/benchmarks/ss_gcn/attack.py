@@ -1,4 +1,4 @@
-"""Nettack on many targets: seconds of each, and the memory that all take; no other implementation beside it."""
+"""Nettack on many targets: seconds of each, and the memory that all take; no other tool beside it."""
 
 from __future__ import annotations
 
