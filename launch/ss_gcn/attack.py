@@ -75,7 +75,8 @@ def main() -> None:
   labels = np.where(graph.labels < 0, guesses, graph.labels)
   folder = Path(WORKDIR.value) / "attacks" / f"{ATTACK.value}_{flip}"
   folder.mkdir(parents=True, exist_ok=True)
-  rows, summary = [], {}
+  rows: list[dict[str, Any]] = []
+  summary: dict[str, dict[str, float]] = {}
   for budget in budgets:
     found = _attacked(graph, logits, targets, labels, flip, budget, folder)
     known = ({"budget": budget, **row, "label_is": _source(graph, row["target"])} for row in found)

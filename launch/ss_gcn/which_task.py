@@ -51,7 +51,7 @@ def _report(recipe: Any, graph: Any, task: str) -> tuple[str, str]:
     measured, against = label_report(graph, supervision).items()
   except (ValueError, ImportError) as error:
     return f"not possible: {error}", ""
-  return tuple(f"{name} {value:.3f}" for name, value in (measured, against))
+  return f"{measured[0]} {measured[1]:.3f}", f"{against[0]} {against[1]:.3f}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Nettack: its flips are those of a dense oracle, and its parts have the values of hand-worked examples."""
 
 import functools
+import os
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from attacks import oracle
 
 from vita_jax.attacks import nettack
 from vita_jax.attacks.graph_edits import apply_flips, flip_links, links_matrix
-from vita_jax.data.graphs import graph_from_arrays
+from vita_jax.attacks.surrogate import train_surrogate
+from vita_jax.data.graphs import graph_from_arrays, load_graph
 
 
 def make_graph(seed, n_nodes=14, n_features=10, loops=False):
@@ -138,3 +140,32 @@ def test_what_cannot_be_attacked_is_refused_by_name():
     nettack.nettack(links_only, 14, 0, n_links=1)
   with pytest.raises(ValueError, match="need \\[10, classes\\]"):
     nettack.prepare(graph, w.T)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("VITA_DATA_DIR" not in os.environ, reason="Cora is in VITA_DATA_DIR")
+def test_flips_of_fifty_nodes_of_cora_are_the_best_by_a_sparse_recomputation():
+  graph = load_graph("cora")
+  weight = train_surrogate(graph)
+  surrogate, a = nettack.prepare(graph, weight), links_matrix(graph)
+  random, xw = np.random.default_rng(0), graph.features.astype(float) @ weight
+  degree = np.asarray(a.sum(axis=1)).ravel()
+
+  def margin(u, v, label):
+    new = a.tolil()
+    new[u, v] = new[v, u] = 1 - a[u, v]
+    with_self = new.tocsr() + sp.identity(len(degree))
+    s = sp.diags(np.asarray(with_self.sum(axis=1)).ravel() ** -0.5)
+    normal = (s @ with_self @ s).tocsr()
+    return oracle.margin(np.asarray(normal[u] @ normal @ xw).ravel(), label)
+
+  for u in random.choice(np.flatnonzero(graph.test_mask), 50, replace=False).tolist():
+    label = int(graph.labels[u])
+    found = nettack.nettack(surrogate, u, label, n_links=1, degree_threshold=np.inf).links
+    best = margin(u, found[0], label)
+    logits = nettack.link_logits(surrogate, nettack._start(surrogate, u))
+    for v in np.setdiff1d(random.choice(len(degree), 30), [u]):
+      here = margin(u, v, label)
+      assert oracle.margin(logits[v], label) == pytest.approx(here, abs=1e-9)
+      last = a[u, v] and (degree[u] == 1 or degree[v] == 1)
+      assert last or best <= here + 1e-9

@@ -36,7 +36,7 @@ def test_scale_counts_edges_seconds_and_bytes():
 def test_what_to_measure_has_to_be_said(arguments):
   done = _benchmark(*arguments)
   assert done.returncode == 2
-  assert done.stderr.strip().startswith("error: say what to measure, one of adv_logo, bert_tickets, ")
+  assert done.stderr.strip().startswith("error: say what to measure, one of adv_logo, ")
   assert {*papers.PAPERS, "render", "loop", "scale", "gpu"} <= set(re.findall(r"\w+", done.stderr))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def accumulated(
 
   key = _key("accumulate", graph, weight, targets, labels, n_links, n_words)
   arrays = cached_arrays(cache_folder("attacks", cache_dir), key, make, prefix="accumulate-")
-  whole = {
+  whole: dict[str, Any] = {
     **arrays,
     "num_features": np.int64(graph.features.shape[1]),
     "num_classes": np.int64(graph.n_classes),

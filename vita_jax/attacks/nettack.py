@@ -126,7 +126,8 @@ def nettack(
     raise ValueError(f"budgets must not be negative, got {n_links} links and {n_words} words")
   if n_words and surrogate.words is None:
     raise ValueError("features are to be flipped: prepare(..., features=True)")
-  local, links = _start(surrogate, target), []
+  links: list[int] = []
+  local = _start(surrogate, target)
   original = _degrees(local, surrogate)
   for _ in range(n_links):
     margins = _margins(link_logits(surrogate, local), label)

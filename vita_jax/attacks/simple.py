@@ -46,10 +46,10 @@ def dice_links(
   known = np.asarray(labels) >= 0
   inside = known & (np.asarray(labels) == labels[target])
   every = np.arange(len(linked))
-  removable = random.permutation(np.flatnonzero(linked & inside & (every != target)))
-  removable = list(removable[: max(int(linked.sum()) - 1, 0)])
-  addable = list(random.permutation(np.flatnonzero(~linked & known & ~inside)))
-  chosen = []
+  inner = random.permutation(np.flatnonzero(linked & inside & (every != target)))
+  removable = inner[: max(int(linked.sum()) - 1, 0)].tolist()
+  addable = random.permutation(np.flatnonzero(~linked & known & ~inside)).tolist()
+  chosen: list[int] = []
   while len(chosen) < n_links and (removable or addable):
     delete = bool(removable) and (not addable or random.random() < 0.5)
     chosen.append((removable if delete else addable).pop())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from vita_jax.data.graphs import Graph, normalize_rows
 from vita_jax.losses.xent import cross_entropy
 from vita_jax.nn import sparse
 from vita_jax.nn.dropout import dropout
-from vita_jax.nn.graph import Adjacency, adjacency, propagate
+from vita_jax.nn.graph import adjacency, propagate
 from vita_jax.nn.linear import uniform_fan_in
 
 
@@ -43,7 +44,7 @@ def train_surrogate(
   keys = jax.random.split(jax.random.key(seed), 3)
   shapes = (n_features, hidden), (hidden, n_classes)
   params = [uniform_fan_in(s[0])(k, s) for k, s in zip(keys[:2], shapes, strict=True)]
-  links = {"edge_weight": graph.edge_weight, "loop_weight": graph.loop_weight}
+  links: dict[str, Any] = {"edge_weight": graph.edge_weight, "loop_weight": graph.loop_weight}
   matrices = adjacency(graph.edges, graph.self_loops, len(graph.labels), **links)
   features = sparse.from_scipy(normalize_rows(graph.features, "row"))
   labels = jnp.asarray(np.maximum(graph.labels, 0)), jnp.asarray(graph.train_mask)
@@ -53,7 +54,7 @@ def train_surrogate(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _train(tx, epochs, params, key, features, matrices: Adjacency, labels):
+def _train(tx, epochs, params, key, features, matrices, labels):
   def loss(params, key):
     h = jax.nn.relu(propagate(matrices, sparse.matmul(features, params[0]), matrices.gcn))
     logits = propagate(matrices, dropout(key, h, 0.5) @ params[1], matrices.gcn)

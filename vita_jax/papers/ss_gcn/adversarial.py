@@ -104,7 +104,7 @@ def attacked_inputs(
   matrices = adjacency(found.edges, found.self_loops, len(found.labels))
   features = sparse.from_scipy(normalize_rows(found.features, recipe.normalization))
   n_values = graph.features.nnz + recipe.n_attacked * recipe.attack_words
-  inputs = {
+  inputs: dict[str, Any] = {
     "adjacency": _wide_adjacency(matrices, recipe, 2 * len(graph.edges) + len(graph.labels)),
     "features": sparse.Sparse(*(_wide_csr(one, n_values) for one in features)),
   }
@@ -119,7 +119,7 @@ def _logits(model: Any, state: State, batch: Any) -> jax.Array:
   return outputs_of(model, state, batch)["target"]
 
 
-def _wide_adjacency(found: Adjacency, recipe: Recipe, n_edges: int) -> Adjacency:
+def _wide_adjacency(found: Any, recipe: Recipe, n_edges: int) -> Adjacency:
   """Appends edges of weight 0 from the last node to itself, as many as attacks may have added."""
   more = n_edges + 2 * recipe.n_attacked * recipe.attack_links - len(found.senders)
   last = len(found.row_starts) - 2
