@@ -1,12 +1,14 @@
 """launch/asg/policy.py: the decisions of a run as a picture."""
 
 from launch.commands import launch, refused, succeeded
+from vita_jax.optim import layerwise
 from vita_jax.report.layerwise import OBSERVED
 
 HEAD = ",".join(["step", *OBSERVED, "conv1", "head"])
 
 
 def test_it_draws_the_decisions_and_says_their_means(tmp_path):
+  assert OBSERVED == layerwise.OBSERVED
   (tmp_path / "policy.csv").write_text(f"{HEAD}\n10,1,0,0.1,0,0.1,0.2,1.0\n20,1,0,0.2,0,0.1,0.4,0.0\n")
   said = succeeded(launch("asg/policy", f"--workdir={tmp_path}"))
   assert "2 decisions; mean multipliers: conv1 0.30, head 0.50" in said and (tmp_path / "policy.png").exists()

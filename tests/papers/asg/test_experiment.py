@@ -83,7 +83,7 @@ def test_the_export_runs_and_its_controller_drives_another_run(run, tmp_path):
 @pytest.mark.slow
 def test_the_export_is_a_program(run, tmp_path):
   experiment, _, state, _, _ = run
-  write_program(tmp_path / "program.jax", experiment.export(state))
+  write_program(tmp_path / "program.jax", experiment.export(state), platforms=("cpu",))
   assert (tmp_path / "program.jax").stat().st_size > 1000
 
 
@@ -173,4 +173,4 @@ def test_random_multipliers_are_drawn_once_and_stay(teacher_file):
 def test_every_method_runs_to_its_end_with_self_training(method, tmp_path):
   config = small.config(method, **{"cbst.rounds": 2, "cbst.steps": 3})
   summary = train.run(papers.build(config), config, tmp_path, quiet=True)
-  assert summary["complete"] and summary["steps"][-2:] == [3, 3]
+  assert summary["complete"] and summary["steps"] == [40 if method == "asg" else 22]
