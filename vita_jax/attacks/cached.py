@@ -30,10 +30,12 @@ def nettack_flips(
   """Returns `nettack` of each target on the clean graph, from the cache when it was made before.
 
   Args:
-    graph, weight: see `nettack.prepare`.
+    graph: see `nettack.prepare`.
+    weight: likewise.
     targets: int [T].
     labels: int [T], their classes.
-    n_links, n_words: budgets of each target.
+    n_links: links that may be flipped, for each target.
+    n_words: features, likewise.
     cache_dir: default $VITA_CACHE_DIR, else ~/.cache/vita_jax.
   """
 

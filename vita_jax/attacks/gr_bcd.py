@@ -39,9 +39,13 @@ def gr_bcd(
   """Chooses exactly `budget` links to flip so that many of the nodes are misclassified.
 
   Args:
-    logits, space, nodes, labels, key: see `pr_bcd`.
+    logits: see `pr_bcd`, as for the next three and for `key`.
+    space: the graph.
+    nodes: whose loss is raised.
+    labels: their classes.
     budget: flips in all, spread evenly over the epochs; the first ones take what is left over.
     epochs: gradient steps; as many as the budget, where that is smaller.
+    key: of the blocks that are drawn.
     block_size: pairs looked at in one epoch; at least as many as are flipped in one.
 
   Returns:

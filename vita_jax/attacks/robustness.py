@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.attacks.graph_edits import Flips, apply_flips, disconnected
+from vita_jax.attacks.graph_edits import Flips, apply_flips, disconnected, flip_links
 from vita_jax.attacks.space import LinkSpace, Logits, attack_loss, link_space, n_nodes, perturbed
 from vita_jax.data.graphs import Graph
 
@@ -72,6 +72,7 @@ def judge_whole(
   after = np.asarray(find(jnp.asarray(pairs, jnp.int32)))
   degree = np.bincount(graph.edges.ravel(), minlength=len(graph.labels))
   touched = np.bincount(np.asarray(pairs).ravel(), minlength=len(graph.labels))
+  lost = len(disconnected(graph, flip_links(graph, pairs))) if len(pairs) else 0
   return [
     {
       "target": int(node),
@@ -83,7 +84,7 @@ def judge_whole(
       "margin": float(margin),
       "clean": int(before > 0),
       "robust": int(margin > 0),
-      "disconnected": 0,
+      "disconnected": lost,
     }
     for node, label, before, margin in zip(targets, labels, clean, after, strict=True)
   ]
