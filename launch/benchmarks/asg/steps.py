@@ -9,9 +9,11 @@ import jax.numpy as jnp
 
 from benchmarks.asg.gpu import KINDS, finetuning
 from benchmarks.measure import serve
+from vita_jax.base.memory import keep_freed_memory
 
 
 def main(kind: str) -> None:
+  keep_freed_memory()  # as launch/train.py does
   assert kind in KINDS
   step, state, batch = finetuning(kind)
   run = jax.jit(lambda state, batch, t: step(state, batch, t)[0], donate_argnums=0)

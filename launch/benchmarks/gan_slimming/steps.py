@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from benchmarks.gan_slimming.gpu import KINDS, SMALL, slimming
 from benchmarks.measure import serve
+from vita_jax.base.memory import keep_freed_memory
 from vita_jax.compress import count_macs
 from vita_jax.nn.gan import PatchDiscriminator, ResnetGenerator, resnet_widths
 
@@ -48,6 +49,7 @@ def make(kind: str) -> tuple[Callable[[int], None], dict[str, int]]:
 
 
 def main(kind: str) -> None:
+  keep_freed_memory()  # as launch/train.py does
   assert kind == "matmul" or kind in KINDS
   run, facts = make(kind)
   run(2)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.measure import now, serve, since
+from vita_jax.base.memory import keep_freed_memory
 
 try:
   import torch
@@ -168,6 +169,7 @@ def make_step(kind: str, memory: torch.memory_format) -> Callable[[], None]:
 
 
 def main(kind: str) -> None:
+  keep_freed_memory()  # as on the other side
   found = {}
   for threads, name in itertools.product((1, 2), ("contiguous_format", "channels_last")):
     torch.set_num_threads(threads)
