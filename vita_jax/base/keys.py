@@ -165,7 +165,13 @@ def check(config: Mapping[str, Any], *tables: Iterable[Key]) -> None:
       raise ValueError(f"config.{name} is {shown}: it must be {key.allowed.text}")
 
 
-def check_preset(config: Mapping[str, Any], name: str, presets: Mapping[str, Mapping[str, Any]]) -> None:
+def check_preset(
+  config: Mapping[str, Any],
+  name: str,
+  presets: Mapping[str, Mapping[str, Any]],
+  *,
+  tuned: Sequence[str] = (),
+) -> None:
   """Checks that a config is what a key of it says, where that key names a preset of others.
 
   A preset is what a config file sets for its argument. `--config.method=gs8` alone changes the name and none
@@ -175,6 +181,7 @@ def check_preset(config: Mapping[str, Any], name: str, presets: Mapping[str, Map
     config: checked by `check`.
     name: the key, e.g. "method".
     presets: its choices -> what each sets, by dotted key.
+    tuned: keys among these that may be changed without another name, e.g. a strength.
 
   Raises:
     ValueError: a key of the named preset has another value, or another preset holds that says more.
@@ -182,6 +189,7 @@ def check_preset(config: Mapping[str, Any], name: str, presets: Mapping[str, Map
   # From config.json a tuple comes back as a list.
   found = {k: tuple(v) if isinstance(v, list) else v for k, v in flat(config).items()}
   chosen = config[name]
+  presets = {one: {k: v for k, v in keys.items() if k not in tuned} for one, keys in presets.items()}
 
   def differs(preset: Mapping[str, Any]) -> list[str]:
     return [key for key, value in preset.items() if found[key] != value]

@@ -50,7 +50,7 @@ def test_fixed_multipliers_of_methods():
     ("proxy", {"proxy.cache_teacher": True}, "a teacher with weights, not for fonts with cnn"),
     ("proxy", {"data.augment": "flip"}, "mirrored digits are none"),
     ("proxy", {"data.real": "svhn"}, "unknown config.data.real 'svhn'"),
-    ("l2_sp", {"anchor.weight": 0.0}, "config.anchor.weight is 0: config.anchor.kind=l2_sp"),
+    ("l2_sp", {"anchor.weight": 0.0}, "config.anchor.weight is 0: l2_sp needs a weight"),
     ("asg", {"controller.steps": 5}, "config.controller.steps is 5: an episode must be longer than"),
     ("random_policy", {"finetune.steps": 2}, "no decision is made before the first window"),
     ("proxy", {"data.name": "folder", "data.real": ""}, "config.data.synthetic is empty: folder needs"),

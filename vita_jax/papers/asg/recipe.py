@@ -60,7 +60,7 @@ _NAME = each("names", lambda name: isinstance(name, str))
 _COUNT = between(1, 2**31 - 1)
 
 KEYS = (
-  Key("method", "asg", one_of(*METHODS), "What is compared; it sets the keys below."),
+  Key("method", "asg", one_of(*METHODS), "What is compared; give it as the config's argument."),
   Key("data.name", "emoji", one_of(*DATA), "Drawings, font digits, folders, scenes, VisDA-17, GTA5."),
   Key("data.size", 64, at_least(8), "Side of the pictures that networks see, in pixels."),
   Key("data.synthetic", "", any_path, "Folder of synthetic pictures (folder, visda, gta5)."),
@@ -220,9 +220,7 @@ def check(config: Any) -> None:
       f" {config.data.name} with {config.model.kind}"
     )
   if config.anchor.kind != "none" and config.anchor.weight == 0:
-    raise ValueError(
-      f"config.anchor.weight is 0: config.anchor.kind={config.anchor.kind} needs a weight above 0"
-    )
+    raise ValueError(f"config.anchor.weight is 0: {config.anchor.kind} needs a weight above 0")
   rates = config.rates
   if rates.kind in WINDOWED and config.finetune.steps <= config.controller.smallest:
     raise ValueError(
@@ -240,6 +238,7 @@ def check(config: Any) -> None:
       f"config.cbst.rounds is {config.cbst.rounds}: self-training is for pictures in memory that have one"
       f" label each, not for {config.data.name}"
     )
+  base.check_preset(config, "method", METHODS, tuned=("anchor.weight", "rates.decay"))
 
 
 def teaches_itself(net: Any) -> bool:

@@ -282,7 +282,7 @@ def check(config: Any) -> None:
     config.generator.kind == "cartoon" and config.generator.blocks and config.teacher.path.endswith("tensors")
   ):
     raise ValueError("config.teacher.path is a safetensors file: those are of config.generator.kind=resnet")
-  base.check_preset(config, "method", METHODS)
+  base.check_preset(config, "method", METHODS, tuned=("quant.after",))
 
 
 def _check_data(config: Any) -> None:
