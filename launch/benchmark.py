@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import textwrap
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ def overview() -> str:
   """Returns the first sentence of each part's docstring, a line each."""
   width = max(map(len, parts()))
   texts = {name: ast.get_docstring(ast.parse(path.read_text())) or "" for name, path in parts().items()}
-  lines = (f"  {name:<{width}}  {text.partition(chr(10))[0]}" for name, text in texts.items())
-  return "\n".join(lines)
+  wrap = textwrap.TextWrapper(script_help.WIDTH, subsequent_indent=" " * (width + 4))
+  return "\n".join(wrap.fill(f"  {name:<{width}}  {text.splitlines()[0]}") for name, text in texts.items())
 
 
 __doc__ = f"{__doc__}\n{overview()}\n"
