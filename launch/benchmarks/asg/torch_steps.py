@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 import sys
 from collections.abc import Callable
 
-from benchmarks.measure import now, serve, since
-from vita_jax.base.memory import keep_freed_memory
+from benchmarks.fastest_torch import serve_fastest
 
 try:
   import torch
@@ -100,22 +99,5 @@ def make_step(kind: str, memory: torch.memory_format) -> Callable[[], None]:
   return step
 
 
-def main(kind: str) -> None:
-  keep_freed_memory()  # as on the other side
-  found = {}
-  for threads, name in itertools.product((1, 2), ("contiguous_format", "channels_last")):
-    torch.set_num_threads(threads)
-    step = make_step(kind, getattr(torch, name))
-    step(), step()
-    start = now()
-    for _ in range(3):
-      step()
-    found[threads, name] = (since(start).wall, step)
-  threads, name = min(found, key=lambda setting: found[setting][0])
-  torch.set_num_threads(threads)
-  step = found[threads, name][1]
-  serve(lambda n: [step() for _ in range(n)], threads=threads, memory=name)
-
-
 if __name__ == "__main__":
-  main(sys.argv[1])
+  serve_fastest(torch, functools.partial(make_step, sys.argv[1]))
