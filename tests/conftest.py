@@ -45,6 +45,17 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 if hasattr(signal, "SIGHUP"):
   signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+
+def pytest_xdist_auto_num_workers(config) -> int:
+  """One worker more than there are cores: some tests wait most of their time for other processes."""
+  return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items) -> None:
+  """Begins with the tests that wait for watchdogs: at the end, all would wait for them."""
+  items.sort(key=lambda item: "multiprocess" not in item.path.parts)
+
+
 LARGE = 1200 * 2**20  # bytes
 
 
