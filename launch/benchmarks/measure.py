@@ -40,6 +40,17 @@ def since(start: Cost) -> Cost:
   return Cost(end.wall - start.wall, end.cpu - start.cpu)
 
 
+def fastest(call: Callable[[], Any], *, repeats: int = 5) -> float:
+  """Measures seconds, the least of some repeats after one that compiles: others only ever add to it."""
+  call()
+  found = []
+  for _ in range(repeats):
+    start = time.perf_counter()
+    call()
+    found.append(time.perf_counter() - start)
+  return min(found)
+
+
 def middle(costs: Sequence[Cost]) -> Cost:
   """Medians of wall and CPU seconds, each by itself."""
   return Cost(median(c.wall for c in costs), median(c.cpu for c in costs))

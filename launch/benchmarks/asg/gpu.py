@@ -42,9 +42,8 @@ def steps(*, small: bool) -> list[Step]:
 def finetuning(kind: str, batch: int = BATCH, side: int = SIDE, form: str = "top") -> tuple:
   """Makes (step, state, batch) of fine-tuning on noise, the network's weights drawn."""
   proxy, cached, decides = KINDS[kind]
-  config = default_config("proxy", {"data.size": side})
-  config.proxy.weight = 0.1 if proxy else 0.0
-  recipe = recipe_of(config)
+  strength = {"proxy.weight": 0.1} if proxy else {}
+  recipe = recipe_of(default_config("proxy" if proxy else "backbone_x01", {"data.size": side, **strength}))
   net = Pretrained("efficientnet_lite0", size=side, form=form)
   nets = Nets(net, False, 10, 512, group_by_pattern(GROUPS["efficientnet_lite0"]), drawn())
   params, teacher = first_weights(nets, jax.random.key(0))

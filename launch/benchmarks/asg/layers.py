@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.asg.gpu import BATCH, SIDE
+from benchmarks.measure import fastest
+from vita_jax.base.memory import keep_freed_memory
 from vita_jax.nn.conv import convolve
 from vita_jax.nn.efficientnet import GROUPS, LAST, STEM
 
-REPEATS = 5
 FORMS = ("top", "native")
 
 
@@ -35,18 +34,8 @@ def layers() -> Iterator[tuple[str, int, int, int, int, int, bool]]:
   yield "last", side, inputs, LAST, 1, 1, False
 
 
-def seconds_of(run: Callable[..., Any], *arguments: Any) -> float:
-  """Returns the least seconds of a few calls, after one that compiles."""
-  jax.block_until_ready(run(*arguments))
-  found = []
-  for _ in range(REPEATS):
-    start = time.perf_counter()
-    jax.block_until_ready(run(*arguments))
-    found.append(time.perf_counter() - start)
-  return min(found)
-
-
 def main() -> None:
+  keep_freed_memory()  # as launch/train.py does
   rng, rows = np.random.default_rng(0), []
   for name, side, inputs, outputs, size, stride, depthwise in layers():
     x = jnp.asarray(rng.normal(size=(BATCH, side, side, inputs)), jnp.float32)
@@ -60,7 +49,8 @@ def main() -> None:
         y = convolve(x, w, stride=stride, padding="SAME", groups=groups, form=form)  # noqa: B023
         return jnp.sum(jnp.square(y))
 
-      seconds[form] = seconds_of(jax.jit(jax.grad(loss, argnums=(0, 1))), x, w)
+      both = jax.jit(jax.grad(loss, argnums=(0, 1)))
+      seconds[form] = fastest(lambda: jax.block_until_ready(both(x, w)))  # noqa: B023
     rows.append({"layer": name, "depthwise": depthwise, "seconds": seconds})
   print(json.dumps(rows))
 

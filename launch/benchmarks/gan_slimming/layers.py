@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +11,13 @@ import jax.numpy as jnp
 
 from benchmarks.gan_slimming.gpu import PICTURES, SMALL
 from benchmarks.gan_slimming.steps import MATRIX
+from benchmarks.measure import fastest
+from vita_jax.base.memory import keep_freed_memory
 from vita_jax.compress.counts import layer_costs
 from vita_jax.nn.gan import PatchDiscriminator, ResnetGenerator, resnet_widths
 from vita_jax.nn.layers import ConvLayer, Layer
 
 FORMS = ("top", "loop")
-REPEATS = 9
 
 
 def networks() -> dict[str, tuple[Layer, ...]]:
@@ -44,18 +44,8 @@ def gradients(layer: Layer, height: int, width: int, form: str) -> Callable[[], 
   return lambda: jax.block_until_ready(compiled(params, x))
 
 
-def fastest(call: Callable[[], Any]) -> float:
-  """Measures seconds, the least of some repeats: other processes only ever add to it."""
-  call()
-  spent = []
-  for _ in range(REPEATS):
-    start = time.perf_counter()
-    call()
-    spent.append(time.perf_counter() - start)
-  return min(spent)
-
-
 def main() -> None:
+  keep_freed_memory()  # as launch/train.py does
   x = jnp.ones((MATRIX, MATRIX))
   product = jax.jit(lambda x: x @ x)
   rate = 2 * MATRIX**3 / fastest(lambda: product(x).block_until_ready())
