@@ -24,7 +24,7 @@ SMALL = {
   "slim.steps": 600,
   "slim.rate": 3e-4,
   "slim.rho": 0.1,
-  "slim.judge_rate": 2e-4,
+  "slim.discriminator_rate": 2e-4,
   "finetune.steps": 200,
   "finetune.batch": 8,
   "finetune.rate": 3e-4,

@@ -25,8 +25,8 @@ def flops() -> int:
   """
   side, pictures = SMALL["data.crop"], 8
   generator = ResnetGenerator(resnet_widths(SMALL["generator.base"], SMALL["generator.blocks"]))
-  judge = count_macs(PatchDiscriminator(SMALL["discriminator.width"]).layers, side, side)
-  return 2 * pictures * (4 * count_macs(generator.layers, side, side) + (2 + 2 * 3) * judge)
+  discriminator = count_macs(PatchDiscriminator(SMALL["discriminator.width"]).layers, side, side)
+  return 2 * pictures * (4 * count_macs(generator.layers, side, side) + (2 + 2 * 3) * discriminator)
 
 
 def make(kind: str) -> tuple[Callable[[int], None], dict[str, int]]:

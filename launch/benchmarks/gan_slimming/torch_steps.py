@@ -16,8 +16,8 @@ try:
 except ImportError as error:
   sys.exit(f"{error.name} is missing, which this comparison needs: pip install 'vita_jax[bench]'")
 
-BASE, BLOCKS, JUDGE, CROP, PICTURES, POOL = 24, 4, 16, 64, 8, 50
-RATE, GATE_RATE, JUDGE_RATE, DECAY, RHO, BETA, CLIP = 1e-5, 0.1, 1e-5, 1e-3, 0.01, 20.0, 4.0
+BASE, BLOCKS, DISCRIMINATOR, CROP, PICTURES, POOL = 24, 4, 16, 64, 8, 50
+RATE, GATE_RATE, DISCRIMINATOR_RATE, DECAY, RHO, BETA, CLIP = 1e-5, 0.1, 1e-5, 1e-3, 0.01, 20.0, 4.0
 
 
 def rounded(x: torch.Tensor) -> torch.Tensor:
@@ -92,7 +92,7 @@ class Generator(nn.Module):
 
 def discriminator() -> nn.Module:
   """Returns the patch discriminator."""
-  widths = [3, JUDGE, 2 * JUDGE, 4 * JUDGE, 8 * JUDGE]
+  widths = [3, DISCRIMINATOR, 2 * DISCRIMINATOR, 4 * DISCRIMINATOR, 8 * DISCRIMINATOR]
   layers: list[nn.Module] = []
   for i, (a, b) in enumerate(itertools.pairwise(widths)):
     layers.append(nn.Conv2d(a, b, 4, 2 if i < 3 else 1, 1))
@@ -106,7 +106,7 @@ def make_step(kind: str, memory: torch.memory_format) -> Callable[[], None]:
   torch.manual_seed(0)
   teacher, student = Generator().to(memory_format=memory), Generator().to(memory_format=memory)
   student.load_state_dict(teacher.state_dict())
-  judge = discriminator().to(memory_format=memory)
+  critic = discriminator().to(memory_format=memory)
   for layer in student.modules():
     if isinstance(layer, Layer):
       layer.quantise = kind == "gs8"
@@ -116,7 +116,9 @@ def make_step(kind: str, memory: torch.memory_format) -> Callable[[], None]:
   others = [p for p in student.parameters() if not any(p is gamma for gamma in gammas)]
   gates = torch.optim.SGD(gammas, lr=GATE_RATE, momentum=0.5)
   weights = torch.optim.Adam(others, lr=RATE, betas=(0.5, 0.999), weight_decay=DECAY)
-  judges = torch.optim.Adam(judge.parameters(), lr=JUDGE_RATE, betas=(0.5, 0.999), weight_decay=DECAY)
+  critic_optimizer = torch.optim.Adam(
+    critic.parameters(), lr=DISCRIMINATOR_RATE, betas=(0.5, 0.999), weight_decay=DECAY
+  )
   images = torch.randint(0, 256, (PICTURES, 3, CROP, CROP), dtype=torch.uint8).contiguous(
     memory_format=memory
   )
@@ -137,13 +139,13 @@ def make_step(kind: str, memory: torch.memory_format) -> Callable[[], None]:
     return torch.stack(found)
 
   def score(pictures: torch.Tensor) -> torch.Tensor:
-    return judge(pictures).mean(dim=(1, 2, 3))
+    return critic(pictures).mean(dim=(1, 2, 3))
 
   def step() -> None:
     x = images.float() / 127.5 - 1
     with torch.no_grad():
       wanted = teacher(x)
-    for p in judge.parameters():
+    for p in critic.parameters():
       p.requires_grad_(False)
     given = student(x)
     loss = BETA * functional.mse_loss(given, wanted) + ((score(given) - 1) ** 2).mean()
@@ -157,13 +159,13 @@ def make_step(kind: str, memory: torch.memory_format) -> Callable[[], None]:
         gamma = norm.weight
         gamma.copy_(torch.sign(gamma) * (gamma.abs() - RHO * GATE_RATE).clamp(min=0))
         norm.bias.mul_(gamma != 0)
-    for p in judge.parameters():
+    for p in critic.parameters():
       p.requires_grad_(True)
     scores = score(torch.cat([wanted, shown(given.detach())]).contiguous(memory_format=memory))
     real, fake = scores.split(PICTURES)
-    judges.zero_grad()
+    critic_optimizer.zero_grad()
     (0.5 * (((real - 1) ** 2).mean() + (fake**2).mean())).backward()
-    judges.step()
+    critic_optimizer.step()
 
   return step
 

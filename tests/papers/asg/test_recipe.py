@@ -88,7 +88,7 @@ def test_a_teacher_of_another_shape_is_refused(tmp_path):
   save_params(tmp_path / "teacher.safetensors", {k: teacher[k] for k in ("trunk", "old")})
   found = {"model.weights": str(tmp_path / "teacher.safetensors")}
   _, again = _nets(small.config("proxy", **found))
-  assert again.given is not None
+  assert again.loaded is not None
   with pytest.raises(ValueError, match=r"'old/kernel' is \(32, 4\), not \(40, 4\)"):
     _nets(small.config("proxy", **found, **{"model.width": 5}))
 

@@ -8,7 +8,7 @@ from vita_jax import papers
 
 def _config(folder):
   # Little steps: a scale that is within rounding of its threshold would be pruned in one order of sums only.
-  own = {"teacher.rate": 1e-4, "slim.rate": 1e-4, "slim.judge_rate": 1e-4, "finetune.rate": 1e-4}
+  own = {"teacher.rate": 1e-4, "slim.rate": 1e-4, "slim.discriminator_rate": 1e-4, "finetune.rate": 1e-4}
   return small.config(folder, "gs8", **own)
 
 

@@ -31,7 +31,7 @@ def config(root, method="gs32", **overrides):
   found.generator.update({"base": 4, "blocks": 1, "output": "residual"})
   found.discriminator.update({"width": 4, "depth": 2})
   found.teacher.update({"steps": 6, "batch": 2, "rate": 2e-3})
-  found.slim.update({"batch": 2, "rate": 1e-3, "judge_rate": 1e-3, "pool": 4})
+  found.slim.update({"batch": 2, "rate": 1e-3, "discriminator_rate": 1e-3, "pool": 4})
   found.slim.update({"steer": False, "rho": 0.16, "gate_rate": 2.0, "beta": 50.0})
   found.finetune.update({"batch": 2, "rate": 1e-3})
   if method != "teacher":

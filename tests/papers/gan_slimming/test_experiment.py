@@ -113,7 +113,7 @@ def test_a_run_teaches_another_one_and_channels_are_chosen_at_one_budget(run, tm
     own = {"teacher.path": str(workdir), "budget.macs": BUDGET, "generator.output": "residual"}
     recipe = recipe_of(small.config(tmp_path, method, **own))._replace(form="native", generations=2)
     nets, inputs = nets_of(recipe), read_inputs(recipe)
-    first = {"params": {name: nets.given[name] for name in ("generator", "judge")}}
+    first = {"params": {name: nets.loaded[name] for name in ("generator", "discriminator")}}
     looked = inputs.test["image"]
     kept = [choose_channels(recipe, nets, first, jax.random.key(seed), looked) for seed in (0, 0, 1)]
     counts = {name: int(mask.sum()) for name, mask in kept[0].items()}

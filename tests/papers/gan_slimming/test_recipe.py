@@ -120,7 +120,7 @@ def test_teachers_that_do_not_fit_are_named(tmp_path):
     nets_of(recipe_of(config))
   assert "\n" not in str(caught.value)
   config.generator.base = 2
-  assert nets_of(recipe_of(config)).given["generator"]["stem"]["kernel"].shape == (7, 7, 3, 2)
+  assert nets_of(recipe_of(config)).loaded["generator"]["stem"]["kernel"].shape == (7, 7, 3, 2)
 
 
 def test_a_narrow_student_is_half_as_wide_or_as_wide_as_the_budget_allows(tmp_path):

@@ -43,9 +43,9 @@ def case(tmp_path_factory):
   recipe = recipe_of(small.config(tmp_path_factory.mktemp("pictures")))
   recipe = recipe._replace(objective=recipe.objective._replace(beta=20.0))
   # The fixture's rates stay as they are: a schedule so long that two steps do not move it.
-  rates = {"rate": 1e-3, "gate_rate": 0.1, "judge_rate": 2e-3, "rho": 0.4}
+  rates = {"rate": 1e-3, "gate_rate": 0.1, "discriminator_rate": 2e-3, "rho": 0.4}
   phase = recipe.slim._replace(steps=10**6, **rates)
-  params = {"generator": _tree(arrays, "student"), "judge": _tree(arrays, "judge")}
+  params = {"generator": _tree(arrays, "student"), "discriminator": _tree(arrays, "discriminator")}
   optimizers = student_optimizers(nets, params["generator"], recipe.objective, phase, 10**6)
   state = {
     "params": params,
@@ -65,7 +65,7 @@ def test_two_steps_are_those_of_pytorch(case):
     state, values = step(state, {"image": jnp.asarray(images)}, jnp.int32(t))
   ours = {
     "student_after": named_leaves(state["params"]["generator"]),
-    "judge_after": named_leaves(state["params"]["judge"]),
+    "discriminator_after": named_leaves(state["params"]["discriminator"]),
   }
   for prefix, leaves in ours.items():
     for name, x in leaves.items():
@@ -78,7 +78,7 @@ def test_two_steps_are_those_of_pytorch(case):
   total = np.concatenate(list(zeros.values()))
   assert 0 < total.sum() < total.size and float(values["pruned"][0]) == pytest.approx(total.mean())
   np.testing.assert_allclose(values["loss"][0], arrays["loss"], rtol=1e-4)
-  np.testing.assert_allclose(values["judge"][0], arrays["judge_loss"], rtol=1e-4)
+  np.testing.assert_allclose(values["discriminator"][0], arrays["discriminator_loss"], rtol=1e-4)
 
 
 def test_a_step_leaves_the_teacher_alone_and_fills_the_pool_with_what_it_made(case):

@@ -67,7 +67,7 @@ def read_picture(nets: Nets, path: str) -> dict[str, np.ndarray]:
 
 def write_files(recipe: Recipe, nets: Nets, inputs: Inputs, state: State, folder: Path) -> None:
   """Writes teacher.safetensors of a teacher that was trained here, and the controller with its card."""
-  if nets.given is None:
+  if nets.loaded is None:
     save_params(folder / "teacher.safetensors", {k: state["teacher"][k] for k in ("trunk", "old")})
   controller = state.get("controller")
   if controller is None:

@@ -45,7 +45,7 @@ class Nets(NamedTuple):
     classes: of the new task.
     hidden: width of the new head's first layer; 0: it has one.
     groups: parameter's path -> name of its layer group.
-    given: the teacher's weights from a file, or None: they are trained here.
+    loaded: the teacher's weights from a file, or None: they are trained here.
   """
 
   teacher: Pretrained
@@ -53,7 +53,7 @@ class Nets(NamedTuple):
   classes: int
   hidden: int
   groups: Patterns
-  given: Tree
+  loaded: Tree
 
   @property
   def names(self) -> tuple[str, ...]:
@@ -88,8 +88,8 @@ def nets_of(recipe: Recipe, classes: int, old_groups: np.ndarray | None) -> Nets
   old_classes = len(old_groups) if own_task and old_groups is not None else pretrained.IMAGENET
   size = 0 if pixels else recipe.data.size
   teacher = Pretrained(kind, old_classes, size, net.width, recipe.dtype, recipe.form)
-  given = None if teaches_itself(net) else pretrained.load(teacher, net.weights or None)
-  nets = Nets(teacher, pixels, classes, net.hidden, group_by_pattern(_patterns(recipe)), given)
+  loaded = None if teaches_itself(net) else pretrained.load(teacher, net.weights or None)
+  nets = Nets(teacher, pixels, classes, net.hidden, group_by_pattern(_patterns(recipe)), loaded)
   shapes = jax.eval_shape(lambda key: first_weights(nets, key), jax.random.key(0))
   check_groups(nets.groups, nets.names, shapes[0])
   return nets
@@ -112,10 +112,10 @@ def _patterns(recipe: Recipe) -> dict[str, str]:
 def first_weights(nets: Nets, key: jax.Array) -> tuple[Tree, Tree]:
   """Returns (params, teacher): the given teacher or one that is drawn, and a student of it."""
   teacher_key, head_key = jax.random.split(key)
-  if nets.given is None:
+  if nets.loaded is None:
     teacher = pretrained.draw(nets.teacher, teacher_key)
   else:
-    teacher = jax.tree.map(jnp.asarray, nets.given)
+    teacher = jax.tree.map(jnp.asarray, nets.loaded)
   return student_of(nets, teacher, head_key), teacher
 
 
@@ -151,9 +151,9 @@ def see(nets: Nets, params: Tree, teacher: Tree, images: jax.Array) -> Seen:
   """
   net, trunk = nets.teacher, params["trunk"]
   if nets.pixels:
-    given: Any = _fcn(nets).apply({"params": {**trunk, **params["head"]}}, pretrained.prepared(net, images))
-    old, features = pretrained.old_of_maps(net, teacher["old"], given.pool5)
-    return Seen(given.logits.astype(jnp.float32), old, features)
+    seen: Any = _fcn(nets).apply({"params": {**trunk, **params["head"]}}, pretrained.prepared(net, images))
+    old, features = pretrained.old_of_maps(net, teacher["old"], seen.pool5)
+    return Seen(seen.logits.astype(jnp.float32), old, features)
   old, features = pretrained.old_of(net, {**teacher, "trunk": trunk}, images)
   logits = Head(nets.hidden, nets.classes).apply({"params": params["head"]}, features)
   return Seen(jnp.asarray(logits), old, features)

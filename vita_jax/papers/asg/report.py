@@ -75,8 +75,8 @@ def evaluate_step(
     known = batch["old_label"] != UNKNOWN
     groups = jnp.asarray(old_groups)
     for name, logits in (("old_head_accuracy", seen.old), ("teacher_old_head_accuracy", old)):
-      given = old_classes(logits, groups)
-      found[name] = metrics.mean(given == batch["old_label"], rows * known)
+      predicted = old_classes(logits, groups)
+      found[name] = metrics.mean(predicted == batch["old_label"], rows * known)
   return found
 
 

@@ -43,7 +43,7 @@ def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
   epoch, found = n_batches(inputs.train), []
   caches = recipe.proxy.cache_teacher and recipe.proxy.weight > 0
   train = with_teacher(nets, inputs.train) if caches else inputs.train
-  if nets.given is None:
+  if nets.loaded is None:
     assert inputs.pretrain is not None  # `recipe.check` has seen to it
     data = Resident(
       inputs.pretrain, min(recipe.pretrain.batch, len(inputs.pretrain["label"])), remainder="drop"
@@ -87,7 +87,7 @@ def first_state(recipe: Recipe, nets: Nets, key: jax.Array) -> State:
   key, draw = jax.random.split(key)
   params, teacher = first_weights(nets, draw)
   state: State = {"params": params, "teacher": teacher, "key": key}
-  if nets.given is None:
+  if nets.loaded is None:
     return {**state, "tx": pretrain_optimizer(recipe).init({k: teacher[k] for k in ("trunk", "old")})}
   return state
 
@@ -98,7 +98,7 @@ def with_teacher(nets: Nets, train: Any) -> Resident:
   images, size = train.arrays["image"], min(EVALUATED, len(train.arrays["label"]))
   run = jax.jit(lambda teacher, x: teach(nets.moved("top"), teacher, x)[0])
   full = np.concatenate([images, np.repeat(images[:1], -len(images) % size, axis=0)])
-  rows = [np.asarray(run(nets.given, full[i : i + size]), np.float16) for i in range(0, len(full), size)]
+  rows = [np.asarray(run(nets.loaded, full[i : i + size]), np.float16) for i in range(0, len(full), size)]
   return train._replace(arrays={**train.arrays, "old_logits": np.concatenate(rows)[: len(images)]})
 
 
@@ -154,10 +154,10 @@ def _enter_round(recipe: Recipe, nets: Nets, share: float, first: bool, state: S
   """Labels the real pictures by the network as it is, and starts a round from it."""
   params = chosen(recipe, state) if first else state["params"]
   now = {**state, "params": params}
-  given = sweep(partial(_probabilities, nets), now, over="target")
+  probabilities = sweep(partial(_probabilities, nets), now, over="target")
   tx = grouped_optimizer(recipe, nets, recipe.cbst.steps).init(params)
   rates = fixed_multipliers(recipe.rates._replace(backbone=_SELF_TRAINING, decay=0.0, trained=()), nets.names)
-  return {**now, "tx": set_multipliers(tx, jnp.asarray(rates)), "pseudo": pseudo_labels(given, share)}
+  return {**now, "tx": set_multipliers(tx, jnp.asarray(rates)), "pseudo": pseudo_labels(probabilities, share)}
 
 
 def _probabilities(nets: Nets, state: State, batch: Any) -> jax.Array:

@@ -133,8 +133,8 @@ def finetune_step(
     t: the step.
   """
   optimizer = optimizer_of(recipe, nets, settings, state.get("controller"))
-  tx, given = state["tx"], multipliers_at(recipe, nets, t)
-  tx = tx if given is None else set_multipliers(tx, given)
+  tx, multipliers = state["tx"], multipliers_at(recipe, nets, t)
+  tx = tx if multipliers is None else set_multipliers(tx, multipliers)
   pictures = pictures_of(recipe, state, batch, t)
   importance = PathImportance(**state["importance"]) if "importance" in state else None
   taken = take_step(
@@ -225,11 +225,11 @@ def share_right(recipe: Recipe, nets: Nets, params: Tree, teacher: Tree, arrays:
   def one(place: jax.Array) -> tuple[jax.Array, jax.Array]:
     rows = jnp.minimum(place, n - 1)
     label = arrays["label"][rows].astype(jnp.int32)
-    given = jnp.argmax(see(moved, params, teacher, arrays["image"][rows]).logits, axis=-1)
+    predicted = jnp.argmax(see(moved, params, teacher, arrays["image"][rows]).logits, axis=-1)
     counted = jnp.broadcast_to((place < n).reshape(-1, *[1] * (label.ndim - 1)), label.shape)
     if recipe.pixels:
       counted = counted & (label != recipe.data.ignore)
-    return jnp.sum((given == label) & counted), jnp.sum(counted)
+    return jnp.sum((predicted == label) & counted), jnp.sum(counted)
 
   right, total = jax.lax.map(one, places)
   return jnp.sum(right) / jnp.maximum(jnp.sum(total), 1)

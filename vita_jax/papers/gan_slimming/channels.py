@@ -81,7 +81,7 @@ def choose_channels(recipe: Recipe, nets: Nets, state: Mapping[str, Any], key: j
   Args:
     recipe: the settings.
     nets: the networks.
-    state: `params` {"generator", "judge"}.
+    state: `params` {"generator", "discriminator"}.
     key: for chance.
     look: uint8 pictures [n, h, w, 3], training ones, that evolution judges by.
 
@@ -107,7 +107,7 @@ def choose_channels(recipe: Recipe, nets: Nets, state: Mapping[str, Any], key: j
   norms = filter_norms(params, nets.graph)
   if recipe.channels == "magnitude":
     return within(norms)
-  return _evolved(recipe, nets, params, state["params"]["judge"], seed, look, norms, within)
+  return _evolved(recipe, nets, params, state["params"]["discriminator"], seed, look, norms, within)
 
 
 def _within(recipe: Recipe, nets: Nets, params: Any, scores: Mapping[str, np.ndarray]) -> Kept:
@@ -128,19 +128,21 @@ def _evolved(
   recipe: Recipe,
   nets: Nets,
   params: Any,
-  judge: Any,
+  discriminator: Any,
   seed: int,
   look: np.ndarray,
   norms: Mapping[str, np.ndarray],
   within: Callable[[Mapping[str, np.ndarray]], Kept],
 ) -> Kept:
   images = jnp.asarray(to_floats(look))
-  full = score(nets.judge.apply({"params": judge}, nets.teacher.apply({"params": params}, images)))
+  full = score(
+    nets.discriminator.apply({"params": discriminator}, nets.teacher.apply({"params": params}, images))
+  )
 
   @jax.jit
   def gap(kept: Mapping[str, jax.Array]) -> jax.Array:
     given = nets.teacher.apply({"params": empty_channels(params, nets.graph, kept)}, images)
-    return jnp.sum(jnp.square(score(nets.judge.apply({"params": judge}, given)) - full))
+    return jnp.sum(jnp.square(score(nets.discriminator.apply({"params": discriminator}, given)) - full))
 
   largest = max(float(x.max()) for x in norms.values()) + 1e-9
 

@@ -37,16 +37,16 @@ class Nets(NamedTuple):
   Attributes:
     teacher: the dense generator, in float32.
     student: what is trained: the same, or a narrow one; quantised where the recipe says so.
-    judge: the discriminator.
+    discriminator: of patches.
     graph: the student's channels.
-    given: parameters from a file: `generator`, the teacher, and where it has one `judge`; None: no file.
+    loaded: parameters from a file: `generator` (the teacher), and `discriminator` where it has one; or None.
   """
 
   teacher: Any
   student: Any
-  judge: Any
+  discriminator: Any
   graph: Graph
-  given: Any
+  loaded: Any
 
 
 def nets_of(recipe: Recipe) -> Nets:
@@ -56,11 +56,13 @@ def nets_of(recipe: Recipe) -> Nets:
     FileNotFoundError: no such teacher.
     ValueError: a teacher of another shape than the recipe's, or a budget that no student can meet.
   """
-  teacher, given = _dense(recipe), None
-  judge = PatchDiscriminator(recipe.judge.width, recipe.judge.depth, form=recipe.form, dtype=recipe.dtype)
+  teacher, loaded = _dense(recipe), None
+  discriminator = PatchDiscriminator(
+    recipe.discriminator.width, recipe.discriminator.depth, form=recipe.form, dtype=recipe.dtype
+  )
   if recipe.teacher.path:
-    teacher, given = _given(recipe, teacher, judge)
-    if recipe.channels == "evolution" and "judge" not in given:
+    teacher, loaded = _loaded(recipe, teacher, discriminator)
+    if recipe.channels == "evolution" and "discriminator" not in loaded:
       raise ValueError(
         f"config.teacher.path={recipe.teacher.path} has no discriminator, by which config.channels=evolution"
         " judges: give a run of the method teacher that launch/export.py has not rewritten"
@@ -68,7 +70,7 @@ def nets_of(recipe: Recipe) -> Nets:
   student = teacher
   if recipe.student == "narrow":
     student = narrowed(recipe, teacher)
-  return Nets(teacher, student.clone(quant=recipe.quant), judge, student.channel_graph(), given)
+  return Nets(teacher, student.clone(quant=recipe.quant), discriminator, student.channel_graph(), loaded)
 
 
 def _dense(recipe: Recipe) -> Any:
@@ -79,7 +81,7 @@ def _dense(recipe: Recipe) -> Any:
   return ResnetGenerator(resnet_widths(keys.base, keys.blocks), **options)
 
 
-def _given(recipe: Recipe, dense: Any, judge: Any) -> tuple[Any, Any]:
+def _loaded(recipe: Recipe, dense: Any, discriminator: Any) -> tuple[Any, Any]:
   """The teacher of a finished run's folder, or of a CycleGAN's safetensors file, with its parameters."""
   path = Path(recipe.teacher.path).expanduser()
   file = path if path.is_file() else _file_of_run(path, recipe)
@@ -90,12 +92,12 @@ def _given(recipe: Recipe, dense: Any, judge: Any) -> tuple[Any, Any]:
     except ValueError as error:
       raise ValueError(f"{file}: {error}") from error
     return dense.clone(widths=theirs.widths, output="tanh"), {"generator": params}
-  given = _nested(arrays)
-  given = given if "generator" in given else {"generator": given}  # as launch/export.py writes it
-  _check_shapes(file, "generator", given["generator"], dense)
-  if "judge" in given:
-    _check_shapes(file, "discriminator", given["judge"], judge)
-  return dense, given
+  loaded = _nested(arrays)
+  loaded = loaded if "generator" in loaded else {"generator": loaded}  # as launch/export.py writes it
+  _check_shapes(file, "generator", loaded["generator"], dense)
+  if "discriminator" in loaded:
+    _check_shapes(file, "discriminator", loaded["discriminator"], discriminator)
+  return dense, loaded
 
 
 def _check_shapes(file: Path, kind: str, params: Any, net: Any) -> None:

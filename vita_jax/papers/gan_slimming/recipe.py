@@ -81,7 +81,7 @@ KEYS = (
   Key("slim.batch", 8, at_least(1), "Pictures in a step (paper: 8)."),
   Key("slim.rate", 1e-5, above(0), "Learning rate of Adam (0.5, 0.999), weights and shifts (paper: 1e-5)."),
   Key("slim.gate_rate", 0.1, above(0), "Learning rate of momentum SGD on scales (paper: 0.1)."),
-  Key("slim.judge_rate", 1e-5, above(0), "Learning rate of the discriminator's Adam (paper: 1e-5)."),
+  Key("slim.discriminator_rate", 1e-5, above(0), "Learning rate of the discriminator's Adam (paper: 1e-5)."),
   Key("slim.momentum", 0.5, between(0, 0.999), "Momentum of the steps on scales (paper: 0.5)."),
   Key("slim.decay", 1e-3, at_least(0), "L2 added to the gradients of both Adams (paper: 1e-3)."),
   Key("slim.beta", 20.0, at_least(0), "Weight of the distance to the teacher (paper: 20)."),
@@ -137,7 +137,7 @@ class Generator(NamedTuple):
   output: str
 
 
-class Judge(NamedTuple):
+class Discriminator(NamedTuple):
   """Keys `discriminator.*`."""
 
   width: int
@@ -161,7 +161,7 @@ class Phase(NamedTuple):
 
   Attributes:
     steps, batch: how long, and how many pictures in a step.
-    rate, gate_rate, judge_rate: of weights, scales (slimming alone) and discriminator, where they start.
+    rate, gate_rate, discriminator_rate: of weights, scales (slimming alone) and discriminator, at the start.
     rho: weight of the proximal step; 0: it prunes nothing.
     steer: the share of the multiply-adds that rho is steered to; 0: rho stays.
     distil, gan: the terms of the objective.
@@ -172,7 +172,7 @@ class Phase(NamedTuple):
   batch: int
   rate: float
   gate_rate: float
-  judge_rate: float
+  discriminator_rate: float
   rho: float
   steer: float
   distil: bool
@@ -211,7 +211,7 @@ class Recipe(NamedTuple):
   method: str
   data: Data
   generator: Generator
-  judge: Judge
+  discriminator: Discriminator
   teacher: Teacher
   objective: Objective
   slim: Phase
@@ -322,7 +322,7 @@ def recipe_of(config: Any) -> Recipe:
     method=config.method,
     data=Data(**config.data),
     generator=Generator(**config.generator),
-    judge=Judge(**config.discriminator),
+    discriminator=Discriminator(**config.discriminator),
     teacher=Teacher(**config.teacher),
     objective=Objective(
       slim.momentum, slim.decay, slim.beta, slim.gan, slim.real, slim.pool, slim.distance, slim.style
@@ -332,7 +332,7 @@ def recipe_of(config: Any) -> Recipe:
       batch=slim.batch,
       rate=slim.rate,
       gate_rate=slim.gate_rate,
-      judge_rate=slim.judge_rate,
+      discriminator_rate=slim.discriminator_rate,
       rho=slim.rho if switch.prune else 0.0,
       steer=config.budget.macs if switch.prune and slim.steer else 0.0,
       distil=switch.distil,
@@ -344,7 +344,7 @@ def recipe_of(config: Any) -> Recipe:
       batch=tune.batch,
       rate=tune.rate,
       gate_rate=tune.rate,
-      judge_rate=tune.rate,
+      discriminator_rate=tune.rate,
       rho=0.0,
       steer=0.0,
       distil=tune.distil,

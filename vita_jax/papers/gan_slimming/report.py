@@ -27,9 +27,9 @@ Pictures = dict[str, np.ndarray]  # name -> float32 [n, h, w, 3] in [-1, 1]
 
 def evaluate_step(recipe: Recipe, nets: Nets, state: State, batch: Mapping[str, Any]) -> Metrics:
   """Computes held-out mean squared errors, in the unit of [-1, 1]: to the target, and to the teacher."""
-  given = look(nets, state, batch)
-  found, picture = {}, given["picture"]
-  pairs = {"mse_teacher": given.get("teacher"), "mse_target": batch.get("target")}
+  seen = look(nets, state, batch)
+  found, picture = {}, seen["picture"]
+  pairs = {"mse_teacher": seen.get("teacher"), "mse_target": batch.get("target")}
   for name, other in pairs.items():
     if other is not None:
       other = to_floats(other) if name == "mse_target" else other

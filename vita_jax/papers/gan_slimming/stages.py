@@ -31,13 +31,13 @@ def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
   """
   check_floor(recipe, nets)
   found = []
-  if nets.given is None:
+  if nets.loaded is None:
     data = batches(inputs, recipe.teacher.batch)
     step = partial(teacher_step, recipe, nets, n_batches(data))
     found.append(Stage("teacher", recipe.teacher.steps, step, data))
   name = recipe.objective.distance
   net = None if name == "mse" else features.load(name, form=recipe.form)
-  started_already = nets.given is not None  # by `first_state`
+  started_already = nets.loaded is not None  # by `first_state`
   look = _looked_at(inputs) if recipe.channels == "evolution" else None
   for title, phase in (("slim", recipe.slim), ("finetune", recipe.finetune)):
     if not phase.steps:
@@ -52,15 +52,18 @@ def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
 
 def first_state(recipe: Recipe, nets: Nets, key: jax.Array) -> State:
   """Returns the state that training starts from: a teacher to be trained, or the student of a given one."""
-  generator_key, judge_key, key = jax.random.split(key, 3)
+  generator_key, discriminator_key, key = jax.random.split(key, 3)
   size = recipe.data.crop
   generator = init(nets.teacher, generator_key, size)["params"]
-  params = {"generator": generator, "judge": init(nets.judge, judge_key, size)["params"]}
+  params = {
+    "generator": generator,
+    "discriminator": init(nets.discriminator, discriminator_key, size)["params"],
+  }
   pool = empty_pool((size, size, 3), size=recipe.objective.pool)._asdict()
   state: State = {"params": params, "pool": pool, "key": key}
-  if nets.given is not None:
-    given = {name: started(x, nets.given.get(name, {})) for name, x in params.items()}
-    return student_state(recipe, nets, {**state, "params": given})
+  if nets.loaded is not None:
+    begun = {name: started(x, nets.loaded.get(name, {})) for name, x in params.items()}
+    return student_state(recipe, nets, {**state, "params": begun})
   optimizer = teacher_optimizer(recipe.teacher, 1)
   return {**state, "tx": {name: optimizer.init(x) for name, x in params.items()}}
 
@@ -103,7 +106,10 @@ def _enter(
     state = _with_channels(recipe, nets, look, state)
   params = state["params"]
   optimizers = student_optimizers(nets, params["generator"], recipe.objective, phase, per_epoch)
-  tx = {"generator": optimizers[0].init(params["generator"]), "judge": optimizers[1].init(params["judge"])}
+  tx = {
+    "generator": optimizers[0].init(params["generator"]),
+    "discriminator": optimizers[1].init(params["discriminator"]),
+  }
   return {**state, "tx": tx, "key": jax.random.fold_in(state["key"], 2)}
 
 

@@ -66,12 +66,12 @@ def student_optimizers(
     return epoch_cosine(rate, phase.steps, per_epoch)
 
   weights = coupled_adam(schedule(phase.rate), objective.decay)
-  judge = coupled_adam(schedule(phase.judge_rate), objective.decay)
+  discriminator = coupled_adam(schedule(phase.discriminator_rate), objective.decay)
   if phase.fixed:
-    return weights, judge
+    return weights, discriminator
   gates = ista(schedule(phase.gate_rate), phase.rho, objective.momentum)
   labels = gate_labels(params, nets.graph)
-  return optax.multi_transform({"gate": gates, "weight": weights}, labels), judge
+  return optax.multi_transform({"gate": gates, "weight": weights}, labels), discriminator
 
 
 def slim_step(
@@ -92,7 +92,7 @@ def slim_step(
     features: that the distance to the teacher is computed on; None: mean squared error.
     phase: which of the two stages it is.
     per_epoch: batches of an epoch.
-    state: `params` {"generator", "judge"}, `teacher`, `tx` (both optimizers), `pool`, `kept`, `rho`,
+    state: `params` {"generator", "discriminator"}, `teacher`, `tx` (both optimizers), `pool`, `kept`, `rho`,
       `key`, and `clips` where quantisation averages them.
     batch: `image` uint8 [n, h, w, 3], and `target` where there is a target domain.
     t: the step.
@@ -101,7 +101,7 @@ def slim_step(
   x = to_floats(batch["image"])
   wanted = jax.lax.stop_gradient(nets.teacher.apply({"params": state["teacher"]}, x)).astype(jnp.float32)
   loss = partial(_student_loss, nets, features, phase, objective, state, x, wanted)
-  (_, (given, clips, values)), grads = jax.value_and_grad(loss, has_aux=True)(params["generator"])
+  (_, (fake, clips, values)), grads = jax.value_and_grad(loss, has_aux=True)(params["generator"])
   optimizers = student_optimizers(nets, params["generator"], objective, phase, per_epoch)
   new: State = dict(state)
   more: dict[str, jax.Array] = {} if phase.fixed else {"rho": state["rho"]}
@@ -122,12 +122,12 @@ def slim_step(
     new["clips"] = clips
   if phase.gan:
     real = wanted if objective.real == "teacher" else to_floats(batch["target"])
-    new, values["judge"] = _judge_step(
+    new, values["discriminator"] = _discriminator_step(
       nets,
       optimizers[1],
       new,
       real,
-      given,
+      fake,
       jax.random.fold_in(state["key"], t),
       unit="images",
       kind=objective.kind,
@@ -163,23 +163,23 @@ def _student_loss(
     generator = empty_channels(generator, nets.graph, state["kept"])
   variables, clips = variables_of(generator, state.get("clips")), None
   if "clips" in state:
-    given, changed = nets.student.apply(variables, x, mutable=["clips"])
+    fake, changed = nets.student.apply(variables, x, mutable=["clips"])
     clips = changed["clips"]
   else:
-    given = nets.student.apply(variables, x)
-  given = given.astype(jnp.float32)
+    fake = nets.student.apply(variables, x)
+  fake = fake.astype(jnp.float32)
   total, values = jnp.zeros(()), {}
   if phase.distil:
-    values["distance"] = teacher_distance(features, given, wanted, style_weight=objective.style)
+    values["distance"] = teacher_distance(features, fake, wanted, style_weight=objective.style)
     total = objective.beta * values["distance"]
   if phase.gan:
-    scores = nets.judge.apply({"params": state["params"]["judge"]}, given)
+    scores = nets.discriminator.apply({"params": state["params"]["discriminator"]}, fake)
     values["gan"] = generator_loss(scores, kind=objective.kind, unit="images")
     total = total + values["gan"]
-  return total, (given, clips, {"loss": total, **values})
+  return total, (fake, clips, {"loss": total, **values})
 
 
-def _judge_step(
+def _discriminator_step(
   nets: Nets,
   optimizer: optax.GradientTransformation,
   state: State,
@@ -193,18 +193,18 @@ def _judge_step(
   """One step of the discriminator on real pictures and on those that the pool gives back."""
   pool, shown = push_and_sample(ImagePool(**state["pool"]), fake, key)
 
-  def loss(judge: Any) -> jax.Array:
+  def loss(discriminator: Any) -> jax.Array:
     # Together: one pass over the weights; instance norm keeps the pictures apart.
-    scores = nets.judge.apply({"params": judge}, jnp.concatenate([real, shown]))
+    scores = nets.discriminator.apply({"params": discriminator}, jnp.concatenate([real, shown]))
     return discriminator_loss(scores[: len(real)], scores[len(real) :], kind=kind, unit=unit)
 
-  value, grads = jax.value_and_grad(loss)(state["params"]["judge"])
-  updates, tx = optimizer.update(grads, state["tx"]["judge"], state["params"]["judge"])
-  judge = optax.apply_updates(state["params"]["judge"], updates)
+  value, grads = jax.value_and_grad(loss)(state["params"]["discriminator"])
+  updates, tx = optimizer.update(grads, state["tx"]["discriminator"], state["params"]["discriminator"])
+  discriminator = optax.apply_updates(state["params"]["discriminator"], updates)
   return {
     **state,
-    "params": {**state["params"], "judge": judge},
-    "tx": {**state["tx"], "judge": tx},
+    "params": {**state["params"], "discriminator": discriminator},
+    "tx": {**state["tx"], "discriminator": tx},
     "pool": pool._asdict(),
   }, value
 
@@ -233,17 +233,17 @@ def teacher_step(
   params = state["params"]
 
   def loss(generator: Any) -> tuple[jax.Array, Any]:
-    given = nets.teacher.apply({"params": generator}, x).astype(jnp.float32)
-    distance = absolute_distance(given, y if paired else x)
+    fake = nets.teacher.apply({"params": generator}, x).astype(jnp.float32)
+    distance = absolute_distance(fake, y if paired else x)
     total = (settings.l1 if paired else settings.content) * distance
     values = {"l1" if paired else "content": distance}
     if settings.gan:
-      scores = nets.judge.apply({"params": params["judge"]}, given)
+      scores = nets.discriminator.apply({"params": params["discriminator"]}, fake)
       values["gan"] = generator_loss(scores)
       total = total + settings.gan * values["gan"]
-    return total, (given, {"loss": total, **values})
+    return total, (fake, {"loss": total, **values})
 
-  (_, (given, values)), grads = jax.value_and_grad(loss, has_aux=True)(params["generator"])
+  (_, (fake, values)), grads = jax.value_and_grad(loss, has_aux=True)(params["generator"])
   optimizer = teacher_optimizer(settings, per_epoch)
   updates, tx = optimizer.update(grads, state["tx"]["generator"], params["generator"])
   new = {
@@ -253,7 +253,7 @@ def teacher_step(
   }
   if settings.gan:
     key = jax.random.fold_in(state["key"], t)
-    new, values["judge"] = _judge_step(
-      nets, optimizer, new, y, given, key, unit="places", kind="least_squares"
+    new, values["discriminator"] = _discriminator_step(
+      nets, optimizer, new, y, fake, key, unit="places", kind="least_squares"
     )
   return new, {name: metrics.once(value) for name, value in values.items()}
