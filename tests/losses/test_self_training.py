@@ -1,5 +1,6 @@
 """CBST by hand: thresholds by rank, normalised argmax, and who is accepted."""
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -7,9 +8,18 @@ from vita_jax.losses.self_training import class_thresholds, pseudo_labels, pseud
 
 
 def test_the_threshold_is_the_probability_at_the_rank_of_the_share():
-  p = jnp.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
-  assert class_thresholds(p, 0.5).tolist() == pytest.approx([0.8, 1.0])
-  assert class_thresholds(p, 0.2).tolist() == pytest.approx([0.9, 1.0])
+  most, likeliest = jnp.array([0.9, 0.8, 0.7, 0.6]), jnp.zeros(4, jnp.int32)
+  assert class_thresholds(most, likeliest, 2, 0.5).tolist() == pytest.approx([0.8, 1.0])
+  assert class_thresholds(most, likeliest, 2, 0.2).tolist() == pytest.approx([0.9, 1.0])
+
+
+def test_pixels_are_labelled_as_as_many_pictures_would_be():
+  p = jax.nn.softmax(jax.random.normal(jax.random.key(0), (2, 3, 4, 5)))
+  pixels = pseudo_labels(p, 0.4)
+  assert (
+    pixels.shape == (2, 3, 4) and pixels.ravel().tolist() == pseudo_labels(p.reshape(-1, 5), 0.4).tolist()
+  )
+  assert 0 < int(jnp.sum(pixels >= 0)) < pixels.size
 
 
 def test_classes_have_shares_of_their_own_and_a_normalised_argmax_differs_from_a_plain_one():

@@ -14,7 +14,7 @@ from vita_jax.data.resident import batch_at
 from vita_jax.optim.groups import multipliers_of
 from vita_jax.optim.windows import window_lengths
 from vita_jax.papers.asg import data, model, rates, steps
-from vita_jax.papers.asg.recipe import METHODS, recipe_of
+from vita_jax.papers.asg.recipe import METHODS, default_config, recipe_of
 from vita_jax.papers.asg.stages import first_state, stages
 from vita_jax.train.batches import stage_data
 from vita_jax.train.program_file import write_program
@@ -175,3 +175,22 @@ def test_every_method_runs_to_its_end_with_self_training(method, tmp_path):
   config = small.config(method, **{"cbst.rounds": 2, "cbst.steps": 3})
   summary = train.run(papers.build(config), config, tmp_path, quiet=True)
   assert summary["complete"] and summary["steps"] == [40 if method == "asg" else 22]
+
+
+@pytest.mark.slow
+def test_pixels_train_and_train_themselves(tmp_path):
+  """Scenes of 16 x 16: every real pixel gets a label of its own, or none."""
+  changes = {"data.name": "segmentation", "data.size": 16, "data.count": 4, "data.held_out": 2}
+  changes |= {"data.quick": 4, "model.kind": "fcn8s", "model.width": 2, "pretrain.steps": 1}
+  changes |= {"finetune.batch": 1, "finetune.steps": 2, "finetune.sgd": "torch", "steps_per_call": 1}
+  config, seen = default_config("proxy", {**changes, "cbst.rounds": 2, "cbst.steps": 1}), {}
+  experiment = papers.build(config)
+
+  def report(state, evaluate, sweep):
+    seen["pseudo"] = np.asarray(state["pseudo"])
+    return experiment.report(state, evaluate, sweep)
+
+  summary = train.run(experiment._replace(report=report), config, tmp_path, quiet=True)
+  assert summary["complete"] and summary["steps"] == [5]
+  assert seen["pseudo"].shape == (4, 16, 16) and set(np.unique(seen["pseudo"])) <= set(range(-1, 8))
+  assert 0 < np.mean(seen["pseudo"] >= 0) < 1

@@ -233,11 +233,6 @@ def check(config: Any) -> None:
       f"config.controller.steps is {config.controller.steps}: an episode must be longer than"
       f" {config.controller.rollout + 1} windows, so that it has a rollout"
     )
-  if config.cbst.rounds and config.data.name in (*PIXELS, *STREAMED):
-    raise ValueError(
-      f"config.cbst.rounds is {config.cbst.rounds}: self-training is for pictures in memory that have one"
-      f" label each, not for {config.data.name}"
-    )
   base.check_preset(config, "method", METHODS, tuned=("anchor.weight", "rates.decay"))
 
 

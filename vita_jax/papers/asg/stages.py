@@ -11,7 +11,7 @@ import numpy as np
 
 from vita_jax.data.resident import Resident, n_batches
 from vita_jax.losses.anchor import init_importance
-from vita_jax.losses.self_training import pseudo_labels
+from vita_jax.losses.self_training import accepted_labels, class_thresholds
 from vita_jax.optim.groups import set_multipliers, torch_sgd
 from vita_jax.optim.layerwise import Settings
 from vita_jax.optim.layerwise_files import load_controller
@@ -154,15 +154,26 @@ def _enter_round(recipe: Recipe, nets: Nets, share: float, first: bool, state: S
   """Labels the real pictures by the network as it is, and starts a round from it."""
   params = chosen(recipe, state) if first else state["params"]
   now = {**state, "params": params}
-  probabilities = sweep(partial(_probabilities, nets), now, over="target")
+  most, likeliest = sweep(partial(_likeliest, nets), now, over="target")
+  now["thresholds"] = class_thresholds(most, likeliest, nets.classes, share)
+  pseudo = sweep(partial(_accepted, nets), now, over="target")
   tx = grouped_optimizer(recipe, nets, recipe.cbst.steps).init(params)
   rates = fixed_multipliers(recipe.rates._replace(backbone=_SELF_TRAINING, decay=0.0, trained=()), nets.names)
-  return {**now, "tx": set_multipliers(tx, jnp.asarray(rates)), "pseudo": pseudo_labels(probabilities, share)}
+  return {**now, "tx": set_multipliers(tx, jnp.asarray(rates)), "pseudo": pseudo}
 
 
 def _probabilities(nets: Nets, state: State, batch: Any) -> jax.Array:
   seen = see(nets.moved("loop"), state["params"], state["teacher"], batch["image"])
   return jax.nn.softmax(seen.logits)
+
+
+def _likeliest(nets: Nets, state: State, batch: Any) -> tuple[jax.Array, jax.Array]:
+  probabilities = _probabilities(nets, state, batch)
+  return jnp.max(probabilities, axis=-1), jnp.argmax(probabilities, axis=-1).astype(jnp.uint8)
+
+
+def _accepted(nets: Nets, state: State, batch: Any) -> jax.Array:
+  return accepted_labels(_probabilities(nets, state, batch), state["thresholds"]).astype(jnp.int8)
 
 
 def chosen(recipe: Recipe, state: State) -> Tree:

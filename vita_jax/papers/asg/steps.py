@@ -16,15 +16,9 @@ from vita_jax.losses.self_training import pseudo_loss
 from vita_jax.nn.pretrained import old_of
 from vita_jax.optim.groups import multipliers_of, set_multipliers
 from vita_jax.optim.layerwise import Settings
+from vita_jax.papers.asg import rates
 from vita_jax.papers.asg.losses import Terms, anchor_loss, kl_of, task_loss, total_loss
 from vita_jax.papers.asg.model import Nets, see, start_of, teach
-from vita_jax.papers.asg.rates import (
-  controller_state,
-  grouped_optimizer,
-  multipliers_at,
-  uniform_theta,
-  windowed_optimizer,
-)
 from vita_jax.papers.asg.recipe import WINDOWED, Recipe
 from vita_jax.train.experiment import Metrics, State
 
@@ -113,9 +107,9 @@ def optimizer_of(
 ) -> optax.GradientTransformationExtraArgs:
   """Makes the optimizer of fine-tuning: multipliers fixed or set, random or decided by a trained policy."""
   if recipe.rates.kind not in WINDOWED:
-    return grouped_optimizer(recipe, nets, recipe.tune.steps)
-  theta = controller["best_theta"] if recipe.rates.kind == "learned" else uniform_theta(nets)
-  return windowed_optimizer(recipe, nets, settings, theta, key)
+    return rates.grouped_optimizer(recipe, nets, recipe.tune.steps)
+  theta = controller["best_theta"] if recipe.rates.kind == "learned" else rates.uniform_theta(nets)
+  return rates.windowed_optimizer(recipe, nets, settings, theta, key)
 
 
 def finetune_step(
@@ -133,7 +127,7 @@ def finetune_step(
     t: the step.
   """
   optimizer = optimizer_of(recipe, nets, settings, state.get("controller"))
-  tx, multipliers = state["tx"], multipliers_at(recipe, nets, t)
+  tx, multipliers = state["tx"], rates.multipliers_at(recipe, nets, t)
   tx = tx if multipliers is None else set_multipliers(tx, multipliers)
   pictures = pictures_of(recipe, state, batch, t)
   importance = PathImportance(**state["importance"]) if "importance" in state else None
@@ -168,7 +162,7 @@ def traced(trace: Mapping[str, jax.Array], before: Tree, after: Tree, t: jax.Arr
   `step` int32 [decisions], `multipliers` [decisions, groups], `observation` [decisions, 5] (means over the
   window before); `rewards` and `windows`, the sum of exp(-loss) over windows and their number.
   """
-  old, new = controller_state(before), controller_state(after)
+  old, new = rates.controller_state(before), rates.controller_state(after)
   row, decided = old.decisions, new.decisions > old.decisions
 
   def put(place: jax.Array, value: jax.Array) -> jax.Array:
@@ -264,20 +258,20 @@ def cbst_step(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Arr
   Args:
     recipe: the settings.
     nets: the networks.
-    state: `pseudo` int32 [real pictures], the labels of this round, -1: not accepted.
+    state: `pseudo` int8 [real pictures] or [.., h, w], the labels of this round, -1: not accepted.
     batch: synthetic `image`, `label`; `target`: real `image` and their `index`.
     t: the step within the round.
   """
   del t
   constant = recipe._replace(tune=recipe.tune._replace(schedule="constant"))  # for every start alike
-  optimizer = grouped_optimizer(constant, nets, recipe.cbst.steps)
+  optimizer = rates.grouped_optimizer(constant, nets, recipe.cbst.steps)
   teacher, target = state["teacher"], batch["target"]
   pseudo = state["pseudo"][target["index"]]
 
   def loss(params: Tree) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     seen = see(nets, params, teacher, batch["image"])
     real = see(nets, params, teacher, target["image"])
-    task = task_loss(seen.logits, batch["label"])
+    task = task_loss(seen.logits, batch["label"], ignore=recipe.data.ignore if recipe.pixels else None)
     pseudo_task = pseudo_loss(real.logits, pseudo, smooth=recipe.cbst.smooth)
     return task + pseudo_task, (task, pseudo_task)
 
