@@ -236,6 +236,27 @@ def _padded(found: Adjacency, n_nodes: int, multiple: int) -> Adjacency:
   )
 
 
+def widened(found: Adjacency, n_edges: int) -> Adjacency:
+  """Appends edges of weight 0 from the last node to itself until there are `n_edges`, on the host.
+
+  Graphs that differ by a few edges then have one shape; `found` is from `adjacency`, without padding.
+  """
+  more, last = n_edges - len(found.senders), len(found.row_starts) - 2
+  starts = np.array(found.row_starts)
+  starts[-1] += more
+  weights = {name: getattr(found, name) for name in ("gcn", "gcn_no_self", "mean", "own")}
+  ones = np.ones(len(found.senders), np.float32)
+  weights["attention"] = ones if found.attention is None else found.attention
+  every = np.arange(len(ones), len(ones) + more, dtype=np.int32)
+  return Adjacency(
+    senders=np.pad(found.senders, (0, more), constant_values=last),
+    receivers=np.pad(found.receivers, (0, more), constant_values=last),
+    **{name: np.pad(values, (0, more)) for name, values in weights.items()},
+    row_starts=starts,
+    reverse=np.concatenate([found.reverse, every]),
+  )
+
+
 def _checked(
   edges: np.ndarray, loops: np.ndarray, n_nodes: int, edge_weight: Any, loop_weight: Any
 ) -> tuple[np.ndarray, np.ndarray]:

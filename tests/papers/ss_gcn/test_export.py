@@ -53,7 +53,7 @@ def test_training_and_export_normalise_alike_and_the_card_says_how(normalization
   assert ("divided" in card["inputs"]["features"]) == (normalization != "none")
 
 
-@pytest.mark.parametrize("host", ["gin", "gat"])
+@pytest.mark.parametrize("host", ["gin", "gat", "gmnn", "mlp"])
 def test_the_other_hosts_use_edge_weights_in_both(host, tmp_path):
   path = _graph(tmp_path, "positive")
   _, found, expected = _compared(_built(path, tmp_path, host=host), path)

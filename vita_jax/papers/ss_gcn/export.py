@@ -14,6 +14,7 @@ from vita_jax.data.graphs import Graph, check_normalizable, load_unlabelled_npz,
 from vita_jax.train.experiment import Exported
 
 INSIDE = {
+  "binary": "entries that are not 0 become 1 inside (normalization=binary)",
   "none": "taken as they are (normalization=none)",
   "row": "each row is divided by its sum inside (normalization=row)",
   "abs": "each row is divided by its sum of magnitudes inside (normalization=abs)",
