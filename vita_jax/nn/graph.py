@@ -50,6 +50,24 @@ class Adjacency(NamedTuple):
   reverse: sparse.Array | None = None
 
 
+class LowRank(NamedTuple):
+  """A symmetric matrix `diag(s) (B C B^T + diag(d)) diag(s)` [N, N] of which no entry is written out.
+
+  It may stand for `gcn` and `gcn_no_self` in an `Adjacency` that has no edges.
+
+  Attributes:
+    basis: float32 [N, r], B.
+    core: float32 [r, r], C.
+    diagonal: float32 [N], d.
+    scale: float32 [N], s.
+  """
+
+  basis: sparse.Array
+  core: sparse.Array
+  diagonal: sparse.Array
+  scale: sparse.Array
+
+
 def undirected_graph(
   edges: npt.ArrayLike,
   self_loops: npt.ArrayLike,
@@ -178,7 +196,7 @@ def adjacency_of(graph: jraph.GraphsTuple, n_nodes: int) -> Adjacency:
   senders = jnp.concatenate([jnp.asarray(graph.senders, jnp.int32), every])
   receivers = jnp.concatenate([jnp.asarray(graph.receivers, jnp.int32), every])
   ones = jnp.ones(n_nodes, jnp.float32)
-  entry = jnp.concatenate([_weight_of(graph), ones])
+  entry = jnp.concatenate([edge_weights(graph), ones])
   link = senders != receivers
 
   def total(values):
@@ -194,7 +212,8 @@ def adjacency_of(graph: jraph.GraphsTuple, n_nodes: int) -> Adjacency:
   )
 
 
-def _weight_of(graph: jraph.GraphsTuple) -> jax.Array:
+def edge_weights(graph: jraph.GraphsTuple) -> jax.Array:
+  """Returns the weight of each edge, float32 [E], as `adjacency_of` reads it: 1 where there is none."""
   n_edges = graph.senders.shape[0]
   found = graph.edges.get("weight") if isinstance(graph.edges, Mapping) else graph.edges
   if found is None or not hasattr(found, "shape") or found.shape not in ((n_edges,), (n_edges, 1)):
@@ -299,16 +318,20 @@ def check_rows(graph: jraph.GraphsTuple | Adjacency, n_nodes: int) -> None:
     raise ValueError(f"the graph has {wrong[0]} nodes and the features have {n_nodes} rows: they must agree")
 
 
-def propagate(graph: Adjacency, h: jax.Array, weight: jax.Array) -> jax.Array:
+def propagate(graph: Adjacency, h: jax.Array, weight: jax.Array | LowRank) -> jax.Array:
   """Sums over incoming edges: y_i = sum over e into i of weight_e * h[sender of e].
 
   Args:
     graph: from `adjacency` or `adjacency_of`.
     h: [N, d].
-    weight: [E'], one of the matrices of `graph` or any other; may be differentiated.
+    weight: [E'], one of the matrices of `graph` or any other; may be differentiated. Or a `LowRank`.
 
   Returns: [N, d] in h's dtype.
   """
+  if isinstance(weight, LowRank):
+    scaled = weight.scale[:, None] * h
+    mixed = weight.basis @ (weight.core @ (weight.basis.T @ scaled)) + weight.diagonal[:, None] * scaled
+    return (weight.scale[:, None] * mixed).astype(h.dtype)
   if graph.row_starts is None or graph.reverse is None:
     messages = weight[:, None] * h[graph.senders]
     return jax.ops.segment_sum(messages, graph.receivers, h.shape[0]).astype(h.dtype)

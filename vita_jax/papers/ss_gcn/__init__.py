@@ -65,5 +65,7 @@ def build(config: Any) -> Experiment:
     params=final_params,
     evals={split: Eval(data, test_step(model, split), every=0) for split in SPLITS},
     report=functools.partial(report, model, graph.labels),
-    export=lambda state: make_export(model, final_params(state), graph, normalization=recipe.normalization),
+    export=lambda state: make_export(
+      model, final_params(state), graph, normalization=recipe.normalization, defence=recipe.defence
+    ),
   )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vita_jax.attacks.defences import low_rank_of, without_unlike_links
 from vita_jax.data.graph_supervision import SelfSupervision, self_supervision
 from vita_jax.data.graphs import Graph, check_normalizable, load_graph, load_graph_npz, normalize_rows
 from vita_jax.nn import sparse
@@ -82,13 +83,17 @@ def full_batch(recipe: Recipe, graph: Graph, supervision: SelfSupervision | None
     "test": graph.test_mask,
     "pool": ~(graph.train_mask | graph.val_mask),
   }
+  if recipe.defence.name == "jaccard":
+    graph = without_unlike_links(graph, threshold=recipe.defence.threshold)
   weights: dict[str, Any] = {"edge_weight": graph.edge_weight, "loop_weight": graph.loop_weight}
   matrices = adjacency(graph.edges, graph.self_loops, len(graph.labels), **weights)
+  if recipe.defence.name == "low_rank":
+    matrices = low_rank_of(graph, rank=recipe.defence.rank)
   normalized = normalize_rows(graph.features, recipe.normalization)
   features: Any
   if features_form(recipe, graph) == "sparse":
     features = sparse.from_scipy(normalized, ordered=recipe.host in OWN)
-  elif recipe.host == "gcn":
+  elif recipe.host == "gcn" and recipe.defence.name != "low_rank":
     views = ("full", "no_self") if recipe.task == "completion" else ("full",)
     features = propagated(matrices, normalized, views=views)
   else:

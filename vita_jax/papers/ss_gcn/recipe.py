@@ -11,6 +11,7 @@ import ml_collections
 import optax
 
 from vita_jax import base
+from vita_jax.attacks.defences import DEFENCES, Defence
 from vita_jax.base.keys import Key, Rule, above, any_path, at_least, between, boolean, one_of, text
 from vita_jax.base.tree import path_name
 from vita_jax.data.graph_supervision import ALIGN, TASKS
@@ -21,7 +22,6 @@ from vita_jax.train.config import KEYS as SHARED
 MECHANISMS = ("multitask", "pretrain", "self_training")
 HOSTS = ("gcn", "gin", "gat", "gmnn", "graphmix", "mlp")
 OWN = ("gmnn", "graphmix")  # hosts with keys of their own for what the others share
-DEFENCES = ("none", "jaccard", "low_rank")
 ADVERSARIAL = ("none", "nettack")
 # For a graph of one's own: Citeseer's weights. task -> (λ, parts or rank; 0: by the graph's size).
 USUAL = {"cluster": (0.9, 0), "partition": (0.8, 0), "completion": (0.7, 0)}
@@ -122,10 +122,10 @@ class Recipe(NamedTuple):
 
   Attributes:
     graph_name, graph_path: `data.name`, `data.path`.
-    host, task, mechanism, hidden, features, defence, jaccard_threshold, adjacency_rank: see `KEYS`.
+    host, task, mechanism, hidden, features: see `KEYS`.
     protocol, epochs, normalization, tx: the same, and the optimizer, of the chosen host.
     labels_normalization: of the features that labels of tasks are made of. dtype: of the computation.
-    gmnn, graphmix: the keys of these groups, by name.
+    gmnn, graphmix: the keys of these groups, by name. defence: its name and settings.
     ss_weight, n_outputs: λ, and parts or rank, of the chosen host; ss_weight is None without a task.
       Where a number is 0 it goes by the graph's size: see `sized`.
     n_clusters, align, labels_seed, cache_dir: how the labels of a task are made.
@@ -160,9 +160,7 @@ class Recipe(NamedTuple):
   embedding_clusters: int
   gmnn: Any
   graphmix: Any
-  defence: str
-  jaccard_threshold: float
-  adjacency_rank: int
+  defence: Defence
   adversarial: str
   n_clean: int
   n_attacked: int
@@ -288,9 +286,7 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
     embedding_clusters=config.self_training.n_clusters,
     gmnn=base.section(config, "gmnn"),
     graphmix=base.section(config, "graphmix"),
-    defence=config.defence,
-    jaccard_threshold=config.jaccard_threshold,
-    adjacency_rank=config.adjacency_rank,
+    defence=Defence(config.defence, config.jaccard_threshold, config.adjacency_rank),
     adversarial=config.adversarial,
     n_clean=config.attack.n_clean,
     n_attacked=config.attack.n_attacked,
