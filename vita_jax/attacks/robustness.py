@@ -14,11 +14,11 @@ from vita_jax.attacks.graph_edits import Flips, apply_flips, disconnected, flip_
 from vita_jax.attacks.space import (
   LinkSpace,
   Logits,
-  RowChange,
   link_space,
   n_nodes,
   perturbed,
   probability_margins,
+  with_row,
 )
 from vita_jax.data.graphs import Graph
 
@@ -163,10 +163,7 @@ def _margin(logits: Logits, space: LinkSpace, graph: Graph, flip: Flips, label: 
 def _one_margin(logits, space, pairs, amount, node, label, row):
   graph = perturbed(space, pairs, amount)
   if row is not None:
-    graph = graph._replace(globals=RowChange(node[0], row))
-    if "features" in graph.nodes:
-      features = jnp.asarray(graph.nodes["features"]).at[node[0]].set(row)
-      graph = graph._replace(nodes={**graph.nodes, "features": features})
+    graph = with_row(graph, node[0], row)
   return probability_margins(logits(graph), node, label)[..., 0]
 
 
@@ -176,9 +173,9 @@ def _all_margins(logits, space, pairs, targets, labels):
 
 
 def predicted(logits: Logits, graph: Graph, *, features: bool = True) -> np.ndarray:
-  """Returns the classes that a network predicts on the clean graph, int32 [N]."""
+  """Returns the classes that a network, or several, predict on the clean graph, int32 [..., N]."""
   space = link_space(graph, features=features)
   none = jnp.zeros((0, 2), jnp.int32)
   found = jax.jit(lambda s: logits(perturbed(s, none, jnp.zeros(0))))(space)
-  assert found.shape[0] == n_nodes(space)
+  assert found.shape[-2] == n_nodes(space)
   return np.asarray(found.argmax(-1), np.int32)

@@ -105,6 +105,15 @@ def perturbed(space: LinkSpace, pairs: jax.Array, amount: jax.Array) -> jraph.Gr
   )
 
 
+def with_row(graph: jraph.GraphsTuple, node: jax.Array, row: jax.Array) -> jraph.GraphsTuple:
+  """Returns the graph with other raw features of a node: in `globals`, and in `nodes` where it has any."""
+  changed = graph._replace(globals=RowChange(node, row))
+  if "features" not in graph.nodes:
+    return changed
+  features = jnp.asarray(graph.nodes["features"]).at[node].set(row)
+  return changed._replace(nodes={**graph.nodes, "features": features})
+
+
 def attack_loss(logits: jax.Array, nodes: jax.Array, labels: jax.Array) -> jax.Array:
   """Computes what an attacker raises: the mean over `nodes` of `max over c != y of p_c, minus p_y`.
 

@@ -13,6 +13,8 @@ import numpy as np
 from vita_jax.attacks.defences import Defence, defended, looked_up, similarity, similarity_table
 from vita_jax.data.graphs import Graph, check_normalizable, load_unlabelled_npz, normalize_rows
 from vita_jax.nn import sparse
+from vita_jax.papers.ss_gcn.model import HOSTS
+from vita_jax.papers.ss_gcn.recipe import Recipe
 from vita_jax.train.experiment import Exported
 
 INSIDE = {
@@ -89,6 +91,14 @@ def _program(
   outputs = model.apply({"params": params}, normalize_rows(features, normalization), read, "full", None)
   probabilities = jax.nn.softmax(outputs["target"], axis=-1)
   return {"labels": jnp.argmax(probabilities, axis=-1).astype(jnp.int32), "probabilities": probabilities}
+
+
+def attacked(recipe: Recipe, graph: Graph, params: Any) -> Any:
+  """Returns the trained networks of a run as `make_victim` does; params have a leading axis of seeds."""
+  model = HOSTS[recipe.host](
+    n_classes=graph.n_classes, hidden=recipe.hidden, dtype=jnp.dtype(recipe.dtype)
+  )  # without the task's head, which attacks do not read
+  return make_victim(model, params, graph, normalization=recipe.normalization, defence=recipe.defence)
 
 
 def make_victim(model: Any, params: Any, graph: Graph, *, normalization: str, defence: Defence) -> Any:
