@@ -1,9 +1,10 @@
 """Robustness: GCN, adversarial training with and without each task, and two simple defences, under attack.
 
   python launch/ss_gcn/robust_table.py --suite=configs/ss_gcn/table_robust.py --workdir=runs/ss_gcn_robust
+  python launch/table.py --suite=configs/ss_gcn/table_robust.py --workdir=runs/ss_gcn_robust
 
-trains each row (launch/table.py with the same suite and workdir does that alone), attacks its networks as
-`get_columns` says, and writes the table after every column; the same command goes on where it was stopped.
+The first trains each row (the second does that alone), attacks its networks as `get_columns` says, and writes
+the table after every column; the same command goes on where it was stopped.
 Nettack is on all 1,000 test nodes with 5 seeds, as in the paper; the adaptive attacks, which follow the
 gradients of each network, on 200 of them with 3 seeds. Every row but those named "best validation" has one
 protocol (early stop); those have 500 epochs, as the released code's adversarial training with completion.
