@@ -260,8 +260,8 @@ def widened(found: Adjacency, n_edges: int) -> Adjacency:
 
   Graphs that differ by a few edges then have one shape; `found` is from `adjacency`, without padding.
   """
-  more, last = n_edges - len(found.senders), len(found.row_starts) - 2
   starts = np.array(found.row_starts)
+  more, last = n_edges - len(found.senders), len(starts) - 2
   starts[-1] += more
   weights = {name: getattr(found, name) for name in ("gcn", "gcn_no_self", "mean", "own")}
   ones = np.ones(len(found.senders), np.float32)

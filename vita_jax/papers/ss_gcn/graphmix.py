@@ -39,7 +39,7 @@ def mixes(t: jax.Array) -> jax.Array:
 
   Examples:
     >>> [int(mixes(t)) for t in range(8)]
-    [0, 1, 1, 1, 0, 1, 0, 1]
+    [0, 0, 1, 1, 1, 1, 1, 1]
   """
   return (mix(jnp.asarray(t).astype(jnp.uint32) ^ _SALT) & 1).astype(bool)
 
