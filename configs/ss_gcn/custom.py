@@ -8,6 +8,7 @@ The argument is the self-supervised task:
   partition      the parts into which METIS cuts the graph
   completion     singular vectors of a node's own features, from its neighbours alone
   random_labels  the control: as many random labels as there are parts
+--config.host is gcn, gin, gat, gmnn, graphmix, or the control mlp.
 The npz holds `edges` int [E, 2] (each undirected edge once, u < v, or in both directions), `features`
 [N, F] or as CSR `feat_indptr`, `feat_indices`, `feat_data`, `labels` int [N] with -1 for none, and
 `train_mask`, `val_mask`, `test_mask` as bool [N] or node numbers; perhaps `edge_weight` [E] and

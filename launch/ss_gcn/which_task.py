@@ -38,9 +38,9 @@ def main() -> None:
 
 def _report(recipe: Any, graph: Any, task: str) -> tuple[str, str]:
   """Returns what a task knows, and what it is to be compared with, as text."""
-  from vita_jax.papers.ss_gcn.labels import supervision_of
+  from vita_jax.data.graph_report import label_report
+  from vita_jax.papers.ss_gcn.data import supervision_of
   from vita_jax.papers.ss_gcn.recipe import sized
-  from vita_jax.papers.ss_gcn.which_task import label_report
 
   own = recipe.n_outputs if recipe.task == task else 0
   asked = recipe._replace(task=task, n_outputs=own)

@@ -1,5 +1,8 @@
 """Attackers with gradients, and those without: budgets, closed forms, and that flips do what they promise."""
 
+import functools
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +12,10 @@ from laws.small_graph import write_small_graph
 
 from vita_jax import attacks
 from vita_jax.attacks import graph_edits, pr_bcd, space, surrogate
-from vita_jax.data.graphs import load_graph_npz, normalize_rows
+from vita_jax.data.graphs import load_graph, load_graph_npz, normalize_rows
 from vita_jax.nn.graph import adjacency_of, propagate
 
+FIXTURES = Path(__file__).parent / "fixtures"
 FEW = pr_bcd.Settings(epochs=12, resampling=8, block_size=300, draws=4)
 
 
@@ -142,3 +146,34 @@ def test_budgets_that_cannot_be_spent_are_refused(graph, logits, budget, match):
   links = space.link_space(graph, features=True)
   with pytest.raises(ValueError, match=match):
     attacks.pr_bcd.pr_bcd(logits, links, [7], [0], budget=budget, key=jax.random.key(0))
+
+
+@pytest.mark.slow
+def test_pr_bcd_leaves_as_much_as_that_of_pytorch_geometric():
+  """All test nodes of Citeseer together, links anywhere: robust accuracy within two points."""
+  with np.load(FIXTURES / "pr_bcd.npz") as file:
+    w0, w1 = (jnp.asarray(file[name], jnp.float32) for name in ("w0", "w1"))
+    budgets, accuracy, clean = (file[name] for name in ("budgets", "accuracy", "clean"))
+  graph = load_graph("citeseer")._replace(self_loops=np.zeros(0, np.int32))
+  xw = jnp.asarray(normalize_rows(graph.features, "row") @ np.asarray(w0))
+  nodes = np.flatnonzero(graph.test_mask)
+
+  def logits(g):
+    matrices = adjacency_of(g, xw.shape[0])
+    hidden = jax.nn.relu(propagate(matrices, xw, matrices.gcn))
+    return propagate(matrices, hidden @ w1, matrices.gcn)
+
+  def right(found):
+    predicted = np.asarray(logits(space.network_graph(found))).argmax(1)
+    return (predicted == graph.labels)[nodes].mean()
+
+  assert right(graph) == pytest.approx(float(clean), abs=2e-3)
+  links, settings = space.link_space(graph), pr_bcd.Settings(block_size=20_000)
+  attack = functools.partial(pr_bcd.pr_bcd, logits, links, nodes, graph.labels[nodes], direct=False)
+  for budget, theirs in zip(budgets.tolist(), accuracy, strict=True):
+    ours = []
+    for seed in range(2):
+      pairs = attack(budget=budget, key=jax.random.key(seed), settings=settings)
+      assert len(pairs) <= budget
+      ours.append(right(graph_edits.flip_links(graph, pairs)))
+    assert np.mean(ours) == pytest.approx(theirs.mean(), abs=0.02), budget

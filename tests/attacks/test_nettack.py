@@ -2,6 +2,9 @@
 
 import functools
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from vita_jax.attacks import nettack
 from vita_jax.attacks.graph_edits import apply_flips, flip_links, links_matrix
 from vita_jax.attacks.surrogate import train_surrogate
 from vita_jax.data.graphs import graph_from_arrays, load_graph
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def make_graph(seed, n_nodes=14, n_features=10, loops=False):
@@ -140,6 +145,27 @@ def test_what_cannot_be_attacked_is_refused_by_name():
     nettack.nettack(links_only, 14, 0, n_links=1)
   with pytest.raises(ValueError, match="need \\[10, classes\\]"):
     nettack.prepare(graph, w.T)
+
+
+@pytest.mark.skipif("VITA_DATA_DIR" not in os.environ, reason="Cora is in VITA_DATA_DIR")
+def test_flips_of_fifty_nodes_of_cora_are_those_of_deeprobust():
+  graph = load_graph("cora")
+  with np.load(FIXTURES / "nettack.npz") as file:
+    weight, targets, links = file["weight"], file["targets"], file["links"]
+  surrogate = nettack.prepare(graph, weight, features=False)
+  for target, rows in zip(targets.tolist(), links, strict=True):
+    for budget, row in enumerate(rows, start=1):
+      found = nettack.nettack(surrogate, target, int(graph.labels[target]), n_links=budget)
+      assert sorted(found.links.tolist()) == row[row >= 0].tolist(), (target, budget)
+
+
+@pytest.mark.parity
+@pytest.mark.skipif("VITA_DATA_DIR" not in os.environ, reason="Cora is in VITA_DATA_DIR")
+def test_the_fixture_is_what_deeprobust_gives():
+  pytest.importorskip("deeprobust")
+  command = [sys.executable, FIXTURES / "make_nettack.py", "--check"]
+  done = subprocess.run(command, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.slow

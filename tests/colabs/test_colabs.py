@@ -168,6 +168,18 @@ def test_asg(kernel, tmp_path):
   assert shape[0] > 3 and shape[1] == 4 and _pictures(cells) == 2
 
 
+@pytest.mark.slow
+def test_attacks(kernel, tmp_path):
+  question = "[points[names[label]], curves, found, own]"
+  cells, (true, curves, found, own) = _run("attacks", kernel, tmp_path, question)
+  assert true[0][1] > 0.4 and true[-1][1] < 0.25  # the target's class is lost
+  for name, curve in curves.items():
+    shares = [share for _, share in curve]
+    assert shares[-1] < shares[0] - 0.2, name
+  assert found["GCN"][1] < found["GCN"][0] - 0.1 and all(row[2] <= row[0] for row in found.values())
+  assert own[1] < own[0] and _pictures(cells) == 2
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_what_it_imports_is_there(name):
   """Whatever a notebook imports, and every attribute of a vita_jax module that it names."""

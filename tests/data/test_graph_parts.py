@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vita_jax.data.graph_parts import partition_labels
+from vita_jax.data.graph_report import purity
 from vita_jax.data.graphs import load_graph
-from vita_jax.papers.ss_gcn.which_task import purity
 
 needs_metis = pytest.mark.skipif(
   importlib.util.find_spec("pymetis") is None, reason="pymetis is not installed"

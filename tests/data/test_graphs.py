@@ -166,6 +166,7 @@ MIXED = np.array([[1, 3, 0], [0, 0, 0], [4, -1, 0], [2, -2, 0]], np.float32)
     ("abs", [[0.25, 0.75, 0], [0, 0, 0], [0.8, -0.2, 0], [0.5, -0.5, 0]]),
     ("l2", [[0.1**0.5, 0.9**0.5, 0], [0, 0, 0], [4 / 17**0.5, -1 / 17**0.5, 0], [0.5**0.5, -(0.5**0.5), 0]]),
     ("none", MIXED),
+    ("binary", [[1, 1, 0], [0, 0, 0], [1, 1, 0], [1, 1, 0]]),
   ],
 )
 def test_normalisation_by_hand_is_the_same_for_sparse_dense_and_traced_rows(normalization, expected):
@@ -177,6 +178,11 @@ def test_normalisation_by_hand_is_the_same_for_sparse_dense_and_traced_rows(norm
   ):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert found.dtype == np.float32
+
+
+def test_gradients_pass_straight_through_what_is_made_binary():
+  gradient = jax.grad(lambda x: (normalize_rows(x, "binary") * 3).sum())(jax.numpy.asarray(MIXED))
+  np.testing.assert_array_equal(gradient, np.full(MIXED.shape, 3))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,40 @@ def test_a_graph_that_was_attacked_as_a_whole_is_a_graph(run):
   assert len(flips) == round(0.05 * len(clean.edges))
 
 
+SUITE = """
+from vita_jax.report.suite import Row
+
+
+def get_suite():
+  settings = {{"data.path": {graph!r}, "epochs": 20, "seeds": 2}}
+  plain = Row("small GCN", "configs/ss_gcn/custom.py:none", settings)
+  return plain, Row("pruned", plain.config, {{**settings, "defence": "jaccard"}}, baseline="small GCN")
+
+
+def get_columns():
+  return ("nettack", "both", 1, 6, 2), ("pr_bcd", "links", 1, 2, 1)
+
+
+def get_paper(label):
+  return {{("both", 1): 0.5}} if label == "small GCN" else {{}}
+"""
+
+
+def test_a_table_of_what_stays_right_goes_on_where_it_was(run, tmp_path):
+  (tmp_path / "table_small.py").write_text(SUITE.format(graph=run[1]))
+  flags = (f"--suite={tmp_path}/table_small.py", f"--workdir={tmp_path}/table")
+  printed = succeeded(launch("ss_gcn/robust_table", *flags))
+  for words in ("nettack both 1", "pruned - small GCN", "50.0 [memory]"):
+    assert words in printed
+  kept = sorted((tmp_path / "table").glob("*/robust/*.json"))
+  assert len(kept) == 4
+  made = {path: path.stat().st_mtime_ns for path in kept}
+  kept[0].unlink()
+  assert succeeded(launch("ss_gcn/robust_table", *flags)) == printed
+  assert [path for path in kept if path.stat().st_mtime_ns != made[path]] == kept[:1]
+  assert len((tmp_path / "table" / "robust.csv").read_text().splitlines()) == 5
+
+
 def test_what_a_graph_can_teach_is_printed(run):
   _, graph = run
   printed = succeeded(launch("ss_gcn/which_task", f"--config={CUSTOM}", f"--config.data.path={graph}"))

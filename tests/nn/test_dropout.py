@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
-from vita_jax.nn.dropout import dropout
+from vita_jax.nn import sparse
+from vita_jax.nn.dropout import dropout, dropout_sparse
 
 RATES = (0.5, 0.25, 0.75, 0.125, 0.6, 0.1)
 
@@ -71,3 +73,32 @@ def test_keeps_bfloat16():
 def test_refuses_other_rates(rate):
   with pytest.raises(ValueError, match="must be in"):
     dropout(jax.random.key(0), jnp.ones(3), rate)
+
+
+def test_a_sparse_matrix_and_its_transpose_lose_the_same_entries():
+  matrix = sp.random(20, 7, density=0.4, random_state=0, dtype=np.float32, format="csr")
+  a, key = sparse.from_scipy(matrix, ordered=True), jax.random.key(0)
+  found = dropout_sparse(key, a, 0.5)
+  dense = np.asarray(sparse.matmul(found, jnp.eye(7)))
+  kept = dense != 0
+  np.testing.assert_allclose(dense, np.where(kept, matrix.toarray() / 0.5, 0), rtol=1e-6)
+  assert 0.2 < kept[matrix.toarray() != 0].mean() < 0.8
+  gradient = jax.grad(lambda h: jnp.sum(jnp.sin(sparse.matmul(found, h))))(jnp.ones((7, 2)))
+  expected = jax.grad(lambda h: jnp.sum(jnp.sin(dense @ h)))(jnp.ones((7, 2)))
+  np.testing.assert_allclose(gradient, expected, atol=1e-5)
+  np.testing.assert_array_equal(dropout_sparse(None, a, 0.5).matrix.values, a.matrix.values)
+  with pytest.raises(ValueError, match="ordered=True"):
+    dropout_sparse(key, sparse.from_scipy(matrix), 0.5)
+
+
+def test_sparse_matrices_are_dropped_for_each_seed_alike_alone_and_together():
+  matrix = sp.random(9, 5, density=0.5, random_state=1, dtype=np.float32, format="csr")
+  a, keys = sparse.from_scipy(matrix, ordered=True), jax.random.split(jax.random.key(1), 3)
+  h = jax.random.normal(jax.random.key(2), (3, 5, 2))
+
+  def product(key, h):
+    return sparse.matmul(dropout_sparse(key, a, 0.5), h)
+
+  together = jax.jit(jax.vmap(product))(keys, h)
+  for i in range(3):
+    np.testing.assert_allclose(together[i], product(keys[i], h[i]), atol=1e-6)

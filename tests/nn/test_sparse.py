@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from vita_jax.nn import sparse
+from vita_jax.nn.linear import Linear
 
 
 @pytest.fixture(params=(5, 8))
@@ -109,3 +110,22 @@ def test_padding_rows_and_types():
 def test_no_non_zeros():
   a = sparse.from_scipy(sp.csr_matrix((4, 3)))
   np.testing.assert_array_equal(sparse.matmul(a, jnp.ones((3, 2))), np.zeros((4, 2)))
+
+
+def test_one_row_may_be_replaced_inside_a_linear_map():
+  matrix = sp.random(6, 4, density=0.5, random_state=2, dtype=np.float32, format="csr")
+  values = np.arange(4, dtype=np.float32)
+  layer = Linear(3)
+  params = layer.init(jax.random.key(0), matrix.toarray())
+  changed = matrix.toarray()
+  changed[2] = values
+  replaced = sparse.RowReplaced(sparse.from_scipy(matrix), jnp.int32(2), values)
+  np.testing.assert_allclose(layer.apply(params, replaced), layer.apply(params, changed), atol=1e-6)
+
+
+def test_zeros_that_are_appended_change_no_product():
+  matrix = sp.random(6, 4, density=0.5, random_state=3, dtype=np.float32, format="csr")
+  h = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+  wide = sparse.widened(sparse.from_scipy(matrix).matrix, matrix.nnz + 5)
+  assert len(wide.values) == matrix.nnz + 5
+  np.testing.assert_allclose(sparse.csr_matmul(wide, h), matrix @ h, atol=1e-6)

@@ -2,9 +2,12 @@
 
 import time
 
+import jax
 import pytest
 
-from vita_jax.train import display
+from train import tiny
+from vita_jax import train
+from vita_jax.train import display, loop
 from vita_jax.train.display import Plain, StageProgress, progress_line, shown
 
 METRICS = {"accuracy": 0.912345, "adversary_loss": [1.0, 2.0], "loss": 0.123456, "validation_accuracy": 0.9}
@@ -99,3 +102,42 @@ def test_waiting_says_nothing_of_what_is_quick(capsys):
   with display.waiting("preparing data"):
     pass
   assert capsys.readouterr().err == ""
+
+
+class _Recorder(display.Silent):
+  """Keeps what a run tells its display, and when the transition into a stage was computed."""
+
+  def __init__(self):
+    self.told = []
+
+  def begin(self, stage, at, steps):
+    self.told.append(f"begin {stage}")
+
+  def busy(self, what):
+    self.told.append(what)
+
+
+def test_the_way_into_a_stage_is_not_called_compiling(tmp_path, monkeypatch):
+  recorder = _Recorder()
+
+  def slow(x):
+    recorder.told.append("entered")
+    return x
+
+  def enter(state, sweep):
+    w = state["params"]["w"]
+    return {**state, "params": {"w": jax.pure_callback(slow, jax.ShapeDtypeStruct(w.shape, w.dtype), w)}}
+
+  whole = tiny.experiment()
+  later = whole.stages[0]._replace(name="again", enter=enter)
+  monkeypatch.setattr(loop, "open_display", lambda quiet: recorder)
+  train.run(whole._replace(stages=(*whole.stages, later)), tiny.get_config(), tmp_path)
+  assert recorder.told == ["begin fit", "entering again", "entered", "begin again", "writing the report"]
+
+
+def test_the_bar_leaves_no_line_of_what_is_over(capsys):
+  bar = display.Bar()
+  bar.busy("entering again")
+  bar.begin("again", 0, 4)
+  assert list(bar._stages) == ["again"] == list(bar._tasks)
+  bar.close()

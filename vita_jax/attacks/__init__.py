@@ -9,10 +9,13 @@
 | `simple` | random, DICE | nothing, or labels | links of one node |
 
 A network to attack is any `logits(graph) -> float32 [N, C]` of a `jraph.GraphsTuple` (`space.network_graph`).
-It normalises what it reads inside the program, so that gradients pass through.
+It normalises what it reads inside the program, so that gradients pass through. `by_name` runs attacks as
+scripts ask for them, `robustness` judges networks by what attacks left, and `defences` are functions of a graph
+that a network may read it through: attacks with gradients see through them, too.
 """
 
 from vita_jax._lazy import submodules
+from vita_jax.attacks.defences import Defence, defended
 from vita_jax.attacks.fgsm import fgsm_features
 from vita_jax.attacks.graph_edits import (
   Flips,
@@ -30,9 +33,11 @@ from vita_jax.attacks.space import link_space, network_graph
 from vita_jax.attacks.surrogate import train_surrogate
 
 __all__ = [
+  "Defence",
   "Flips",
   "accumulate",
   "apply_flips",
+  "defended",
   "dice_links",
   "disconnected",
   "fgsm_features",

@@ -11,7 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.attacks.graph_edits import Flips, apply_flips, disconnected, flip_links
-from vita_jax.attacks.space import LinkSpace, Logits, attack_loss, link_space, n_nodes, perturbed
+from vita_jax.attacks.space import (
+  LinkSpace,
+  Logits,
+  link_space,
+  n_nodes,
+  perturbed,
+  probability_margins,
+  with_row,
+)
 from vita_jax.data.graphs import Graph
 
 DEGREES = ((0, 1), (2, 2), (3, 5), (6, None))  # first and last degree of a group; None: no end
@@ -27,7 +35,8 @@ def judge(
     graph: the clean graph.
     flips: one for each target.
     labels: int [T], the classes that the targets have, or are predicted to have on the clean graph.
-    features: whether `logits` reads `graph.nodes["features"]`.
+    features: whether `logits` reads `graph.nodes["features"]`; if not, it reads changed ones from
+      `graph.globals` (`space.RowChange`).
 
   Returns:
     One row for each target: `target`, `label`, `degree` (links on the clean graph), `links` and `words`
@@ -35,59 +44,52 @@ def judge(
     and after), `clean` and `robust` (whether the label is predicted), `disconnected` (nodes that lost their
     last link).
   """
-  space = link_space(graph, features=features)
-  degree = np.bincount(graph.edges.ravel(), minlength=len(graph.labels))
-  most = max([1, *(len(flip.links) for flip in flips)])
-  rows = []
-  for flip, label in zip(flips, labels.tolist(), strict=True):
-    before = _margin(logits, space, graph, Flips(flip.target, flip.links[:0], flip.words[:0]), label, most)
-    after = _margin(logits, space, graph, flip, label, most)
-    lost = len(disconnected(graph, apply_flips(graph, flip._replace(words=flip.words[:0]))))
-    rows.append(
-      {
-        "target": flip.target,
-        "label": label,
-        "degree": int(degree[flip.target]),
-        "links": len(flip.links),
-        "words": len(flip.words),
-        "clean_margin": before,
-        "margin": after,
-        "clean": int(before > 0),
-        "robust": int(after > 0),
-        "disconnected": lost,
-      }
-    )
-  return rows
+  before, after = margins(logits, graph, flips, labels, features=features)
+  lost = [len(disconnected(graph, apply_flips(graph, f._replace(words=f.words[:0])))) for f in flips]
+  targets = np.array([flip.target for flip in flips])
+  counts = [len(flip.links) for flip in flips], [len(flip.words) for flip in flips]
+  return _rows(graph, targets, labels, *counts, before, after, lost)
 
 
 def judge_whole(
   logits: Logits, graph: Graph, pairs: np.ndarray, targets: np.ndarray, labels: np.ndarray, *, features: bool
 ) -> list[dict[str, Any]]:
   """Judges a network on one perturbed graph, the same for all targets: rows as those of `judge`."""
-  space = link_space(graph, features=features)
-  find = functools.partial(
-    _all_margins, logits, space, targets=jnp.asarray(targets), labels=jnp.asarray(labels)
-  )
-  clean = np.asarray(find(jnp.zeros((0, 2), jnp.int32)))
-  after = np.asarray(find(jnp.asarray(pairs, jnp.int32)))
-  degree = np.bincount(graph.edges.ravel(), minlength=len(graph.labels))
-  touched = np.bincount(np.asarray(pairs).ravel(), minlength=len(graph.labels))
+  before, after = margins_whole(logits, graph, pairs, targets, labels, features=features)
+  touched = np.bincount(np.asarray(pairs).ravel(), minlength=len(graph.labels))[targets].tolist()
   lost = len(disconnected(graph, flip_links(graph, pairs))) if len(pairs) else 0
-  return [
-    {
-      "target": int(node),
-      "label": int(label),
-      "degree": int(degree[node]),
-      "links": int(touched[node]),
-      "words": 0,
-      "clean_margin": float(before),
-      "margin": float(margin),
-      "clean": int(before > 0),
-      "robust": int(margin > 0),
-      "disconnected": lost,
-    }
-    for node, label, before, margin in zip(targets, labels, clean, after, strict=True)
-  ]
+  none = [0] * len(targets)
+  return _rows(graph, targets, labels, touched, none, before, after, [lost] * len(targets))
+
+
+def margins(
+  logits: Logits, graph: Graph, flips: Sequence[Flips], labels: np.ndarray, *, features: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+  """Computes the probability margins of the targets on the clean graph, and each on its perturbed graph.
+
+  Args:
+    logits: one network, or several at once: graph -> float32 [..., N, C].
+    graph: see `judge`, as for the other arguments.
+
+  Returns:
+    Two float32 arrays [..., T].
+  """
+  space = link_space(graph, features=features)
+  targets = np.array([flip.target for flip in flips], np.int32)
+  clean = _all_margins(logits, space, jnp.zeros((0, 2), jnp.int32), targets, jnp.asarray(labels))
+  most = max([1, *(len(flip.links) for flip in flips)])
+  pairs = zip(flips, labels.tolist(), strict=True)
+  return np.asarray(clean), np.stack([_margin(logits, space, graph, *one, most) for one in pairs], axis=-1)
+
+
+def margins_whole(
+  logits: Logits, graph: Graph, pairs: np.ndarray, targets: np.ndarray, labels: np.ndarray, *, features: bool
+) -> tuple[np.ndarray, np.ndarray]:
+  """Computes the probability margins of targets on the clean graph, and on one graph with flipped links."""
+  space = link_space(graph, features=features)
+  none, flipped = jnp.zeros((0, 2), jnp.int32), jnp.asarray(pairs, jnp.int32).reshape(-1, 2)
+  at = jnp.asarray(targets), jnp.asarray(labels)
+  return tuple(np.asarray(_all_margins(logits, space, p, *at)) for p in (none, flipped))  # type: ignore[return-value]
 
 
 def robust_accuracy(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -114,39 +116,66 @@ def robust_accuracy(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
   return {"clean": float(np.mean([r["clean"] for r in rows])), **found}
 
 
-def _margin(logits: Logits, space: LinkSpace, graph: Graph, flip: Flips, label: int, most: int) -> float:
+def _rows(
+  graph: Graph,
+  targets: np.ndarray,
+  labels: np.ndarray,
+  links: Sequence[int],
+  words: Sequence[int],
+  before: np.ndarray,
+  after: np.ndarray,
+  lost: Sequence[int],
+) -> list[dict[str, Any]]:
+  degree = np.bincount(graph.edges.ravel(), minlength=len(graph.labels))
+  return [
+    {
+      "target": int(node),
+      "label": int(label),
+      "degree": int(degree[node]),
+      "links": n_links,
+      "words": n_words,
+      "clean_margin": float(clean),
+      "margin": float(margin),
+      "clean": int(clean > 0),
+      "robust": int(margin > 0),
+      "disconnected": gone,
+    }
+    for node, label, n_links, n_words, clean, margin, gone in zip(
+      targets, labels, links, words, before, after, lost, strict=True
+    )
+  ]
+
+
+def _margin(logits: Logits, space: LinkSpace, graph: Graph, flip: Flips, label: int, most: int) -> np.ndarray:
   # All targets have as many pairs as the longest has, so that one program serves them; a pair (u, u) is none.
   pairs = np.full((most, 2), flip.target, np.int32)
   pairs[: len(flip.links), 1] = flip.links
   amount = (np.arange(most) < len(flip.links)).astype(np.float32)
   node, classes = np.array([flip.target], np.int32), np.array([label], np.int32)
   if not len(flip.words):
-    return -float(_loss(logits, space, pairs, amount, node, classes, None))
+    return np.asarray(_one_margin(logits, space, pairs, amount, node, classes, None))
   row = graph.features[flip.target].toarray().ravel()
   row[flip.words] = 1 - row[flip.words]
-  return -float(_loss(logits, space, pairs, amount, node, classes, row.astype(np.float32)))
+  return np.asarray(_one_margin(logits, space, pairs, amount, node, classes, row.astype(np.float32)))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _loss(logits, space, pairs, amount, node, label, row):
+def _one_margin(logits, space, pairs, amount, node, label, row):
   graph = perturbed(space, pairs, amount)
   if row is not None:
-    features = jnp.asarray(graph.nodes["features"]).at[node[0]].set(row)
-    graph = graph._replace(nodes={**graph.nodes, "features": features})
-  return attack_loss(logits(graph), node, label)
+    graph = with_row(graph, node[0], row)
+  return probability_margins(logits(graph), node, label)[..., 0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _all_margins(logits, space, pairs, *, targets, labels):
-  found = logits(perturbed(space, pairs, jnp.ones(pairs.shape[0])))
-  one = jax.vmap(lambda node, label: attack_loss(found, node[None], label[None]))
-  return -one(targets, labels)
+def _all_margins(logits, space, pairs, targets, labels):
+  return probability_margins(logits(perturbed(space, pairs, jnp.ones(pairs.shape[0]))), targets, labels)
 
 
 def predicted(logits: Logits, graph: Graph, *, features: bool = True) -> np.ndarray:
-  """Returns the classes that a network predicts on the clean graph, int32 [N]."""
+  """Returns the classes that a network, or several, predict on the clean graph, int32 [..., N]."""
   space = link_space(graph, features=features)
   none = jnp.zeros((0, 2), jnp.int32)
   found = jax.jit(lambda s: logits(perturbed(s, none, jnp.zeros(0))))(space)
-  assert found.shape[0] == n_nodes(space)
+  assert found.shape[-2] == n_nodes(space)
   return np.asarray(found.argmax(-1), np.int32)

@@ -32,6 +32,16 @@ class LinkSpace(NamedTuple):
   nodes: Any
 
 
+class RowChange(NamedTuple):
+  """Other raw features of one node: what `graph.globals` is where an attack changed some.
+
+  node: int32 scalar. row: float32 [F].
+  """
+
+  node: Any
+  row: Any
+
+
 def link_space(graph: Graph, *, features: bool = False) -> LinkSpace:
   """Returns a graph's links for `perturbed`.
 
@@ -95,6 +105,15 @@ def perturbed(space: LinkSpace, pairs: jax.Array, amount: jax.Array) -> jraph.Gr
   )
 
 
+def with_row(graph: jraph.GraphsTuple, node: jax.Array, row: jax.Array) -> jraph.GraphsTuple:
+  """Returns the graph with other raw features of a node: in `globals`, and in `nodes` where it has any."""
+  changed = graph._replace(globals=RowChange(node, row))
+  if "features" not in graph.nodes:
+    return changed
+  features = jnp.asarray(graph.nodes["features"]).at[node].set(row)
+  return changed._replace(nodes={**graph.nodes, "features": features})
+
+
 def attack_loss(logits: jax.Array, nodes: jax.Array, labels: jax.Array) -> jax.Array:
   """Computes what an attacker raises: the mean over `nodes` of `max over c != y of p_c, minus p_y`.
 
@@ -105,10 +124,14 @@ def attack_loss(logits: jax.Array, nodes: jax.Array, labels: jax.Array) -> jax.A
 
   Source: the probability margin of Geisler et al., NeurIPS 2021, section 2.
   """
-  p = jax.nn.softmax(logits[nodes], axis=-1)
-  own = jnp.take_along_axis(p, labels[:, None], axis=-1)[:, 0]
-  others = jnp.where(jax.nn.one_hot(labels, p.shape[-1], dtype=bool), -1.0, p).max(-1)
-  return jnp.mean(others - own)
+  return -jnp.mean(probability_margins(logits, nodes, labels))
+
+
+def probability_margins(logits: jax.Array, nodes: jax.Array, labels: jax.Array) -> jax.Array:
+  """Computes the probability of the label minus the largest other one: [..., N, C], [T], [T] -> [..., T]."""
+  p = jax.nn.softmax(logits[..., nodes, :], axis=-1)
+  label = jax.nn.one_hot(labels, p.shape[-1], dtype=bool)
+  return jnp.where(label, p, 0.0).sum(-1) - jnp.where(label, -1.0, p).max(-1)
 
 
 def random_pairs(key: jax.Array, space: LinkSpace, count: int) -> jax.Array:

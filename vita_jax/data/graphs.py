@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import scipy.sparse as sp
 
@@ -15,7 +16,7 @@ from vita_jax.base.hashing import file_sha256
 from vita_jax.data.files import read_npz
 from vita_jax.data.sources import SOURCES, load
 
-NORMALIZATIONS = ("row", "abs", "l2", "none")
+NORMALIZATIONS = ("row", "abs", "l2", "none", "binary")
 # Keys that may be left out, so that a misspelt one would be missed by nobody; and all that are known.
 OPTIONAL = ("edge_weight", "directed", "test_mask", "self_loop_nodes", "num_classes", "num_features")
 KEYS = ("edges", "features", "feat_indptr", "feat_indices", "feat_data", "labels", "train_mask", "val_mask")
@@ -145,7 +146,8 @@ def normalize_rows(features: Any, normalization: str) -> Any:
   Args:
     features: float32 [N, F]: scipy CSR, numpy or JAX.
     normalization: what a row's size is: "row", its sum; "abs", its sum of magnitudes; "l2", its
-      Euclidean length; "none": the features stay as they are.
+      Euclidean length; "none": the features stay as they are; "binary": what is not 0 becomes 1 (gradients of
+      JAX arrays pass straight through).
 
   Returns:
     float32 [N, F] of the kind given. Check host features with `check_normalizable` first.
@@ -160,6 +162,8 @@ def normalize_rows(features: Any, normalization: str) -> Any:
   choose("normalization", normalization, NORMALIZATIONS)
   if normalization == "none":
     return features
+  if normalization == "binary":
+    return _binary(features)
   if not sp.issparse(features):
     sizes = _row_sizes(features, normalization, lambda x: x.sum(-1, keepdims=True))
     return (features * (sizes != 0) / (sizes + (sizes == 0))).astype(features.dtype)
@@ -168,6 +172,17 @@ def normalize_rows(features: Any, normalization: str) -> Any:
   scale = np.divide(1.0, sizes, out=np.zeros_like(sizes), where=sizes != 0)
   values = features.data * np.repeat(scale, np.diff(features.indptr))
   return sp.csr_matrix((values.astype(np.float32), features.indices, features.indptr), shape=features.shape)
+
+
+def _binary(features: Any) -> Any:
+  if sp.issparse(features):
+    found = sp.csr_matrix(features != 0, dtype=np.float32)
+    found.sort_indices()
+    return found
+  present = (features != 0).astype(features.dtype)
+  if isinstance(features, np.ndarray):
+    return present
+  return present + (features - jax.lax.stop_gradient(features))
 
 
 def _row_sizes(features: Any, normalization: str, total: Callable[[Any], Any]) -> Any:
@@ -187,7 +202,7 @@ def check_normalizable(features: sp.csr_matrix, normalization: str) -> None:
     ValueError: with "row", a row whose sum is below 0 or below a tenth of its sum of magnitudes; with
       any but "none", a row too small or too large for float32. The message names the rows and a remedy.
   """
-  if normalization == "none":
+  if normalization in ("none", "binary"):
     return
   sizes = np.asarray(abs(features).sum(axis=1, dtype=np.float64)).ravel()
   least, most = _RANGE

@@ -7,6 +7,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from vita_jax.nn.sparse import Sparse
+
 
 def dropout(key: jax.Array | None, x: jax.Array, rate: float) -> jax.Array:
   """Zeroes each entry of x with probability `rate` and scales the others by 1 / (1 - rate).
@@ -25,6 +27,24 @@ def dropout(key: jax.Array | None, x: jax.Array, rate: float) -> jax.Array:
     return x
   keep = _keep_mask(key, x.shape, rate)
   return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
+
+
+def dropout_sparse(key: jax.Array | None, a: Sparse, rate: float) -> Sparse:
+  """Does the same to the entries of a sparse matrix; its zeros stay what they are.
+
+  Args:
+    key: see `dropout`.
+    a: from `nn.sparse.from_scipy(..., ordered=True)`.
+    rate: see `dropout`.
+
+  Raises:
+    ValueError: a rate outside [0, 1), or a matrix without `order`.
+  """
+  if a.order is None:
+    raise ValueError("this sparse matrix has no order of its transpose: from_scipy(..., ordered=True)")
+  values = dropout(key, a.matrix.values, rate)
+  transpose = a.transpose._replace(values=values[a.order])
+  return a._replace(matrix=a.matrix._replace(values=values), transpose=transpose)
 
 
 def _keep_mask(key: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array:

@@ -50,6 +50,24 @@ class Adjacency(NamedTuple):
   reverse: sparse.Array | None = None
 
 
+class LowRank(NamedTuple):
+  """A symmetric matrix `diag(s) (B C B^T + diag(d)) diag(s)` [N, N] of which no entry is written out.
+
+  It may stand for `gcn` and `gcn_no_self` in an `Adjacency` that has no edges.
+
+  Attributes:
+    basis: float32 [N, r], B.
+    core: float32 [r, r], C.
+    diagonal: float32 [N], d.
+    scale: float32 [N], s.
+  """
+
+  basis: sparse.Array
+  core: sparse.Array
+  diagonal: sparse.Array
+  scale: sparse.Array
+
+
 def undirected_graph(
   edges: npt.ArrayLike,
   self_loops: npt.ArrayLike,
@@ -178,7 +196,7 @@ def adjacency_of(graph: jraph.GraphsTuple, n_nodes: int) -> Adjacency:
   senders = jnp.concatenate([jnp.asarray(graph.senders, jnp.int32), every])
   receivers = jnp.concatenate([jnp.asarray(graph.receivers, jnp.int32), every])
   ones = jnp.ones(n_nodes, jnp.float32)
-  entry = jnp.concatenate([_weight_of(graph), ones])
+  entry = jnp.concatenate([edge_weights(graph), ones])
   link = senders != receivers
 
   def total(values):
@@ -194,7 +212,8 @@ def adjacency_of(graph: jraph.GraphsTuple, n_nodes: int) -> Adjacency:
   )
 
 
-def _weight_of(graph: jraph.GraphsTuple) -> jax.Array:
+def edge_weights(graph: jraph.GraphsTuple) -> jax.Array:
+  """Returns the weight of each edge, float32 [E], as `adjacency_of` reads it: 1 where there is none."""
   n_edges = graph.senders.shape[0]
   found = graph.edges.get("weight") if isinstance(graph.edges, Mapping) else graph.edges
   if found is None or not hasattr(found, "shape") or found.shape not in ((n_edges,), (n_edges, 1)):
@@ -233,6 +252,27 @@ def _padded(found: Adjacency, n_nodes: int, multiple: int) -> Adjacency:
     **{name: pad(getattr(found, name), 0) for name in ("gcn", "gcn_no_self", "mean", "own", "attention")},
     row_starts=np.concatenate([found.row_starts, starts]),
     reverse=np.concatenate([found.reverse, np.arange(n_edges, n_edges + more, dtype=np.int32)]),
+  )
+
+
+def widened(found: Adjacency, n_edges: int) -> Adjacency:
+  """Appends edges of weight 0 from the last node to itself until there are `n_edges`, on the host.
+
+  Graphs that differ by a few edges then have one shape; `found` is from `adjacency`, without padding.
+  """
+  starts = np.array(found.row_starts)
+  more, last = n_edges - len(found.senders), len(starts) - 2
+  starts[-1] += more
+  weights = {name: getattr(found, name) for name in ("gcn", "gcn_no_self", "mean", "own")}
+  ones = np.ones(len(found.senders), np.float32)
+  weights["attention"] = ones if found.attention is None else found.attention
+  every = np.arange(len(ones), len(ones) + more, dtype=np.int32)
+  return Adjacency(
+    senders=np.pad(found.senders, (0, more), constant_values=last),
+    receivers=np.pad(found.receivers, (0, more), constant_values=last),
+    **{name: np.pad(values, (0, more)) for name, values in weights.items()},
+    row_starts=starts,
+    reverse=np.concatenate([found.reverse, every]),
   )
 
 
@@ -278,16 +318,20 @@ def check_rows(graph: jraph.GraphsTuple | Adjacency, n_nodes: int) -> None:
     raise ValueError(f"the graph has {wrong[0]} nodes and the features have {n_nodes} rows: they must agree")
 
 
-def propagate(graph: Adjacency, h: jax.Array, weight: jax.Array) -> jax.Array:
+def propagate(graph: Adjacency, h: jax.Array, weight: jax.Array | LowRank) -> jax.Array:
   """Sums over incoming edges: y_i = sum over e into i of weight_e * h[sender of e].
 
   Args:
     graph: from `adjacency` or `adjacency_of`.
     h: [N, d].
-    weight: [E'], one of the matrices of `graph` or any other; may be differentiated.
+    weight: [E'], one of the matrices of `graph` or any other; may be differentiated. Or a `LowRank`.
 
   Returns: [N, d] in h's dtype.
   """
+  if isinstance(weight, LowRank):
+    scaled = weight.scale[:, None] * h
+    mixed = weight.basis @ (weight.core @ (weight.basis.T @ scaled)) + weight.diagonal[:, None] * scaled
+    return (weight.scale[:, None] * mixed).astype(h.dtype)
   if graph.row_starts is None or graph.reverse is None:
     messages = weight[:, None] * h[graph.senders]
     return jax.ops.segment_sum(messages, graph.receivers, h.shape[0]).astype(h.dtype)

@@ -27,14 +27,31 @@ class Csr(NamedTuple):
 
 
 class Sparse(NamedTuple):
-  """A constant matrix [n_rows, n_columns] and its transpose, each in row order."""
+  """A constant matrix [n_rows, n_columns] and its transpose, each in row order.
+
+  `order` int32 [nnz] says where in `matrix` each value of `transpose` is; None where nobody asked for it.
+  """
 
   matrix: Csr
   transpose: Csr
+  order: Array | None = None
 
 
-def from_scipy(matrix: Any, *, n_rows: int | None = None) -> Sparse:
-  """Returns host arrays of a scipy sparse matrix [R, F]; `n_rows` > R appends empty rows (padding nodes).
+class RowReplaced(NamedTuple):
+  """A sparse matrix one row of which, number `row` (int32 scalar), is `values` [n_columns] instead."""
+
+  matrix: Sparse
+  row: Array
+  values: Array
+
+
+def from_scipy(matrix: Any, *, n_rows: int | None = None, ordered: bool = False) -> Sparse:
+  """Returns host arrays of a scipy sparse matrix.
+
+  Args:
+    matrix: [R, F].
+    n_rows: above R, it appends empty rows (padding nodes).
+    ordered: whether `order` is wanted, which `dropout_sparse` reads.
 
   Raises:
     ValueError: n_rows < R.
@@ -44,7 +61,9 @@ def from_scipy(matrix: Any, *, n_rows: int | None = None) -> Sparse:
     raise ValueError(f"n_rows={n_rows} is below the {matrix.shape[0]} rows of the matrix; raise it")
   padded = matrix.tocsr().copy()
   padded.resize(n_rows, matrix.shape[1])
-  return Sparse(_csr(padded), _csr(padded.T.tocsr()))
+  found = _csr(padded)
+  order = np.argsort(found.columns, kind="stable").astype(np.int32) if ordered else None
+  return Sparse(found, _csr(padded.T.tocsr()), order)
 
 
 def _csr(matrix: Any) -> Csr:
@@ -53,6 +72,15 @@ def _csr(matrix: Any) -> Csr:
   return Csr(
     matrix.data.astype(np.float32), rows, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
   )
+
+
+def widened(a: Csr, n_values: int) -> Csr:
+  """Appends zeros to the last row of a matrix on the host until it has `n_values` entries."""
+  more, last = n_values - len(a.values), len(a.row_starts) - 2
+  starts = np.array(a.row_starts)
+  starts[-1] += more
+  rows = np.pad(a.rows, (0, more), constant_values=last)
+  return Csr(np.pad(a.values, (0, more)), rows, np.pad(a.columns, (0, more)), starts)
 
 
 def shape(a: Sparse) -> tuple[int, int]:

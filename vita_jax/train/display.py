@@ -151,6 +151,7 @@ class Bar:
     self._bar.start()
 
   def begin(self, stage: str, at: int, steps: int) -> None:
+    self._end_busy()
     self._stages[stage] = StageProgress(at, steps)
     self._tasks.setdefault(stage, self._bar.add_task(stage, total=max(steps, 1), completed=at))
 
@@ -161,20 +162,19 @@ class Bar:
     self._bar.update(self._tasks[stage], completed=at)
 
   def busy(self, what: str) -> None:
-    for stage in list(self._stages):
-      if self._stages[stage].steps == 0:
-        self._bar.remove_task(self._tasks.pop(stage))
-        del self._stages[stage]
     self.begin(what, 0, 0)
 
   def line(self, text: str) -> None:
     self._console.print(text, markup=False, highlight=False)
 
   def close(self) -> None:
-    for stage, pace in self._stages.items():
-      if pace.steps == 0:
-        self._bar.remove_task(self._tasks[stage])
+    self._end_busy()
     self._bar.stop()
+
+  def _end_busy(self) -> None:
+    for stage in [name for name, pace in self._stages.items() if pace.steps == 0]:
+      self._bar.remove_task(self._tasks.pop(stage))
+      del self._stages[stage]
 
   def _text(self, stage: str) -> str:
     width = max(20, self._console.width - 1)

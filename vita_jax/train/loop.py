@@ -20,7 +20,7 @@ from vita_jax.train.checkpoint import Progress
 from vita_jax.train.config import as_dict, check_config
 from vita_jax.train.display import Display, open_display
 from vita_jax.train.errors import Interrupted, RunError
-from vita_jax.train.experiment import Experiment, Stage, State
+from vita_jax.train.experiment import Experiment, Stage, State, keep
 from vita_jax.train.finish import read_summary, write_results
 from vita_jax.train.identity import check_processes, identity_of
 from vita_jax.train.lagged import LaggedReader, MetricRow, NotFinite
@@ -141,12 +141,14 @@ def _run_stages(run: Run, state: State, progress: Progress) -> tuple[State, Prog
   for number in range(progress.stage, len(stages)):
     if progress.stage != number:
       progress = progress._replace(stage=number, at=0)
-    run.display.begin(stages[number].name, progress.at, stages[number].steps)
-    if progress.at == 0:  # "enter not applied yet": nothing is ever saved there
+    stage = stages[number]
+    if progress.at == 0 and stage.enter is not keep:  # not applied yet: nothing is ever saved there
+      run.display.busy(f"entering {stage.name}")
       with cluster.busy("enter"):
-        state = run.programs.enter(stages[number], state)
+        state = jax.block_until_ready(run.programs.enter(stage, state))
+    run.display.begin(stage.name, progress.at, stage.steps)
     with contextlib.ExitStack() as stack:
-      state, progress = _run_stage(run, stages[number], state, progress, stack)
+      state, progress = _run_stage(run, stage, state, progress, stack)
   return state, progress
 
 

@@ -1,4 +1,4 @@
-"""Worker: epochs of the GCN through vita_jax's own compiled chunk. Arguments: GRAPH SEEDS."""
+"""Worker: epochs of a host through vita_jax's own compiled chunk. Arguments: GRAPH SEEDS [HOST]."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ def endless(experiment: train.Experiment) -> train.Experiment:
   return experiment._replace(stages=stages)
 
 
-def make_advance(experiment: train.Experiment, config):
-  """Returns `advance(n)`: `n` further steps of the first stage, in one call of the compiled chunk."""
+def make_advance(experiment: train.Experiment, config, *, stage: int = 0):
+  """Returns `advance(n)`: `n` further steps of a stage, in one call of the compiled chunk."""
   programs = make_programs(experiment, make_mesh(config.mesh), on_nonfinite="stop")
   seeds = np.arange(experiment.replicas or 1, dtype=np.uint32)
   seeds = programs.place(seeds if experiment.replicas else seeds[0])
-  stage = experiment.stages[0]
-  carry = programs.init(seeds), programs.cursor()
-  chunk = programs.chunk(stage, carry[0])
+  state = programs.init(seeds)
+  for one in (stages := experiment.stages[: stage % len(experiment.stages) + 1]):
+    state = programs.enter(one, state)
+  carry = state, programs.cursor()
+  chunk = programs.chunk(stages[-1], state)
 
   def advance(n: int) -> None:
     nonlocal carry
@@ -40,14 +42,18 @@ def make_advance(experiment: train.Experiment, config):
   return advance
 
 
-def main(name: str, n_seeds: int) -> None:
+def main(name: str, n_seeds: int, host: str = "gcn") -> None:
   config = default_config(name, "none", {})
-  config.epochs = 2**31 - 2
+  config.host = host
+  config.epochs = config.graphmix.epochs = config.gmnn.epochs = 2**31 - 2
   experiment = endless(ss_gcn.build(config))
-  advance = make_advance(train.replicate(experiment, n_seeds) if n_seeds > 1 else experiment, config)
+  # The last stage: of GMNN, the network of features on what the other one says.
+  advance = make_advance(
+    train.replicate(experiment, n_seeds) if n_seeds > 1 else experiment, config, stage=-1
+  )
   advance(3)
   serve(advance, features=type(experiment.stages[0].data.arrays["features"]).__name__)
 
 
 if __name__ == "__main__":
-  main(sys.argv[1], int(sys.argv[2]))
+  main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

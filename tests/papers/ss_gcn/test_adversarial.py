@@ -77,6 +77,34 @@ def test_the_second_stage_starts_afresh_and_learns_predictions_on_the_attacked_g
   assert all(jax.tree.leaves(same))
 
 
+@pytest.mark.slow
+def test_the_best_epoch_is_looked_for_anew_in_the_second_stage(folder):
+  """The released code's adversarial training with completion: 500 epochs, and the best of them."""
+  overrides = {
+    "protocol": "best_validation",
+    "ss.gcn.weight": 0.5,
+    "ss.gcn.n_outputs": 5,
+    "task": "completion",
+  }
+  experiment = papers.build(_config(folder, **overrides))
+  first, second = experiment.stages
+  batch = jax.device_put(first.data.arrays)
+  state, step = jax.jit(experiment.init)(jax.random.key(0)), jax.jit(first.step)
+  for t in range(5):
+    state, _ = step(state, batch, jnp.int32(t))
+  assert float(state["best"]) > 0
+
+  def sweep(fn, state, over="data"):
+    return resident_sweep({"data": spec(second.data)}, {"data": batch})(fn, state, over)
+
+  entered = jax.jit(lambda s: second.enter(s, sweep))(state)
+  assert float(entered["best"]) == -np.inf
+  jax.tree.map(np.testing.assert_array_equal, entered["kept"], entered["params"])
+  new, metrics = jax.jit(second.step)(entered, batch, jnp.int32(1))
+  assert "ss_loss" in metrics and float(new["best"]) >= 0
+  assert entered["attacked"]["ss_target"].shape == (120, 5)
+
+
 def test_what_does_not_go_together_is_refused(folder):
   with pytest.raises(ValueError, match="takes mechanism=multitask, not pretrain"):
     papers.build(_config(folder, "partition", mechanism="pretrain"))

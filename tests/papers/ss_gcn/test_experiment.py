@@ -17,6 +17,7 @@ from vita_jax.papers.ss_gcn.recipe import default_config
 from vita_jax.train.finish import load_state
 
 TASKS = {"cluster": (0.8, 0), "partition": (0.8, 4), "completion": (0.5, 5)}
+OTHERS = ("gin", "gat", "graphmix")
 NOTHING = 1e-30  # a weight that no gradient shows; 0 is what a config has where no task is asked for
 
 
@@ -28,7 +29,7 @@ def graph(tmp_path_factory):
 def _config(graph, task, **overrides):
   config = default_config("", task, dict.fromkeys(HOSTS, TASKS))
   config.data.path, config.epochs = graph, 8
-  config.cache_dir = graph.removesuffix(".npz")
+  config.cache_dir, config.graphmix.epochs = graph.removesuffix(".npz"), 8
   config.update_from_flattened_dict(overrides)
   return config
 
@@ -48,7 +49,7 @@ def _plain(graph, host):
   return _trained(_config(graph, "none", host=host))[0]
 
 
-@pytest.mark.parametrize("host", ["gcn", *(pytest.param(h, marks=pytest.mark.slow) for h in ("gin", "gat"))])
+@pytest.mark.parametrize("host", ["gcn", *(pytest.param(h, marks=pytest.mark.slow) for h in OTHERS)])
 @pytest.mark.parametrize("task,off", [("partition", 1.0), ("completion", NOTHING)])
 def test_a_task_of_no_weight_leaves_the_plain_network(graph, host, task, off):
   plain = _plain(graph, host)

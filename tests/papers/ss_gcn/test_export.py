@@ -6,6 +6,10 @@ import pytest
 from laws.small_graph import write_small_graph
 
 from vita_jax import papers
+from vita_jax.attacks.defences import Defence
+from vita_jax.attacks.space import network_graph
+from vita_jax.data import load_graph_npz
+from vita_jax.papers.ss_gcn.export import make_victim
 from vita_jax.papers.ss_gcn.recipe import default_config
 from vita_jax.papers.ss_gcn.steps import outputs_of
 
@@ -53,11 +57,31 @@ def test_training_and_export_normalise_alike_and_the_card_says_how(normalization
   assert ("divided" in card["inputs"]["features"]) == (normalization != "none")
 
 
-@pytest.mark.parametrize("host", ["gin", "gat"])
+@pytest.mark.parametrize("host", ["gin", "gat", "gmnn", "mlp"])
 def test_the_other_hosts_use_edge_weights_in_both(host, tmp_path):
   path = _graph(tmp_path, "positive")
   _, found, expected = _compared(_built(path, tmp_path, host=host), path)
   np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("defence", ["jaccard", "low_rank"])
+def test_a_defence_is_part_of_the_program_and_of_what_attacks_read(defence, tmp_path):
+  path = write_small_graph(tmp_path / "graph.npz")
+  settings = {"defence": defence, "jaccard_threshold": 0.2, "adjacency_rank": 5}
+  experiment = _built(path, tmp_path, **settings)
+  card, found, expected = _compared(experiment, path)
+  np.testing.assert_allclose(found, expected, atol=2e-5)
+  assert card["defence"] == defence
+  graph, model = load_graph_npz(path), experiment.report.args[0]
+  params = experiment.export(jax.jit(experiment.init)(jax.random.key(0))).params
+  two = jax.tree.map(lambda x: np.stack([x, 2 * x]), params)
+  chosen = Defence(defence, 0.2, 5)
+  victim = make_victim(model, two, graph, normalization="row", defence=chosen)
+  logits = jax.jit(victim)(network_graph(graph))
+  assert logits.shape == (2, 120, 3)
+  np.testing.assert_allclose(jax.nn.softmax(logits[0]), expected, atol=2e-5)
+  _, plain, _ = _compared(_built(path, tmp_path), path)
+  assert np.abs(plain - found).max() > 1e-3  # the defence does something
 
 
 @pytest.mark.parametrize("kind", ["centred", "mixed"])

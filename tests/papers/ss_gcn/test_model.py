@@ -14,7 +14,7 @@ from vita_jax.nn import sparse
 from vita_jax.papers.ss_gcn.model import HOSTS, Propagated, propagated
 
 N, F, C, D_SS = 30, 12, 4, 5
-HOST_NAMES = tuple(HOSTS)
+HOST_NAMES = ("gcn", "gin", "gat")  # of the paper's first table; the others have tests of their own below
 VIEWS = ("full", "no_self")
 
 
@@ -370,3 +370,41 @@ def test_refuses_wrong_views_and_features():
     model, params, _, _ = make(name)
     with pytest.raises(ValueError, match="only the GCN"):
       model.apply(params, Propagated(x.toarray()), graph, "full", None)
+
+
+@pytest.mark.parametrize("name", ["gmnn", "mlp"])
+def test_the_other_networks_are_dense_numpy_too(name):
+  _, _, x, graph = small()
+  features, model = sparse.from_scipy(x, ordered=True), HOSTS[name](n_classes=C, n_ss_outputs=D_SS)
+  params = init(model, jax.random.key(1), x.toarray(), graph)
+  p = jax.tree.map(lambda a: np.asarray(a, np.float64), params["params"])
+  for view in VIEWS:
+    if name == "gmnn":
+      hidden, target = oracle_gcn(p, x.toarray(), graph, view)
+    else:
+      hidden = np.maximum(x.toarray() @ p["input"]["kernel"], 0)
+      target = hidden @ p["target"]["kernel"]
+    for one in (features, x.toarray()):
+      out = run(model, params, one, graph, view)
+      np.testing.assert_allclose(out["hidden"], hidden, atol=2e-6)
+      np.testing.assert_allclose(out["target"], target, atol=2e-6)
+      np.testing.assert_allclose(out["ss"], hidden @ p["ss"]["kernel"], atol=2e-6)
+    noisy = [run(model, params, features, graph, view, key=jax.random.key(k))["target"] for k in (1, 1, 2)]
+    np.testing.assert_array_equal(noisy[0], noisy[1])
+    assert np.abs(noisy[0] - noisy[2]).max() > 1e-4
+
+
+def test_the_weights_of_gmnn_start_in_the_range_of_their_outputs():
+  params = init(HOSTS["gmnn"](n_classes=C), jax.random.key(0), jnp.zeros((N, 400)), small()[-1])["params"]
+  for name, outputs in (("input", 16), ("target", C)):
+    assert 0.9 * outputs**-0.5 < jnp.abs(params[name]["kernel"]).max() <= outputs**-0.5
+
+
+def test_without_the_graph_the_layers_are_those_of_an_mlp():
+  model, (_, _, x, graph) = HOSTS["graphmix"](n_classes=C), small()
+  params = init(model, jax.random.key(1), x.toarray(), graph)
+  hidden = model.apply(params, x.toarray(), None, method="alone")
+  kernels = [np.asarray(params["params"][k]["kernel"]) for k in ("input", "target")]
+  np.testing.assert_allclose(hidden, np.maximum(x.toarray() @ kernels[0], 0), atol=1e-6)
+  found = model.apply(params, hidden, method="classify")
+  np.testing.assert_allclose(found, np.asarray(hidden) @ kernels[1], atol=1e-6)

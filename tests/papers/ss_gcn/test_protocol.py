@@ -6,14 +6,16 @@ import pytest
 from vita_jax.papers.ss_gcn import protocol
 
 
-def _judged(name, losses, accuracies=None):
+def _judged(name, losses, accuracies=None, ties="first"):
   """Judges one epoch after the other; returns the index of the last epoch that was trained, and the state."""
   state = {"params": jnp.array(0), **protocol.start(name, jnp.array(0))}
   for t in range(len(losses) + 1):  # at t = 0 nothing was trained yet
     loss = 99.0 if t == 0 else losses[t - 1]
     accuracy = 1.0 if t == 0 else (accuracies or losses)[t - 1]
     state = {**state, "params": jnp.array(t)}
-    state = protocol.judge(state, jnp.array(t), loss=jnp.float32(loss), accuracy=jnp.float32(accuracy))
+    state = protocol.judge(
+      state, jnp.array(t), loss=jnp.float32(loss), accuracy=jnp.float32(accuracy), ties=ties
+    )
     if state["stopped"]:
       return t - 1, state
   return None, state
@@ -36,6 +38,8 @@ def test_the_untrained_weights_are_never_judged():
   assert _judged("early_stop", [1.0, *([0.5] * 30)])[0] is None  # 99 at t = 0 would raise every mean
   _, state = _judged("best_validation", [0.0] * 4, [0.2, 0.3, 0.3, 0.1])
   assert int(state["kept"]) == 2  # the first of the highest, not t = 0 with accuracy 1
+  _, state = _judged("best_validation", [0.0] * 4, [0.2, 0.3, 0.3, 0.1], ties="last")
+  assert int(state["kept"]) == 3
 
 
 def test_the_mean_is_of_the_ten_epochs_before():

@@ -53,6 +53,11 @@ def test_every_config_has_every_key_and_passes_its_own_checks(task):
     ("none", {"mechanism": "pretrain"}, "config.mechanism=pretrain needs a task"),
     ("completion", {"mechanism": "self_training"}, "config.mechanism=self_training takes pseudo-classes"),
     ("none", {"mechanism": "self_training"}, "config.mechanism=self_training takes pseudo-classes"),
+    ("partition", {"host": "gmnn", "mechanism": "pretrain"}, "config.host=gmnn has stages of its own"),
+    ("none", {"host": "graphmix", "adversarial": "nettack"}, "graphmix has no adversarial training"),
+    ("completion", {"host": "mlp"}, "config.host=mlp reads no neighbours"),
+    ("none", {"defence": "jaccard", "adversarial": "nettack"}, "one run has one of them"),
+    ("none", {"defence": "low_rank", "host": "gat"}, "config.defence=low_rank leaves no edges"),
     ("none", {"weight_decay_on": "("}, r"config.weight_decay_on is \(: it must be a regular expression"),
     ("none", {"epochs": 3_000_000_000}, "config.epochs is 3000000000: it must be a whole number, from 1"),
     ("none", {"learning_rate": -0.1}, "config.learning_rate is -0.1"),
@@ -98,7 +103,7 @@ def custom(task, **overrides):
 
 def test_explain_has_a_line_for_every_key():
   text = explain(default_config("citeseer", "partition"), KEYS)
-  assert all(key.name in text for key in KEYS) and len(HOSTS) == 3
+  assert all(key.name in text for key in KEYS) and len(HOSTS) == 6
 
 
 def test_adam_with_coupled_decay_by_hand():
@@ -113,6 +118,20 @@ def test_adam_with_coupled_decay_by_hand():
     m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
     weight -= rate * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
     assert float(params["input"]) == pytest.approx(weight, abs=1e-6)
+
+
+def test_rmsprop_with_coupled_decay_by_hand():
+  """torch.optim.RMSprop(weight_decay=d): smoothing 0.99, epsilon outside the root, not centred."""
+  rate, decay, weight, v = 0.05, 5e-4, 2.0, 0.0
+  params, tx = {"input": jnp.array(weight)}, optimizer(rate, decay, rule="rmsprop")
+  state = tx.init(params)
+  for gradient in (0.3, -1.2, 0.05):
+    updates, state = tx.update({"input": jnp.array(gradient)}, state, params)
+    params = optax.apply_updates(params, updates)
+    g = gradient + decay * weight
+    v = 0.99 * v + 0.01 * g * g
+    weight -= rate * g / (math.sqrt(v) + 1e-8)
+    assert float(params["input"]) == pytest.approx(weight, abs=1e-5)
 
 
 def test_decay_reaches_only_the_named_weights():

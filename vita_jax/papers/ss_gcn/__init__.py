@@ -15,9 +15,8 @@ import jax.numpy as jnp
 from vita_jax._lazy import submodules
 from vita_jax.data.resident import Resident
 from vita_jax.papers.ss_gcn import protocol
-from vita_jax.papers.ss_gcn.data import full_batch, read_graph
+from vita_jax.papers.ss_gcn.data import full_batch, read_graph, supervision_of
 from vita_jax.papers.ss_gcn.export import make_export
-from vita_jax.papers.ss_gcn.labels import supervision_of
 from vita_jax.papers.ss_gcn.model import HOSTS
 from vita_jax.papers.ss_gcn.recipe import KEYS, check, default_config, recipe_of, sized
 from vita_jax.papers.ss_gcn.report import SPLITS, report
@@ -66,5 +65,7 @@ def build(config: Any) -> Experiment:
     params=final_params,
     evals={split: Eval(data, test_step(model, split), every=0) for split in SPLITS},
     report=functools.partial(report, model, graph.labels),
-    export=lambda state: make_export(model, final_params(state), graph, normalization=recipe.normalization),
+    export=lambda state: make_export(
+      model, final_params(state), graph, normalization=recipe.normalization, defence=recipe.defence
+    ),
   )

@@ -22,9 +22,9 @@ from vita_jax.attacks.graph_edits import check_attackable
 from vita_jax.attacks.surrogate import train_surrogate
 from vita_jax.data.graphs import Graph, normalize_rows
 from vita_jax.nn import sparse
-from vita_jax.nn.graph import Adjacency, adjacency
+from vita_jax.nn.graph import adjacency, widened
 from vita_jax.papers.ss_gcn import protocol
-from vita_jax.papers.ss_gcn.labels import supervision_of
+from vita_jax.papers.ss_gcn.data import supervision_of
 from vita_jax.papers.ss_gcn.recipe import Recipe
 from vita_jax.papers.ss_gcn.steps import outputs_of
 from vita_jax.train.experiment import State, Sweep
@@ -103,10 +103,11 @@ def attacked_inputs(
   )
   matrices = adjacency(found.edges, found.self_loops, len(found.labels))
   features = sparse.from_scipy(normalize_rows(found.features, recipe.normalization))
+  n_edges = 2 * len(graph.edges) + len(graph.labels) + 2 * recipe.n_attacked * recipe.attack_links
   n_values = graph.features.nnz + recipe.n_attacked * recipe.attack_words
   inputs: dict[str, Any] = {
-    "adjacency": _wide_adjacency(matrices, recipe, 2 * len(graph.edges) + len(graph.labels)),
-    "features": sparse.Sparse(*(_wide_csr(one, n_values) for one in features)),
+    "adjacency": widened(matrices, n_edges),
+    "features": sparse.Sparse(*(sparse.widened(one, n_values) for one in features[:2])),
   }
   if recipe.task in ("partition", "completion"):
     supervision = supervision_of(recipe, found)
@@ -117,31 +118,3 @@ def attacked_inputs(
 
 def _logits(model: Any, state: State, batch: Any) -> jax.Array:
   return outputs_of(model, state, batch)["target"]
-
-
-def _wide_adjacency(found: Any, recipe: Recipe, n_edges: int) -> Adjacency:
-  """Appends edges of weight 0 from the last node to itself, as many as attacks may have added."""
-  more = n_edges + 2 * recipe.n_attacked * recipe.attack_links - len(found.senders)
-  last = len(found.row_starts) - 2
-  starts = np.array(found.row_starts)
-  starts[-1] += more
-  ones = np.ones(len(found.senders), np.float32)
-  zeros = {name: getattr(found, name) for name in ("gcn", "gcn_no_self", "mean", "own")}
-  zeros["attention"] = ones
-  every = np.arange(len(ones), len(ones) + more, dtype=np.int32)
-  return Adjacency(
-    senders=np.pad(found.senders, (0, more), constant_values=last),
-    receivers=np.pad(found.receivers, (0, more), constant_values=last),
-    **{name: np.pad(values, (0, more)) for name, values in zeros.items()},
-    row_starts=starts,
-    reverse=np.concatenate([found.reverse, every]),
-  )
-
-
-def _wide_csr(one: sparse.Csr, n_values: int) -> sparse.Csr:
-  """Appends zeros to the last row of a matrix until it has this many entries."""
-  more, last = n_values - len(one.values), len(one.row_starts) - 2
-  starts = np.array(one.row_starts)
-  starts[-1] += more
-  rows = np.pad(one.rows, (0, more), constant_values=last)
-  return sparse.Csr(np.pad(one.values, (0, more)), rows, np.pad(one.columns, (0, more)), starts)

@@ -10,10 +10,15 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 
+from vita_jax.attacks.defences import Defence, defended, looked_up, similarity, similarity_table
 from vita_jax.data.graphs import Graph, check_normalizable, load_unlabelled_npz, normalize_rows
+from vita_jax.nn import sparse
+from vita_jax.papers.ss_gcn.model import HOSTS
+from vita_jax.papers.ss_gcn.recipe import Recipe
 from vita_jax.train.experiment import Exported
 
 INSIDE = {
+  "binary": "entries that are not 0 become 1 inside (normalization=binary)",
   "none": "taken as they are (normalization=none)",
   "row": "each row is divided by its sum inside (normalization=row)",
   "abs": "each row is divided by its sum of magnitudes inside (normalization=abs)",
@@ -21,7 +26,7 @@ INSIDE = {
 }
 
 
-def make_export(model: Any, params: Any, graph: Graph, *, normalization: str) -> Exported:
+def make_export(model: Any, params: Any, graph: Graph, *, normalization: str, defence: Defence) -> Exported:
   """Returns the exported form of a trained network.
 
   Args:
@@ -29,11 +34,12 @@ def make_export(model: Any, params: Any, graph: Graph, *, normalization: str) ->
     params: its weights.
     graph: what it was trained on.
     normalization: of the features, as in training.
+    defence: of the graph, as in training; it is part of the program.
   """
   n_features = graph.features.shape[1]
   return Exported(
     params=params,
-    program=functools.partial(_program, model, normalization),
+    program=functools.partial(_program, model, normalization, defence),
     inputs={
       "features": (f"nodes, {n_features}", "float32"),
       "edges": ("edges, 2", "int32"),
@@ -48,6 +54,7 @@ def make_export(model: Any, params: Any, graph: Graph, *, normalization: str) ->
         "edge_weight": "weight of each edge, above 0; 1 where a graph has none",
         "self_loops": "weight of a raw self-loop, 1 where a graph has no weights; 0 without one",
       },
+      "defence": defence.name,
       "outputs": {"labels": "int32 [nodes]", "probabilities": f"float32 [nodes, {graph.n_classes}]"},
       "trained on": {
         "graph": graph.name,
@@ -61,6 +68,7 @@ def make_export(model: Any, params: Any, graph: Graph, *, normalization: str) ->
 def _program(
   model: Any,
   normalization: str,
+  defence: Defence,
   params: Any,
   *,
   features: jax.Array,
@@ -79,10 +87,47 @@ def _program(
     n_node=jnp.array([n_nodes], jnp.int32),
     n_edge=jnp.array([2 * edges.shape[0] + n_nodes], jnp.int32),
   )
-  inputs = (normalize_rows(features, normalization), graph, "full", None)
-  outputs = model.apply({"params": params}, *inputs)
+  read = defended(graph, functools.partial(similarity, features != 0), n_nodes, defence)
+  outputs = model.apply({"params": params}, normalize_rows(features, normalization), read, "full", None)
   probabilities = jax.nn.softmax(outputs["target"], axis=-1)
   return {"labels": jnp.argmax(probabilities, axis=-1).astype(jnp.int32), "probabilities": probabilities}
+
+
+def attacked(recipe: Recipe, graph: Graph, params: Any) -> Any:
+  """Returns the trained networks of a run as `make_victim` does; params have a leading axis of seeds."""
+  model = HOSTS[recipe.host](
+    n_classes=graph.n_classes, hidden=recipe.hidden, dtype=jnp.dtype(recipe.dtype)
+  )  # without the task's head, which attacks do not read
+  return make_victim(model, params, graph, normalization=recipe.normalization, defence=recipe.defence)
+
+
+def make_victim(model: Any, params: Any, graph: Graph, *, normalization: str, defence: Defence) -> Any:
+  """Returns trained networks as attacks take them: `logits(graph) -> float32 [S, N, C]`.
+
+  The features are those of the graph given here, but for one node's where an attack changed them
+  (`graph.globals`); the links are read from the argument, and defended.
+
+  Args:
+    model: see `make_export`, as for the others.
+    params: weights of S seeds, with a leading axis.
+  """
+  features = sparse.from_scipy(normalize_rows(graph.features, normalization))
+  table = similarity_table(graph.features) if defence.name == "jaccard" else None
+  held = jax.tree.map(jnp.asarray, (params, features, table))
+  return functools.partial(_victim, model, normalization, defence, *held)
+
+
+def _victim(
+  model: Any, normalization: str, defence: Defence, params: Any, features: Any, table: Any, graph: Any
+) -> jax.Array:
+  n_nodes, changed = sparse.shape(features)[0], graph.globals
+  alike = functools.partial(looked_up, table, features, changed)
+  if changed is not None:
+    row = normalize_rows(changed.row[None], normalization)[0]
+    features = sparse.RowReplaced(features, changed.node, row)
+  read = defended(graph, alike, n_nodes, defence)
+  one = functools.partial(model.apply, features=features, graph=read, view="full", key=None)
+  return jax.vmap(lambda p: one({"params": p})["target"])(params)
 
 
 def _read(n_features: int, normalization: str, path: str) -> dict[str, np.ndarray]:

@@ -15,6 +15,22 @@ def completion(outputs: jax.Array, targets: jax.Array, mask: jax.Array) -> jax.A
   return COMPLETION_SCALE * weighted_mean(jnp.mean(jnp.abs(outputs - targets), axis=-1), mask)
 
 
+def soft_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+  """Computes the mean over rows of `-sum_c t_c log softmax(logits)_c`: both float32 [n, C]."""
+  return jnp.mean(-jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1))
+
+
+def binary_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+  """Computes the mean over all entries of `-t log p - (1 - t) log(1 - p)`, p = softmax(logits) [n, C].
+
+  `log(1 - p_c)` is the log of the sum of the other classes' shares, which does not cancel where p is near 1.
+  """
+  n_classes = logits.shape[-1]
+  others = jnp.where(jnp.eye(n_classes, dtype=bool), -jnp.inf, logits[..., None, :])
+  log_rest = jax.nn.logsumexp(others, axis=-1) - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+  return -jnp.mean(targets * jax.nn.log_softmax(logits) + (1 - targets) * log_rest)
+
+
 def self_supervised(task: str, outputs: jax.Array, targets: jax.Array, mask: jax.Array) -> jax.Array:
   """Computes the loss of a task: L1 for graph completion, cross-entropy for the tasks with labels."""
   return (completion if task == "completion" else cross_entropy)(outputs, targets, mask)

@@ -1,4 +1,4 @@
-"""The three hosts of SS-GCN: GCN, GIN and GAT, two layers, no biases, as in the released code.
+"""The networks of SS-GCN: GCN, GIN, GAT, that of GMNN and GraphMix, and an MLP; two layers, no biases.
 
 All have the same methods, so the training step does not know which one it trains:
 
@@ -28,9 +28,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vita_jax.nn.dropout import dropout
+from vita_jax.nn.dropout import dropout, dropout_sparse
 from vita_jax.nn.graph import Adjacency, adjacency_of, check_rows, edge_softmax, propagate, propagate_host
 from vita_jax.nn.linear import Linear, uniform_fan_in
+from vita_jax.nn.sparse import Sparse
 
 VIEWS = ("full", "no_self")
 Key = jax.Array | None
@@ -75,14 +76,72 @@ class GCN(nn.Module):
     graph = _matrices(graph, projected.shape[0])
     weight = _gcn_weight(graph, view)
     h = dropout(key, projected, self.dropout)
-    hidden = propagate(graph, h, weight)
+    return _second_layer(self, graph, h, weight)
 
-    def head(linear):
-      # Both orders give the same numbers; the narrower one is propagated.
-      narrow = linear.features < self.hidden
-      return propagate(graph, linear(h), weight) if narrow else linear(hidden)
+  def __call__(self, features: Any, graph: Any, view: str, key: Key) -> dict[str, jax.Array]:
+    return self.heads(self.project(features, graph, view), graph, view, key)
 
-    return _outputs(self, hidden, target=head(self.target), ss=head)
+
+class InputDropoutGCN(nn.Module):
+  """Z = Â relu(Â drop(X) W0) W1, the network of GMNN and GraphMix; W0 and W1 start in U(±1/sqrt(outputs)).
+
+  The first dropout is that of the inputs, so `project` does nothing. Sparse features must be `ordered`.
+  """
+
+  n_classes: int
+  n_ss_outputs: int = 0
+  hidden: int = 16
+  dropout: float = 0.5
+  dtype: Any = jnp.float32
+
+  def setup(self) -> None:
+    self.input, self.target, self.ss = _linear_maps(self, fan="out")
+
+  def project_views(self, features: Any, graph: Any, views: tuple[str, ...]) -> tuple[Any, ...]:
+    return (_not_propagated(features),) * len(views)
+
+  def project(self, features: Any, graph: Any, view: str) -> Any:
+    return self.project_views(features, graph, (view,))[0]
+
+  def alone(self, features: Any, key: Key) -> jax.Array:
+    """Computes relu(drop(X) W0), the first layer without the graph: [N, hidden]."""
+    return jax.nn.relu(self.input(_dropped(key, features, self.dropout)))
+
+  def classify(self, hidden: jax.Array) -> jax.Array:
+    """Computes logits of a hidden layer without the graph: [n, hidden] -> float32 [n, n_classes]."""
+    return self.target(hidden).astype(jnp.float32)
+
+  def heads(self, projected: Any, graph: Any, view: str, key: Key) -> dict[str, jax.Array]:
+    xw = self.input(_dropped(key, projected, self.dropout))
+    graph = _matrices(graph, xw.shape[0])
+    weight = _gcn_weight(graph, view)
+    return _second_layer(self, graph, jax.nn.relu(propagate(graph, xw, weight)), weight)
+
+  def __call__(self, features: Any, graph: Any, view: str, key: Key) -> dict[str, jax.Array]:
+    return self.heads(self.project(features, graph, view), graph, view, key)
+
+
+class MLP(nn.Module):
+  """Z = drop(relu(X W0)) W1: what features say without any edge, a control."""
+
+  n_classes: int
+  n_ss_outputs: int = 0
+  hidden: int = 16
+  dropout: float = 0.5
+  dtype: Any = jnp.float32
+
+  def setup(self) -> None:
+    self.input, self.target, self.ss = _linear_maps(self)
+
+  def project_views(self, features: Any, graph: Any, views: tuple[str, ...]) -> tuple[Any, ...]:
+    return (jax.nn.relu(self.input(_not_propagated(features))),) * len(views)
+
+  def project(self, features: Any, graph: Any, view: str) -> Any:
+    return self.project_views(features, graph, (view,))[0]
+
+  def heads(self, projected: Any, graph: Any, view: str, key: Key) -> dict[str, jax.Array]:
+    hidden = dropout(key, projected, self.dropout)
+    return _outputs(self, hidden, target=self.target(hidden), ss=lambda ss: ss(hidden))
 
   def __call__(self, features: Any, graph: Any, view: str, key: Key) -> dict[str, jax.Array]:
     return self.heads(self.project(features, graph, view), graph, view, key)
@@ -177,7 +236,32 @@ class GAT(nn.Module):
     return self.heads(self.project(features, graph, view), graph, view, key)
 
 
-HOSTS = {"gcn": GCN, "gin": GIN, "gat": GAT}
+HOSTS = {
+  "gcn": GCN,
+  "gin": GIN,
+  "gat": GAT,
+  "gmnn": InputDropoutGCN,
+  "graphmix": InputDropoutGCN,
+  "mlp": MLP,
+}
+
+
+def _second_layer(module: Any, graph: Adjacency, h: jax.Array, weight: Any) -> dict[str, jax.Array]:
+  """Computes the outputs of a GCN from its hidden layer h [N, hidden], after dropout."""
+  hidden = propagate(graph, h, weight)
+
+  def head(linear):
+    # Both orders give the same numbers; the narrower one is propagated.
+    narrow = linear.features < module.hidden
+    return propagate(graph, linear(h), weight) if narrow else linear(hidden)
+
+  return _outputs(module, hidden, target=head(module.target), ss=head)
+
+
+def _dropped(key: Key, features: Any, rate: float) -> Any:
+  if key is None or not isinstance(features, Sparse):
+    return features if key is None else dropout(key, jnp.asarray(features), rate)
+  return dropout_sparse(key, features, rate)
 
 
 def _attend(graph: Adjacency, z: jax.Array, vectors: jax.Array, view: str) -> jax.Array:
@@ -197,10 +281,10 @@ def _mix(graph: Adjacency, z: jax.Array, coefficients: jax.Array) -> jax.Array:
   return jax.vmap(propagate, in_axes=(None, 1, 1), out_axes=1)(graph, z, coefficients)
 
 
-def _linear_maps(module: Any) -> list[Any]:
+def _linear_maps(module: Any, *, fan: str = "in") -> list[Any]:
   """Returns the input map, map to classes and self-supervised head (None when it has no outputs)."""
-  widths = (module.hidden, module.n_classes, module.n_ss_outputs)
-  return [Linear(width, module.dtype) if width else None for width in widths]
+  ss = Linear(module.n_ss_outputs, module.dtype) if module.n_ss_outputs else None
+  return [*(Linear(width, module.dtype, fan) for width in (module.hidden, module.n_classes)), ss]
 
 
 def _outputs(module: Any, hidden: jax.Array, *, target: jax.Array, ss: Any) -> dict[str, jax.Array]:

@@ -33,22 +33,26 @@ def start(protocol: str, params: Any) -> State:
   return {**common, "best": jnp.asarray(-jnp.inf, jnp.float32), "kept": params}
 
 
-def judge(state: State, t: jax.Array, *, loss: jax.Array, accuracy: jax.Array) -> State:
+def judge(state: State, t: jax.Array, *, loss: jax.Array, accuracy: jax.Array, ties: str = "first") -> State:
   """Judges the weights that `t` epochs of training left behind, at the start of step `t`.
 
   early_stop: with e = t - 1 the index of the last epoch, stop when e > 10 and the validation loss
   exceeds the mean of those of the 10 epochs before; the last weights are the result.
-  best_validation: never stop; keep the weights of the first highest validation accuracy.
+  best_validation: never stop; keep the weights of the highest validation accuracy.
 
   Args:
     state: with the fields of `start` and `params`.
     t: int32 scalar, epochs trained so far.
     loss: float32 scalar, of the validation nodes without dropout.
     accuracy: float32 scalar, of the same.
+    ties: which of equally good epochs is kept, "first" or "last".
   """
   trained = t > 0
   if "window" not in state:
-    return keep_best(state, jnp.where(trained, accuracy, -jnp.inf), state["params"])
+    value = jnp.where(trained, accuracy, -jnp.inf)
+    if choose("ties", ties, ("first", "last")) == "last":
+      state = {**state, "best": jnp.where(value == state["best"], -jnp.inf, state["best"])}
+    return keep_best(state, value, state["params"])
   epoch = t - 1
   stop = (epoch > WINDOW) & (loss > jnp.mean(state["window"]))
   window = jnp.where(trained, state["window"].at[epoch % WINDOW].set(loss), state["window"])

@@ -11,16 +11,17 @@ import ml_collections
 import optax
 
 from vita_jax import base
-from vita_jax.base.keys import Key, Rule, any_path, at_least, between, boolean, one_of, text
+from vita_jax.attacks.defences import DEFENCES, Defence
+from vita_jax.base.keys import Key, Rule, above, any_path, at_least, between, boolean, one_of, text
 from vita_jax.base.tree import path_name
+from vita_jax.data.graph_supervision import ALIGN, TASKS
 from vita_jax.data.graphs import NORMALIZATIONS
 from vita_jax.papers.ss_gcn.protocol import PROTOCOLS
 from vita_jax.train.config import KEYS as SHARED
 
-TASKS = ("none", "cluster", "partition", "completion", "random_labels")
 MECHANISMS = ("multitask", "pretrain", "self_training")
-HOSTS = ("gcn", "gin", "gat")
-ALIGN = ("classes", "none")
+HOSTS = ("gcn", "gin", "gat", "gmnn", "graphmix", "mlp")
+OWN = ("gmnn", "graphmix")  # hosts with keys of their own for what the others share
 ADVERSARIAL = ("none", "nettack")
 # For a graph of one's own: Citeseer's weights. task -> (λ, parts or rank; 0: by the graph's size).
 USUAL = {"cluster": (0.9, 0), "partition": (0.8, 0), "completion": (0.7, 0)}
@@ -38,19 +39,24 @@ def _is_regex(pattern: Any) -> bool:
 KEYS = (
   Key("data.name", "", text("a name, or empty"), "A graph: citeseer, cora, pubmed; empty: see data.path."),
   Key("data.path", "", any_path, "An npz file with a graph of your own; it takes precedence over data.name."),
-  Key("host", "gcn", one_of(*HOSTS), "The graph network."),
+  Key("host", "gcn", one_of(*HOSTS), "The graph network; mlp: the control that reads no edges."),
   Key("task", "none", one_of(*TASKS), "The self-supervised task; set it by the config's argument."),
   Key("mechanism", "multitask", one_of(*MECHANISMS), "How the task takes part in training."),
   Key(
     "protocol",
     "early_stop",
     one_of(*PROTOCOLS),
-    "Which weights are tested: the last ones, or the best epoch's.",
+    "Which weights are tested: the last ones, or the best epoch's (as ever by gmnn and graphmix).",
   ),
-  Key("epochs", 1000, between(1, _MOST), "Training epochs of the last stage, at most."),
+  Key(
+    "epochs",
+    1000,
+    between(1, _MOST),
+    "Training epochs of the last stage, at most; gmnn and graphmix: theirs below.",
+  ),
   Key("hidden", 16, at_least(1), "Width of the hidden layer (GAT: of each of its 8 heads)."),
-  Key("learning_rate", 0.01, at_least(0), "Adam's rate."),
-  Key("weight_decay", 5e-4, at_least(0), "L2 coefficient, added to the gradient before Adam."),
+  Key("learning_rate", 0.01, at_least(0), "Adam's rate; gmnn and graphmix: theirs below."),
+  Key("weight_decay", 5e-4, at_least(0), "L2 coefficient, added to the gradient; gmnn and graphmix: theirs."),
   Key("weight_decay_on", ".*", Rule("a regular expression", _is_regex), "Names of the weights that decay."),
   Key("normalization", "row", one_of(*NORMALIZATIONS), "Divide rows of features by sum, magnitudes, length."),
   Key("features", "auto", one_of("auto", "sparse", "dense"), "Form of the features; auto: by their density."),
@@ -72,12 +78,33 @@ KEYS = (
       ),
     )
   ),
+  Key("gmnn.optimizer", "rmsprop", one_of("rmsprop", "adam"), "GMNN's, with the decay in its gradient."),
+  Key("gmnn.learning_rate", 0.05, at_least(0), "Its rate."),
+  Key("gmnn.weight_decay", 5e-4, at_least(0), "L2 coefficient, added to the gradient."),
+  Key("gmnn.normalization", "binary", one_of(*NORMALIZATIONS), "Of its features; labels of tasks: as above."),
+  Key("gmnn.pretrain_epochs", 200, between(1, _MOST), "Epochs of the network of features on known labels."),
+  Key("gmnn.epochs", 100, between(1, _MOST), "Epochs of each of the two networks in a round."),
+  Key("gmnn.rounds", 1, at_least(1), "How often the two networks teach each other."),
+  Key("gmnn.temperature", 0.1, above(0), "Divides the logits that labels are drawn from."),
+  Key("gmnn.draw", "sample", one_of("sample", "soft"), "Draw one label for a node, or take the shares."),
+  Key("graphmix.learning_rate", 0.01, at_least(0), "Adam's rate in GraphMix."),
+  Key("graphmix.weight_decay", 5e-4, at_least(0), "L2 coefficient, added to the gradient."),
+  Key("graphmix.normalization", "binary", one_of(*NORMALIZATIONS), "Of its features, as in gmnn."),
+  Key("graphmix.epochs", 2000, between(1, _MOST), "Epochs; half of them mix."),
+  Key("graphmix.passes", 10, at_least(1), "Passes with dropout whose mean is a pseudo-label."),
+  Key("graphmix.temperature", 0.1, above(0), "Pseudo-labels to the power 1 / temperature."),
+  Key("graphmix.unlabelled_weight", 10.0, at_least(0), "Of mixed unlabelled nodes, after the ramp."),
+  Key("graphmix.ramp_start", 500, at_least(0), "Epoch in which that weight begins to rise."),
+  Key("graphmix.ramp_epochs", 500, at_least(1), "How many epochs it rises."),
   Key("clustering.n_clusters", 200, at_least(0), "k of k-means, for the task cluster; 0: by size."),
   Key("clustering.align", "classes", one_of(*ALIGN), "Name clusters by the nearest class, or leave numbers."),
   Key("pretrain.epochs", 200, between(1, _MOST), "Epochs on the task alone, for the mechanism pretrain."),
   Key("self_training.rounds", 3, at_least(1), "How often the labelled set grows, for self_training."),
   Key("self_training.per_class", 10, at_least(1), "Candidates of each class in a round."),
   Key("self_training.n_clusters", 100, at_least(0), "k of k-means on embeddings (with cluster); 0: by size."),
+  Key("defence", "none", one_of(*DEFENCES), "What is done to any graph before the network reads it."),
+  Key("jaccard_threshold", 0.01, between(0, 1), "Links of nodes that share less of their features go."),
+  Key("adjacency_rank", 10, at_least(1), "Rank of the adjacency matrix that low_rank leaves."),
   Key(
     "adversarial", "none", one_of(*ADVERSARIAL), "Who attacks in adversarial training; none: no such stage."
   ),
@@ -95,8 +122,10 @@ class Recipe(NamedTuple):
 
   Attributes:
     graph_name, graph_path: `data.name`, `data.path`.
-    host, task, mechanism, protocol, epochs, hidden, normalization, features: see `KEYS`.
-    tx: the optimizer. dtype: of the computation.
+    host, task, mechanism, hidden, features: see `KEYS`.
+    protocol, epochs, normalization, tx: the same, and the optimizer, of the chosen host.
+    labels_normalization: of the features that labels of tasks are made of. dtype: of the computation.
+    gmnn, graphmix: the keys of these groups, by name. defence: its name and settings.
     ss_weight, n_outputs: λ, and parts or rank, of the chosen host; ss_weight is None without a task.
       Where a number is 0 it goes by the graph's size: see `sized`.
     n_clusters, align, labels_seed, cache_dir: how the labels of a task are made.
@@ -114,6 +143,7 @@ class Recipe(NamedTuple):
   epochs: int
   hidden: int
   normalization: str
+  labels_normalization: str
   features: str
   tx: optax.GradientTransformation
   dtype: str
@@ -128,6 +158,9 @@ class Recipe(NamedTuple):
   rounds: int
   per_class: int
   embedding_clusters: int
+  gmnn: Any
+  graphmix: Any
+  defence: Defence
   adversarial: str
   n_clean: int
   n_attacked: int
@@ -179,6 +212,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     )
   if config.adversarial != "none" and mechanism != "multitask":
     raise ValueError(f"config.adversarial={config.adversarial} takes mechanism=multitask, not {mechanism}")
+  _check_host(config)
   if task == "none":
     return
   settings = config.ss[config.host]
@@ -194,6 +228,23 @@ def check(config: ml_collections.ConfigDict) -> None:
     )
 
 
+def _check_host(config: ml_collections.ConfigDict) -> None:
+  """Refuses what a host cannot do."""
+  host = config.host
+  if host in OWN and config.mechanism != "multitask":
+    raise ValueError(f"config.host={host} has stages of its own: mechanism=multitask, not {config.mechanism}")
+  if host in OWN and config.adversarial != "none":
+    raise ValueError(f"config.host={host} has no adversarial training: take gcn, gin or gat")
+  if host == "mlp" and config.task == "completion":
+    raise ValueError("config.host=mlp reads no neighbours to complete features from: take another task")
+  if config.defence != "none" and config.adversarial != "none":
+    raise ValueError("config.defence and config.adversarial are two defences: one run has one of them")
+  if config.defence == "low_rank" and host in ("gin", "gat"):
+    raise ValueError(
+      f"config.defence=low_rank leaves no edges, which {host} reads: take gcn, gmnn or graphmix"
+    )
+
+
 def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
   """Checks a config and returns the recipe that it resolves to.
 
@@ -202,18 +253,25 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
   """
   check(config)
   settings = config.ss[config.host]
+  own = config[config.host] if config.host in OWN else config
   return Recipe(
     graph_name=config.data.name,
     graph_path=config.data.path,
     host=config.host,
     task=config.task,
     mechanism=config.mechanism,
-    protocol=config.protocol,
-    epochs=config.epochs,
+    protocol="best_validation" if config.host in OWN else config.protocol,
+    epochs=own.epochs,
     hidden=config.hidden,
-    normalization=config.normalization,
+    normalization=own.normalization,
+    labels_normalization=config.normalization,
     features=config.features,
-    tx=optimizer(config.learning_rate, config.weight_decay, decay_on=config.weight_decay_on),
+    tx=optimizer(
+      own.learning_rate,
+      own.weight_decay,
+      decay_on=config.weight_decay_on,
+      rule=config.gmnn.optimizer if config.host == "gmnn" else "adam",
+    ),
     dtype=config.dtype,
     ss_weight=None if config.task == "none" else settings.weight,
     n_outputs=settings.n_outputs,
@@ -221,11 +279,14 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
     align=config.clustering.align,
     labels_seed=config.labels_seed,
     cache_dir=config.cache_dir or None,
-    released=config.faithful_to_code and config.host != "gcn",
+    released=config.faithful_to_code and config.host in ("gin", "gat"),
     pretrain_epochs=config.pretrain.epochs,
     rounds=config.self_training.rounds,
     per_class=config.self_training.per_class,
     embedding_clusters=config.self_training.n_clusters,
+    gmnn=base.section(config, "gmnn"),
+    graphmix=base.section(config, "graphmix"),
+    defence=Defence(config.defence, config.jaccard_threshold, config.adjacency_rank),
     adversarial=config.adversarial,
     n_clean=config.attack.n_clean,
     n_attacked=config.attack.n_attacked,
@@ -259,14 +320,15 @@ def sized(recipe: Recipe, *, n_nodes: int, n_classes: int) -> Recipe:
 
 
 def optimizer(
-  learning_rate: float, weight_decay: float, *, decay_on: str = ".*"
+  learning_rate: float, weight_decay: float, *, decay_on: str = ".*", rule: str = "adam"
 ) -> optax.GradientTransformation:
-  """Builds Adam whose weight decay enters the gradient before it, as torch's `Adam(weight_decay=...)`.
+  """Builds an optimizer whose weight decay enters the gradient, as torch's `Adam(weight_decay=...)`.
 
   Args:
-    learning_rate: Adam's.
+    learning_rate: its rate.
     weight_decay: coefficient of the L2 term.
     decay_on: regular expression on the '/'-joined names of the weights that decay.
+    rule: "adam", or "rmsprop" with torch's defaults.
   """
   chosen = re.compile(decay_on)
 
@@ -274,4 +336,6 @@ def optimizer(
     return jax.tree_util.tree_map_with_path(lambda path, _: bool(chosen.search(path_name(path))), params)
 
   decay = optax.add_decayed_weights(weight_decay, mask=decays)
-  return optax.chain(decay, optax.adam(learning_rate))
+  if base.choose("rule", rule, ("adam", "rmsprop")) == "adam":
+    return optax.chain(decay, optax.adam(learning_rate))
+  return optax.chain(decay, optax.rmsprop(learning_rate, decay=0.99, eps=1e-8, eps_in_sqrt=False))

@@ -1,4 +1,4 @@
-"""The three mechanisms as stages (multi-task, pre-training, self-training), and adversarial training."""
+"""Mechanisms as stages (multi-task, pre-training, self-training), adversarial training, and hosts' own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import jax
 
 from vita_jax.data.graphs import Graph
 from vita_jax.data.resident import Resident
-from vita_jax.papers.ss_gcn import protocol
+from vita_jax.nn.graph_self_training import enlarge
+from vita_jax.papers.ss_gcn import gmnn, graphmix, protocol
 from vita_jax.papers.ss_gcn.adversarial import make_enter
 from vita_jax.papers.ss_gcn.recipe import Recipe
-from vita_jax.papers.ss_gcn.self_training import enlarge
 from vita_jax.papers.ss_gcn.steps import Objective, make_step, training_labels
 from vita_jax.train.experiment import Stage, State, Sweep
 
@@ -22,13 +22,17 @@ ENCODER = {
   "gcn": ("input",),
   "gin": ("input", "epsilon"),
   "gat": ("input", "attention_1"),
+  "mlp": ("input",),
 }
+_OWN_STAGES = {"gmnn": gmnn.stages, "graphmix": graphmix.stages}
 Init = Callable[[jax.Array], Any]  # key -> parameters
 
 
 def stages(recipe: Recipe, model: Any, data: Resident, init_params: Init, graph: Graph) -> tuple[Stage, ...]:
   """Returns the stages of the recipe's mechanism; the last one trains on the labels."""
   objective = objective_of(recipe)
+  if recipe.host in _OWN_STAGES:
+    return _OWN_STAGES[recipe.host](recipe, model, data, objective)
   alone = make_step(model, recipe.tx, objective._replace(ss_weight=None))
   last = Stage("train", recipe.epochs + 1, alone, data, done=stopped)
   together = last._replace(step=make_step(model, recipe.tx, objective))

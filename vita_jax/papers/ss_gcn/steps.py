@@ -27,7 +27,8 @@ Keys = tuple[jax.Array | None, ...]  # dropout of the passes of target, task and
 class Objective(NamedTuple):
   """What an epoch minimises: the target loss (`target`), the self-supervised one (`ss_weight` set), or both.
 
-  `ss_weight` is None without self-supervision; with `target` false it is not read.
+  `ss_weight` is None without self-supervision; with `target` false it is not read. `supervised` is called as
+  `labelled` is. `ties` says which of equally good validation epochs is kept, "first" or "last".
   """
 
   task: str
@@ -36,6 +37,8 @@ class Objective(NamedTuple):
   epochs: int
   ss_view: str  # the graph of the self-supervised pass: "full" or "no_self"
   first_epoch_dropout_only: bool  # as the released GIN and GAT
+  supervised: Callable[..., jax.Array] | None = None  # the target loss; None: `labelled`
+  ties: str = "first"
 
 
 def make_step(model: Any, tx: optax.GradientTransformation, objective: Objective) -> Callable:
@@ -43,7 +46,7 @@ def make_step(model: Any, tx: optax.GradientTransformation, objective: Objective
 
   The state holds `params`, `tx`, `key`, the fields of `protocol.start`, and in self-training `labels`
   int32 [N] and `label_mask` bool [N], which replace the graph's own training labels; in adversarial training
-  `attacked` (see `adversarial.enter`).
+  `attacked` (see `adversarial.enter`); in GMNN what `gmnn.stages` says.
   """
   return functools.partial(train_step, model, tx, objective)
 
@@ -66,7 +69,7 @@ def train_step(
   judged = {"validation_loss": validation, "validation_accuracy": accuracy}
   summed |= {name: metrics.last(value, at=t) for name, value in judged.items()}
   if objective.target:  # pre-training has a fixed length
-    state = protocol.judge(state, t, loss=validation, accuracy=accuracy)
+    state = protocol.judge(state, t, loss=validation, accuracy=accuracy, ties=objective.ties)
   updates, tx_state = tx.update(grads, state["tx"], state["params"])
   trained = {"params": optax.apply_updates(state["params"], updates), "tx": tx_state, "epochs": t + 1}
   halt = state["stopped"] | (t >= objective.epochs)
@@ -80,7 +83,7 @@ def _gradient(model: Any, objective: Objective, state: State, batch: Batch, t: j
   # One key per pass, by name: adding the self-supervised pass does not change the target's dropout.
   keys = tuple(jax.random.fold_in(key, i) for i in range(3))
   gradient = functools.partial(
-    jax.grad(_loss, has_aux=True), state["params"], state, batch, model=model, objective=objective
+    jax.grad(_loss, has_aux=True), state["params"], state, batch, t, model=model, objective=objective
   )
   if objective.first_epoch_dropout_only:
     return jax.lax.cond(t == 0, lambda: gradient(keys=keys), lambda: gradient(keys=(None,) * 3))
@@ -88,7 +91,7 @@ def _gradient(model: Any, objective: Objective, state: State, batch: Batch, t: j
 
 
 def _loss(
-  params: Any, state: State, batch: Batch, *, keys: Keys, model: Any, objective: Objective
+  params: Any, state: State, batch: Batch, t: jax.Array, *, keys: Keys, model: Any, objective: Objective
 ) -> tuple[jax.Array, tuple[jax.Array, dict[str, jax.Array]]]:
   """Computes the objective; beside it the logits without dropout, and the values of its parts."""
   views = ("full",) if objective.ss_view == "full" else ("full", objective.ss_view)
@@ -104,9 +107,8 @@ def _loss(
   values: dict[str, jax.Array] = {}
   total: Any = 0.0
   if objective.target:
-    logits = apply(projected[0], graph, "full", target_key, method="heads")["target"]
-    labels, mask = training_labels(state, batch)
-    total = values["loss"] = cross_entropy(logits, labels, mask)
+    supervised = objective.supervised or labelled
+    total = values["loss"] = supervised(model, params, projected[0], state, batch, target_key, t)
   if objective.ss_weight is not None:
     outputs = apply(other[-1], seen["adjacency"], objective.ss_view, ss_key, method="heads")["ss"]
     ss = losses.self_supervised(objective.task, outputs, seen["ss_target"], seen["ss_mask"])
@@ -118,6 +120,15 @@ def _loss(
       values[f"{name}_loss"] = cross_entropy(logits, seen["labels"], mask)
       total += values[f"{name}_loss"]
   return total, (judged, values)
+
+
+def labelled(
+  model: Any, params: Any, projected: Any, state: State, batch: Batch, key: jax.Array | None, t: jax.Array
+) -> jax.Array:
+  """Computes the cross-entropy of the training labels, in a pass with the dropout of `key`."""
+  del t
+  outputs = model.apply({"params": params}, projected, batch["adjacency"], "full", key, method="heads")
+  return cross_entropy(outputs["target"], *training_labels(state, batch))
 
 
 def training_labels(state: State, batch: Batch) -> tuple[jax.Array, jax.Array]:

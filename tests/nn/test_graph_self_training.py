@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vita_jax.data.graph_clusters import class_centroids
-from vita_jax.papers.ss_gcn.self_training import (
+from vita_jax.nn.graph_self_training import (
   aligned_cluster_class,
   confident_candidates,
   enlarge,

@@ -1,11 +1,13 @@
 """What a self-supervised target says about a graph before any training: helps choose a task."""
 
+from __future__ import annotations
+
 import numpy as np
 import scipy.sparse
 
 from vita_jax.data.graph_clusters import Clusters, align_clusters, class_centroids
+from vita_jax.data.graph_supervision import SelfSupervision
 from vita_jax.data.graphs import Graph, normalize_rows
-from vita_jax.papers.ss_gcn.labels import SelfSupervision
 
 N_FOLDS = 5
 N_SHUFFLES = 100
@@ -23,7 +25,7 @@ def label_report(graph: Graph, supervision: SelfSupervision) -> dict[str, float]
     neighbours of node i, over nodes that have one; and `r2_fitted`, the same with the best line
     from M to U in each column.
 
-  Only training labels are read. Source: the paper's discussion of which task helps where.
+  Only training labels are read. Source: You et al., ICML 2020, the discussion of which task helps where.
   """
   rows = np.flatnonzero(graph.train_mask)
   labels = graph.labels[rows]

@@ -1,4 +1,7 @@
-"""The self-supervised labels of a graph: made once, before training, and kept on disk."""
+"""Self-supervised labels of any graph: made once, before training, and kept on disk.
+
+Source: You et al., ICML 2020 (arXiv 2006.09136), section 3.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,9 @@ from vita_jax.data.graph_clusters import Clusters, kmeans_clusters, target_from_
 from vita_jax.data.graph_parts import partition_labels
 from vita_jax.data.graph_vectors import completion_targets
 from vita_jax.data.graphs import Graph, normalize_rows
-from vita_jax.papers.ss_gcn.recipe import ALIGN, TASKS, Recipe
 
+TASKS = ("none", "cluster", "partition", "completion", "random_labels")
+ALIGN = ("classes", "none")
 LIBRARY = {"cluster": "scikit-learn", "partition": "pymetis", "completion": "scipy"}
 
 
@@ -41,29 +45,6 @@ class SelfSupervision(NamedTuple):
   n_outputs: int
   meta: dict[str, Any]
   clusters: Clusters | None = None
-
-
-def supervision_of(recipe: Recipe, graph: Graph) -> SelfSupervision | None:
-  """Returns `self_supervision` as a recipe asks for it.
-
-  Raises:
-    ValueError, ImportError: as there; a number that does not fit the graph is named by its config key.
-  """
-  try:
-    return self_supervision(
-      graph,
-      recipe.task,
-      n_clusters=recipe.n_clusters,
-      align=recipe.align,
-      n_parts=recipe.n_outputs,
-      rank=recipe.n_outputs,
-      seed=recipe.labels_seed,
-      normalization=recipe.normalization,
-      cache_dir=recipe.cache_dir,
-    )
-  except ValueError as error:
-    key = "clustering.n_clusters" if recipe.task == "cluster" else f"ss.{recipe.host}.n_outputs"
-    raise ValueError(f"config.{key} does not fit: {error} (0 goes by the graph's size)") from error
 
 
 def self_supervision(

@@ -1,4 +1,4 @@
-"""The labels, what their cache depends on, and the which-task report, on a small graph with known answers."""
+"""The labels and what their cache depends on, on a small graph with known answers."""
 
 import importlib.metadata
 import pathlib
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from vita_jax.data import graph_supervision as labels_module
+from vita_jax.data.graph_report import label_report, purity
+from vita_jax.data.graph_supervision import self_supervision
 from vita_jax.data.graphs import Graph, load_graph
-from vita_jax.papers.ss_gcn import labels as labels_module
-from vita_jax.papers.ss_gcn.labels import self_supervision
-from vita_jax.papers.ss_gcn.which_task import label_report, neighbour_r2, purity
 
 OPTIONS = {"n_clusters": 8, "align": "classes", "n_parts": 4, "rank": 3}
 MADE = {
@@ -201,39 +201,3 @@ def test_bad_parameters_and_missing_library_are_named(tmp_path, monkeypatch):
   monkeypatch.setattr(importlib.metadata, "version", missing)
   with pytest.raises(ImportError, match=r'needs pymetis.*pip install "vita_jax\[graph\]"'):
     make("partition", tmp_path)
-
-
-def test_reports_tell_information_from_chance(tmp_path):
-  graph = small_graph()
-  cluster = label_report(graph, make("cluster", tmp_path))
-  assert cluster == {"left_out_accuracy": 1.0, "majority_share": 0.25}
-  partition = label_report(graph, make("partition", tmp_path))
-  control = label_report(graph, make("random_labels", tmp_path))
-  assert partition["purity"] == 1 > partition["purity_shuffled"] + 0.3
-  assert abs(control["purity"] - control["purity_shuffled"]) < 0.2
-  completion = label_report(graph, make("completion", tmp_path))
-  assert 0.5 < completion["r2"] <= completion["r2_fitted"] <= 1
-  # Words spread at random over the same graph: neighbours tell nothing.
-  shuffled = graph._replace(features=graph.features[np.random.default_rng(0).permutation(60)])
-  assert label_report(shuffled, make("completion", tmp_path, shuffled))["r2_fitted"] < 0.2
-
-
-def test_left_out_accuracy_is_not_the_accuracy_of_kept_labels(tmp_path):
-  # Labels drawn at random: kept in the target, yet worth nothing when left out.
-  graph = small_graph()
-  labels = np.random.default_rng(0).permutation(graph.labels)
-  noisy = graph._replace(labels=labels)
-  found = make("cluster", tmp_path, noisy)
-  np.testing.assert_array_equal(found.target[graph.train_mask], labels[graph.train_mask])
-  assert label_report(noisy, found)["left_out_accuracy"] < 0.6
-
-
-def test_purity_and_neighbour_r2_by_hand():
-  assert purity(np.array([0, 0, 0, 2, 2]), np.array([1, 1, 0, 0, 1])) == 3 / 5
-  # Path 0-1-2 and a node without neighbours; U = (0, 1, 2, 9), M = (1, 1, 1): R^2 = 1 - 2/2 = 0.
-  edges = np.array([[0, 1], [1, 2]])
-  target = np.array([[0.0], [1.0], [2.0], [9.0]], np.float32)
-  assert neighbour_r2(edges, target) == {"r2": 0.0, "r2_fitted": 0.0}
-  # Two nodes that predict each other's opposite: M = -U, R^2 = 1 - 4 = -3, the line fits exactly.
-  found = neighbour_r2(np.array([[0, 1]]), np.array([[1.0], [-1.0]], np.float32))
-  np.testing.assert_allclose([found["r2"], found["r2_fitted"]], [-3, 1])
