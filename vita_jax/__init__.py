@@ -24,6 +24,7 @@ __all__ = [
   "papers",
   "render",
   "report",
+  "search",
   "train",
 ]
 

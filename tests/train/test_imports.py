@@ -29,6 +29,7 @@ FLOORS = {
   "data": ("base", "metrics"),
   "nn": ("base", "data", "losses", "metrics"),
   "optim": ("base", "data", "metrics", "nn", "report"),
+  "search": ("base", "losses", "metrics", "nn"),
   "compress": ("base", "data", "nn", "metrics"),
   "report": ("base", "metrics"),
   "attacks": ("base", "data", "losses", "nn"),

@@ -4,7 +4,7 @@ from vita_jax._lazy import submodules
 from vita_jax.metrics.bootstrap import bootstrap_interval
 from vita_jax.metrics.class_prior import PriorEstimate, estimate_prior, prior_numbers
 from vita_jax.metrics.classification import f1, matthews, share_equal
-from vita_jax.metrics.correlation import pearson, spearman
+from vita_jax.metrics.correlation import kendall, pearson, spearman
 from vita_jax.metrics.detection import Found, average_precision, box_areas, box_iou
 from vita_jax.metrics.frechet import Moments, feature_moments, frechet_distance, frechet_of_features
 from vita_jax.metrics.iou import (
@@ -69,6 +69,7 @@ __all__ = [
   "frechet_of_features",
   "impossible",
   "information",
+  "kendall",
   "kernel_distance",
   "kernel_distance_subsets",
   "last",
