@@ -22,6 +22,7 @@ __all__ = [
   "nn",
   "optim",
   "papers",
+  "pose",
   "render",
   "report",
   "search",
