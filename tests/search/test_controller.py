@@ -4,10 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-
 from search.small import SPACE, all_architectures, one_token
+
 from vita_jax.losses.reinforce import Baseline
-from vita_jax.search import Learner, cost_aware, evaluate, greedy, init_controller, init_learner, learn, sample
+from vita_jax.search import (
+  Learner,
+  cost_aware,
+  evaluate,
+  greedy,
+  init_controller,
+  init_learner,
+  learn,
+  sample,
+)
 
 
 def _theta(key=0):

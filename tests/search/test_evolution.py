@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from search.small import SPACE, all_architectures
+
 from vita_jax.search import check_tokens, empty_population, insert, propose
 from vita_jax.search.evolution import mutated
 

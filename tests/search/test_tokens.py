@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from search.small import SPACE, all_architectures
+
 from vita_jax.search import check_tokens, sample
 
 

@@ -1,4 +1,4 @@
-"""What a network of the space costs: multiply-adds from tables, on the host and inside a step; widths by them."""
+"""What a network of the space costs in multiply-adds, on the host and inside a step; widths by them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def costs_of(space: Space, shape: Shape) -> Costs:
       for step in range(source, to):
         features = channels[to] if step == to - 1 else channels[source]
         sent[to, source] += 9 * channels[source] * features * places[step + 1]
-  operations = [[operation_macs(kind, c, 1) * p for kind in OPERATIONS] for c, p in zip(channels, places)]
+  operations = [
+    [operation_macs(kind, c, 1) * p for kind in OPERATIONS] for c, p in zip(channels, places, strict=True)
+  ]
   squares = np.square(channels) * np.array(places)
   return Costs(fixed, sent, np.array(operations), NODES * squares, 18 * squares)
 

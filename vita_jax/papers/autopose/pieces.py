@@ -65,8 +65,8 @@ class Stem(nn.Module):
 class Transfer(nn.Module):
   """What branch `to` gets from branch `source`; `channels` are those of branch 0. HRNet's.
 
-  From a coarser branch a 1x1 convolution and a nearest upsampling; from a finer one convolutions 3x3 of stride
-  2, of which the last changes the channels and has no ReLU.
+  From a coarser branch a 1x1 convolution and a nearest upsampling; from a finer one convolutions 3x3 of
+  stride 2, of which the last changes the channels and has no ReLU.
   """
 
   source: int
@@ -97,17 +97,6 @@ class Plain(nn.Module):
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     y = Layer(x.shape[-1], form=self.form)(nn.relu(x), train=train)
     return x + Layer(x.shape[-1], relu=False, form=self.form)(y, train=train)
-
-
-class Out(nn.Module):
-  """What ends a searched cell: 1x1 convolution of all nodes in a row, and a norm."""
-
-  features: int
-  form: str = "loop"
-
-  @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    return Layer(self.features, 1, relu=False, form=self.form)(x, train=train)
 
 
 class Head(nn.Module):

@@ -4,8 +4,8 @@ The paper's own space was never published in full, nor any code. This one is def
 parallel branches of strides s, 2s, 4s, ... with a finest one that is always there, and searched aggregation.
 
 Tokens, in a row: the depth d; for each stage the number of cells of each branch, then a 0/1 for each ordered
-pair of branches (does `to` receive `from` at its entry?), pairs in the order of `pairs_of`; for the head a 0/1
-for each coarser branch. With 4 stages and 4 branches these are 68.
+pair of branches (does `to` receive `from` at its entry?), in the order of `pairs_of`; for the head a 0/1 for
+each coarser branch. With 4 stages and 4 branches these are 68.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _existing(space: Space, depth: Any, cells: Any) -> tuple[Any, Any, Any]:
 
 
 def _live(space: Space, tokens: Any) -> Any:
-  """Which tokens count: those of live stages; edges between branches that exist; no edge of the first stage."""
+  """Which tokens count: those of live stages; edges between branches that exist, none of the first stage."""
   depth, cells, edges, _ = _read(space, jnp.asarray(tokens))
   live, now, before = _existing(space, depth, cells)
   to, source = np.array(pairs_of(space)).reshape(-1, 2).T

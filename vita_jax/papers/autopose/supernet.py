@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.papers.autopose.costs import EDGES, NODES, Shape
-from vita_jax.papers.autopose.pieces import OUT, Head, Out, Plain, Stem, Transfer, cell, run
+from vita_jax.papers.autopose.pieces import OUT, Head, Layer, Plain, Stem, Transfer, cell, run
 from vita_jax.papers.autopose.space import Network, Space, pairs_of
 from vita_jax.search.operations import OPERATIONS, Operation
 
@@ -67,7 +67,7 @@ class Supernet(NamedTuple):
       for number in range(EDGES)
       for kind in kinds
     }
-    return {**found, OUT: Out(self.shape.channels * 2**branch, self.form)}
+    return {**found, OUT: Layer(self.shape.channels * 2**branch, 1, relu=False, form=self.form)}
 
 
 def init_supernet(net: Supernet, key: jax.Array) -> tuple[Tree, Tree]:
@@ -79,10 +79,9 @@ def init_supernet(net: Supernet, key: jax.Array) -> tuple[Tree, Tree]:
   """
   space, shape = net.space, net.shape
   keys = iter(jax.random.split(key, 4096))
-  places = [(shape.maps[0] // 2**b, shape.maps[1] // 2**b) for b in range(space.branches)]
 
-  def draw(module: nn.Module, size: tuple[int, int], features: int, lead: tuple[int, ...] = ()) -> Tree:
-    x = jnp.zeros((1, *size, features))
+  def draw(module: nn.Module, features: int, lead: tuple[int, ...] = ()) -> Tree:
+    x = jnp.zeros((1, 8, 8, features))  # parameters do not depend on the size
 
     def one(key: jax.Array) -> Tree:
       found = module.init(key, x, train=True)
@@ -92,23 +91,21 @@ def init_supernet(net: Supernet, key: jax.Array) -> tuple[Tree, Tree]:
       one = jax.vmap(one)
     return one(jax.random.split(next(keys), lead) if lead else next(keys))
 
-  widths = [shape.channels * 2**b for b in range(space.branches)]
+  widths, lead = [shape.channels * 2**b for b in range(space.branches)], (space.stages, space.cells)
   drawn: dict[str, Any] = {
-    "stem": draw(net.stem, shape.size, 3),
-    "head": draw(net.head, places[0], widths[0]),
-    "last": {f"from_{b}": draw(net.transfer(b, 0), places[b], widths[b]) for b in range(1, space.branches)},
+    "stem": draw(net.stem, 3),
+    "head": draw(net.head, widths[0]),
+    "last": {f"from_{b}": draw(net.transfer(b, 0), widths[b]) for b in range(1, space.branches)},
     "stages": {
-      f"from_{source}_to_{to}": draw(
-        net.transfer(source, to), places[source], widths[source], (space.stages,)
-      )
+      f"from_{source}_to_{to}": draw(net.transfer(source, to), widths[source], (space.stages,))
       for to, source in pairs_of(space)
     },
     "cells": {
       f"branch_{b}": {
-        name: draw(module, places[b], widths[b] * (NODES if name == OUT and not net.plain else 1), lead)
+        name: draw(module, width * (NODES if name == OUT and not net.plain else 1), lead)
         for name, module in net.cell_pieces(b).items()
       }
-      for b, lead in ((b, (space.stages, space.cells)) for b in range(space.branches))
+      for b, width in enumerate(widths)
     },
   }
   params, stats = (_part(drawn, i) for i in (0, 1))
@@ -143,7 +140,7 @@ def forward(
     sparse: operations of weight 0 are not computed, and get no gradient: for weights that are one-hot.
 
   Returns:
-    Heat maps float32 [n, h / stride, w / stride, joints], and the statistics, moved in training from those given.
+    Heat maps float32 [n, h / stride, w / stride, joints], and the statistics: in training those given, moved.
   """
   n = net.space.branches
   y, stem = run(net.stem, params["stem"], stats["stem"], images, train=train)
