@@ -1,7 +1,7 @@
 """HRNet (Sun et al., CVPR 2019): branches of four resolutions side by side, which exchange what they see.
 
-`HRNet()` is W32 of the paper, `HRNet(width=48)` W48; with fewer modules, blocks or channels it is a reduced one.
-The network and its layers are those of the published code; weights are not included.
+`HRNet()` is W32 of the paper, `HRNet(width=48)` W48; with fewer modules, blocks or channels it is a reduced
+one. The network and its layers are those of the published code; weights are not included.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ class Module(nn.Module):
 class Fusion(nn.Module):
   """Every branch plus what the others send, then ReLU: z_b = relu(sum over a of T_ab(y_a)).
 
-  T is the identity for a = b; from a coarser branch a 1x1 convolution and a nearest upsampling; from a finer one
-  b - a convolutions 3x3 of stride 2, of which the last one changes the channels and has no ReLU. Each
+  T is the identity for a = b; from a coarser branch a 1x1 convolution and a nearest upsampling; from a finer
+  one b - a convolutions 3x3 of stride 2, of which the last one changes the channels and has no ReLU. Each
   convolution has a batch norm.
 
   Attributes:

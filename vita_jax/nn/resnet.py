@@ -1,4 +1,5 @@
-"""ResNet-18, -50, -101 and -152 (He et al., CVPR 2016) as torchvision has them: strides are on 3x3 convolutions.
+"""ResNet-18, -50, -101 and -152 (He et al., CVPR 2016) as torchvision has them: strides are on 3x3
+convolutions.
 
 Weights: any file of torchvision's state dict, converted once:
 

@@ -49,8 +49,6 @@ class SimpleBaseline(nn.Module):
     x = trunk(images, depth=self.depth, width=self.width, form=self.form, train=train)[-1]
     draw = nn.initializers.normal(HEAD_DEVIATION)
     for i, features in enumerate(self.upsampling):
-      up = ConvTranspose(
-        features, 4, 2, 1, use_bias=False, kernel_init=draw, form=self.form, name=f"up{i}"
-      )
+      up = ConvTranspose(features, 4, 2, 1, use_bias=False, kernel_init=draw, form=self.form, name=f"up{i}")
       x = jax.nn.relu(BatchNorm(name=f"up{i}_norm")(up(x), train=train))
     return head(self.keypoints, form=self.form)(x)
