@@ -1,4 +1,4 @@
-"""Augmentation: keypoints move with the picture, draws have the published chances, the device agrees with the host."""
+"""Augmentation: keypoints move with the picture, on the host and on the device; draws have their chances."""
 
 import functools
 
@@ -32,7 +32,7 @@ def _centres(image):
 
 
 def _check_moved(image, joints, tolerance):
-  """The spots are at the keypoints; in a mirrored picture left and right have changed names. Says if it is one."""
+  """Spots are at the keypoints, left and right exchanged in a mirrored picture; says whether it is one."""
   centres = _centres(image)
   mirrored = np.abs(centres - joints).max() > 3
   np.testing.assert_allclose(centres[[1, 0, 2]] if mirrored else centres, joints, atol=tolerance)

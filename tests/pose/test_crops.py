@@ -109,7 +109,7 @@ def test_warps_are_opencvs_up_to_its_rounding_of_places(opencv):
 
 
 def _near_the_edge(matrix, shape):
-  """Places whose source is within a pixel of the picture's border, where 1/32 of a pixel is 1/32 of the value."""
+  """Places whose source is within a pixel of the border: there 1/32 pixel is 1/32 of the value."""
   y, x = np.mgrid[: SMALL[0], : SMALL[1]]
   sx, sy = np.moveaxis(
     pose.apply_matrix(pose.inverse_matrix(matrix), np.stack([x, y], -1).reshape(-1, 2)), -1, 0
