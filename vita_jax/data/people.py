@@ -109,6 +109,9 @@ def read_coco(
   category = _category(content["categories"], named)
   skeleton = of_category(category) if skeleton is None else skeleton
   images = {int(image["id"]): image for image in content["images"]}
+  for number, image in images.items():
+    if not (image.get("width", 0) > 0 and image.get("height", 0) > 0 and image.get("file_name")):
+      raise ValueError(f"{named}: image {number} has no size or no file: give width, height and file_name")
   if detections is None:
     rows, left_out = _annotated(content["annotations"], category, skeleton, images, named)
   else:
@@ -307,10 +310,11 @@ def _annotated(
     if not (points[:, 2] > 0).any():
       left_out[RULES[1]] += 1
       continue
-    kept.append({**row, "image_id": int(row["image_id"]), "points": points, "score": 1.0})
     if not row.get("area", 1) > 0:
-      kept.pop()
       left_out[RULES[2]] += 1
+      continue
+    _check_box(row, where)
+    kept.append({**row, "image_id": int(row["image_id"]), "points": points, "score": 1.0})
   return kept, dict(left_out)
 
 
@@ -323,9 +327,16 @@ def _detected(
       raise ValueError(f"{path}, row {i} has not image_id, bbox and score: it is not a list of detections")
     if row.get("category_id", category["id"]) != category["id"] or int(row["image_id"]) not in images:
       continue
+    _check_box(row, f"{path}, row {i}")
     points = np.zeros((skeleton.count, 3))
     kept.append({**row, "id": 0, "image_id": int(row["image_id"]), "points": points})
   return kept, {}
+
+
+def _check_box(row: Mapping[str, Any], where: str) -> None:
+  box = row.get("bbox")
+  if not isinstance(box, list | tuple) or len(box) != 4 or not np.isfinite(np.asarray(box, np.float64)).all():
+    raise ValueError(f"{where}: its box is {box}: give x, y, width, height")
 
 
 def _stacked(

@@ -120,8 +120,9 @@ def crop_matrix(
     [..., 2, 3]; of NumPy, float64, unless an argument is of JAX.
 
   Examples:
-    >>> crop_matrix([390.14, 218.07], [1.6250625, 2.16675], size=(256, 192)).round(6).tolist()
-    [[0.590747, 0.0, -134.473865], [0.0, 0.590747, -0.824103]]
+    >>> matrix = crop_matrix([390.14, 218.07], [1.6250625, 2.16675], size=(256, 192), rotation=30)
+    >>> matrix.round(4).tolist()
+    [[0.5116, 0.2954, -168.0082], [-0.2954, 0.5116, 131.672]]
   """
   choose("convention", convention, CONVENTIONS)
   xp = _library(centre, scale, rotation)
