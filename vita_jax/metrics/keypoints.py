@@ -59,14 +59,17 @@ def near(joints: Any, truth: Any, length: Any, *, threshold: float = 0.2) -> Any
   return distances <= threshold * length[..., None]
 
 
-def pck(joints: Any, truth: Any, visible: Any, length: Any, *, threshold: float = 0.2, mask: Any = None) -> Any:
+def pck(
+  joints: Any, truth: Any, visible: Any, length: Any, *, threshold: float = 0.2, mask: Any = None
+) -> Any:
   """Counts (keypoints at most `threshold` lengths away, labelled keypoints): the percentage of correct ones.
 
   Args:
     joints: [n, K, 2].
     truth: [n, K, 2].
     visible: [n, K]: 0 is not labelled.
-    length: [n]; persons whose length is 0 or less (unknown) are left out. See `vita_jax.pose.evaluate.torso_lengths`.
+    length: [n]; persons whose length is 0 or less (unknown) are left out. See
+      `vita_jax.pose.evaluate.torso_lengths`.
     threshold: in lengths.
     mask: [n]: 0 for padded rows.
 

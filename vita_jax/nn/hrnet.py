@@ -1,22 +1,24 @@
 """HRNet (Sun et al., CVPR 2019): branches of four resolutions side by side, which exchange what they see.
 
-`HRNet()` is W32 of the paper, `HRNet(width=48)` W48; with fewer modules, blocks or channels it is a reduced one.
-The network and its layers are those of the published code; weights are not included.
+`HRNet()` is W32 of the paper, `HRNet(width=48)` W48; with fewer modules, blocks or channels it is a reduced
+one. The network and its layers are those of the published code; weights are not included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from vita_jax.base.choose import choose
 from vita_jax.nn.conv import Conv
 from vita_jax.nn.conv_norm import ConvNorm
 from vita_jax.nn.resize import resize
 from vita_jax.nn.resnet import Block
+from vita_jax.nn.torch_weights import Unfolded, channels_last, tensor
 
 STARTS = ("published", "he")
 HEAD_DEVIATION = 1e-3
@@ -143,8 +145,8 @@ class Module(nn.Module):
 class Fusion(nn.Module):
   """Every branch plus what the others send, then ReLU: z_b = relu(sum over a of T_ab(y_a)).
 
-  T is the identity for a = b; from a coarser branch a 1x1 convolution and a nearest upsampling; from a finer one
-  b - a convolutions 3x3 of stride 2, of which the last one changes the channels and has no ReLU. Each
+  T is the identity for a = b; from a coarser branch a 1x1 convolution and a nearest upsampling; from a finer
+  one b - a convolutions 3x3 of stride 2, of which the last one changes the channels and has no ReLU. Each
   convolution has a batch norm.
 
   Attributes:
@@ -181,3 +183,72 @@ class Fusion(nn.Module):
   def _layer(self, features: int, size: int, stride: int, name: str) -> ConvNorm:
     draw = kernel_start(self.start)
     return ConvNorm(features, size, stride, size // 2, kernel_init=draw, form=self.form, name=name)
+
+
+def variables_of_published(
+  arrays: Mapping[str, np.ndarray],
+  *,
+  modules: Sequence[int] = (1, 4, 3),
+  blocks: int = 4,
+  bottlenecks: int = 4,
+) -> dict[str, Any]:
+  """Takes the variables {"params": ..., "batch_stats": ...}, float32, from the published names and layouts.
+
+  Args:
+    arrays: the state dict: name -> array.
+    modules: see `HRNet`.
+    blocks: see `HRNet`.
+    bottlenecks: see `HRNet`.
+
+  Raises:
+    ValueError: a tensor that is missing: of another network.
+  """
+  layers = {f"stem{i}": (f"conv{i}", f"bn{i}") for i in (1, 2)}
+  for i in range(bottlenecks):
+    layers |= _block_names(f"layer1_{i}", f"layer1.{i}", 3)
+    if f"layer1.{i}.downsample.0.weight" in arrays:
+      layers[f"layer1_{i}/downsample"] = (f"layer1.{i}.downsample.0", f"layer1.{i}.downsample.1")
+  for stage, count in enumerate(modules, start=2):
+    for b in range(stage):
+      theirs = f"transition{stage - 1}.{b}" + (".0" if b == stage - 1 else "")
+      if f"{theirs}.0.weight" in arrays:  # others are the identity
+        layers[f"transition{stage}_{b}"] = (f"{theirs}.0", f"{theirs}.1")
+    for i in range(count):
+      last = stage == len(modules) + 1 and i == count - 1
+      layers |= _module_names(f"stage{stage}_{i}", f"stage{stage}.{i}", stage, 1 if last else stage, blocks)
+  found = Unfolded(arrays).variables(layers)
+  return {**found, "params": {**found["params"], "head": published_head(arrays)}}
+
+
+def published_head(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Takes the last layer of the published pose networks: {"kernel": ..., "bias": ...}, float32.
+
+  Raises:
+    ValueError: a tensor that is missing.
+  """
+  kernel = channels_last(tensor(arrays, "final_layer.weight"))
+  bias = tensor(arrays, "final_layer.bias")
+  return {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
+
+
+def _block_names(ours: str, theirs: str, count: int) -> dict[str, tuple[str, str]]:
+  """The convolutions of a residual block."""
+  return {f"{ours}/conv{j}": (f"{theirs}.conv{j}", f"{theirs}.bn{j}") for j in range(1, count + 1)}
+
+
+def _module_names(
+  ours: str, theirs: str, branches: int, outputs: int, blocks: int
+) -> dict[str, tuple[str, str]]:
+  """The convolutions of a module: of its branches, and of its fusion."""
+  layers: dict[str, tuple[str, str]] = {}
+  for b in range(branches):
+    for i in range(blocks):
+      layers |= _block_names(f"{ours}/branch{b}_{i}", f"{theirs}.branches.{b}.{i}", 2)
+  for b in range(outputs):
+    for a in range(branches):
+      fuse = f"{theirs}.fuse_layers.{b}.{a}"
+      if a > b:
+        layers[f"{ours}/fusion/up{a}_{b}"] = (f"{fuse}.0", f"{fuse}.1")
+      for k in range(b - a):
+        layers[f"{ours}/fusion/down{a}_{b}_{k}"] = (f"{fuse}.{k}.0", f"{fuse}.{k}.1")
+  return layers

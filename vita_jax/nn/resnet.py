@@ -1,4 +1,5 @@
-"""ResNet-18, -50, -101 and -152 (He et al., CVPR 2016) as torchvision has them: strides are on 3x3 convolutions.
+"""ResNet-18, -50, -101 and -152 (He et al., CVPR 2016) as torchvision has them: strides are on 3x3
+convolutions.
 
 Weights: any file of torchvision's state dict, converted once:
 
@@ -177,6 +178,16 @@ def variables_of_torchvision(arrays: Mapping[str, np.ndarray], *, depth: int) ->
   Raises:
     ValueError: an unknown depth, or a tensor that is missing: of another depth.
   """
+  found = Unfolded(arrays).variables(layer_names(depth))
+  return {**found, "params": {**found["params"], "classifier": linear(arrays, "fc")}}
+
+
+def layer_names(depth: int) -> dict[str, tuple[str, str]]:
+  """Returns for each layer of `trunk` the names of convolution and batch norm in torchvision's state dict.
+
+  Raises:
+    ValueError: an unknown depth.
+  """
   kind = kind_of(depth)
   layers = {"stem": ("conv1", "bn1")}
   for stage, blocks in enumerate(kind.blocks, start=1):
@@ -186,8 +197,7 @@ def variables_of_torchvision(arrays: Mapping[str, np.ndarray], *, depth: int) ->
         layers[f"{ours}/conv{j}"] = (f"{theirs}.conv{j}", f"{theirs}.bn{j}")
       if i == 0 and (stage > 1 or kind.expansion > 1):
         layers[f"{ours}/downsample"] = (f"{theirs}.downsample.0", f"{theirs}.downsample.1")
-  found = Unfolded(arrays).variables(layers)
-  return {**found, "params": {**found["params"], "classifier": linear(arrays, "fc")}}
+  return layers
 
 
 def load(path: str | os.PathLike, *, depth: int, classes: int = 1000) -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax
+import numpy as np
 
 from vita_jax.nn.conv import ConvTranspose
-from vita_jax.nn.hrnet import HEAD_DEVIATION, head
+from vita_jax.nn.hrnet import HEAD_DEVIATION, head, published_head
 from vita_jax.nn.norm import BatchNorm
-from vita_jax.nn.resnet import trunk
+from vita_jax.nn.resnet import layer_names, trunk
+from vita_jax.nn.torch_weights import Unfolded, tensor
 
 STRIDE = 4  # pixels for each place of the heat maps
 
@@ -49,8 +54,34 @@ class SimpleBaseline(nn.Module):
     x = trunk(images, depth=self.depth, width=self.width, form=self.form, train=train)[-1]
     draw = nn.initializers.normal(HEAD_DEVIATION)
     for i, features in enumerate(self.upsampling):
-      up = ConvTranspose(
-        features, 4, 2, 1, use_bias=False, kernel_init=draw, form=self.form, name=f"up{i}"
-      )
+      up = ConvTranspose(features, 4, 2, 1, use_bias=False, kernel_init=draw, form=self.form, name=f"up{i}")
       x = jax.nn.relu(BatchNorm(name=f"up{i}_norm")(up(x), train=train))
     return head(self.keypoints, form=self.form)(x)
+
+
+def variables_of_published(
+  arrays: Mapping[str, np.ndarray], *, depth: int = 50, upsamplings: int = 3
+) -> dict[str, Any]:
+  """Takes the variables {"params": ..., "batch_stats": ...}, float32, from the published names and layouts.
+
+  Args:
+    arrays: the state dict: name -> array.
+    depth: of the ResNet.
+    upsamplings: how many transposed convolutions.
+
+  Raises:
+    ValueError: an unknown depth, or a tensor that is missing: of another network.
+  """
+  found = Unfolded(arrays).variables(layer_names(depth))
+  params, statistics = found["params"], found["batch_stats"]
+  for i in range(upsamplings):
+    kernel = tensor(arrays, f"deconv_layers.{3 * i}.weight").transpose(2, 3, 0, 1)
+    params[f"up{i}"] = {"kernel": kernel.astype(np.float32)}
+    names = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
+    norm = {
+      ours: tensor(arrays, f"deconv_layers.{3 * i + 1}.{theirs}").astype(np.float32)
+      for theirs, ours in names.items()
+    }
+    params[f"up{i}_norm"] = {name: norm[name] for name in ("scale", "bias")}
+    statistics[f"up{i}_norm"] = {name: norm[name] for name in ("mean", "var")}
+  return {"params": {**params, "head": published_head(arrays)}, "batch_stats": statistics}

@@ -1,7 +1,8 @@
-"""Human (and other) poses: descriptions of keypoints, heat maps, crops, augmentation, evaluation. See README.md.
+"""Human (and other) poses: descriptions of keypoints, heat maps, crops, augmentation, evaluation. See
+README.md.
 
-Points are (x, y) in pixels, x to the right and y down, counted from the centre of the pixel at the upper left.
-Sizes are (height, width). Heat maps are channels-last: [batch, height, width, keypoints].
+Points are (x, y) in pixels, x to the right and y down, counted from the centre of the pixel at the upper
+left. Sizes are (height, width). Heat maps are channels-last: [batch, height, width, keypoints].
 """
 
 from vita_jax._lazy import submodules

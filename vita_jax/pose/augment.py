@@ -1,6 +1,7 @@
 """Augmentation of person crops: on the host for pictures of any size, and inside a compiled step for crops.
 
-The host's is the published one (HRNet, Sun et al., CVPR 2019), in its order: half body, scale, rotation, mirror.
+The host's is the published one (HRNet, Sun et al., CVPR 2019), in its order: half body, scale, rotation,
+mirror.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Augmentation(NamedTuple):
     flip: probability of a mirrored picture.
     half_body: probability that only the upper or the lower half is cropped.
     more_than: keypoints that must be visible for that.
-    upper_first: probability that the upper half is preferred: that of N(0, 1) < 0.5, as the published code has it.
+    upper_first: probability that the upper half is preferred: that of N(0, 1) < 0.5, as the published code
+      has it.
     shift: pixels of the crop, in x and in y: uniform in [-shift, shift]; on the device alone.
   """
 
@@ -48,9 +50,10 @@ SIMPLE_AUGMENTATION = Augmentation(scale=0.3, rotation=40.0, half_body=0.0)  # S
 class CropPerson(NamedTuple):
   """A transform of rows of persons, for a `Stream`: cuts the crop out, augmented or not.
 
-  Rows have `image` uint8 [H, W, 3], `joints` [K, 2] and `visible` [K] in the picture, `centre` [2] and `scale` [2].
-  They come back with `image` of the crop and `joints` in its pixels; `centre` and `scale` are those used, as
-  `crops.to_picture` needs them (for crops that are not turned or mirrored). Keypoints outside of the crop stay
+  Rows have `image` uint8 [H, W, 3], `joints` [K, 2] and `visible` [K] in the picture, `centre` [2] and
+  `scale` [2]. They come back with `image` of the crop and `joints` in its pixels; `centre` and `scale` are
+  those used, as `crops.to_picture` needs them (for crops that are not turned or mirrored). Keypoints outside
+  of the crop stay
   visible: the targets leave out those whose Gaussian is outside. Other keys stay.
 
   Attributes:
@@ -108,8 +111,8 @@ def half_body(
 ) -> tuple[np.ndarray, np.ndarray] | None:
   """Draws whether only half of the body is cropped, and returns its (centre, scale); None: the box stays.
 
-  The centre is the mean of the visible keypoints of the half, the scale their extent, made to the aspect, times
-  1.5. Of a half with no more than two visible keypoints the other one is taken.
+  The centre is the mean of the visible keypoints of the half, the scale their extent, made to the aspect,
+  times 1.5. Of a half with no more than two visible keypoints the other one is taken.
   """
   seen = np.asarray(visible) > 0
   a = augmentation
@@ -186,9 +189,7 @@ def augment_on_device(
   # A crop as large as the picture, of which the box is `factor` times as large: the picture shrinks by it.
   scale = factor[:, None] * jnp.array([width - 1.0, height - 1.0]) / PIXELS
   size = (height, width)
-  matrices = crop_matrix(
-    jnp.broadcast_to(middle, (n, 2)), scale, size=size, rotation=angle, convention="udp"
-  )
+  matrices = crop_matrix(jnp.broadcast_to(middle, (n, 2)), scale, size=size, rotation=angle, convention="udp")
   matrices = matrices.at[..., 2].add(moved)
   images = jax.vmap(lambda image, matrix: warp(image, matrix, size=size))(images, matrices)
   return images, apply_matrix(matrices, joints).astype(joints.dtype), visible

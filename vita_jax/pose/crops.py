@@ -1,7 +1,7 @@
 """Person crops: from a box to centre and scale, the affine map between picture and crop, and the warp.
 
-Two conventions say where the middle of a crop of w pixels is: "half" at w / 2, as the published protocol has it
-(SimpleBaseline, HRNet), half a pixel off; "udp" at (w - 1) / 2, unbiased (Huang et al., CVPR 2020).
+Two conventions say where the middle of a crop of w pixels is: "half" at w / 2, as the published protocol has
+it (SimpleBaseline, HRNet), half a pixel off; "udp" at (w - 1) / 2, unbiased (Huang et al., CVPR 2020).
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Crop(NamedTuple):
 def clip_boxes(boxes: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
   """Clips boxes to a picture, as the published protocol does.
 
-  x1 = max(0, x), x2 = min(width - 1, x1 + max(0, w - 1)), the same for y; the box is (x1, y1, x2 - x1, y2 - y1).
+  x1 = max(0, x), x2 = min(width - 1, x1 + max(0, w - 1)), the same for y; the box is (x1, y1, x2 - x1, y2 -
+  y1).
 
   Args:
     boxes: [n, 4] of x, y, w, h in pixels.
@@ -69,9 +70,7 @@ def clip_boxes(boxes: np.ndarray, width: int, height: int) -> tuple[np.ndarray, 
   return np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1), kept
 
 
-def centre_and_scale(
-  boxes: Any, *, aspect: float, padding: float = PADDING
-) -> tuple[np.ndarray, np.ndarray]:
+def centre_and_scale(boxes: Any, *, aspect: float, padding: float = PADDING) -> tuple[np.ndarray, np.ndarray]:
   """Computes the centre of boxes and their scale: sides made to the aspect and padded, over 200 pixels.
 
   Args:
@@ -121,8 +120,9 @@ def crop_matrix(
     [..., 2, 3]; of NumPy, float64, unless an argument is of JAX.
 
   Examples:
-    >>> crop_matrix([390.14, 218.07], [1.6250625, 2.16675], size=(256, 192)).round(6).tolist()
-    [[0.590747, 0.0, -134.473865], [0.0, 0.590747, -0.824103]]
+    >>> matrix = crop_matrix([390.14, 218.07], [1.6250625, 2.16675], size=(256, 192), rotation=30)
+    >>> matrix.round(4).tolist()
+    [[0.5116, 0.2954, -168.0082], [-0.2954, 0.5116, 131.672]]
   """
   choose("convention", convention, CONVENTIONS)
   xp = _library(centre, scale, rotation)
@@ -180,7 +180,8 @@ def warp(image: Any, matrix: Any, *, size: tuple[int, int]) -> Any:
   OpenCV's warpAffine does the same with places rounded to 1/32 pixel.
 
   Args:
-    image: [H, W, C], uint8 or floating; of NumPy, or of JAX (then inside a compiled program; `jax.vmap` for many).
+    image: [H, W, C], uint8 or floating; of NumPy, or of JAX (then inside a compiled program; `jax.vmap` for
+      many).
     matrix: [2, 3] from the picture to the crop.
     size: (height, width) of the crop.
 

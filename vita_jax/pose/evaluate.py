@@ -156,7 +156,9 @@ def coco_truth(
   people = []
   for i in range(len(joints)):
     flags = np.asarray(visible[i]).astype(int)
-    points = np.concatenate([np.asarray(joints[i], np.float64) * (flags[:, None] > 0), flags[:, None]], axis=-1)
+    points = np.concatenate(
+      [np.asarray(joints[i], np.float64) * (flags[:, None] > 0), flags[:, None]], axis=-1
+    )
     people.append(
       {
         "id": i + 1,
@@ -211,7 +213,9 @@ def coco_ap(
   from pycocotools.coco import COCO as Annotations
   from pycocotools.cocoeval import COCOeval
 
-  content = dict(read_json(truth, what="annotations of COCO", limit=1 << 30) if isinstance(truth, str) else truth)
+  content = dict(
+    read_json(truth, what="annotations of COCO", limit=1 << 30) if isinstance(truth, str) else truth
+  )
   known = {int(image["id"]) for image in content["images"]}
   wanted = sorted(known if image_ids is None else {int(i) for i in image_ids})
   for one in results:
@@ -299,7 +303,8 @@ def pckh(
     left_out: keypoints that do not count in the mean.
 
   Returns:
-    Names of keypoints, "left_" and "right_" cut off, and "mean" -> percent; NaN for a keypoint without labels.
+    Names of keypoints, "left_" and "right_" cut off, and "mean" -> percent; NaN for a keypoint without
+    labels.
 
   Raises:
     ValueError: a head box without size.

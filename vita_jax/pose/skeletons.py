@@ -1,4 +1,4 @@
-"""Descriptions of keypoints: names, left and right, tolerances, limbs. No other code knows how many there are."""
+"""Descriptions of keypoints: names, left and right, tolerances, limbs. No other code knows their number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Skeleton(NamedTuple):
     name: of the description.
     names: of the keypoints, in the order of the data.
     flip_pairs: keypoints that change places where the picture is mirrored, (left, right).
-    sigmas: tolerance of each keypoint as a share of sqrt(area), COCO's sigma: OKS is exp(-d^2 / (8 area sigma^2)).
+    sigmas: tolerance of each keypoint as a share of sqrt(area), COCO's sigma: OKS is exp(-d^2 / (8 area
+      sigma^2)).
     limbs: pairs of keypoints between which a line is drawn.
     upper: keypoints of the upper half, for half-body augmentation; () turns it off.
     lower: keypoints of the lower half.
@@ -185,16 +186,14 @@ COCO = skeleton(
   lower=range(11, 17),
   torso=((5, 6), (11, 12)),
 )
-# The sigmas are COCO's of the same joint; pelvis as hip, thorax and neck as shoulder, head top as ear. MPII itself
-# measures PCKh, which needs none.
+# The sigmas are COCO's of the same joint; pelvis as hip, thorax and neck as shoulder, head top as ear. MPII
+# itself measures PCKh, which needs none.
 MPII = skeleton(
   "mpii",
-  "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck head_top right_wrist"
-  " right_elbow right_shoulder left_shoulder left_elbow left_wrist".split(),
+  "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck head_top"
+  " right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist".split(),
   flip_pairs=((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)),
-  sigmas=[
-    s / 1000 for s in (89, 87, 107, 107, 87, 89, 107, 79, 79, 35, 62, 72, 79, 79, 72, 62)
-  ],
+  sigmas=[s / 1000 for s in (89, 87, 107, 107, 87, 89, 107, 79, 79, 35, 62, 72, 79, 79, 72, 62)],
   limbs=(
     *((0, 1), (1, 2), (2, 6), (6, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9), (10, 11), (11, 12), (12, 7)),
     *((7, 13), (13, 14), (14, 15)),
