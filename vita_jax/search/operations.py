@@ -21,6 +21,7 @@ import numpy as np
 
 from vita_jax.base.choose import choose
 from vita_jax.nn.conv import Conv
+from vita_jax.nn.depthwise import depthwise
 from vita_jax.nn.norm import normalize_in_training
 from vita_jax.nn.pool import max_pool_padded
 
@@ -85,9 +86,21 @@ class Operation(nn.Module):
     size, rate, times = _SEPARABLE[kind]
     for _ in range(times):
       x = nn.relu(x)
-      x = conv(size, padding=rate * (size // 2), dilation=rate, groups=features)(x)
+      x = Depthwise(size, rate)(x)
       x = Norm(self.affine)(conv(1)(x), train=train)
     return x
+
+
+class Depthwise(nn.Module):
+  """Depthwise convolution without bias, `kernel` [size, size, 1, c]; see `vita_jax.nn.depthwise`."""
+
+  size: int
+  rate: int = 1
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    kernel = self.param("kernel", he_normal, (self.size, self.size, 1, x.shape[-1]))
+    return depthwise(x, jnp.asarray(kernel, x.dtype), rate=self.rate)
 
 
 def mean_of_neighbours(x: jax.Array) -> jax.Array:

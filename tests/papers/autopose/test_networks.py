@@ -16,7 +16,7 @@ from vita_jax.papers.autopose.space import Space, network_of, on_host, preset, t
 from vita_jax.papers.autopose.supernet import MOMENTUM, Supernet, averaged, forward, init_supernet
 from vita_jax.search import OPERATIONS, sample, strongest
 
-SPACE = Space(2, 3, 2)
+SPACE = Space(2, 2, 2)
 SHAPE = Shape(channels=4, stem=4, joints=5, size=(32, 32))
 
 
@@ -42,7 +42,7 @@ def _networks():
 
 def test_a_derived_network_is_the_supernet_with_one_hot_weights(nets):
   net, params, stats, images, run = nets
-  alphas = jax.random.normal(jax.random.key(5), (4, 3, 6, len(OPERATIONS)))
+  alphas = jax.random.normal(jax.random.key(5), (4, 2, 6, len(OPERATIONS)))
   for network, alpha in zip(_networks(), alphas, strict=True):
     cells = strongest(alpha)
     maps, moved = run(params, stats, images, network, jax.nn.one_hot(cells, len(OPERATIONS)))
@@ -68,7 +68,7 @@ def _blank(module):
 def test_sparse_weights_are_the_same_function_as_dense_ones(nets):
   net, params, stats, images, run = nets
   network = _networks()[0]
-  weights = jax.nn.one_hot(strongest(jax.random.normal(jax.random.key(7), (3, 6, 8))), 8)
+  weights = jax.nn.one_hot(strongest(jax.random.normal(jax.random.key(7), (2, 6, 8))), 8)
   dense = jax.jit(functools.partial(forward, net, train=True))(params, stats, images, network, weights)[0]
   np.testing.assert_allclose(run(params, stats, images, network, weights)[0], dense, atol=1e-6)
 
@@ -76,7 +76,7 @@ def test_sparse_weights_are_the_same_function_as_dense_ones(nets):
 def test_averaged_statistics_of_one_batch_give_what_the_batch_itself_gave(nets):
   net, params, stats, images, run = nets
   network = _networks()[2]
-  weights = jax.nn.one_hot(strongest(jax.random.normal(jax.random.key(7), (3, 6, 8))), 8)
+  weights = jax.nn.one_hot(strongest(jax.random.normal(jax.random.key(7), (2, 6, 8))), 8)
   maps, moved = run(params, stats, images, network, weights)
   test = jax.jit(functools.partial(forward, net, train=False, sparse=True))
   again, same = test(params, averaged(moved, 1), images, network, weights)
@@ -113,7 +113,7 @@ def test_all_edges_off_and_one_branch_is_the_single_branch_network():
 def test_the_counter_counts_what_the_derived_network_is_traced_to(plain):
   for i, network in enumerate(_networks()):
     for shape in (SHAPE, SHAPE._replace(stride=2, channels=3, size=(32, 64))):
-      cells = None if plain else strongest(jax.random.normal(jax.random.key(i), (3, 6, 8)))
+      cells = None if plain else strongest(jax.random.normal(jax.random.key(i), (2, 6, 8)))
       module = derived(on_host(network), cells, shape, form="native")
       image = jnp.zeros((1, *shape.size, 3))
       variables = jax.eval_shape(module.init, jax.random.key(0), image)
@@ -142,7 +142,7 @@ def test_what_an_architecture_lacks_gets_no_gradient_and_is_not_computed(nets):
     weights = jax.nn.softmax(alpha)
     return jnp.mean(jnp.square(forward(net, params, stats, images, network, weights)[0]))
 
-  grads, alpha = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, jnp.zeros((3, 6, 8)))
+  grads, alpha = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, jnp.zeros((2, 6, 8)))
   assert not any(np.asarray(x).any() for x in jax.tree.leaves(grads["cells"]["branch_1"]))
   assert not np.asarray(alpha[1:]).any() and np.asarray(alpha[0, :, 1:]).any()
   assert all(np.asarray(x).any() for x in jax.tree.leaves(grads["cells"]["branch_0"]["out"]))

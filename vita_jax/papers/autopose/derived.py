@@ -119,13 +119,13 @@ def taken_from(net: Supernet, params: Tree, module: Derived) -> Tree:
   for stage, counts in enumerate(module.cells):
     for b, count in enumerate(counts):
       pieces = params["cells"][f"branch_{b}"]
-      wanted = {OUT: OUT}
-      if module.operations:
-        wanted |= {f"edge_{i}_{kind}": kind for i, kind in enumerate(module.operations[b])}
+      start = f"stage_{stage}_branch_{b}_cell"
       for number in range(count):
-        for name in wanted.keys() & pieces.keys():
-          own = jax.tree.map(lambda x, s=stage, c=number: x[s, c], pieces[name])
-          found[f"stage_{stage}_branch_{b}_cell_{number}_{name}"] = own
+        here = {kind: jax.tree.map(lambda x, s=stage, c=number: x[s, c], own) for kind, own in pieces.items()}
+        found[f"{start}_{number}_{OUT}"] = here[OUT]
+        for i, kind in enumerate(module.operations[b] if module.operations else ()):
+          if here.get(kind):  # it has parameters
+            found[f"{start}_{number}_edge_{i}_{kind}"] = jax.tree.map(lambda x, i=i: x[i], here[kind])
   image = jax.ShapeDtypeStruct((1, *net.shape.size, 3), jnp.float32)
   shapes = jax.eval_shape(lambda x: module.init(jax.random.key(0), x), image)["params"]
   return _completed(found, shapes)

@@ -9,15 +9,20 @@ several architectures by `lax.map`, and several seeds by `replicate=map`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from vita_jax.base.tree import named_leaves, path_name
+from vita_jax.nn.hrnet import HEAD_DEVIATION
 from vita_jax.papers.autopose.costs import EDGES, NODES, Shape
-from vita_jax.papers.autopose.pieces import OUT, Head, Layer, Plain, Stem, Transfer, cell, run
+from vita_jax.papers.autopose.pieces import OUT, Head, Layer, Plain, Stem, Transfer, run
 from vita_jax.papers.autopose.space import Network, Space, pairs_of
 from vita_jax.search.operations import OPERATIONS, Operation
 
@@ -62,58 +67,69 @@ class Supernet(NamedTuple):
     if self.plain:
       return {OUT: Plain(self.form)}
     kinds = [kind for kind in OPERATIONS if kind not in _BARE]
-    found: dict[str, Any] = {
-      f"edge_{number}_{kind}": Operation(kind, affine=False, form=self.form)
-      for number in range(EDGES)
-      for kind in kinds
-    }
+    found: dict[str, Any] = {kind: Operation(kind, affine=False, form=self.form) for kind in kinds}
     return {**found, OUT: Layer(self.shape.channels * 2**branch, 1, relu=False, form=self.form)}
 
 
 def init_supernet(net: Supernet, key: jax.Array) -> tuple[Tree, Tree]:
   """Draws (params, stats) of a supernet.
 
-  Trees: `stem`, `head`, `last/from_1` (transfers to the head), and with a leading axis [stages] `stages/
-  from_1_to_0` and [stages, cells] `cells/branch_0/edge_0_sep_3`. `stats` are 0: the statistics of norms are
-  measured anew for each architecture, see `averaged`.
+  Trees: `stem`, `head`, `last/from_1` (transfers to the head); with a leading axis [stages]
+  `stages/from_1_to_0`; with [stages, cells] `cells/branch_0/out`, and with [stages, cells, edges]
+  `cells/branch_0/sep_3`. Kernels are He's normal ones of their outputs, those of the head N(0, 0.001).
+  `stats` are 0: the statistics of norms are measured anew for each architecture, see `averaged`.
   """
-  space, shape = net.space, net.shape
-  keys = iter(jax.random.split(key, 4096))
-
-  def draw(module: nn.Module, features: int, lead: tuple[int, ...] = ()) -> Tree:
-    x = jnp.zeros((1, 8, 8, features))  # parameters do not depend on the size
-
-    def one(key: jax.Array) -> Tree:
-      found = module.init(key, x, train=True)
-      return found.get("params", {}), found.get("batch_stats", {})
-
-    for _ in lead:
-      one = jax.vmap(one)
-    return one(jax.random.split(next(keys), lead) if lead else next(keys))
-
-  widths, lead = [shape.channels * 2**b for b in range(space.branches)], (space.stages, space.cells)
-  drawn: dict[str, Any] = {
-    "stem": draw(net.stem, 3),
-    "head": draw(net.head, widths[0]),
-    "last": {f"from_{b}": draw(net.transfer(b, 0), widths[b]) for b in range(1, space.branches)},
+  space, n = net.space, net.space.branches
+  widths, lead = [net.shape.channels * 2**b for b in range(n)], (space.stages, space.cells)
+  shapes: dict[str, Any] = {
+    "stem": _shapes(net.stem, 3),
+    "head": _shapes(net.head, widths[0]),
+    "last": {f"from_{b}": _shapes(net.transfer(b, 0), widths[b]) for b in range(1, n)},
     "stages": {
-      f"from_{source}_to_{to}": draw(net.transfer(source, to), widths[source], (space.stages,))
+      f"from_{source}_to_{to}": _shapes(net.transfer(source, to), widths[source], lead[:1])
       for to, source in pairs_of(space)
     },
-    "cells": {
-      f"branch_{b}": {
-        name: draw(module, width * (NODES if name == OUT and not net.plain else 1), lead)
-        for name, module in net.cell_pieces(b).items()
-      }
-      for b, width in enumerate(widths)
-    },
+    "cells": {},
   }
-  params, stats = (_part(drawn, i) for i in (0, 1))
-  return params, jax.tree.map(jnp.zeros_like, stats)
+  for b, width in enumerate(widths):
+    into = width if net.plain else NODES * width  # what ends a cell
+    shapes["cells"][f"branch_{b}"] = {
+      name: _shapes(module, into, lead) if name == OUT else _shapes(module, width, (*lead, EDGES))
+      for name, module in net.cell_pieces(b).items()
+    }
+  params, stats = (_part(shapes, i) for i in (0, 1))
+  return _drawn(params, key), jax.tree.map(lambda x: jnp.zeros(x.shape), stats)
+
+
+def _shapes(module: nn.Module, features: int, lead: tuple[int, ...] = ()) -> tuple[Tree, Tree]:
+  """The shapes of (params, stats) of a piece that gets so many features, `lead` before each."""
+  image = jax.ShapeDtypeStruct((1, 8, 8, features), jnp.float32)  # nothing depends on the size
+  found = jax.eval_shape(functools.partial(module.init, train=True), jax.random.key(0), image)
+  found = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*lead, *x.shape), x.dtype), found)
+  return found.get("params", {}), found.get("batch_stats", {})
 
 
 def _part(tree: Tree, i: int) -> Tree:
   return tree[i] if isinstance(tree, tuple) else {name: _part(x, i) for name, x in tree.items()}
+
+
+def _drawn(shapes: Tree, key: jax.Array) -> Tree:
+  """Draws parameters of these shapes; all from one row of random numbers, which is compiled once."""
+  kernels = {k: math.prod(x.shape) for k, x in named_leaves(shapes).items() if k.endswith("/kernel")}
+  ends = np.cumsum(list(kernels.values()))
+  rows = dict(
+    zip(kernels, jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1].tolist()), strict=True)
+  )
+
+  def draw(path: Any, x: Any) -> jax.Array:
+    name = path_name(path)
+    if name not in kernels:
+      return jnp.full(x.shape, float(name.endswith("/scale")))
+    *_, height, width, _, outputs = x.shape
+    spread = HEAD_DEVIATION if name.startswith("head/") else (2 / (height * width * outputs)) ** 0.5
+    return spread * rows[name].reshape(x.shape)
+
+  return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def forward(
@@ -248,45 +264,49 @@ def _mixed(
   train: bool,
   sparse: bool,
 ) -> tuple[jax.Array, Tree]:
-  """A cell whose edges are mixtures: sum_o w_o o(x)."""
-  moved = dict(stats)
+  """A cell whose edges are mixtures, sum_o w_o o(x): from each state all edges that leave it at once.
 
-  def keep(name: str, found: tuple[jax.Array, Tree]) -> jax.Array:
-    moved[name] = found[1]
-    return found[0]
-
-  def piece(name: str, x: jax.Array) -> tuple[jax.Array, Tree]:
-    return run(modules[name], params.get(name, {}), stats[name], x, train=train)
-
-  def edge(number: int, x: jax.Array) -> jax.Array:
-    given = weights[number].astype(x.dtype)
-    total = x * given[OPERATIONS.index("skip")]
-    for place, kind in enumerate(OPERATIONS):
-      if kind in _BARE:
+  An operation on all edges that leave a state is one batched operation: half as many to compile.
+  """
+  states, totals, moved = [x], [jnp.zeros_like(x)] * NODES, dict(stats)
+  for place in range(NODES):
+    edges = np.array([node * (node + 1) // 2 + place for node in range(place, NODES)])
+    given = weights[edges].astype(x.dtype)[:, :, None, None, None, None]  # [edges, operations, n, h, w, c]
+    sums = given[:, OPERATIONS.index("skip")] * x
+    for name, module in modules.items():
+      if name == OUT:
         continue
-      name = f"edge_{number}_{kind}"
-      weighed = _weighed(piece, name, given[place])
+      own, kept = (jax.tree.map(lambda v, e=edges: v[e], tree.get(name, {})) for tree in (params, moved))
+      apply = functools.partial(_edges, module, own, kept, len(edges), train)
+      weight = given[:, OPERATIONS.index(name)]
       if sparse:
-        found = jax.lax.cond(
-          given[place] != 0, weighed, lambda x, name=name: (jnp.zeros_like(x), stats[name]), x
-        )
+        y, after = jax.lax.cond(jnp.any(weight != 0), apply, functools.partial(_nothing, len(edges), kept), x)
       else:
-        found = weighed(x)
-      total = total + keep(name, found)
-    return total
+        y, after = apply(x)
+      sums = sums + weight * y
+      moved[name] = jax.tree.map(lambda old, new, e=edges: old.at[e].set(new), moved[name], after)
+    for node, total in zip(range(place, NODES), sums, strict=True):
+      totals[node] = totals[node] + total
+    x = totals[place]
+    states.append(x)
+  y, moved[OUT] = run(
+    modules[OUT], params[OUT], stats[OUT], jnp.concatenate(states[1:], axis=-1), train=train
+  )
+  return states[0] + y, moved
 
-  y = cell(x, edge, lambda x: keep(OUT, piece(OUT, x)))
-  return y, moved
+
+def _edges(
+  module: Any, params: Tree, stats: Tree, count: int, train: bool, x: jax.Array
+) -> tuple[jax.Array, Tree]:
+  """An operation with the weights of several edges on one input: [edges, n, h, w, c]."""
+  if not params:  # pooling: all edges get the same
+    y, moved = run(module, {}, jax.tree.map(lambda v: v[0], stats), x, train=train)
+    return jax.tree.map(lambda v: jnp.broadcast_to(v, (count, *v.shape)), (y, moved))
+  return jax.vmap(lambda p, s: run(module, p, s, x, train=train))(params, stats)
 
 
-def _weighed(
-  piece: Callable[[str, jax.Array], tuple[jax.Array, Tree]], name: str, weight: jax.Array
-) -> Callable[[jax.Array], tuple[jax.Array, Tree]]:
-  def one(x: jax.Array) -> tuple[jax.Array, Tree]:
-    y, stats = piece(name, x)
-    return y * weight, stats
-
-  return one
+def _nothing(count: int, stats: Tree, x: jax.Array) -> tuple[jax.Array, Tree]:
+  return jnp.zeros((count, *x.shape), x.dtype), stats
 
 
 def averaged(total: Tree, count: jax.Array | int) -> Tree:
