@@ -69,7 +69,7 @@ def test_boxes_and_areas(drawn):
     low, high = joints[i][seen[i]].min(axis=0), joints[i][seen[i]].max(axis=0)
     np.testing.assert_allclose(boxes[i], [*(low - u[i]), *(high - low + 2 * u[i])], rtol=1e-4)
   np.testing.assert_allclose(drawn["area"], 0.53 * boxes[:, 2] * boxes[:, 3], rtol=1e-5)
-  assert drawn["visible"].shape == (300, FIGURES.count)
+  assert drawn["visible"].shape == (300, FIGURES.n_keypoints)
 
 
 @pytest.mark.parametrize(("count", "size"), [(0, 64), (3, 16)])

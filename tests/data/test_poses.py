@@ -23,8 +23,8 @@ def _check(rows, skeleton):
   n = len(rows["image"])
   assert rows["image"].dtype == np.uint8
   shapes = {
-    "joints": (n, skeleton.count, 2),
-    "visible": (n, skeleton.count),
+    "joints": (n, skeleton.n_keypoints, 2),
+    "visible": (n, skeleton.n_keypoints),
     "box": (n, 4),
     "area": (n,),
     "length": (n,),

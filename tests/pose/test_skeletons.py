@@ -11,14 +11,14 @@ from vita_jax.pose.skeletons import of_category, skeleton
 def test_mirroring_twice_is_the_identity_and_pairs_left_with_right(name):
   found = pose.SKELETONS[name]
   order = np.array(pose.flip_order(found))
-  np.testing.assert_array_equal(order[order], np.arange(found.count))
+  np.testing.assert_array_equal(order[order], np.arange(found.n_keypoints))
   for i, j in enumerate(order):
     swapped = found.names[i].replace("left", "L").replace("right", "left").replace("L", "right")
     assert found.names[j] == swapped
 
 
 def test_the_known_ones_are_those_of_their_data_sets():
-  assert (pose.COCO.count, pose.MPII.count, pose.OPENFIELD.count) == (17, 16, 4)
+  assert (pose.COCO.n_keypoints, pose.MPII.n_keypoints, pose.OPENFIELD.n_keypoints) == (17, 16, 4)
   pairs = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
   assert pose.COCO.flip_pairs == pairs
   assert sorted(pose.MPII.flip_pairs) == [(0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)]

@@ -57,9 +57,9 @@ def load_mouse() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
   halved = frames.reshape(-1, HEIGHT // 2, 2, WIDTH // 2, 2).astype(np.float32).mean(axis=(2, 4))
   images = np.zeros((len(names), *SIZE, 3), np.uint8)
   images[:, : HEIGHT // 2] = np.round(halved)[..., None]
-  joints = (values.reshape(-1, OPENFIELD.count, 2) + 0.5) / 2 - 0.5
+  joints = (values.reshape(-1, OPENFIELD.n_keypoints, 2) + 0.5) / 2 - 0.5
   visible = np.ones(joints.shape[:2], np.float32)
-  found = {
+  found: dict[str, np.ndarray] = {
     "image": images,
     "joints": joints.astype(np.float32),
     "visible": visible,

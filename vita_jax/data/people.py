@@ -128,6 +128,21 @@ def read_coco(
   return _stacked(kept, files, skeleton, crop, {rule: shapes[rule] for rule in RULES if shapes[rule]})
 
 
+def read_people(annotations: str | os.PathLike, folder: str | os.PathLike, *, crop: Crop) -> People:
+  """Lists the persons of a file in COCO's format (a JSON object) or in MPII's (a list), by what it holds.
+
+  Raises:
+    FileNotFoundError: no such file, or a picture that is missing.
+    ValueError: see `read_coco` and `read_mpii`.
+  """
+  path = Path(annotations).expanduser()
+  if not path.is_file():
+    raise FileNotFoundError(f"no file {path}: give annotations in COCO's or MPII's format")
+  with path.open("rb") as file:
+    start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+  return (read_mpii if start.startswith(b"[") else read_coco)(path, folder, crop=crop)
+
+
 def read_mpii(annotations: str | os.PathLike, folder: str | os.PathLike, *, crop: Crop) -> People:
   """Lists the persons of MPII's annotations in JSON: `joints`, `joints_vis`, `center`, `scale`, `image`.
 
@@ -144,31 +159,21 @@ def read_mpii(annotations: str | os.PathLike, folder: str | os.PathLike, *, crop
     FileNotFoundError: no such file, or a picture that is missing.
     ValueError: a file that is not in this format; a row that does not fit, by its number.
   """
-  rows, kept, left_out = _read_list(Path(annotations)), [], 0
-  for i, row in enumerate(rows):
-    where = f"{annotations}, row {i}"
-    if not isinstance(row, dict) or not {"joints", "joints_vis", "center", "scale", "image"} <= row.keys():
-      raise ValueError(
-        f"{where} has not joints, joints_vis, center, scale and image: it is not MPII's format"
-      )
-    joints, seen = np.asarray(row["joints"], np.float64), np.asarray(row["joints_vis"], np.float64)
-    if joints.shape != (MPII.count, 2) or seen.shape != (MPII.count,):
-      raise ValueError(f"{where} has joints {joints.shape}: MPII has {MPII.count} keypoints of 2 numbers")
-    if not (seen > 0).any():
+  kept, left_out = [], 0
+  for i, row in enumerate(_read_list(Path(annotations))):
+    found = _mpii_person(row, f"{annotations}, row {i}")
+    if (found.visible > 0).any():
+      kept.append(found)
+    else:
       left_out += 1
-      continue
-    side = float(row["scale"])
-    if not side > 0:
-      raise ValueError(f"{where} has scale {side}: it must be above 0")
-    centre = np.asarray(row["center"], np.float64) + [0, 15 * side] - 1
-    joints = joints - 1
-    kept.append((row["image"], joints, seen, centre, side))
-  files = _files(Path(folder).expanduser(), [str(k[0]) for k in kept], str(annotations))
   if not kept:
     raise ValueError(f"{annotations} has no person with a labelled keypoint")
-  joints, visible, centre, side = (np.stack([np.asarray(k[j]) for k in kept]) for j in (1, 2, 3, 4))
-  corner = centre - PIXELS * side[:, None] / 2
-  boxes = np.concatenate([corner, np.repeat(PIXELS * side[:, None], 2, axis=1)], axis=1)
+  files = _files(Path(folder).expanduser(), [one.image for one in kept], str(annotations))
+  joints, visible, centre = (
+    np.stack([getattr(one, name) for one in kept]) for name in ("joints", "visible", "centre")
+  )
+  side = np.array([[one.scale] * 2 for one in kept])
+  boxes = np.concatenate([centre - PIXELS * side / 2, PIXELS * side], axis=1)
   names = {name: i for i, name in enumerate(dict.fromkeys(files))}
   return People(
     files,
@@ -179,11 +184,34 @@ def read_mpii(annotations: str | os.PathLike, folder: str | os.PathLike, *, crop
     boxes.astype(np.float32),
     extent_areas(joints, visible).astype(np.float32),
     centre.astype(np.float32),
-    (np.repeat(side[:, None], 2, axis=1) * crop.padding).astype(np.float32),
+    (side * crop.padding).astype(np.float32),
     np.ones(len(kept), np.float32),
     MPII,
     {RULES[1]: left_out} if left_out else {},
   )
+
+
+class _Person(NamedTuple):
+  """A row of MPII's file, counted from 0, its centre moved."""
+
+  image: str
+  joints: np.ndarray
+  visible: np.ndarray
+  centre: np.ndarray
+  scale: float
+
+
+def _mpii_person(row: Any, where: str) -> _Person:
+  if not isinstance(row, dict) or not {"joints", "joints_vis", "center", "scale", "image"} <= row.keys():
+    raise ValueError(f"{where} has not joints, joints_vis, center, scale and image: it is not MPII's format")
+  joints, seen = np.asarray(row["joints"], np.float64), np.asarray(row["joints_vis"], np.float64)
+  if joints.shape != (MPII.n_keypoints, 2) or seen.shape != (MPII.n_keypoints,):
+    raise ValueError(f"{where} has joints {joints.shape}: MPII has {MPII.n_keypoints} keypoints of 2 numbers")
+  scale = float(row["scale"])
+  if not 0 < scale < np.inf:
+    raise ValueError(f"{where} has scale {scale}: it must be above 0")
+  centre = np.asarray(row["center"], np.float64) + [0, 15 * scale] - 1
+  return _Person(str(row["image"]), joints - 1, seen, centre, scale)
 
 
 def extent_boxes(joints: np.ndarray, visible: np.ndarray, *, margin: Any = 0.0) -> np.ndarray:
@@ -299,10 +327,10 @@ def _annotated(
       left_out[RULES[0]] += 1
       continue
     points = np.asarray(row.get("keypoints", []), np.float64)
-    if points.size != 3 * skeleton.count:
+    if points.size != 3 * skeleton.n_keypoints:
       raise ValueError(
-        f"{where} has {points.size} numbers of keypoints: skeleton '{skeleton.name}' has {skeleton.count}"
-        " keypoints, 3 numbers each"
+        f"{where} has {points.size} numbers of keypoints: skeleton '{skeleton.name}' has"
+        f" {skeleton.n_keypoints} keypoints, 3 numbers each"
       )
     points = points.reshape(-1, 3)
     if not np.isfinite(points).all() or not np.isin(points[:, 2], (0, 1, 2)).all():
@@ -328,7 +356,7 @@ def _detected(
     if row.get("category_id", category["id"]) != category["id"] or int(row["image_id"]) not in images:
       continue
     _check_box(row, f"{path}, row {i}")
-    points = np.zeros((skeleton.count, 3))
+    points = np.zeros((skeleton.n_keypoints, 3))
     kept.append({**row, "id": 0, "image_id": int(row["image_id"]), "points": points})
   return kept, {}
 
@@ -343,7 +371,7 @@ def _stacked(
   rows: list[dict[str, Any]], files: tuple[str, ...], skeleton: Skeleton, crop: Crop, left_out: dict[str, int]
 ) -> People:
   boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
-  points = np.array([row["points"] for row in rows], np.float64).reshape(-1, skeleton.count, 3)
+  points = np.array([row["points"] for row in rows], np.float64).reshape(-1, skeleton.n_keypoints, 3)
   areas = [row.get("area", AREA * box[2] * box[3]) for row, box in zip(rows, boxes, strict=True)]
   centre, scale = centre_and_scale(boxes, aspect=crop.aspect, padding=crop.padding)
   return People(

@@ -71,7 +71,7 @@ def load_poses(
 
   Examples:
     >>> poses = load_poses("figures", count=(3, 2), size=(32, 32))
-    >>> poses.train["image"].shape, poses.skeleton.count
+    >>> poses.train["image"].shape, poses.skeleton.n_keypoints
     ((3, 32, 32, 3), 17)
   """
   choose("poses", name, NAMES)
@@ -136,7 +136,7 @@ def crops_of(people: People, crop: Crop) -> dict[str, np.ndarray]:
   found: list[dict[str, Any]] = [transform(rows[i]) for i in range(len(rows))]
   columns = {name: np.stack([np.asarray(row[name]) for row in found]) for name in found[0]}
   ratio = crop.size[1] / (200.0 * columns["scale"][:, 0])
-  labelled = (columns["visible"] > 0).any(axis=1)
+  labelled = np.asarray((columns["visible"] > 0).any(axis=1))
   boxes = np.where(
     labelled[:, None], extent_boxes(columns["joints"], columns["visible"] + ~labelled[:, None]), 0
   )

@@ -17,7 +17,16 @@ from vita_jax.pose.crops import (
   to_picture,
   warp,
 )
-from vita_jax.pose.evaluate import coco_ap, coco_results, oks_nms, pckh, person_scores
+from vita_jax.pose.evaluate import (
+  coco_ap,
+  coco_persons,
+  coco_results,
+  coco_truth,
+  oks_nms,
+  pckh,
+  person_scores,
+  torso_lengths,
+)
 from vita_jax.pose.heatmaps import (
   Decoded,
   decode,
@@ -44,7 +53,9 @@ __all__ = [
   "centre_and_scale",
   "clip_boxes",
   "coco_ap",
+  "coco_persons",
   "coco_results",
+  "coco_truth",
   "crop_matrix",
   "decode",
   "flip_heatmaps",
@@ -59,6 +70,7 @@ __all__ = [
   "skeleton",
   "to_input",
   "to_picture",
+  "torso_lengths",
   "warp",
 ]
 __getattr__, __dir__ = submodules(__name__)

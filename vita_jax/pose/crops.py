@@ -195,7 +195,7 @@ def warp(image: Any, matrix: Any, *, size: tuple[int, int]) -> Any:
   left, top = xp.floor(sx), xp.floor(sy)
   right, low = sx - left, sy - top  # shares of the neighbours to the right and below
   height, width = image.shape[:2]
-  found = 0.0
+  found: Any = 0.0
   for dy, wy in ((0, 1 - low), (1, low)):
     for dx, wx in ((0, 1 - right), (1, right)):
       column, row = left + dx, top + dy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,11 +14,13 @@ import numpy as np
 from vita_jax.base.choose import choose
 from vita_jax.base.files import read_json
 from vita_jax.metrics.keypoints import near, oks, oks_terms, pck
+from vita_jax.pose.crops import PIXELS, to_picture
 from vita_jax.pose.skeletons import MPII, Skeleton, flip_order
 
 __all__ = [
   "LENGTHS",
   "coco_ap",
+  "coco_persons",
   "coco_results",
   "coco_truth",
   "lengths_of",
@@ -124,6 +127,44 @@ def coco_results(
   ]
 
 
+def coco_persons(
+  joints: Any,
+  joint_scores: Any,
+  *,
+  centre: np.ndarray,
+  scale: np.ndarray,
+  box_scores: np.ndarray,
+  image_ids: Sequence[int] | np.ndarray,
+  size: tuple[int, int],
+  skeleton: Skeleton,
+  convention: str = "half",
+  threshold: float = 0.9,
+) -> list[dict[str, Any]]:
+  """Turns decoded heat maps into COCO's results: back to the pictures, rescored, suppressed.
+
+  Args:
+    joints: [n, K, 2] in places of the map, see `heatmaps.decode`.
+    joint_scores: [n, K].
+    centre: [n, 2] of the crops, see `crops.centre_and_scale`.
+    scale: [n, 2].
+    box_scores: [n]; 1 for annotated boxes.
+    image_ids: [n].
+    size: (height, width) of the maps.
+    skeleton: of the keypoints.
+    convention: of the crops.
+    threshold: see `oks_nms`; areas are those of the padded boxes.
+
+  Returns:
+    See `coco_results`.
+  """
+  centre, scale = np.asarray(centre, np.float64), np.asarray(scale, np.float64)
+  found = to_picture(np.asarray(joints, np.float64), centre, scale, size=size, convention=convention)
+  scores = person_scores(box_scores, joint_scores)
+  areas, ids = np.prod(PIXELS * scale, axis=-1), np.asarray(image_ids)
+  kept = oks_nms(found, scores, areas, skeleton, image_ids=ids, threshold=threshold)
+  return coco_results(ids[kept], found[kept], np.asarray(joint_scores)[kept], scores[kept])
+
+
 def coco_truth(
   joints: np.ndarray,
   visible: np.ndarray,
@@ -187,7 +228,7 @@ def coco_truth(
 
 
 def coco_ap(
-  truth: Mapping[str, Any] | str,
+  truth: Mapping[str, Any] | str | os.PathLike,
   results: Sequence[Mapping[str, Any]],
   *,
   skeleton: Skeleton,
@@ -214,17 +255,17 @@ def coco_ap(
   from pycocotools.cocoeval import COCOeval
 
   content = dict(
-    read_json(truth, what="annotations of COCO", limit=1 << 30) if isinstance(truth, str) else truth
+    truth if isinstance(truth, Mapping) else read_json(truth, what="annotations of COCO", limit=1 << 30)
   )
   known = {int(image["id"]) for image in content["images"]}
   wanted = sorted(known if image_ids is None else {int(i) for i in image_ids})
   for one in results:
     if int(one["image_id"]) not in known:
       raise ValueError(f"a result is of image {one['image_id']}, which the annotations do not have")
-    if len(one["keypoints"]) != 3 * skeleton.count:
+    if len(one["keypoints"]) != 3 * skeleton.n_keypoints:
       raise ValueError(
         f"a result of image {one['image_id']} has {len(one['keypoints'])} numbers: skeleton '{skeleton.name}'"
-        f" has {skeleton.count} keypoints, 3 numbers each"
+        f" has {skeleton.n_keypoints} keypoints, 3 numbers each"
       )
   if not results:
     return dict.fromkeys(STATS, 0.0)

@@ -126,9 +126,10 @@ def flip_heatmaps(maps: jax.Array, skeleton: Skeleton, *, shift: int = 1) -> jax
   Raises:
     ValueError: maps of another number of keypoints.
   """
-  if maps.shape[-1] != skeleton.count:
+  if maps.shape[-1] != skeleton.n_keypoints:
     raise ValueError(
-      f"the maps have {maps.shape[-1]} channels and skeleton '{skeleton.name}' {skeleton.count} keypoints"
+      f"the maps have {maps.shape[-1]} channels and skeleton '{skeleton.name}' {skeleton.n_keypoints}"
+      " keypoints"
     )
   turned = maps[..., ::-1, :][..., np.array(flip_order(skeleton))]
   if not shift:

@@ -35,7 +35,7 @@ class Skeleton(NamedTuple):
   torso: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
   @property
-  def count(self) -> int:
+  def n_keypoints(self) -> int:
     """How many keypoints there are."""
     return len(self.names)
 
@@ -110,14 +110,14 @@ def check(found: Skeleton) -> Skeleton:
     "torso": [i for group in found.torso for i in group],
   }
   for field, places in used.items():
-    if odd := [i for i in places if not 0 <= i < found.count]:
+    if odd := [i for i in places if not 0 <= i < found.n_keypoints]:
       raise ValueError(
-        f"skeleton '{found.name}': {field} has {odd[0]}, and the keypoints are 0 to {found.count - 1}"
+        f"skeleton '{found.name}': {field} has {odd[0]}, and the keypoints are 0 to {found.n_keypoints - 1}"
       )
-  if len(found.sigmas) != found.count or min(found.sigmas) <= 0:
+  if len(found.sigmas) != found.n_keypoints or min(found.sigmas) <= 0:
     raise ValueError(
-      f"skeleton '{found.name}': there are {len(found.sigmas)} sigmas for {found.count} keypoints: give one"
-      " for each, above 0"
+      f"skeleton '{found.name}': there are {len(found.sigmas)} sigmas for {found.n_keypoints} keypoints:"
+      " give one for each, above 0"
     )
   return found
 
@@ -129,7 +129,7 @@ def flip_order(skeleton: Skeleton) -> tuple[int, ...]:
     >>> flip_order(COCO)[:5]
     (0, 2, 1, 4, 3)
   """
-  order = list(range(skeleton.count))
+  order = list(range(skeleton.n_keypoints))
   for a, b in skeleton.flip_pairs:
     order[a], order[b] = b, a
   return tuple(order)

@@ -44,12 +44,13 @@ def draw_skeletons(
   from PIL import Image, ImageDraw
 
   points = np.asarray(joints, np.float64)
-  if points.shape[-2:] != (skeleton.count, 2):
+  if points.shape[-2:] != (skeleton.n_keypoints, 2):
     raise ValueError(
-      f"joints are {points.shape}: skeleton '{skeleton.name}' has {skeleton.count} keypoints of 2 numbers"
+      f"joints are {points.shape}: skeleton '{skeleton.name}' has {skeleton.n_keypoints} keypoints of 2"
+      " numbers"
     )
-  points = points.reshape(-1, skeleton.count, 2)
-  drawn = np.isfinite(points).all(axis=-1)
+  points = points.reshape(-1, skeleton.n_keypoints, 2)
+  drawn = np.asarray(np.isfinite(points).all(axis=-1))
   if scores is not None:
     drawn &= np.asarray(scores, np.float64).reshape(drawn.shape) > threshold
   height, width = image.shape[:2]
@@ -96,7 +97,7 @@ def sheet(pictures: Sequence[np.ndarray], *, columns: int = 8, gap: int = 2) -> 
 
 def _colours(skeleton: Skeleton) -> list[tuple[int, int, int]]:
   """The colour of each keypoint."""
-  found = [MIDDLE] * skeleton.count
+  found = [MIDDLE] * skeleton.n_keypoints
   for left, right in skeleton.flip_pairs:
     if "right" in skeleton.names[left].lower():
       left, right = right, left
