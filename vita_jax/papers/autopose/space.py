@@ -115,7 +115,7 @@ def _live(space: Space, tokens: Any) -> Any:
   """Which tokens count: those of live stages; edges between branches that exist, none of the first stage."""
   depth, cells, edges, _ = _read(space, jnp.asarray(tokens))
   live, now, before = _existing(space, depth, cells)
-  to, source = np.array(pairs_of(space)).reshape(-1, 2).T
+  to, source = np.array(pairs_of(space), int).reshape(-1, 2).T
   chosen = now[:, to] & before[:, source] & (jnp.arange(space.stages) > 0)[:, None]
   body = jnp.concatenate([jnp.broadcast_to(live[:, None], cells.shape), chosen], axis=1)
   last = now[depth - 1]
@@ -131,7 +131,7 @@ def network_of(space: Space, tokens: Any) -> Network:
   depth, cells, edges, head = _read(space, jnp.asarray(tokens))
   live, now, before = _existing(space, depth, cells)
   n = space.branches
-  to, source = np.array(pairs_of(space)).reshape(-1, 2).T
+  to, source = np.array(pairs_of(space), int).reshape(-1, 2).T
   given = jnp.zeros((space.stages, n, n), bool).at[:, to, source].set(edges > 0)
   given = given | jnp.eye(n, dtype=bool)
   later = jnp.arange(space.stages) > 0
