@@ -25,7 +25,7 @@ KEPT = ("image", "joints", "visible", "box", "area", "length")  # columns that s
 
 
 class Inputs(NamedTuple):
-  """What a run reads. Rows have `KEPT`, see `vita_jax.data.poses.Poses`; those of streams no `box` or `length`.
+  """What a run reads. Rows have `KEPT`, see `vita_jax.data.poses.Poses`.
 
   Attributes:
     train: all training rows, for a network that is trained by itself.
@@ -176,8 +176,8 @@ def _of_streams(recipe: Recipe, crop: Crop, training: People, test: People, sour
   size = recipe.search.batch if recipe.searches else recipe.train.batch
 
   def some(people: People, transform: CropPerson, *, batch: int, order: str = "shuffled") -> Stream:
-    rows, drop = Columns(PersonRows(people)), "drop" if order == "shuffled" else "pad"
-    return Stream(rows, batch, order, drop, Cut(transform))
+    drop = "drop" if order == "shuffled" else "pad"
+    return Stream(PersonRows(people), batch, order, drop, Cut(transform))
 
   weights, chooser, held = (training.only(rows) for rows in parts(recipe, len(training.files)))
   matrix = np.array(crop.size[::-1]) / 2
@@ -197,18 +197,6 @@ def _of_streams(recipe: Recipe, crop: Crop, training: People, test: People, sour
     length="box",
     source=source,
   )
-
-
-class Columns(NamedTuple):
-  """Rows of persons with the columns that steps read."""
-
-  rows: PersonRows
-
-  def __len__(self) -> int:
-    return len(self.rows)
-
-  def __getitem__(self, i: Any) -> Any:
-    return self.rows[int(i)]
 
 
 class Cut(NamedTuple):

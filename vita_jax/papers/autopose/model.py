@@ -103,8 +103,8 @@ def _check_size(genotype: Genotype, shape: Shape) -> None:
   least = shape.stride * 2 ** (genotype.space.branches - 1)
   if any(n % least for n in shape.size):
     raise ValueError(
-      f"the genotype has {genotype.space.branches} branches, so config.data.size must be multiples of {least},"
-      f" not {shape.size}"
+      f"the genotype has {genotype.space.branches} branches, so config.data.size must be multiples of"
+      f" {least}, not {shape.size}"
     )
 
 
@@ -145,8 +145,8 @@ def _fitted_pair(shape: Shape, cost: Callable[[int, int], float], target: float)
   if not fits:
     c, s = grid[int(off.argmin())]
     raise ValueError(
-      f"no widths make this network cost {target:.4g} multiply-adds within {TOLERANCE:.0%}: the nearest are {c}"
-      f" channels and a stem of {s}, {off.min():.0%} off; change config.budget.macs"
+      f"no widths make this network cost {target:.4g} multiply-adds within {TOLERANCE:.0%}: the nearest are"
+      f" {c} channels and a stem of {s}, {off.min():.0%} off; change config.budget.macs"
     )
   *_, c, s = min(fits)
   return shape._replace(channels=c, stem=s)

@@ -1,4 +1,4 @@
-"""The settings of AutoPose: every key with its rule and meaning, the methods as switches, what a run reads."""
+"""The settings of AutoPose: every key with its rule and meaning, the methods, what a run reads."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ Group: TypeAlias = Any
 class Recipe(NamedTuple):
   """The settings of a run, checked and resolved; `KEYS` says what each one means.
 
-  `genotype` is a path or a preset, with the seed filled in; `form` is where the convolutions of a network that
-  is trained by itself stand (those of a supernet always stand in loops).
+  `genotype` is a path or a preset, with the seed filled in; `form` is where the convolutions of a network
+  that is trained by itself stand (those of a supernet always stand in loops).
   """
 
   method: str
@@ -171,8 +171,8 @@ def default_config(
   """Returns the settings of one method, then `changes` (by dotted key), then the method's own.
 
   Args:
-    step: a method, or "retrain:GENOTYPE": a file of launch/autopose/derive.py, or all_edges or staged. `{seed}`
-      in it stands for the run's seed.
+    step: a method, or "retrain:GENOTYPE": a file of launch/autopose/derive.py, or all_edges or staged.
+      `{seed}` in it stands for the run's seed.
     changes: of the defaults, which are those of the full scale.
 
   Raises:
@@ -214,7 +214,7 @@ def check(config: Any) -> None:
     )
   if not trains and config.search.warm >= config.search.steps:
     raise ValueError(
-      f"config.search.warm is {config.search.warm}: after it no step of {config.search.steps} is left to search"
+      f"config.search.warm is {config.search.warm}: of {config.search.steps} steps none is left to search"
     )
   if config.network.kind == "fixed" and config.cell.kind == "plain" and not trains:
     raise ValueError("config.network.kind is fixed and config.cell.kind plain: nothing is left to search")
