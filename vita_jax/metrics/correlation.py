@@ -28,8 +28,8 @@ def spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
 def kendall(first: np.ndarray, second: np.ndarray) -> float:
   """Computes Kendall's tau-b of two scores [n]: how far they put n things into one order, -1 to 1.
 
-  (pairs in the same order - pairs in the other) / root of the pairs that are no ties in the first, times those
-  that are none in the second. 0 where either is constant, NaN as in `pearson`.
+  (pairs in the same order - pairs in the other) / sqrt(pairs that are no ties in the first * pairs that are
+  none in the second). 0 where either is constant, NaN as in `pearson`.
 
   Examples:
     >>> round(kendall(np.array([1, 2, 3, 4]), np.array([1, 2, 4, 3])), 4)

@@ -2,7 +2,7 @@
 
 The other forms (`vita_jax.nn.conv`) write every place of a kernel out, 25 of a 5x5 one, and as many in each
 gradient. A cell of mixed operations has dozens of such convolutions, which take minutes to compile. As a loop
-they are compiled in a fraction of that, and run faster on the CPU: two separable 5x5 convolutions on 24 images
+they are compiled in a fraction of that, and run faster on the CPU: two separable 5x5 convolutions on 24 maps
 of 16 x 16 with 8 channels, forward and backward, in 3.8 ms, else 9.3. On GPU and TPU it is
 `lax.conv_general_dilated`.
 """

@@ -16,12 +16,12 @@ from vita_jax.nn.hrnet import HRNet
 from vita_jax.nn.resize import resize
 from vita_jax.nn.resnet import preprocessed
 from vita_jax.nn.simple_baseline import SimpleBaseline
-from vita_jax.papers.autopose.costs import TOLERANCE, Shape, costs_of, fitted, macs
-from vita_jax.papers.autopose.derived import derived
-from vita_jax.papers.autopose.genotype import Genotype, read_genotype
 from vita_jax.papers.autopose.recipe import Recipe
-from vita_jax.papers.autopose.space import network_of, on_host, preset, token_space
-from vita_jax.papers.autopose.supernet import Supernet
+from vita_jax.search.branches.costs import TOLERANCE, Shape, costs_of, fitted, macs
+from vita_jax.search.branches.derived import derived
+from vita_jax.search.branches.genotype import Genotype, read_genotype
+from vita_jax.search.branches.space import network_of, on_host, preset, token_space
+from vita_jax.search.branches.supernet import Supernet
 from vita_jax.search.tokens import TokenSpace
 
 Tree = Any
@@ -116,10 +116,10 @@ def _baseline(recipe: Recipe, shape: Shape) -> tuple[nn.Module, Shape, float]:
     if recipe.model.kind == "hrnet":
       modules = (1,) * max(1, recipe.space.branches - 1)
       net: nn.Module = HRNet(
-        shape.joints, channels, modules, blocks=1, bottlenecks=1, stem=stem, start="he", form=form
+        shape.outputs, channels, modules, blocks=1, bottlenecks=1, stem=stem, start="he", form=form
       )
     else:
-      net = SimpleBaseline(shape.joints, 18, channels, (stem,) * 3, form=form)
+      net = SimpleBaseline(shape.outputs, 18, channels, (stem,) * 3, form=form)
     return Enlarged(net, factor)
 
   @functools.cache

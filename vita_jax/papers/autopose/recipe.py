@@ -11,9 +11,9 @@ from vita_jax import base
 from vita_jax.base.keys import Key, above, any_path, at_least, between, boolean, each, half_open, one_of, text
 from vita_jax.data.poses import NAMES
 from vita_jax.nn.conv import form_for
-from vita_jax.papers.autopose.space import LEAST_DEPTH, PRESETS, Space
 from vita_jax.pose.crops import CONVENTIONS
 from vita_jax.pose.heatmaps import METHODS as DECODERS
+from vita_jax.search.branches.space import LEAST_DEPTH, PRESETS, Space
 from vita_jax.search.mixture import KINDS as RELAXATIONS
 from vita_jax.train.config import KEYS as SHARED
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.data.resident import n_batches
-from vita_jax.papers.autopose.costs import EDGES
 from vita_jax.papers.autopose.data import Inputs
 from vita_jax.papers.autopose.model import Nets
 from vita_jax.papers.autopose.recipe import Recipe
@@ -23,8 +22,9 @@ from vita_jax.papers.autopose.steps import (
   train_step,
   updates_of,
 )
-from vita_jax.papers.autopose.supernet import init_supernet
 from vita_jax.search import OPERATIONS, empty_population, greedy, init_learner, sample, strongest
+from vita_jax.search.branches.costs import EDGES
+from vita_jax.search.branches.supernet import init_supernet
 from vita_jax.train.experiment import Stage, State, Sweep
 
 Tree = Any

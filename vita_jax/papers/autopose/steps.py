@@ -14,13 +14,10 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax import metrics
-from vita_jax.papers.autopose.costs import costs_of, macs
 from vita_jax.papers.autopose.data import augmentation_of
 from vita_jax.papers.autopose.losses import loss_of, reward_of, rewards_of
 from vita_jax.papers.autopose.model import Nets, prepared
 from vita_jax.papers.autopose.recipe import Recipe
-from vita_jax.papers.autopose.space import network_of
-from vita_jax.papers.autopose.supernet import averaged, forward
 from vita_jax.pose.augment import augment_on_device
 from vita_jax.pose.skeletons import Skeleton
 from vita_jax.search import (
@@ -35,6 +32,9 @@ from vita_jax.search import (
   sample,
   strongest,
 )
+from vita_jax.search.branches.costs import costs_of, macs
+from vita_jax.search.branches.space import network_of
+from vita_jax.search.branches.supernet import averaged, forward
 from vita_jax.train.experiment import Metrics, State
 
 Tree = Any

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.papers.autopose.genotype import Genotype, of_json, read_genotype, to_json
-from vita_jax.papers.autopose.space import (
+from vita_jax.search import check_tokens, sample
+from vita_jax.search.branches.genotype import Genotype, of_json, read_genotype, to_json
+from vita_jax.search.branches.space import (
   PRESETS,
   Space,
   network_of,
@@ -15,7 +16,6 @@ from vita_jax.papers.autopose.space import (
   token_space,
   tokens_of,
 )
-from vita_jax.search import check_tokens, sample
 
 SPACES = (Space(), Space(2, 3, 2), Space(3, 1, 1))
 

@@ -21,9 +21,9 @@ import numpy as np
 
 from vita_jax.base.tree import named_leaves, path_name
 from vita_jax.nn.hrnet import HEAD_DEVIATION
-from vita_jax.papers.autopose.costs import EDGES, NODES, Shape
-from vita_jax.papers.autopose.pieces import OUT, Head, Layer, Plain, Stem, Transfer, run
-from vita_jax.papers.autopose.space import Network, Space, pairs_of
+from vita_jax.search.branches.costs import EDGES, NODES, Shape
+from vita_jax.search.branches.pieces import OUT, Head, Layer, Plain, Stem, Transfer, run
+from vita_jax.search.branches.space import Network, Space, pairs_of
 from vita_jax.search.operations import OPERATIONS, Operation
 
 Tree = Any
@@ -56,7 +56,7 @@ class Supernet(NamedTuple):
   @property
   def head(self) -> Head:
     """Its last layer."""
-    return Head(self.shape.joints, self.form)
+    return Head(self.shape.outputs, self.form)
 
   def transfer(self, source: int, to: int) -> Transfer:
     """What branch `to` gets from branch `source`."""
@@ -156,7 +156,7 @@ def forward(
     sparse: operations of weight 0 are not computed, and get no gradient: for weights that are one-hot.
 
   Returns:
-    Heat maps float32 [n, h / stride, w / stride, joints], and the statistics: in training those given, moved.
+    Maps float32 [n, h / stride, w / stride, outputs], and the statistics: in training those given, moved.
   """
   n = net.space.branches
   y, stem = run(net.stem, params["stem"], stats["stem"], images, train=train)

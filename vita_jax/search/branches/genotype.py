@@ -10,8 +10,8 @@ import numpy as np
 
 from vita_jax.base.choose import choose
 from vita_jax.base.files import read_json
-from vita_jax.papers.autopose.costs import EDGES
-from vita_jax.papers.autopose.space import (
+from vita_jax.search.branches.costs import EDGES
+from vita_jax.search.branches.space import (
   LEAST_DEPTH,
   PRESETS,
   VERSION,
@@ -115,17 +115,29 @@ def of_json(content: Any, *, name: str = "the genotype") -> Genotype:
 def read_genotype(path: str, space: Space) -> Genotype:
   """Reads a genotype's file, or makes one of `PRESETS`, of plain cells in the given space.
 
+  Args:
+    path: a preset; a file of one genotype; or FILE#NUMBER, one of a file's list, from 0 on.
+    space: of the presets.
+
   Raises:
     FileNotFoundError: neither a file nor a preset.
-    ValueError: see `of_json`.
+    ValueError: see `of_json`, or a number that the list does not have.
   """
   if path in PRESETS:
     return Genotype(space, preset(space, path))
-  if not Path(path).expanduser().is_file():
+  name, _, number = path.partition("#")
+  if not Path(name).expanduser().is_file():
     raise FileNotFoundError(
-      f"no genotype {path}: give a file of launch/autopose/derive.py or {', '.join(PRESETS)}"
+      f"no genotype {name}: give a file of launch/autopose/derive.py or {', '.join(PRESETS)}"
     )
-  return of_json(read_json(Path(path).expanduser(), what="a genotype"), name=path)
+  content = read_json(Path(name).expanduser(), what="a genotype")
+  if isinstance(content, list):
+    if not number.isdigit() or int(number) >= len(content):
+      raise ValueError(
+        f"{name} has {len(content)} genotypes: give {name}#0 to #{len(content) - 1}, not {path}"
+      )
+    content = content[int(number)]
+  return of_json(content, name=path)
 
 
 def _network(space: Space, content: Mapping[str, Any]) -> Network:

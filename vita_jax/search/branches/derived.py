@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.papers.autopose.costs import Shape
-from vita_jax.papers.autopose.pieces import OUT, Head, Layer, Plain, Stem, Transfer, cell
-from vita_jax.papers.autopose.space import Network
-from vita_jax.papers.autopose.supernet import Supernet
+from vita_jax.search.branches.costs import Shape
+from vita_jax.search.branches.pieces import OUT, Head, Layer, Plain, Stem, Transfer, cell
+from vita_jax.search.branches.space import Network
+from vita_jax.search.branches.supernet import Supernet
 from vita_jax.search.operations import OPERATIONS, Operation
 
 Tree = Any
@@ -25,7 +25,7 @@ Cells = tuple[tuple[int, ...], ...]  # of each branch the operation on each edge
 
 
 class Derived(nn.Module):
-  """Images [n, h, w, 3], normalised -> heat maps float32 [n, h / stride, w / stride, joints].
+  """Images [n, h, w, 3], normalised -> maps float32 [n, h / stride, w / stride, outputs].
 
   Attributes:
     cells: int [stages, branches] as tuples: how many cells; 0: the branch is absent.
@@ -59,7 +59,7 @@ class Derived(nn.Module):
     z = ys[0]
     for b in self.head:
       z = z + self._sent(f"last_from_{b}", b, 0, ys[b], train)
-    maps = Head(shape.joints, self.form, name="head")(nn.relu(z), train=train)
+    maps = Head(shape.outputs, self.form, name="head")(nn.relu(z), train=train)
     return maps.astype(jnp.float32)
 
   def _enter(self, stage: int, to: int, ys: Mapping[int, jax.Array], train: bool) -> jax.Array:

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from vita_jax.compress import traced_macs
-from vita_jax.papers.autopose.costs import Shape, costs_of, fitted, macs
-from vita_jax.papers.autopose.derived import derived, taken_from
-from vita_jax.papers.autopose.pieces import Head, Plain, Stem
-from vita_jax.papers.autopose.space import Space, network_of, on_host, preset, token_space
-from vita_jax.papers.autopose.supernet import MOMENTUM, Supernet, averaged, forward, init_supernet
 from vita_jax.search import OPERATIONS, sample, strongest
+from vita_jax.search.branches.costs import Shape, costs_of, fitted, macs
+from vita_jax.search.branches.derived import derived, taken_from
+from vita_jax.search.branches.pieces import Head, Plain, Stem
+from vita_jax.search.branches.space import Space, network_of, on_host, preset, token_space
+from vita_jax.search.branches.supernet import MOMENTUM, Supernet, averaged, forward, init_supernet
 
 SPACE = Space(2, 2, 2)
-SHAPE = Shape(channels=4, stem=4, joints=5, size=(32, 32))
+SHAPE = Shape(channels=4, stem=4, outputs=5, size=(32, 32))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_the_counter_counts_what_the_derived_network_is_traced_to(plain):
 
 def test_widths_are_fitted_to_a_cost():
   base = on_host(network_of(SPACE, preset(SPACE, "all_edges")))
-  shape = SHAPE._replace(channels=12, stem=16, size=(64, 64), joints=17)
+  shape = SHAPE._replace(channels=12, stem=16, size=(64, 64), outputs=17)
   target = float(macs(costs_of(SPACE, shape), base))
   for name in ("single_branch", "no_edges", "staged"):
     network = on_host(network_of(SPACE, preset(SPACE, name)))

@@ -1,7 +1,7 @@
 """The network level: which resolution branches exist in each stage, how deep they are, and who sends to whom.
 
-The paper's own space was never published in full, nor any code. This one is defined here after its abstract:
-parallel branches of strides s, 2s, 4s, ... with a finest one that is always there, and searched aggregation.
+After the abstract of AutoPose (arXiv 2008.07018), whose own space was never published in full: branches of
+strides s, 2s, 4s, ... side by side, a finest one that is always there, and aggregation that is searched.
 
 Tokens, in a row: the depth d; for each stage the number of cells of each branch, then a 0/1 for each ordered
 pair of branches (does `to` receive `from` at its entry?), in the order of `pairs_of`; for the head a 0/1 for

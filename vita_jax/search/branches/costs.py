@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.papers.autopose.space import Network, Space
+from vita_jax.search.branches.space import Network, Space
 from vita_jax.search.operations import OPERATIONS, operation_macs
 
 NODES = 3  # intermediate ones of a cell
@@ -23,20 +23,20 @@ class Shape(NamedTuple):
   Attributes:
     channels: of branch 0; branch b has 2^b as many.
     stem: of the first two convolutions.
-    joints: of the heat maps.
+    outputs: channels of the maps that come out.
     size: (height, width) of the pictures.
-    stride: pixels for each place of the heat maps, 2 or 4.
+    stride: pixels for each place of these maps, 2 or 4.
   """
 
   channels: int
   stem: int
-  joints: int
+  outputs: int
   size: tuple[int, int]
   stride: int = 4
 
   @property
   def maps(self) -> tuple[int, int]:
-    """(height, width) of the heat maps."""
+    """(height, width) of the maps."""
     return self.size[0] // self.stride, self.size[1] // self.stride
 
 
@@ -65,7 +65,7 @@ def costs_of(space: Space, shape: Shape) -> Costs:
   places = [shape.maps[0] * shape.maps[1] / 4**b for b in range(n)]
   half, stem = height * width / 4, shape.stem
   fixed = 27 * stem * half + 9 * stem * (stem + channels[0]) * places[0]
-  fixed += channels[0] * shape.joints * places[0]
+  fixed += channels[0] * shape.outputs * places[0]
   sent = np.zeros((n, n))
   for to in range(n):
     for source in range(n):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from vita_jax.nn.conv import Conv
 from vita_jax.nn.hrnet import head
 from vita_jax.nn.resize import resize
-from vita_jax.papers.autopose.costs import EDGES, NODES
+from vita_jax.search.branches.costs import EDGES, NODES
 from vita_jax.search.mixture import node_edges
 from vita_jax.search.operations import Norm, he_normal
 
@@ -100,15 +100,15 @@ class Plain(nn.Module):
 
 
 class Head(nn.Module):
-  """The last layer: branch 0 to heat maps, drawn from N(0, 0.001) with bias 0."""
+  """The last layer: branch 0 to maps, drawn from N(0, 0.001) with bias 0."""
 
-  joints: int
+  outputs: int
   form: str = "loop"
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     del train
-    return head(self.joints, form=self.form, name="conv")(x)
+    return head(self.outputs, form=self.form, name="conv")(x)
 
 
 Edge = Callable[[int, jax.Array], jax.Array]  # (number of the edge, its input) -> what it adds to its node
