@@ -34,12 +34,14 @@ def build(config: Any) -> Experiment:
   """
   recipe = recipe_of(config)
   inputs = read_inputs(recipe)
-  nets = nets_of(recipe, inputs.skeleton.count)
+  nets = nets_of(recipe, inputs.skeleton.n_keypoints)
+  all_stages = stages(recipe, nets, inputs)
+  last = tuple(stage.name for stage in all_stages[-1:])  # before it a search has no best candidate
   return Experiment(
     init=partial(first_state, recipe, nets),
-    stages=stages(recipe, nets, inputs),
+    stages=all_stages,
     params=lambda state: state["params"],
-    evals={"test": Eval(inputs.test, partial(evaluate_step, recipe, nets, inputs), every=0)},
+    evals={"test": Eval(inputs.test, partial(evaluate_step, recipe, nets, inputs), every=0, stages=last)},
     report=partial(report, recipe, nets, inputs),
     export=partial(export, recipe, nets, inputs),
   )

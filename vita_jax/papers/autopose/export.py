@@ -1,4 +1,4 @@
-"""What a user takes away: a program from crops to keypoints, its genotype, COCO-format results and drawings."""
+"""What a user takes away: a program from crops to keypoints, its genotype, COCO results and drawings."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported
     card={
       "inputs": {"image": f"uint8 [{shape}], RGB, crops of one person each"},
       "outputs": {
-        "joints": f"float32 [n, {skeleton.count}, 2], x and y in pixels of the crop",
-        "scores": f"float32 [n, {skeleton.count}], maxima of the heat maps",
+        "joints": f"float32 [n, {skeleton.n_keypoints}, 2], x and y in pixels of the crop",
+        "scores": f"float32 [n, {skeleton.n_keypoints}], maxima of the heat maps",
       },
       "keypoints": list(skeleton.names),
       "macs of a crop": nets.macs,
@@ -68,8 +68,8 @@ def locate(
   recipe: Recipe, nets: Nets, inputs: Inputs, params: Tree, *, image: jax.Array
 ) -> dict[str, jax.Array]:
   """Computes keypoints and scores of crops."""
-  joints, scores = found_in(recipe, nets, inputs, params, image)
-  return {"joints": joints, "scores": scores}
+  found = found_in(recipe, nets, inputs, params, image)
+  return {"joints": found.joints, "scores": found.scores}
 
 
 def pictures_in(path: str) -> list[Path]:
@@ -88,7 +88,7 @@ def pictures_in(path: str) -> list[Path]:
 
 
 def read_crops(crop: Crop, path: str) -> dict[str, np.ndarray]:
-  """Reads pictures of one person each, a file or a folder: `image` uint8 [n, *size, 3], fitted into the crop."""
+  """Reads pictures of one person each, a file or a folder: `image` uint8 [n, *size, 3], fitted in."""
   found = []
   for file in pictures_in(path):
     image = read_image(file)
@@ -114,7 +114,7 @@ def decode(crop: Crop, path: str, outputs: Mapping[str, Any]) -> dict[str, np.nd
 
 
 def save_pictures(skeleton: Skeleton, path: str, outputs: Mapping[str, Any], folder: Path) -> str:
-  """Writes keypoints.json in COCO's result format, with `files` by image id, and a drawing of each picture."""
+  """Writes keypoints.json, COCO's result format, files.json, by image id, and a drawing of each picture."""
   from PIL import Image
 
   files = pictures_in(path)

@@ -1,4 +1,4 @@
-"""Final numbers of one seed: PCK and OKS on test crops, COCO's AP, and of a search its candidates and rewards."""
+"""Final numbers of one seed: PCK, OKS and COCO's AP on test crops; of a search its candidates and rewards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from vita_jax.papers.autopose.model import MeanPose, Nets, genotype_of, prepared
 from vita_jax.papers.autopose.recipe import Recipe
 from vita_jax.papers.autopose.steps import weights_of
 from vita_jax.pose.evaluate import coco_ap, coco_persons, coco_truth, pckh
-from vita_jax.pose.heatmaps import flip_test
+from vita_jax.pose.heatmaps import flip_heatmaps
 from vita_jax.report.skeletons import draw_skeletons, sheet
 from vita_jax.search.branches import Genotype, draw_genotype, network_of, to_json
 from vita_jax.search.branches.supernet import averaged, forward
@@ -67,25 +67,34 @@ def maps_of(recipe: Recipe, nets: Nets, inputs: Inputs, given: Tree, images: jax
   images = prepared(images, recipe.dtype)
   if not recipe.report.flip:
     return apply(images)
+  # Both at once, as one program: `pose.flip_test` would put the network into it twice.
+  plain, mirrored = jnp.split(apply(jnp.concatenate([images, images[:, :, ::-1]])), 2)
   shift = 1 if recipe.data.convention == "half" else 0
-  return flip_test(apply, images, inputs.skeleton, shift=shift)
+  return (plain + flip_heatmaps(mirrored, inputs.skeleton, shift=shift)) / 2
 
 
-def found_in(
-  recipe: Recipe, nets: Nets, inputs: Inputs, given: Tree, images: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """Finds keypoints [n, K, 2] in pixels of the crops, and their scores [n, K]."""
+class FoundInCrops(NamedTuple):
+  """Keypoints [n, K, 2] in pixels of crops, their scores [n, K], and the maps they come from, if any."""
+
+  joints: jax.Array
+  scores: jax.Array
+  maps: jax.Array | None
+
+
+def found_in(recipe: Recipe, nets: Nets, inputs: Inputs, given: Tree, images: jax.Array) -> FoundInCrops:
+  """Finds keypoints in crops, bytes; see `maps_of`."""
   n = images.shape[0]
   if isinstance(nets.single, MeanPose):
     mean = jnp.asarray(inputs.mean)
-    return jnp.broadcast_to(mean, (n, *mean.shape)), jnp.ones((n, len(mean)))
-  return joints_of(recipe, maps_of(recipe, nets, inputs, given, images), method=recipe.report.decode)
+    return FoundInCrops(jnp.broadcast_to(mean, (n, *mean.shape)), jnp.ones((n, len(mean))), None)
+  maps = maps_of(recipe, nets, inputs, given, images)
+  return FoundInCrops(*joints_of(recipe, maps, method=recipe.report.decode), maps)
 
 
 def evaluate_step(recipe: Recipe, nets: Nets, inputs: Inputs, state: State, batch: Any) -> Metrics:
   """Counts on a batch: `pck_<share>` of labelled keypoints within so many lengths, `oks`, `loss`."""
   given, rows = network_state(recipe, state), batch.get("mask", jnp.ones(batch["image"].shape[0]))
-  joints, _ = found_in(recipe, nets, inputs, given, batch["image"])
+  joints, _, maps = found_in(recipe, nets, inputs, given, batch["image"])
   truth, seen = batch["joints"], (batch["visible"] > 0) & (rows > 0)[:, None]
   counted = seen & (batch["length"] > 0)[:, None]
   found = {
@@ -97,8 +106,7 @@ def evaluate_step(recipe: Recipe, nets: Nets, inputs: Inputs, state: State, batc
   labelled = jnp.any(seen, axis=1).astype(jnp.float32)
   value = oks(joints, truth, seen, batch["area"], inputs.skeleton.sigmas)
   found["oks"] = metrics.mean(value, labelled)
-  if not isinstance(nets.single, MeanPose):
-    maps = maps_of(recipe, nets, inputs, given, batch["image"])
+  if maps is not None:
     found["loss"] = (loss_of(recipe, maps, batch) * jnp.sum(rows), jnp.sum(rows))
   return found
 
@@ -113,17 +121,17 @@ def report(
 ) -> Report:
   """Reports the final numbers of one seed.
 
-  `pck_<share>`, `oks`, `loss` of the test crops; `ap`, `ap50`, `ap75` by pycocotools, where it is installed; for
-  MPII `pckh_of_segment` (0.5 of the distance from neck to head top: the file has no head boxes);
-  `label_ceiling_pck_<share>`: of a second set of labels, where there is one; `macs`, `parameters`. Of a search
-  also what `searched` says, and all of this of the best candidate with its shared weights.
+  `pck_<share>`, `oks`, `loss` of the test crops; `ap`, `ap50`, `ap75` by pycocotools, where it is installed;
+  for MPII `pckh_of_segment` (0.5 of the distance from neck to head top: the file has no head boxes);
+  `label_ceiling_pck_<share>`: of a second set of labels, where there is one; `macs`, `parameters`. Of a
+  search also what `searched` says, and all of this of the best candidate with its shared weights.
   """
   numbers = dict(evaluate("test", state))
   given = network_state(recipe, state)
 
   def look(state: Any, batch: Any) -> dict[str, jax.Array]:
-    joints, scores = found_in(recipe, nets, inputs, network_state(recipe, state), batch["image"])
-    return {"joints": joints, "scores": scores}
+    seen = found_in(recipe, nets, inputs, network_state(recipe, state), batch["image"])
+    return {"joints": seen.joints, "scores": seen.scores}
 
   found = {name: np.asarray(x) for name, x in sweep(look, state, over="test").items()}
   numbers |= _average_precision(recipe, inputs, found) | _other_protocols(recipe, inputs, found)
@@ -175,12 +183,10 @@ def _average_precision(recipe: Recipe, inputs: Inputs, found: Mapping[str, np.nd
 
 
 def _crops_as_pictures(recipe: Recipe, n: int) -> tuple[np.ndarray, ...]:
-  """(centre, scale, scores, ids) of crops that are pictures by themselves: the map to the picture is the stride."""
-  height, width = recipe.data.size
+  """(centre, scale, scores, ids) of crops that are pictures by themselves, so that maps are only enlarged."""
   less = 1 if recipe.data.convention == "udp" else 0
-  centre = np.tile(np.array([width - less, height - less]) / 2, (n, 1))
-  scale = np.tile(np.array([width - less, height - less]) / 200.0, (n, 1))
-  return centre, scale, np.ones(n), np.arange(1, n + 1)
+  last = np.tile(np.array(recipe.data.size[::-1], np.float64) - less, (n, 1))
+  return last / 2, last / 200.0, np.ones(n), np.arange(1, n + 1)
 
 
 def _other_protocols(recipe: Recipe, inputs: Inputs, found: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -207,9 +213,9 @@ def searched(
   """Returns the numbers, files and figures of a search.
 
   `supernet_score`: of the best candidate on held rows; `macs` and `parameters` of its network;
-  `candidates_mean` of all scores; `reward_last` and `uniform_last`: means over the last 20 updates of rewards of
-  the controller's draws and of uniform ones, with `..._error`, their standard errors; `skip_share`: the mean
-  weight of the operation skip.
+  `candidates_mean` of all scores; `reward_last` and `uniform_last`: means over the last 20 updates of rewards
+  of the controller's draws and of uniform ones, with `..._error`, their standard errors; `skip_share`: the
+  mean weight of the operation skip.
 
   Files: genotype.json, the best; candidates.json, the best few.
   """
