@@ -5,15 +5,16 @@
     --config.data.annotations=coco/person_keypoints_train2017.json --config.data.folder=coco/train2017 \\
     --config.data.test_annotations=coco/person_keypoints_val2017.json --config.data.test_folder=coco/val2017
 
-The argument is the step, as in configs/autopose/pedestrians.py; `full:` before it takes the published training:
-crops of 256 x 192 (a search: 128 x 96), 210 epochs of 128 crops, Adam 1e-3 divided by 10 after 170 and 200. Give
---config.data.detections=FILE for a detector's boxes; else `ap` is of annotated boxes, which is easier. The
-twelve persons (VITA_DATA_DIR/pose/coco) train and test alike: they show that the chain from crop to AP works,
-and no more. AP needs pycocotools (extra [pose]).
+The argument is the step, as in configs/autopose/pedestrians.py; `full:` before it takes the published
+training: crops of 256 x 192 (a search: 128 x 96), 210 epochs of 128 crops, Adam 1e-3 divided by 10 after 170
+and 200. Give --config.data.detections=FILE for a detector's boxes; else `ap` is of annotated boxes, which is
+easier. The twelve persons (VITA_DATA_DIR/pose/coco) train and test alike: they show that the chain from crop
+to AP works, and no more. AP needs pycocotools (extra [pose]).
 Hardware: two CPU cores for the twelve; the full scale was planned for 8 GPUs of 40 GB. Time: not measured; 3
-minutes, and about a day for the search and three for the training, estimated. Peak memory: 2 GB, estimated; full
-scale: 20 GB for each of 8 GPUs, estimated.
-Expect `ap` of 0.9 or more on the twelve, the bar. At full scale HRNet-W32 has 74.4 (detector's boxes, published).
+minutes, and about a day for the search and three for the training, estimated. Peak memory: 2 GB, estimated;
+full scale: 20 GB for each of 8 GPUs, estimated.
+Expect `ap` of 0.9 or more on the twelve, the bar. At full scale HRNet-W32 has 74.4 (detector's boxes,
+published).
 """
 
 from vita_jax.papers.autopose.recipe import default_config

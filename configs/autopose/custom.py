@@ -5,12 +5,14 @@
   python launch/predict.py --workdir=runs/mine --data=new_pictures --out=new.npz
 
 The argument is the step, as in configs/autopose/pedestrians.py; `search` first, then `retrain:FILE`, for a
-network of one's own. Names of the keypoints, and limbs, are read from the file's category; left and right by their
-names. --config.data.held_out pictures are the test, unless --config.data.test_annotations names a file. Crowds,
-persons without a labelled keypoint and boxes outside of their picture are left out and counted.
+network of one's own. Names of the keypoints, and limbs, are read from the file's category; left and right by
+their names. --config.data.held_out pictures are the test, unless --config.data.test_annotations names a
+file. Crowds, persons without a labelled keypoint and boxes outside of their picture are left out and
+counted.
 Hardware: two CPU cores for a few hundred persons at 128 x 128, else one GPU and data.stream=True. Time: not
 measured; 10 minutes, estimated. Peak memory: 2 GB, estimated.
-Numbers: `ap` by pycocotools, `oks`, and `pck_0.2` in torsos or, where there is no torso, longer sides of boxes.
+Numbers: `ap` by pycocotools, `oks`, and `pck_0.2` in torsos or, where there is no torso, longer sides of
+boxes.
 """
 
 from vita_jax.papers.autopose.recipe import default_config

@@ -2,9 +2,9 @@
 
   python launch/train.py --config=configs/autopose/mouse.py:retrain:all_edges --workdir=runs/autopose/mouse
 
-The argument is the step, as in configs/autopose/pedestrians.py. PCK is told in lengths from snout to tail base.
-All frames are of one film: the split at random measures interpolation, not other mice. The data are read from
-VITA_DATA_DIR/pose/openfield.
+The argument is the step, as in configs/autopose/pedestrians.py. PCK is told in lengths from snout to tail
+base. All frames are of one film: the split at random measures interpolation, not other mice. The data are
+read from VITA_DATA_DIR/pose/openfield.
 Hardware: two CPU cores. Time: not measured; about 10 minutes for a search and 2 for a training, estimated.
 Peak memory: 2 GB, estimated.
 Expect `pck_0.1` of 0.65 or more, the bar; a pilot of a single-scale network of 14,000 parameters had 0.71

@@ -6,11 +6,11 @@
     --config.data.test_annotations=mpii/valid.json --config.data.test_folder=mpii/images \\
     --config.train.steps=146000 --config.data.size=256,256 --config.model.channels=32
 
-The argument is the step, as in configs/autopose/pedestrians.py. Files are JSON lists of joints, joints_vis, center,
-scale and image, as published converters write them; they have no head boxes, so `pckh_of_segment` measures the
-head from neck to head top, which is not the official PCKh.
-Hardware: two CPU cores for the five (VITA_DATA_DIR/pose/mpii); else GPUs. Time: not measured; 3 minutes for the
-five, estimated. Peak memory: 2 GB, estimated.
+The argument is the step, as in configs/autopose/pedestrians.py. Files are JSON lists of joints, joints_vis,
+center, scale and image, as published converters write them; they have no head boxes, so `pckh_of_segment`
+measures the head from neck to head top, which is not the official PCKh.
+Hardware: two CPU cores for the five (VITA_DATA_DIR/pose/mpii); else GPUs. Time: not measured; 3 minutes for
+the five, estimated. Peak memory: 2 GB, estimated.
 Number: `pckh_of_segment` near 1 on the five, which train and test alike.
 """
 

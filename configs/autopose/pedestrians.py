@@ -14,12 +14,12 @@ The argument is the step:
   hrnet, simple_baseline     reduced ones, trained by themselves
   mean_pose                  the median pose of the training crops
   retrain:GENOTYPE           trains genotype.json, FILE#NUMBER of candidates.json, all_edges or staged
-A search sees training crops alone: half of them train weights, the others choose. It has maps of 16 x 16; what
-is trained by itself has maps of 32 x 32, its widths fitted to 24 million multiply-adds within 5 %. Labels are
-pseudo-labels of BlazePose heavy; `label_ceiling_pck_0.2` is what those of BlazePose full reach. The data are
-read from VITA_DATA_DIR/vision.
-Hardware: two CPU cores. Time: not measured; about 8 minutes for a search and 2 for a training, estimated from
-single steps. Peak memory: 2 GB, estimated.
+A search sees training crops alone: half of them train weights, the others choose. It has maps of 16 x 16;
+what is trained by itself has maps of 32 x 32, its widths fitted to 24 million multiply-adds within 5 %.
+Labels are pseudo-labels of BlazePose heavy; `label_ceiling_pck_0.2` is what those of BlazePose full reach.
+The data are read from VITA_DATA_DIR/vision.
+Hardware: two CPU cores. Time: not measured; about 8 minutes for a search and 2 for a training, estimated
+from single steps. Peak memory: 2 GB, estimated.
 Expect (a pilot of one seed on other networks): PCK within 0.2 torsos 0.42 for the median pose, 0.56 for one
 branch, 0.61 for branches that the head adds up, 0.65 with edges; the ceiling is 0.946.
 """
