@@ -1,7 +1,7 @@
 """MPII Human Pose: five persons to try the chain, or a file of all.
 
   python launch/train.py --config=configs/autopose/mpii.py:retrain:all_edges --workdir=runs/autopose/mpii
-  python launch/train.py --config=configs/autopose/mpii.py:retrain:genotype.json --workdir=runs/autopose/mpii \\
+  python launch/train.py --workdir=runs/autopose/mpii --config=configs/autopose/mpii.py:retrain:FILE.json \\
     --config.data.annotations=mpii/train.json --config.data.folder=mpii/images --config.data.stream=True \\
     --config.data.test_annotations=mpii/valid.json --config.data.test_folder=mpii/images \\
     --config.train.steps=146000 --config.data.size=256,256 --config.model.channels=32

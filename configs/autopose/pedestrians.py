@@ -2,8 +2,8 @@
 
   python launch/train.py --config=configs/autopose/pedestrians.py:search --workdir=runs/autopose/search
   python launch/autopose/derive.py --workdir=runs/autopose/search
-  python launch/train.py --config=configs/autopose/pedestrians.py:retrain:runs/autopose/search/genotype.json \\
-    --workdir=runs/autopose/found
+  python launch/train.py --workdir=runs/autopose/found \\
+    --config=configs/autopose/pedestrians.py:retrain:runs/autopose/search/genotype.json
 
 The argument is the step:
   search                     network level by reinforcement, cells by gradient

@@ -42,7 +42,8 @@ def main() -> None:
     network = genotype.network
     print(
       f"{rank:4d}  {_shown(facts, 'score', '.4f'):6s}  {_shown(facts, 'macs', '.1f', 1e6):>15s}"
-      f"  {_shown(facts, 'parameters', ',d'):>10s}  {int(network.live.sum()):6d}  {network.cells.sum(0).tolist()}"
+      f"  {_shown(facts, 'parameters', ',d'):>10s}  {int(network.live.sum()):6d}"
+      f"  {network.cells.sum(0).tolist()}"
     )
     write_text(out / f"genotype_{rank}.json", json.dumps(to_json(genotype), indent=1) + "\n")
     write_bytes(out / f"genotype_{rank}.{FORMAT.value}", drawing(genotype, rank))
@@ -77,8 +78,8 @@ def _file() -> Path:
   path = next((folder / name for name in names if (folder / name).is_file()), None)
   if path is None:
     raise FileNotFoundError(
-      f"no {names[-1]} in {folder}: give a finished run of configs/autopose/*.py:search, or of another search,"
-      " with that many seeds"
+      f"no {names[-1]} in {folder}: give a finished run of configs/autopose/*.py:search, or of another"
+      " search, with that many seeds"
     )
   return path
 
