@@ -18,8 +18,8 @@ from pathlib import Path
 from absl import flags
 
 from vita_jax import cli
-from vita_jax.base.files import read_json, write_bytes, write_text
-from vita_jax.search.branches import Genotype, draw_genotype, of_json, to_json
+from vita_jax.base.files import write_bytes, write_text
+from vita_jax.search.branches import Genotype, draw_genotype, read_genotypes, to_json
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished search.")
 FILE = flags.DEFINE_string("file", None, "A genotype's file, or a list of them, in place of --workdir.")
@@ -31,9 +31,7 @@ FORMAT = flags.DEFINE_enum("format", "png", ["png", "svg"], "Of the drawings.")
 
 def main() -> None:
   path = _file()
-  content = read_json(path, what="genotypes of a search")
-  listed = content if isinstance(content, list) else [content]
-  found = [of_json(one, name=f"{path}#{i}") for i, one in enumerate(listed)][: TOP.value]
+  found = read_genotypes(str(path))[: TOP.value]
   out = Path(OUT.value).expanduser() if OUT.value else path.parent / "derived"
   out.mkdir(parents=True, exist_ok=True)
   print("rank  score   M multiply-adds  parameters  stages  cells by branch")

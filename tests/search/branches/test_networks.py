@@ -24,7 +24,7 @@ SHAPE = Shape(channels=4, stem=4, outputs=5, size=(32, 32))
 def nets():
   """(supernet, params, stats, images, the jitted forward pass) of mixtures."""
   net = Supernet(SPACE, SHAPE)
-  params, stats = init_supernet(net, jax.random.key(0))
+  params, stats = jax.jit(functools.partial(init_supernet, net))(jax.random.key(0))
   # Head weights as large as others, and statistics of norms that are no symmetry.
   params["head"] = jax.tree.map(lambda x: x + 0.3, params["head"])
   images = jax.random.normal(jax.random.key(1), (3, 32, 32, 3))
@@ -43,7 +43,7 @@ def _networks():
 def test_a_derived_network_is_the_supernet_with_one_hot_weights(nets):
   net, params, stats, images, run = nets
   alphas = jax.random.normal(jax.random.key(5), (4, 2, 6, len(OPERATIONS)))
-  for network, alpha in zip(_networks(), alphas, strict=True):
+  for network, alpha in zip(_networks()[::3], alphas[::3], strict=True):  # by hand, and drawn
     cells = strongest(alpha)
     maps, moved = run(params, stats, images, network, jax.nn.one_hot(cells, len(OPERATIONS)))
     module = derived(on_host(network), np.asarray(cells), SHAPE)
@@ -65,6 +65,7 @@ def _blank(module):
   return {"batch_stats": jax.tree.map(lambda x: jnp.zeros(x.shape), variables["batch_stats"])}
 
 
+@pytest.mark.slow
 def test_sparse_weights_are_the_same_function_as_dense_ones(nets):
   net, params, stats, images, run = nets
   network = _networks()[0]
@@ -73,6 +74,7 @@ def test_sparse_weights_are_the_same_function_as_dense_ones(nets):
   np.testing.assert_allclose(run(params, stats, images, network, weights)[0], dense, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_averaged_statistics_of_one_batch_give_what_the_batch_itself_gave(nets):
   net, params, stats, images, run = nets
   network = _networks()[2]
@@ -134,6 +136,7 @@ def test_widths_are_fitted_to_a_cost():
     fitted(SPACE, shape, base, None, 1e3)
 
 
+@pytest.mark.slow
 def test_what_an_architecture_lacks_gets_no_gradient_and_is_not_computed(nets):
   net, params, stats, images, _ = nets
   network = network_of(SPACE, preset(SPACE, "single_branch"))

@@ -243,7 +243,7 @@ def searched(
   contents = [to_json(one) for one in genotypes]
   files = {
     "genotype.json": json.dumps(contents[0], indent=1) + "\n",
-    "candidates.json": json.dumps(contents, indent=1) + "\n",
+    "candidates.json": json.dumps({"genotypes": contents}, indent=1) + "\n",
   }
   figures: dict[str, Any] = {"architecture": partial(_drawn, best, recipe.model.stride)}
   if trace["rewards"].size:

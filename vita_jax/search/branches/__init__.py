@@ -9,7 +9,7 @@ from vita_jax._lazy import submodules
 from vita_jax.search.branches.costs import Shape, costs_of, fitted, macs
 from vita_jax.search.branches.derived import Derived, derived, taken_from
 from vita_jax.search.branches.drawing import draw_genotype
-from vita_jax.search.branches.genotype import Genotype, of_json, read_genotype, to_json
+from vita_jax.search.branches.genotype import Genotype, of_json, read_genotype, read_genotypes, to_json
 from vita_jax.search.branches.space import Network, Space, network_of, preset, token_space, tokens_of
 from vita_jax.search.branches.supernet import Supernet, averaged, forward, init_supernet
 
@@ -32,6 +32,7 @@ __all__ = [
   "of_json",
   "preset",
   "read_genotype",
+  "read_genotypes",
   "taken_from",
   "to_json",
   "token_space",

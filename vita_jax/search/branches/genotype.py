@@ -116,12 +116,12 @@ def read_genotype(path: str, space: Space) -> Genotype:
   """Reads a genotype's file, or makes one of `PRESETS`, of plain cells in the given space.
 
   Args:
-    path: a preset; a file of one genotype; or FILE#NUMBER, one of a file's list, from 0 on.
+    path: a preset; a file of one genotype; or FILE#NUMBER, one of several, from 0 on.
     space: of the presets.
 
   Raises:
     FileNotFoundError: neither a file nor a preset.
-    ValueError: see `of_json`, or a number that the list does not have.
+    ValueError: see `of_json`, or a number that the file does not have.
   """
   if path in PRESETS:
     return Genotype(space, preset(space, path))
@@ -130,14 +130,23 @@ def read_genotype(path: str, space: Space) -> Genotype:
     raise FileNotFoundError(
       f"no genotype {name}: give a file of launch/autopose/derive.py or {', '.join(PRESETS)}"
     )
-  content = read_json(Path(name).expanduser(), what="a genotype")
-  if isinstance(content, list):
-    if not number.isdigit() or int(number) >= len(content):
-      raise ValueError(
-        f"{name} has {len(content)} genotypes: give {name}#0 to #{len(content) - 1}, not {path}"
-      )
-    content = content[int(number)]
-  return of_json(content, name=path)
+  listed = read_genotypes(name)
+  if len(listed) == 1 and not number:
+    return listed[0]
+  if not number.isdigit() or int(number) >= len(listed):
+    raise ValueError(f"{name} has {len(listed)} genotypes: give {name}#0 to #{len(listed) - 1}")
+  return listed[int(number)]
+
+
+def read_genotypes(path: str) -> list[Genotype]:
+  """Reads a file of one genotype, or of several under the key "genotypes".
+
+  Raises:
+    ValueError: see `of_json`.
+  """
+  content = read_json(Path(path).expanduser(), what="a genotype")
+  listed = content.get("genotypes", [content])
+  return [of_json(one, name=f"{path}#{i}" if len(listed) > 1 else path) for i, one in enumerate(listed)]
 
 
 def _network(space: Space, content: Mapping[str, Any]) -> Network:
