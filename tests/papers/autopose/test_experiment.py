@@ -85,8 +85,8 @@ def test_a_network_is_trained_at_the_budget(trained):
   assert numbers["macs"] == pytest.approx(3e5, rel=0.05)
   assert numbers["parameters"] == sum(x.size for x in jax.tree.leaves(state["params"]))
   rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-  losses = [x for row in rows for name, x in row.items() if name.endswith("loss")]
-  assert losses[-1] < losses[0]
+  assert all(0 < row["metrics"]["loss"] < 1 for row in rows)
+  assert np.asarray(state["params"]["head"]["conv"]["bias"]).all()  # 0 at first
 
 
 @pytest.mark.parametrize("which", [pytest.param("searched", marks=pytest.mark.slow), "trained"])
@@ -152,14 +152,10 @@ def test_rows_that_train_choose_and_score_are_different_ones():
     data.parts(recipe, 1)
 
 
-@pytest.mark.parametrize(
-  "method",
-  [
-    "search",
-    "evolve",
-    *(pytest.param(m, marks=pytest.mark.slow) for m in ("random", "uniform", "cell_only", "network_only")),
-  ],
-)
+SLOW = ("search", "random", "uniform", "evolve", "cell_only")  # ten seconds of tracing each
+
+
+@pytest.mark.parametrize("method", ["network_only", *(pytest.param(m, marks=pytest.mark.slow) for m in SLOW)])
 def test_every_search_lowers_to_one_program_for_all_steps(method):
   """Its step is traced, not compiled: all methods share it, and their states keep their structure."""
   recipe = recipe_of(small.config(method))

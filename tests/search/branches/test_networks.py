@@ -113,7 +113,7 @@ def test_all_edges_off_and_one_branch_is_the_single_branch_network():
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_the_counter_counts_what_the_derived_network_is_traced_to(plain):
-  for i, network in enumerate(_networks()):
+  for i, network in enumerate(_networks()[::3]):
     for shape in (SHAPE, SHAPE._replace(stride=2, channels=3, size=(32, 64))):
       cells = None if plain else strongest(jax.random.normal(jax.random.key(i), (2, 6, 8)))
       module = derived(on_host(network), cells, shape, form="native")
