@@ -1,4 +1,4 @@
-"""Published networks that find the pose of one person, as references: pictures in, keypoints in COCO's order out."""
+"""Published networks that find the pose of one person, as references: pictures in, COCO's keypoints out."""
 
 from __future__ import annotations
 
