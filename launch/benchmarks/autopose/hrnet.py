@@ -66,6 +66,21 @@ def make(kind: str, form: str = "top") -> tuple[Callable[..., Any], Any, Any]:
   return step, jax.tree.map(jnp.asarray, state), batch
 
 
+def as_step(kind: str, form: str = "top") -> tuple[Callable[..., Any], Any, Any]:
+  """Makes (step, state, batch) for `make gpu`: step(state, batch, t) -> (state, metrics)."""
+  import jax.numpy as jnp
+
+  function, first, second = make(kind, form)
+  if KINDS[kind].train:
+    return lambda state, batch, t: (function(state, batch), {}), first, second
+  state = {"variables": first, "peak": jnp.zeros(())}
+
+  def forward(state: dict[str, Any], batch: Any, t: Any) -> tuple[dict[str, Any], dict]:
+    return {**state, "peak": jnp.max(function(state["variables"], batch))}, {}
+
+  return forward, state, second
+
+
 def _drawn(rng: Any, path: Any, x: Any) -> Any:
   """A leaf of the variables, drawn without compiling `init`: kernels normal, scales and variances 1."""
   import numpy as np
