@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from vita_jax import pose
+from vita_jax.pose import heatmaps
 
 SIZE = (64, 48)
 targets = jax.jit(
@@ -124,6 +126,41 @@ def test_a_quarter_is_given_inside_of_the_border_only():
   assert decoded(0, 4) == [0, 4] and decoded(1, 4) == [1, 4] and decoded(7, 4) == [7, 4]
   assert decoded(6, 4) == [6.25, 4.25] and decoded(2, 4) == [2.25, 4.25]
   assert decoded(4, 1) == [4, 1] and decoded(4, 7) == [4, 7]  # both axes, or neither
+
+
+def _by_loop(heat, method):
+  """One map [h, w] decoded step by step: the reference of `decode`."""
+  height, width = heat.shape
+  row, column = np.unravel_index(np.argmax(heat), heat.shape)
+  place, score = np.array([column, row], float), heat[row, column]
+  if score <= 0:
+    return np.zeros(2), score
+  if method == "quarter" and 1 < column < width - 1 and 1 < row < height - 1:
+    place += 0.25 * np.sign(
+      [heat[row, column + 1] - heat[row, column - 1], heat[row + 1, column] - heat[row - 1, column]]
+    )
+  s = {"dark": 2, "udp": 1}.get(method, 0)
+  if s and s <= column < width - s and s <= row < height - s:
+    smooth = gaussian_filter(heat.astype(float), 2.0, mode="constant", truncate=2.5)
+    p = np.log(np.maximum(smooth, 1e-10))[row - s : row + s + 1, column - s : column + s + 1]
+    slope = np.array([p[s, s + 1] - p[s, s - 1], p[s + 1, s] - p[s - 1, s]]) / 2
+    xx, yy = ((p[b, a] - 2 * p[s, s] + p[d, c]) / s**2 for a, b, c, d in ((2 * s, s, 0, s), (s, 2 * s, s, 0)))
+    xy = (p[s + 1, s + 1] - p[s + 1, s - 1] - p[s - 1, s + 1] + p[s - 1, s - 1]) / 4
+    place -= np.linalg.solve(np.array([[xx, xy], [xy, yy]]), slope)
+  return place, score
+
+
+@pytest.mark.parametrize("method", heatmaps.METHODS)
+def test_decoding_is_that_of_a_loop_on_any_maps(method):
+  rng = np.random.default_rng(0)
+  maps = np.stack([gaussian_filter(rng.normal(size=(20, 14)), 1.5) for _ in range(200)]).astype(np.float32)
+  maps = np.moveaxis(maps.reshape(20, 10, 20, 14), 1, -1) + 0.05
+  found = decode(maps, method=method)
+  expected = [[_by_loop(maps[i, :, :, k], method) for k in range(10)] for i in range(20)]
+  joints = np.array([[one[0] for one in row] for row in expected])
+  np.testing.assert_array_equal(found.scores, [[one[1] for one in row] for row in expected])
+  # Where a smoothed map is nearly flat the step is a small number over a small one.
+  np.testing.assert_allclose(found.joints, joints, rtol=2e-3, atol=2e-3)
 
 
 def test_maps_without_anything_give_the_origin_and_the_first_maximum_counts():

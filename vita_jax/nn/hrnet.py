@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from vita_jax.base.choose import choose
-from vita_jax.nn.conv import Conv
+from vita_jax.nn.conv import Conv, form_at
 from vita_jax.nn.conv_norm import ConvNorm
 from vita_jax.nn.resize import resize
 from vita_jax.nn.resnet import Block
@@ -85,7 +85,7 @@ class HRNet(nn.Module):
       raise ValueError(f"images are {images.shape[1]} x {images.shape[2]}: both must be multiples of {least}")
     x = images
     for i in (1, 2):
-      x = jax.nn.relu(self._layer(self.stem, 3, 2, f"stem{i}")(x, train=train))
+      x = jax.nn.relu(self._layer(x, self.stem, 3, 2, f"stem{i}", train))
     draw = kernel_start(self.start)
     for i in range(self.bottlenecks):
       x = Block(self.stem, 4, 1, kernel_init=draw, form=self.form, name=f"layer1_{i}")(x, train=train)
@@ -105,13 +105,15 @@ class HRNet(nn.Module):
       features, new = self.width * 2**b, b == len(branches)
       x = branches[-1] if new else branches[b]
       if new or x.shape[-1] != features:
-        x = jax.nn.relu(self._layer(features, 3, 2 if new else 1, f"transition{stage}_{b}")(x, train=train))
+        x = jax.nn.relu(self._layer(x, features, 3, 2 if new else 1, f"transition{stage}_{b}", train))
       found.append(x)
     return found
 
-  def _layer(self, features: int, size: int, stride: int, name: str) -> ConvNorm:
+  def _layer(self, x: jax.Array, features: int, size: int, stride: int, name: str, train: bool) -> jax.Array:
+    form = form_at(self.form, *(n // stride for n in x.shape[1:3]))
     draw = kernel_start(self.start)
-    return ConvNorm(features, size, stride, size // 2, kernel_init=draw, form=self.form, name=name)
+    layer = ConvNorm(features, size, stride, size // 2, kernel_init=draw, form=form, name=name)
+    return layer(x, train=train)
 
 
 class Module(nn.Module):
@@ -136,7 +138,8 @@ class Module(nn.Module):
     draw, found = kernel_start(self.start), []
     for b, x in enumerate(branches):
       for i in range(self.blocks):
-        block = Block(self.width * 2**b, 1, 1, kernel_init=draw, form=self.form, name=f"branch{b}_{i}")
+        form = form_at(self.form, *x.shape[1:3])
+        block = Block(self.width * 2**b, 1, 1, kernel_init=draw, form=form, name=f"branch{b}_{i}")
         x = block(x, train=train)
       found.append(x)
     return Fusion(self.width, self.outputs, self.start, self.form, name="fusion")(found, train=train)
@@ -171,18 +174,19 @@ class Fusion(nn.Module):
 
   def _sent(self, x: jax.Array, a: int, b: int, size: tuple[int, ...], train: bool) -> jax.Array:
     if a > b:
-      x = self._layer(self.width * 2**b, 1, 1, f"up{a}_{b}")(x, train=train)
+      x = self._layer(x, self.width * 2**b, 1, 1, f"up{a}_{b}", train)
       return resize(x, (size[0], size[1]), method="nearest")
     for step in range(b - a):
       last = step == b - a - 1
-      layer = self._layer(self.width * 2 ** (b if last else a), 3, 2, f"down{a}_{b}_{step}")
-      x = layer(x, train=train)
+      x = self._layer(x, self.width * 2 ** (b if last else a), 3, 2, f"down{a}_{b}_{step}", train)
       x = x if last else jax.nn.relu(x)
     return x
 
-  def _layer(self, features: int, size: int, stride: int, name: str) -> ConvNorm:
+  def _layer(self, x: jax.Array, features: int, size: int, stride: int, name: str, train: bool) -> jax.Array:
+    form = form_at(self.form, *(n // stride for n in x.shape[1:3]))
     draw = kernel_start(self.start)
-    return ConvNorm(features, size, stride, size // 2, kernel_init=draw, form=self.form, name=name)
+    layer = ConvNorm(features, size, stride, size // 2, kernel_init=draw, form=form, name=name)
+    return layer(x, train=train)
 
 
 def variables_of_published(

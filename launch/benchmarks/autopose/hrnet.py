@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -41,9 +42,10 @@ def make(kind: str, form: str = "top") -> tuple[Callable[..., Any], Any, Any]:
   net = HRNet(**one.options, form=form)
   height, width = one.size
   images = rng.normal(size=(BATCH[kind], height, width, 3)).astype(np.float32)
-  variables = jax.jit(HRNet(**one.options, form="native").init)(jax.random.key(0), images)
+  shapes = jax.eval_shape(net.init, jax.random.key(0), images)
+  variables = jax.tree_util.tree_map_with_path(functools.partial(_drawn, rng), shapes)
   if not one.train:
-    return net.apply, variables, images
+    return net.apply, jax.tree.map(jnp.asarray, variables), images
   optimizer = optax.adam(RATE)
   targets = rng.random((BATCH[kind], height // 4, width // 4, 17), np.float32)
   weights = np.ones((BATCH[kind], 17), np.float32)
@@ -62,6 +64,30 @@ def make(kind: str, form: str = "top") -> tuple[Callable[..., Any], Any, Any]:
   state = {"params": params, "stats": variables["batch_stats"], "tx": optimizer.init(params)}
   batch = {"image": images, "targets": targets, "weights": weights}
   return step, jax.tree.map(jnp.asarray, state), batch
+
+
+def as_step(kind: str, form: str = "top") -> tuple[Callable[..., Any], Any, Any]:
+  """Makes (step, state, batch) for `make gpu`: step(state, batch, t) -> (state, metrics)."""
+  import jax.numpy as jnp
+
+  function, first, second = make(kind, form)
+  if KINDS[kind].train:
+    return lambda state, batch, t: (function(state, batch), {}), first, second
+  state = {"variables": first, "peak": jnp.zeros(())}
+
+  def forward(state: dict[str, Any], batch: Any, t: Any) -> tuple[dict[str, Any], dict]:
+    return {**state, "peak": jnp.max(function(state["variables"], batch))}, {}
+
+  return forward, state, second
+
+
+def _drawn(rng: Any, path: Any, x: Any) -> Any:
+  """A leaf of the variables, drawn without compiling `init`: kernels normal, scales and variances 1."""
+  import numpy as np
+
+  if path[-1].key == "kernel":
+    return rng.normal(0, (2 / np.prod(x.shape[:-1])) ** 0.5, x.shape).astype(np.float32)
+  return np.full(x.shape, float(path[-1].key in ("scale", "var")), np.float32)
 
 
 def main(kind: str) -> None:
