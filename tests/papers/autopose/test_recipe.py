@@ -3,7 +3,7 @@
 import pytest
 from papers.autopose import small
 
-from vita_jax.papers.autopose.recipe import METHODS, check, default_config, recipe_of
+from vita_jax.papers.autopose.recipe import METHODS, default_config, recipe_of
 from vita_jax.papers.autopose.steps import updates_of, weight_steps
 
 
@@ -44,7 +44,7 @@ def test_the_full_scale_is_the_default_and_a_genotype_is_an_argument():
 def test_what_does_not_go_together_is_refused_in_one_line(step, changes, says):
   config = small.config(step, **changes)
   with pytest.raises(ValueError, match=says) as error:
-    check(config)
+    recipe_of(config)
   assert "\n" not in str(error.value)
 
 

@@ -207,11 +207,6 @@ def check(config: Any) -> None:
     raise ValueError(
       f"config.genotype is {config.genotype}: a search takes none; give retrain:{config.genotype}"
     )
-  if "{seed}" in config.genotype and config.seeds > 1:
-    raise ValueError(
-      f"config.genotype is {config.genotype} and config.seeds {config.seeds}: each seed has a network of its"
-      " own, so run one seed at a time (launch/table.py: --split=1)"
-    )
   if not trains and config.search.warm >= config.search.steps:
     raise ValueError(
       f"config.search.warm is {config.search.warm}: of {config.search.steps} steps none is left to search"
@@ -264,9 +259,14 @@ def recipe_of(config: Any) -> Recipe:
   """Checks a config and returns the recipe that it resolves to.
 
   Raises:
-    ValueError: see `check`.
+    ValueError: see `check`; or several seeds, each of which has a network of its own.
   """
   check(config)
+  if "{seed}" in config.genotype and config.seeds > 1:
+    raise ValueError(
+      f"config.genotype is {config.genotype} and config.seeds {config.seeds}: each seed has a network of its"
+      " own, so run one seed at a time (launch/table.py: --split=1)"
+    )
   groups = {
     name: base.section(config, name)
     for name in (
