@@ -26,7 +26,7 @@ from vita_jax.nn.norm import normalize_in_training
 from vita_jax.nn.pool import max_pool_padded
 
 OPERATIONS = ("zero", "skip", "max_pool", "avg_pool", "sep_3", "sep_5", "dil_3", "conv_3")
-_SEPARABLE = {"sep_3": (3, 1, 2), "sep_5": (5, 1, 2), "dil_3": (3, 2, 1)}  # kernel, rate, how often
+DEPTHWISE_SEPARABLE = {"sep_3": (3, 1, 2), "sep_5": (5, 1, 2), "dil_3": (3, 2, 1)}  # kernel, rate, how often
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
@@ -83,7 +83,7 @@ class Operation(nn.Module):
     conv = functools.partial(Conv, features, use_bias=False, kernel_init=he_normal, form=self.form)
     if kind == "conv_3":
       return Norm(self.affine)(conv(3, padding=1)(nn.relu(x)), train=train)
-    size, rate, times = _SEPARABLE[kind]
+    size, rate, times = DEPTHWISE_SEPARABLE[kind]
     for _ in range(times):
       x = nn.relu(x)
       x = Depthwise(size, rate)(x)
@@ -126,14 +126,14 @@ def operation_macs(kind: str, channels: int, places: int) -> int:
   choose("operation", kind, OPERATIONS)
   if kind == "conv_3":
     return 9 * channels**2 * places
-  if kind not in _SEPARABLE:
+  if kind not in DEPTHWISE_SEPARABLE:
     return 0
-  size, _, times = _SEPARABLE[kind]
+  size, _, times = DEPTHWISE_SEPARABLE[kind]
   return times * (size**2 * channels + channels**2) * places
 
 
 def operation_parameters(kind: str, channels: int) -> int:
   """Counts the parameters of an operation with affine norms."""
   weights = operation_macs(kind, channels, 1)
-  norms = {"zero": 0, "skip": 0}.get(kind, _SEPARABLE.get(kind, (0, 0, 1))[2])
+  norms = {"zero": 0, "skip": 0}.get(kind, DEPTHWISE_SEPARABLE.get(kind, (0, 0, 1))[2])
   return math.prod((2, channels, norms)) + weights

@@ -6,6 +6,7 @@ times, and other people, are on the two sides.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,7 +150,7 @@ def _of_arrays(
     return Resident(arrays, min(batch, count), order=order, remainder=drop)
 
   whole = some(slice(0, n), batch=min(size, n))
-  searched = [whole, whole, whole]
+  searched: list[Resident] = [whole, whole, whole]
   if recipe.searches:
     searched = [some(rows, batch=size) for rows in slices[:2]]
     searched.append(some(slices[2], batch=EVALUATED, order="rows"))
@@ -157,9 +158,11 @@ def _of_arrays(
   seen = (train["visible"] > 0)[..., None]
   mean = np.nanmedian(np.where(seen, train["joints"], np.nan), axis=0)
   return Inputs(
-    whole,
-    *searched,
-    Resident(rows, min(EVALUATED, len(rows["joints"])), order="rows"),
+    train=whole,
+    weights=searched[0],
+    chooser=searched[1],
+    held=searched[2],
+    test=Resident(rows, min(EVALUATED, len(rows["joints"])), order="rows"),
     rows=test,
     people=people,
     skeleton=skeleton,
@@ -177,7 +180,7 @@ def _of_streams(recipe: Recipe, crop: Crop, training: People, test: People, sour
 
   def some(people: People, transform: CropPerson, *, batch: int, order: str = "shuffled") -> Stream:
     drop = "drop" if order == "shuffled" else "pad"
-    return Stream(PersonRows(people), batch, order, drop, Cut(transform))
+    return Stream(PersonRows(people), batch, order, drop, partial(cut_out, transform))
 
   weights, chooser, held = (training.only(rows) for rows in parts(recipe, len(training.files)))
   matrix = np.array(crop.size[::-1]) / 2
@@ -199,16 +202,11 @@ def _of_streams(recipe: Recipe, crop: Crop, training: People, test: People, sour
   )
 
 
-class Cut(NamedTuple):
-  """A transform: the crop, with `area`, `box` and `length` in its pixels."""
-
-  crop: CropPerson
-
-  def __call__(self, row: Any, rng: np.random.Generator) -> dict[str, Any]:
-    found = self.crop(row, rng)
-    ratio = self.crop.crop.size[1] / (200.0 * float(found["scale"][0]))
-    area = np.float32(found["area"] * ratio**2)
-    side = np.float32(max(np.sqrt(area), 1.0))
-    box = np.array([0, 0, side, side], np.float32)
-    columns = {"image": found["image"], "joints": found["joints"], "visible": found["visible"]}
-    return {**columns, "area": area, "box": box, "length": side}
+def cut_out(crop: CropPerson, row: Any, rng: np.random.Generator) -> dict[str, Any]:
+  """Cuts a row's crop out, with `area`, `box` and `length` in its pixels: a transform of a `Stream`."""
+  found = crop(row, rng)
+  ratio = crop.crop.size[1] / (200.0 * float(found["scale"][0]))
+  area = np.float32(found["area"] * ratio**2)
+  side = np.float32(max(np.sqrt(area), 1.0))
+  columns = {"image": found["image"], "joints": found["joints"], "visible": found["visible"]}
+  return {**columns, "area": area, "box": np.array([0, 0, side, side], np.float32), "length": side}

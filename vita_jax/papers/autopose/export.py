@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from vita_jax.pose.crops import Crop, centre_and_scale, crop_matrix, to_picture,
 from vita_jax.pose.evaluate import coco_results
 from vita_jax.pose.skeletons import Skeleton
 from vita_jax.report.skeletons import draw_skeletons
-from vita_jax.search.branches import to_json
+from vita_jax.search.branches import Derived, to_json
+from vita_jax.search.branches.onnx_files import write_onnx
 from vita_jax.train.experiment import Exported, State
 
 Tree = Any
@@ -121,7 +123,7 @@ def save_pictures(skeleton: Skeleton, path: str, outputs: Mapping[str, Any], fol
   joints, scores = (np.asarray(outputs[name]) for name in ("joints", "scores"))
   ids = np.arange(1, len(files) + 1)
   results = coco_results(ids, joints, scores, scores.mean(axis=1))
-  write_json(folder / "keypoints.json", results)
+  write_bytes(folder / "keypoints.json", json.dumps(results).encode())
   write_json(folder / "files.json", {str(i): file.name for i, file in zip(ids, files, strict=True)})
   for file, own in zip(files, joints, strict=True):
     image, content = read_image(file), io.BytesIO()
@@ -132,11 +134,15 @@ def save_pictures(skeleton: Skeleton, path: str, outputs: Mapping[str, Any], fol
 
 
 def write_files(recipe: Recipe, nets: Nets, state: State, folder: Path) -> None:
-  """Writes genotype.json, and candidates.json of a search."""
+  """Writes genotype.json, candidates.json of a search, and model.onnx of a network by itself, if onnx is there."""
   if recipe.searches:
     for name, text in searched(recipe, nets, state)[1].items():
       write_bytes(folder / name, text.encode())
-  elif nets.genotype is not None:
+  elif nets.genotype is not None and isinstance(nets.single, Derived):
+    try:
+      write_onnx(folder / "model.onnx", nets.single, state["params"], state["stats"])
+    except ImportError as error:
+      warnings.warn(f"no model.onnx: {error}", stacklevel=2)
     content = to_json(nets.genotype)
     content["facts"] |= {"macs": nets.macs, "widths": nets.shape._asdict()}
     write_bytes(folder / "genotype.json", (json.dumps(content, indent=1) + "\n").encode())

@@ -82,7 +82,8 @@ def nets_of(recipe: Recipe, joints: int) -> Nets:
   """
   model, space = recipe.model, recipe.space
   shape = Shape(model.channels, model.stem, joints, tuple(recipe.data.size), model.stride)
-  genotype, single, cost = None, None, 0.0
+  genotype, cost = None, 0.0
+  single: nn.Module | None = None
   if not recipe.searches and model.kind == "derived":
     genotype = read_genotype(recipe.genotype, space)
     _check_size(genotype, shape)

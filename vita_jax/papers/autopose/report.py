@@ -157,10 +157,10 @@ def _average_precision(recipe: Recipe, inputs: Inputs, found: Mapping[str, np.nd
   centre, scale, box_scores, ids = _crops_as_pictures(recipe, len(found["joints"]))
   if people is not None:
     centre, scale, box_scores, ids = people.centre, people.scale, people.scores, people.image_ids
-    parts: Any = (people.joints, people.visible, people.areas, people.boxes)
+    parts = people.joints, people.visible, people.areas, people.boxes
   else:
-    parts = tuple(rows[name] for name in ("joints", "visible", "area", "box"))
-  truth = coco_truth(*parts, skeleton, image_ids=ids)
+    parts = rows["joints"], rows["visible"], rows["area"], rows["box"]
+  truth = coco_truth(*parts, skeleton=skeleton, image_ids=ids)
   results = coco_persons(
     found["joints"] / np.array(stride_of(recipe)),
     found["scores"],
