@@ -136,7 +136,6 @@ def _of_arrays(
 ) -> Inputs:
   size = recipe.search.batch if recipe.searches else recipe.train.batch
   n = len(train["joints"])
-  slices = [slice(rows.start, rows.stop) for rows in parts(recipe, n)]
 
   def some(rows: slice, *, batch: int, order: str = "shuffled") -> Resident:
     arrays = {name: train[name][rows] for name in KEPT}
@@ -149,14 +148,13 @@ def _of_arrays(
     drop = "drop" if order == "shuffled" else "pad"
     return Resident(arrays, min(batch, count), order=order, remainder=drop)
 
-  whole = some(slice(0, n), batch=min(size, n))
+  whole = some(slice(0, n), batch=min(size, n) if recipe.searches else size)
   searched: list[Resident] = [whole, whole, whole]
   if recipe.searches:
+    slices = [slice(rows.start, rows.stop) for rows in parts(recipe, n)]
     searched = [some(rows, batch=size) for rows in slices[:2]]
     searched.append(some(slices[2], batch=EVALUATED, order="rows"))
   rows = {name: test[name] for name in KEPT}
-  seen = (train["visible"] > 0)[..., None]
-  mean = np.nanmedian(np.where(seen, train["joints"], np.nan), axis=0)
   return Inputs(
     train=whole,
     weights=searched[0],
@@ -166,10 +164,17 @@ def _of_arrays(
     rows=test,
     people=people,
     skeleton=skeleton,
-    mean=np.nan_to_num(mean).astype(np.float32),
+    mean=median_pose(train["joints"], train["visible"]),
     length=length,
     source=source,
   )
+
+
+def median_pose(joints: np.ndarray, visible: np.ndarray) -> np.ndarray:
+  """Computes the median place of each keypoint where it is labelled, float32 [K, 2]; 0 where it never is."""
+  places = [points[seen] for points, seen in zip(joints.swapaxes(0, 1), (visible > 0).T, strict=True)]
+  medians = [np.median(own, axis=0) if len(own) else np.zeros(2) for own in places]
+  return np.array(medians, np.float32)
 
 
 def _of_streams(recipe: Recipe, crop: Crop, training: People, test: People, source: str) -> Inputs:
@@ -185,7 +190,7 @@ def _of_streams(recipe: Recipe, crop: Crop, training: People, test: People, sour
   weights, chooser, held = (training.only(rows) for rows in parts(recipe, len(training.files)))
   matrix = np.array(crop.size[::-1]) / 2
   inside = (training.joints - training.centre[:, None]) / (200 * training.scale[:, None, :1])
-  inside = np.where((training.visible > 0)[..., None], inside * crop.size[1] + matrix, np.nan)
+  inside = inside * crop.size[1] + matrix
   columns: Any = {"joints": test.joints, "visible": test.visible, "centre": test.centre, "scale": test.scale}
   return Inputs(
     some(training, drawn, batch=size),
@@ -196,7 +201,7 @@ def _of_streams(recipe: Recipe, crop: Crop, training: People, test: People, sour
     rows={**columns, "score": test.scores},
     people=test,
     skeleton=skeleton,
-    mean=np.nan_to_num(np.nanmedian(inside, axis=0)).astype(np.float32),
+    mean=median_pose(inside, training.visible),
     length="box",
     source=source,
   )

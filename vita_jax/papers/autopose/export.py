@@ -134,7 +134,7 @@ def save_pictures(skeleton: Skeleton, path: str, outputs: Mapping[str, Any], fol
 
 
 def write_files(recipe: Recipe, nets: Nets, state: State, folder: Path) -> None:
-  """Writes genotype.json, candidates.json of a search, and model.onnx of a single network, if onnx is there."""
+  """Writes genotype.json, candidates.json of a search, and model.onnx of a single network, where onnx is."""
   if recipe.searches:
     for name, text in searched(recipe, nets, state)[1].items():
       write_bytes(folder / name, text.encode())

@@ -32,11 +32,21 @@ NOBODY = -1.0  # the reward of a place in the pool that is free
 
 
 def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
-  """Returns the stages of a run; without a network there is none."""
+  """Returns the stages of a run; without a network there is none.
+
+  Raises:
+    ValueError: a search that scores fewer architectures than there are candidates.
+  """
   skeleton = inputs.skeleton
   if not recipe.searches:
     step = partial(train_step, recipe, nets, skeleton, train_optimizer(recipe))
     return (Stage("train", recipe.train.steps, step, inputs.train),) if recipe.train.steps else ()
+  scored = updates_of(recipe) * recipe.controller.samples
+  if recipe.network.kind in ("uniform", "evolve") and scored < candidates_of(recipe):
+    raise ValueError(
+      f"config.derive.candidates is {recipe.derive.candidates}, and the search scores {scored} architectures:"
+      " raise search.steps, or lower it"
+    )
   step = partial(search_step, recipe, nets, skeleton, optimizers_of(recipe))
   held = n_batches(inputs.held)
   scoring = partial(score_step, recipe, nets, skeleton, held)
