@@ -2,12 +2,24 @@
 
 import copy
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from vita_jax.data import PersonRows, Stream, WideCrops, crops_of, read_coco, read_mpii, split_people
+from vita_jax.data import (
+  PersonRows,
+  Stream,
+  WideCrops,
+  crops_of,
+  read_coco,
+  read_mpii,
+  read_people,
+  split_people,
+)
 from vita_jax.data.stream import read_batch
 from vita_jax.data.tfds_files import open_rows, write_rows
 from vita_jax.pose import to_picture
@@ -244,3 +256,30 @@ def test_mpii_counts_from_1_and_grows_the_box(folder, tmp_path):
   path.write_text(json.dumps([{"joints": []}]))
   with pytest.raises(ValueError, match="row 0 has not joints, joints_vis, center, scale and image"):
     read_mpii(path, folder, crop=CROP)
+
+
+@pytest.mark.slow
+def test_prepare_data_writes_people(content, folder, tmp_path):
+  path = tmp_path / "birds.json"
+  content["annotations"].append(_person(4, iscrowd=1))
+  path.write_text(json.dumps(content))
+  script = Path(__file__).parents[2] / "launch" / "prepare_data.py"
+  command = [sys.executable, script, "--dataset=people", f"--data_dir={tmp_path}"]
+  files = [f"--annotations={path}", f"--pictures={folder}", "--side=64"]
+  done = subprocess.run([*command, *files], capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  assert "left out: 1 persons, crowd" in done.stdout and "people/birds, 3 persons, is in" in done.stdout
+  assert open_rows(tmp_path / "people" / "birds" / "1.0.0", "train")[2]["image"].shape == (64, 64, 3)
+  refused = subprocess.run(command, capture_output=True, text=True)
+  assert refused.returncode == 1 and refused.stderr.startswith("error: people need --annotations=FILE.json")
+
+
+def test_the_format_is_told_by_the_file(content, folder, tmp_path):
+  path = tmp_path / "some.json"
+  for what, skeleton in (([_mpii()], "mpii"), (content, "bird")):
+    path.write_text("\ufeff" + json.dumps(what))
+    assert read_people(path, folder, crop=CROP).skeleton.name == skeleton
+  with pytest.raises(
+    FileNotFoundError, match="no file .*nothing.json: give annotations in COCO's or MPII's format"
+  ):
+    read_people(tmp_path / "nothing.json", folder, crop=CROP)

@@ -394,7 +394,7 @@ def _files(folder: Path, names: Sequence[str], named: str) -> tuple[str, ...]:
   """The paths of pictures, all of which are there."""
   if not folder.is_dir():
     raise FileNotFoundError(f"no folder {folder}: give the one with the pictures of {named}")
-  gone = sorted({name for name in names if not (folder / name).is_file()})
+  gone = sorted(name for name in set(names) if not (folder / name).is_file())
   if gone:
     raise FileNotFoundError(
       f"{len(gone)} pictures of {named} are not in {folder}, the first is {gone[0]}: put them there, or take"

@@ -190,21 +190,26 @@ def warp(image: Any, matrix: Any, *, size: tuple[int, int]) -> Any:
   """
   xp = _library(image, matrix)
   back = inverse_matrix(xp.asarray(matrix))
-  y, x = (v.astype(np.float64 if xp is np else np.float32) for v in np.mgrid[: size[0], : size[1]])
-  sx, sy = (back[i, 0] * x + back[i, 1] * y + back[i, 2] for i in (0, 1))
-  left, top = xp.floor(sx), xp.floor(sy)
-  right, low = sx - left, sy - top  # shares of the neighbours to the right and below
   height, width = image.shape[:2]
-  found: Any = 0.0
-  for dy, wy in ((0, 1 - low), (1, low)):
-    for dx, wx in ((0, 1 - right), (1, right)):
-      column, row = left + dx, top + dy
-      inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-      j, i = (xp.clip(v, 0, n - 1).astype(np.int32) for v, n in ((column, width), (row, height)))
-      share = xp.where(inside, wx * wy, 0.0).astype(np.float32)
-      found = found + share[..., None] * image[i, j].astype(np.float32)
+  y, x = (np.arange(n, dtype=np.float64 if xp is np else np.float32) for n in size)
+  # A border of zeros: every place beyond it is as one on it.
+  sx, sy = (
+    xp.clip(back[i, 0] * x + (back[i, 1] * y + back[i, 2])[:, None], -1, last)
+    for i, last in ((0, width), (1, height))
+  )
+  left, top = xp.floor(sx), xp.floor(sy)
+  right, low = ((a - b).astype(np.float32)[..., None] for a, b in ((sx, left), (sy, top)))  # shares
+  padded = xp.pad(image, ((1, 2), (1, 2), (0, 0)))
+  wide = width + 3
+  place = (top.astype(np.int32) + 1) * wide + left.astype(np.int32) + 1
+  pixels = padded.reshape(-1, image.shape[2])
+  rows = []
+  for down in (0, wide):
+    near, far = (xp.take(pixels, place + down + side, axis=0).astype(np.float32) for side in (0, 1))
+    rows.append(near + right * (far - near))
+  found = rows[0] + low * (rows[1] - rows[0])
   if image.dtype == np.uint8:
-    return xp.clip(xp.round(found), 0, 255).astype(np.uint8)
+    return xp.round(found).astype(np.uint8)  # never outside of 0 to 255: a mean of such values
   return found.astype(image.dtype)
 
 
