@@ -1,6 +1,8 @@
-"""Predicts labels, scores or answers for a user's own data.
+"""Predicts labels, scores, answers or keypoints for a user's own data.
 
 python launch/predict.py --workdir=DIR --data=my.npz --out=P.npz
+
+Models of pictures write what a user looks at, e.g. drawings, to the folder P, too.
 """
 
 from __future__ import annotations
@@ -40,6 +42,10 @@ def main() -> None:
   write_npz(OUT.value, outputs)
   shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in outputs.items())
   print(f"{OUT.value}: {shapes} (weights of seed {seed})")
+  if exported.save:
+    folder = Path(OUT.value).with_suffix("")
+    folder.mkdir(exist_ok=True)
+    print(f"{folder}: {exported.save(DATA.value, outputs, folder)}")
 
 
 if __name__ == "__main__":

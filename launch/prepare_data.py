@@ -4,6 +4,7 @@
   python launch/prepare_data.py --dataset=mnist         # rows for a Stream; also digits, cifar10
   python launch/prepare_data.py --dataset=minilm_l3     # a Hugging Face folder for config.model.path
   python launch/prepare_data.py --dataset=detectors/movenet_lightning   # weights for nn.detectors.load
+  python launch/prepare_data.py --dataset=people --annotations=FILE.json --pictures=FOLDER   # for a Stream
   python launch/prepare_data.py --dataset=cartoon       # photographs and their cartoons; needs OpenCV
   python launch/prepare_data.py --dataset=glue/mnli     # downloads through TFDS; also squad, other glue tasks
 
@@ -27,12 +28,12 @@ from vita_jax.data.tfds_files import tfds_dir, write_rows
 GRAPHS = tuple(name for name in SOURCES if name.startswith("planetoid/"))
 MODELS = ("minilm_l3",)
 DETECTORS = tuple(name for name in SOURCES if name.startswith("detectors/"))
-CARTOON = "cartoon"
+CARTOON, PEOPLE = "cartoon", "people"
 DOWNLOADS = ("squad", *(f"glue/{task}" for task in GLUE))
 _DATASET = flags.DEFINE_enum(
   "dataset",
   None,
-  sorted([*GRAPHS, *images.NAMES, *MODELS, *DETECTORS, CARTOON, *DOWNLOADS]),
+  sorted([*GRAPHS, *images.NAMES, *MODELS, *DETECTORS, CARTOON, PEOPLE, *DOWNLOADS]),
   "What to prepare.",
   required=True,
 )
@@ -42,7 +43,10 @@ _DATA_DIR = flags.DEFINE_string(
 _PHOTOGRAPHS = flags.DEFINE_string(
   "photographs", None, "Of cartoon: folder of photographs; default: vision/photos_pd under $VITA_DATA_DIR."
 )
-_SIDE = flags.DEFINE_integer("side", 256, "Of cartoon: shorter side of the photographs, in pixels.", 16)
+_SIDE = flags.DEFINE_integer("side", 256, "Of cartoon: shorter side; of people: of their square.", 16)
+_ANNOTATIONS = flags.DEFINE_string("annotations", None, "Of people: JSON in COCO's format, or MPII's.")
+_PICTURES = flags.DEFINE_string("pictures", None, "Of people: folder of their pictures.")
+_ASPECT = flags.DEFINE_float("aspect", 0.75, "Of people: width over height of the crops to come.", 0.1, 10.0)
 _SIGMA_S = flags.DEFINE_float("sigma_s", 60.0, "Of cartoon: reach of the filter, in pixels.", 0.0, 200.0)
 _SIGMA_R = flags.DEFINE_float("sigma_r", 0.45, "Of cartoon: how unlike colours are averaged.", 0.0, 1.0)
 
@@ -62,6 +66,8 @@ def write(name, data_dir):
   """Prepares `name` under `data_dir` and prints where it is and how to use it."""
   if name == CARTOON:
     return write_cartoons()
+  if name == PEOPLE:
+    return write_people(data_dir)
   if name in MODELS:
     from vita_jax.data.minilm import write_minilm_l3
 
@@ -78,11 +84,32 @@ def write(name, data_dir):
     folder = write_rows(name, splits, data_dir=data_dir)
   else:
     folder = write_rows(name, {SPLIT: [load(name)]}, data_dir=data_dir)
+  tell(name, folder, data_dir)
+
+
+def tell(name, folder, data_dir):
+  """Prints where a data set is and how to use it."""
   print(f"{name} is in {folder}")
   if os.environ.get("TFDS_DATA_DIR") == str(data_dir):
     print("TFDS_DATA_DIR already points there.")
   else:
     print(f"To use it: export TFDS_DATA_DIR={data_dir}")
+
+
+def write_people(data_dir):
+  """Writes the neighbourhoods of persons as rows of one size; prints where, and who was left out."""
+  from vita_jax.data.people import PersonRows, WideCrops, read_people
+  from vita_jax.pose.crops import Crop
+
+  if not _ANNOTATIONS.value or not _PICTURES.value:
+    raise ValueError("people need --annotations=FILE.json, in COCO's or MPII's format, and --pictures=FOLDER")
+  crop = Crop((1000, round(1000 * _ASPECT.value)))  # the boxes' shape alone is taken from it
+  found = read_people(_ANNOTATIONS.value, _PICTURES.value, crop=crop)
+  for rule, count in found.left_out.items():
+    print(f"left out: {count} persons, {rule}")
+  name = f"{PEOPLE}/{Path(_ANNOTATIONS.value).stem}"
+  folder = write_rows(name, {"train": WideCrops(PersonRows(found), side=_SIDE.value)}, data_dir=data_dir)
+  tell(f"{name}, {len(found.files)} persons,", folder, data_dir)
 
 
 def write_cartoons():

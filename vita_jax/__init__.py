@@ -22,8 +22,10 @@ __all__ = [
   "nn",
   "optim",
   "papers",
+  "pose",
   "render",
   "report",
+  "search",
   "train",
 ]
 

@@ -160,6 +160,14 @@ def test_adv_logo(kernel, tmp_path):
 
 
 @pytest.mark.slow
+def test_autopose(kernel, tmp_path):
+  cells, (found, trained, best) = _run("autopose", kernel, tmp_path, "[found, [ours, rival], best]")
+  assert 0 < found["supernet_score"] < 1 and {"reward_last", "uniform_last"} <= found.keys()
+  assert all(abs(one["macs"] - 1e6) < 0.05e6 and one["oks"] > 0 for one in trained)
+  assert best == [1, 0] and _pictures(cells) == 3
+
+
+@pytest.mark.slow
 def test_asg(kernel, tmp_path):
   cells, (found, shape) = _run("asg", kernel, tmp_path, "[results, list(multipliers.shape)]")
   plain, proxy = found["source_only"], found["proxy"]

@@ -20,7 +20,7 @@ def config_of(golden):
   names = [path.stem for path in FILES if path.parent.name == golden.parent.name]
   for name in sorted(names, key=len, reverse=True):
     if golden.stem.startswith(f"{name}_"):
-      return f"configs/{golden.parent.name}/{name}.py", golden.stem.removeprefix(f"{name}_")
+      return f"configs/{golden.parent.name}/{name}.py", golden.stem.removeprefix(f"{name}_").replace("+", ":")
   return None
 
 
@@ -45,7 +45,7 @@ def resolved(path, argument):
 def golden_file(path, argument):
   """Where the golden text of a config lives."""
   paper, name = Path(path).parent.name, Path(path).stem
-  return HERE / paper / f"{name}_{argument}.json"
+  return HERE / paper / f"{name}_{argument.replace(':', '+')}.json"  # not every file system takes a colon
 
 
 if __name__ == "__main__":

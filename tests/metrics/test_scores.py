@@ -40,3 +40,12 @@ def test_a_diverged_model_has_no_correlation():
     assert np.isnan(metrics.pearson(broken, np.arange(3))) and np.isnan(
       metrics.spearman(broken, np.arange(3))
     )
+
+
+def test_kendall_is_scipys_with_and_without_ties():
+  rng = np.random.default_rng(0)
+  for values in (1000, 5):
+    x, y = rng.integers(0, values, (2, 30))
+    assert metrics.kendall(x, y) == pytest.approx(stats.kendalltau(x, y).statistic, abs=1e-12)
+  assert metrics.kendall(np.ones(4), np.arange(4)) == 0.0
+  assert np.isnan(metrics.kendall(np.array([1, np.nan]), np.arange(2)))

@@ -14,7 +14,7 @@ from vita_jax.base import named_leaves
 from vita_jax.nn import resnet
 
 FILE = Path(__file__).parent / "fixtures" / "backbones.npz"
-COUNTS = {18: 11_689_512, 50: 25_557_032, 101: 44_549_160}  # torchvision's
+COUNTS = {18: 11_689_512, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}  # torchvision's
 X = images(2, 64, 64, 3)
 
 
@@ -118,7 +118,7 @@ def test_a_file_is_loaded_and_one_of_another_network_refused(known, tmp_path):
     ValueError, match=r"not of resnet18: 'params/classifier/bias' is \(1000,\), not \(10,\)"
   ):
     resnet.load(tmp_path / "resnet18.safetensors", depth=18, classes=10)
-  with pytest.raises(ValueError, match="depth is 34: choose one of 18, 50, 101"):
+  with pytest.raises(ValueError, match="depth is 34: choose one of 18, 50, 101, 152"):
     resnet.kind_of(34)
 
 

@@ -10,7 +10,9 @@ from vita_jax.data.histograms import apply_curves, histogram_curves
 from vita_jax.data.image_pool import ImagePool, empty_pool, push_and_sample
 from vita_jax.data.images import Images, load_images
 from vita_jax.data.pairs import cartoons, folder_pairs, grid_crops, pair_rows
+from vita_jax.data.people import People, PersonRows, WideCrops, read_coco, read_mpii, read_people
 from vita_jax.data.photographs import Photographs, load_photographs, split_photographs
+from vita_jax.data.poses import Poses, crops_of, load_people, load_poses, split_people
 from vita_jax.data.resident import Resident, check, n_batches, n_rows
 from vita_jax.data.sources import data_file, load
 from vita_jax.data.stream import Stream
@@ -21,12 +23,17 @@ __all__ = [
   "ImageFolder",
   "ImagePool",
   "Images",
+  "People",
+  "PersonRows",
   "Photographs",
+  "Poses",
   "Resident",
   "Stream",
+  "WideCrops",
   "apply_curves",
   "cartoons",
   "check",
+  "crops_of",
   "data_file",
   "empty_pool",
   "file_sha256",
@@ -37,13 +44,19 @@ __all__ = [
   "load_graph",
   "load_graph_npz",
   "load_images",
+  "load_people",
   "load_photographs",
+  "load_poses",
   "n_batches",
   "n_rows",
   "pair_rows",
   "push_and_sample",
+  "read_coco",
   "read_image",
+  "read_mpii",
   "read_npz",
+  "read_people",
+  "split_people",
   "split_photographs",
   "through_tiles",
 ]

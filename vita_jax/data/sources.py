@@ -181,6 +181,39 @@ SOURCES = {
       ),
     }
   ),
+  # Pedestrians of one street camera with keypoints of BlazePose; may not be shipped.
+  "pose/pedestrians": Source(
+    {
+      "vision/vtest_people.webp": "3eaa3ba7427901c21efa8c49dc0616b69eeb4cc722597582ce0bb683ba2c28b5",
+      "vision/vtest_people_labels.npz": "db8394637a1f2c837c423185004ee001f8da406cc606e95c79c59c86d437953f",
+    }
+  ),
+  # Four pictures of COCO val2017, five of MPII, labels of 116 frames of a mouse; may not be shipped.
+  "pose/coco": Source(
+    {
+      "pose/coco/test_coco.json": "6dbaa1cc67f0bbe7a761abbaeb7e639c91aacbfc7e34dba146352303a528628f",
+      "pose/coco/test_coco_det_AP_H_56.json": (
+        "b90eb5046d6add031ee4cd669fccb56e52a6cada42e968443e1e21e9970efa78"
+      ),
+      "pose/coco/000000000785.jpg": "83981537a7baeafbeb9c8cb67b3484dc26433f574b3685d021fa537e277e4726",
+      "pose/coco/000000040083.jpg": "89b9c3771c9428e0e25134cde9bc0a962318a477d267ef47f8e1872526207da7",
+      "pose/coco/000000196141.jpg": "8e66c7dd60fe81fb0eae99314eb5e6c191e53f739760fa36ae7ba56f10115814",
+      "pose/coco/000000197388.jpg": "dec0fbb931cb609bf481e56b89cd2fbbab79839f22832c3bbe69a8fae2769cdd",
+    }
+  ),
+  "pose/mpii": Source(
+    {
+      "pose/mpii/test_mpii.json": "ed7ca7abc1c2e4cdd4023f021bb169a0584d892489208c24b2b09da25f033800",
+      "pose/mpii/004645041.jpg": "7d3509c198d92dc74591913eecea2f17a652220f63c7a554a429474e3cfe6e48",
+      "pose/mpii/005808361.jpg": "00dd4d26f7b88c9d7684a27b23c5534741093242a0b6e290834fb3516ecc8631",
+      "pose/mpii/051423444.jpg": "b95c26c95d0268bd40901b59e649f1bdd1efa89fcdbdd96acf67fdfb2fef6bf3",
+      "pose/mpii/052475643.jpg": "9a9c93e763625a90d54037f4804792e213a5747ecb367ca1bed25d4c9dd5d979",
+      "pose/mpii/060754485.jpg": "5ecb73441f15f0d5dacaad80c6986f28b4e5089e4ab3278d2da63b7fdcaec315",
+    }
+  ),
+  "pose/openfield": Source(
+    {"pose/openfield/keypoints.csv": "1aba71119d59e6093fa65db00b6ab1048d517662d3c526e5134896188011206a"}
+  ),
 }
 
 

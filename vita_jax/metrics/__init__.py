@@ -4,7 +4,7 @@ from vita_jax._lazy import submodules
 from vita_jax.metrics.bootstrap import bootstrap_interval
 from vita_jax.metrics.class_prior import PriorEstimate, estimate_prior, prior_numbers
 from vita_jax.metrics.classification import f1, matthews, share_equal
-from vita_jax.metrics.correlation import pearson, spearman
+from vita_jax.metrics.correlation import kendall, pearson, spearman
 from vita_jax.metrics.detection import Found, average_precision, box_areas, box_iou
 from vita_jax.metrics.frechet import Moments, feature_moments, frechet_distance, frechet_of_features
 from vita_jax.metrics.iou import (
@@ -21,6 +21,7 @@ from vita_jax.metrics.kernel_distance import (
   kernel_distance_subsets,
   polynomial_kernel,
 )
+from vita_jax.metrics.keypoints import oks, pck
 from vita_jax.metrics.mixture import best_bin_estimate, dedpul_estimate, tice_estimate, tice_subsets
 from vita_jax.metrics.pairs import Last, accuracy, add, divide, finite, last, mean, once
 from vita_jax.metrics.predictions import cross_entropies, information, r_squared
@@ -69,6 +70,7 @@ __all__ = [
   "frechet_of_features",
   "impossible",
   "information",
+  "kendall",
   "kernel_distance",
   "kernel_distance_subsets",
   "last",
@@ -78,9 +80,11 @@ __all__ = [
   "mean_class_accuracy",
   "mean_iou",
   "ms_ssim",
+  "oks",
   "once",
   "one_vs_rest_auc",
   "overall_accuracy",
+  "pck",
   "pearson",
   "polynomial_kernel",
   "prior_numbers",

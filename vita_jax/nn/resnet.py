@@ -1,4 +1,5 @@
-"""ResNet-18, -50 and -101 (He et al., CVPR 2016) as torchvision has them: strides are on 3x3 convolutions.
+"""ResNet-18, -50, -101 and -152 (He et al., CVPR 2016) as torchvision has them: strides are on 3x3
+convolutions.
 
 Weights: any file of torchvision's state dict, converted once:
 
@@ -10,7 +11,7 @@ Weights: any file of torchvision's state dict, converted once:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -37,6 +38,7 @@ KINDS: Mapping[int, Kind] = {
   18: Kind((2, 2, 2, 2), 1),
   50: Kind((3, 4, 6, 3), 4),
   101: Kind((3, 4, 23, 3), 4),
+  152: Kind((3, 8, 36, 3), 4),
 }
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures, RGB in [0, 1]
 
@@ -62,7 +64,7 @@ class ResNet(nn.Module):
   and shift, and no statistics move. Layers: `stem`, `layer1_0/conv1`, ..., `classifier`.
 
   Attributes:
-    depth: 18, 50 or 101.
+    depth: 18, 50, 101 or 152.
     classes: of the last layer; torchvision's weights have 1000.
     width: channels of the first stage; 64 in all published weights.
     form: where the convolutions stand, see `vita_jax.nn.conv`.
@@ -83,21 +85,38 @@ class ResNet(nn.Module):
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool = False) -> Outputs:
     """`train`: the batch norms take the statistics of the batch, and the running ones move."""
-    kind = kind_of(self.depth)
-    draw = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-    stem = ConvNorm(self.width, 7, 2, 3, kernel_init=draw, form=self.form, name="stem")
-    x = max_pool_padded(jax.nn.relu(stem(images, train=train)))
-    stages = []
-    for stage, blocks in enumerate(kind.blocks):
-      for i in range(blocks):
-        stride, width = (2 if stage and not i else 1), self.width * 2**stage
-        block = Block(width, kind.expansion, stride, form=self.form, name=f"layer{stage + 1}_{i}")
-        x = block(x, train=train)
-      stages.append(x)
-    features = jnp.mean(x, axis=(1, 2))
+    stages = trunk(images, depth=self.depth, width=self.width, form=self.form, train=train)
+    features = jnp.mean(stages[-1], axis=(1, 2))
     uniform = uniform_fan_in(features.shape[-1])
     last = nn.Dense(self.classes, kernel_init=uniform, bias_init=uniform, name="classifier")
     return Outputs(tuple(stages), features, last(features))
+
+
+def trunk(images: jax.Array, *, depth: int, width: int, form: str, train: bool) -> list[jax.Array]:
+  """Computes the maps of the four stages, inside of a compact module, whose layers these become.
+
+  Args:
+    images: [n, h, w, 3].
+    depth: see `ResNet`.
+    width: see `ResNet`.
+    form: see `ResNet`.
+    train: see `ResNet.__call__`.
+
+  Returns:
+    [n, h / 4, w / 4, c] to [n, h / 32, w / 32, c].
+  """
+  kind = kind_of(depth)
+  draw = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+  stem = ConvNorm(width, 7, 2, 3, kernel_init=draw, form=form, name="stem")
+  x = max_pool_padded(jax.nn.relu(stem(images, train=train)))
+  stages = []
+  for stage, blocks in enumerate(kind.blocks):
+    for i in range(blocks):
+      stride, features = (2 if stage and not i else 1), width * 2**stage
+      block = Block(features, kind.expansion, stride, form=form, name=f"layer{stage + 1}_{i}")
+      x = block(x, train=train)
+    stages.append(x)
+  return stages
 
 
 class Block(nn.Module):
@@ -108,12 +127,14 @@ class Block(nn.Module):
     expansion: the output has so many times as many; 1: the block without 1x1 convolutions.
     stride: of the (first) 3x3 convolution.
     form: as in `ResNet`.
+    kernel_init: of its kernels; None: He's normal one, of the outputs.
   """
 
   width: int
   expansion: int
   stride: int
   form: str = "loop"
+  kernel_init: Callable[..., jax.Array] | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
@@ -131,7 +152,7 @@ class Block(nn.Module):
     return jax.nn.relu(x + y)
 
   def _layer(self, features: int, size: int, stride: int, name: str) -> ConvNorm:
-    draw = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+    draw = self.kernel_init or nn.initializers.variance_scaling(2.0, "fan_out", "normal")
     return ConvNorm(features, size, stride, size // 2, kernel_init=draw, form=self.form, name=name)
 
 
@@ -157,6 +178,16 @@ def variables_of_torchvision(arrays: Mapping[str, np.ndarray], *, depth: int) ->
   Raises:
     ValueError: an unknown depth, or a tensor that is missing: of another depth.
   """
+  found = Unfolded(arrays).variables(layer_names(depth))
+  return {**found, "params": {**found["params"], "classifier": linear(arrays, "fc")}}
+
+
+def layer_names(depth: int) -> dict[str, tuple[str, str]]:
+  """Returns for each layer of `trunk` the names of convolution and batch norm in torchvision's state dict.
+
+  Raises:
+    ValueError: an unknown depth.
+  """
   kind = kind_of(depth)
   layers = {"stem": ("conv1", "bn1")}
   for stage, blocks in enumerate(kind.blocks, start=1):
@@ -166,8 +197,7 @@ def variables_of_torchvision(arrays: Mapping[str, np.ndarray], *, depth: int) ->
         layers[f"{ours}/conv{j}"] = (f"{theirs}.conv{j}", f"{theirs}.bn{j}")
       if i == 0 and (stage > 1 or kind.expansion > 1):
         layers[f"{ours}/downsample"] = (f"{theirs}.downsample.0", f"{theirs}.downsample.1")
-  found = Unfolded(arrays).variables(layers)
-  return {**found, "params": {**found["params"], "classifier": linear(arrays, "fc")}}
+  return layers
 
 
 def load(path: str | os.PathLike, *, depth: int, classes: int = 1000) -> dict[str, Any]:

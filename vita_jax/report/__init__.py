@@ -6,6 +6,7 @@ from vita_jax.report.curves import curves, write_figures
 from vita_jax.report.embedding import embedding, principal_plane
 from vita_jax.report.overlay import Curve, curve, overlay
 from vita_jax.report.pictures import save_figure
+from vita_jax.report.skeletons import draw_skeletons
 from vita_jax.report.suite import Line, Row, comma_separated, figure, make_lines, markdown
 from vita_jax.report.summary import format_metric, join_summaries, paired_interval, summarize
 
@@ -17,6 +18,7 @@ __all__ = [
   "comma_separated",
   "curve",
   "curves",
+  "draw_skeletons",
   "embedding",
   "figure",
   "format_metric",

@@ -97,6 +97,8 @@ class Exported(NamedTuple):
     card: plain facts that belong beside the weights (JSON-able); they are in the safetensors file, too.
     write: `write(folder)` writes further files beside them, e.g. in formats of the paper's own.
     decode: `decode(path, outputs) -> further arrays`, what a user reads of the outputs of a data file.
+    save: `save(path, outputs, folder) -> what it wrote`, files that a user looks at: pictures, results of a
+      format of the field; `launch/predict.py` gives it a folder beside the npz file.
     rows_per_call: how many rows the program gets at once, where its inputs are rows; 0: all of them.
   """
 
@@ -107,6 +109,7 @@ class Exported(NamedTuple):
   card: Mapping[str, Any] = {}
   write: Callable[[Path], None] | None = None
   decode: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] | None = None
+  save: Callable[[str, Mapping[str, Any], Path], str] | None = None
   rows_per_call: int = 0
 
 

@@ -1,0 +1,59 @@
+"""355 pedestrians of one street camera at 64 x 64, split by time: search, train, and every comparison.
+
+  python launch/train.py --config=configs/autopose/pedestrians.py:search --workdir=runs/autopose/search
+  python launch/autopose/derive.py --workdir=runs/autopose/search
+  python launch/train.py --workdir=runs/autopose/found \\
+    --config=configs/autopose/pedestrians.py:retrain:runs/autopose/search/genotype.json
+
+The argument is the step:
+  search                     network level by reinforcement, cells by gradient
+  random                     network and cells drawn uniformly, weights shared; the same number is scored
+  uniform, evolve            cells by gradient; the network level drawn uniformly, or by ageing evolution
+  cell_only, network_only    cells alone, in a network staged as HRNet; the network alone, of plain cells
+  single_branch, no_edges    trained by themselves: one branch; branches that only the head adds up
+  hrnet, simple_baseline     reduced ones, trained by themselves
+  mean_pose                  the median pose of the training crops
+  retrain:GENOTYPE           trains genotype.json, FILE#NUMBER of candidates.json, all_edges or staged
+A search sees training crops alone: half of them train weights, the others choose. It has maps of 16 x 16;
+what is trained by itself has maps of 32 x 32, its widths fitted to 24 million multiply-adds within 5 %.
+Labels are pseudo-labels of BlazePose heavy; `label_ceiling_pck_0.2` is what those of BlazePose full reach.
+The data are read from VITA_DATA_DIR/vision.
+Hardware: two CPU cores. Time: not measured; about 8 minutes for a search and 2 for a training, estimated
+from single steps. Peak memory: 2 GB, estimated.
+Expect (a pilot of one seed on other networks): PCK within 0.2 torsos 0.42 for the median pose, 0.56 for one
+branch, 0.61 for branches that the head adds up, 0.65 with edges; the ceiling is 0.946.
+"""
+
+from vita_jax.papers.autopose.recipe import default_config
+
+SMALL = {
+  "data.name": "pedestrians",
+  "data.size": (64, 64),
+  "data.scale": 0.15,
+  "data.rotation": 10.0,
+  "data.shift": (3.0, 3.0),
+  "space.stages": 2,
+  "space.branches": 3,
+  "space.cells": 2,
+  "model.channels": 8,
+  "model.stem": 16,
+  "search.steps": 600,
+  "search.warm": 200,
+  "search.batch": 16,
+  "search.rate": 3e-3,
+  "search.round": 15,
+  "controller.steps": 5,
+  "controller.rate": 5e-3,
+  "train.steps": 400,
+  "train.batch": 24,
+  "train.rate": 3e-3,
+  "replicate": "map",  # side by side, a supernet would compute what an architecture lacks
+}
+SEARCH = {"model.stride": 4, "data.sigma": 1.0}
+TRAIN = {"model.stride": 2, "data.sigma": 1.5, "budget.macs": 24e6, "steps_per_call": 1}
+SEARCHES = ("search", "random", "uniform", "cell_only", "network_only", "evolve")
+
+
+def get_config(step: str = "search"):
+  step = step or "search"
+  return default_config(step, {**SMALL, **(SEARCH if step in SEARCHES else TRAIN)})

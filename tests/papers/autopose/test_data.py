@@ -1,0 +1,69 @@
+"""A user's own file: held in memory or streamed, the rows are the same, and so are the parts of a search."""
+
+import json
+
+import numpy as np
+import pytest
+from papers.autopose import small
+from PIL import Image
+
+from vita_jax.data.stream import read_batch
+from vita_jax.papers.autopose.data import median_pose, read_inputs
+from vita_jax.papers.autopose.recipe import recipe_of
+
+NAMES = ["left_hand", "right_hand", "nose"]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+  """A file in COCO's format of 12 pictures with a person each, and a crowd that is left out."""
+  folder, rng = tmp_path_factory.mktemp("own"), np.random.default_rng(0)
+  images, people = [], []
+  for i in range(12):
+    Image.fromarray(rng.integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    images.append({"id": i, "file_name": f"{i}.png", "height": 50, "width": 60})
+    points = np.concatenate([rng.uniform(12, 38, (3, 2)), np.full((3, 1), 2)], axis=1)
+    person = {"id": i, "image_id": i, "category_id": 1, "iscrowd": 0, "num_keypoints": 3, "area": 500.0}
+    people.append({**person, "bbox": [8, 6, 40, 36], "keypoints": points.ravel().tolist()})
+  people.append({**people[0], "id": 99, "iscrowd": 1})
+  content = {
+    "images": images,
+    "annotations": people,
+    "categories": [{"id": 1, "name": "x", "keypoints": NAMES}],
+  }
+  (folder / "own.json").write_text(json.dumps(content))
+  return folder
+
+
+def _recipe(own, step="retrain:all_edges", **more):
+  files = {"data.name": "custom", "data.annotations": str(own / "own.json"), "data.folder": str(own)}
+  return recipe_of(small.config(step, **files, **{"data.held_out": 3, "data.flip": 0.0, **more}))
+
+
+def test_streamed_rows_are_those_held_in_memory(own):
+  held, streamed = (read_inputs(_recipe(own, **{"data.stream": s})) for s in (False, True))
+  rows = read_batch(streamed.test, 0, 0)
+  assert len(rows["image"]) == 3 and held.skeleton.flip_pairs == ((0, 1),)
+  for name in ("image", "joints", "visible", "area"):
+    np.testing.assert_allclose(rows[name], held.test.arrays[name], rtol=1e-5, err_msg=name)
+  np.testing.assert_allclose(streamed.mean, held.mean, atol=1e-3)
+  assert held.people.files == streamed.people.files
+
+
+def test_parts_of_a_search_share_nobody(own):
+  inputs = read_inputs(_recipe(own, "search", **{"data.stream": True, "search.batch": 3}))
+  files = [
+    set(part.source.people.files) for part in (inputs.weights, inputs.chooser, inputs.held, inputs.test)
+  ]
+  assert sum(map(len, files)) == len(set.union(*files)) == 12 and all(files)
+
+
+def test_a_step_of_more_rows_than_there_are_is_refused(own):
+  with pytest.raises(ValueError, match="lower config.train.batch"):
+    read_inputs(_recipe(own, **{"train.batch": 10}))
+
+
+def test_a_keypoint_that_is_never_labelled_has_no_median():
+  joints = np.array([[[1.0, 2.0], [9.0, 9.0]], [[3.0, 6.0], [9.0, 9.0]]])
+  found = median_pose(joints, np.array([[1, 0], [2, 0]]))
+  np.testing.assert_allclose(found, [[2, 4], [0, 0]])

@@ -1,0 +1,54 @@
+"""Settings: methods are switches, and what does not go together is refused in one line."""
+
+import pytest
+from papers.autopose import small
+
+from vita_jax.papers.autopose.recipe import METHODS, default_config, recipe_of
+from vita_jax.papers.autopose.steps import updates_of, weight_steps
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_resolves(method):
+  step = "retrain:all_edges" if method == "retrain" else method
+  recipe = recipe_of(small.config(step))
+  assert recipe.method == method
+  assert recipe.searches == (method in ("search", "random", "uniform", "cell_only", "network_only", "evolve"))
+
+
+def test_the_full_scale_is_the_default_and_a_genotype_is_an_argument():
+  config = default_config("retrain:runs/a/seed_{seed}/genotype.json#2")
+  config.seed = 3
+  assert recipe_of(config).genotype == "runs/a/seed_3/genotype.json#2"
+  assert default_config("search").space.stages == 4
+
+
+@pytest.mark.parametrize(
+  ("step", "changes", "says"),
+  [
+    ("search", {"data.size": (36, 32)}, "multiples of 8"),
+    ("search", {"search.warm": 12}, "of 12 steps none is left to search"),
+    ("search", {"genotype": "all_edges"}, "a search takes none"),
+    ("search", {"data.stream": True}, "are for coco, mpii, custom"),
+    ("search", {"model.stride": 3}, "must be 2 or 4"),
+    ("search", {"derive.keep": 9}, "there are 3 candidates"),
+    ("search", {"network.kind": "evolve"}, "config's argument"),
+    ("search", {"method": "uniform"}, "config's argument"),
+    ("retrain", {}, "config.genotype is empty"),
+    ("retrain:x/{seed}.json", {"seeds": 2}, "run one seed at a time"),
+    ("cell_only", {"controller.macs": 1e6}, "network.kind is fixed"),
+    ("retrain:all_edges", {"data.half_body": 0.3}, "needs whole pictures"),
+    ("retrain:all_edges", {"data.name": "custom"}, "annotations is empty"),
+    ("hrnet", {"data.size": (48, 48)}, "multiples of 32"),
+  ],
+)
+def test_what_does_not_go_together_is_refused_in_one_line(step, changes, says):
+  config = small.config(step, **changes)
+  with pytest.raises(ValueError, match=says) as error:
+    recipe_of(config)
+  assert "\n" not in str(error.value)
+
+
+def test_steps_on_weights_and_of_the_controller_add_up():
+  recipe = recipe_of(small.config("search"))
+  assert (weight_steps(recipe), updates_of(recipe)) == (9, 3)  # 3 warm, then rounds of 2 and 1
+  assert updates_of(recipe_of(small.config("cell_only"))) == 0

@@ -1,0 +1,419 @@
+"""Persons with keypoints in pictures of any size: files in COCO's format (any keypoints) and in MPII's.
+
+`read_coco` and `read_mpii` list persons without decoding a picture; `PersonRows` reads them as rows of a
+`Stream`, whose transform is `vita_jax.pose.augment.CropPerson`; `wide_crops` gives rows of one size, which
+fit into TFDS files.
+
+What is left out, and counted: crowds, persons without a labelled keypoint, boxes of no size or outside of the
+picture. What is refused, by name: another number of keypoints, unknown or missing pictures, numbers that are
+no numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vita_jax.base.choose import hint
+from vita_jax.base.files import read_json
+from vita_jax.data.files_image import read_image
+from vita_jax.pose.crops import PIXELS, Crop, apply_matrix, centre_and_scale, clip_boxes, crop_matrix, warp
+from vita_jax.pose.skeletons import MPII, Skeleton, of_category
+
+LIMIT = 1 << 30  # bytes of a file of annotations: COCO's for 2017 have 240 MB
+AREA = 0.53  # of a box that is the person's own, where nothing else is known: COCO's mean share
+RULES = ("crowd", "no labelled keypoint", "box empty or outside of its picture")
+
+
+class People(NamedTuple):
+  """Persons, one row each.
+
+  Attributes:
+    files: the picture of each person.
+    image_ids: int64 [n].
+    ids: int64 [n], of the annotation; 0 for detections.
+    joints: float32 [n, K, 2] in pixels of the picture, from 0 on.
+    visible: float32 [n, K]: 0 is not labelled, 1 labelled but hidden, 2 visible (MPII: 0 or 1).
+    boxes: float32 [n, 4] of x, y, w, h.
+    areas: float32 [n] in square pixels, for OKS.
+    centre: float32 [n, 2], see `vita_jax.pose.crops.centre_and_scale`.
+    scale: float32 [n, 2].
+    scores: float32 [n] of the boxes; 1 where they are annotated.
+    skeleton: of the keypoints.
+    left_out: rule -> how many persons.
+  """
+
+  files: tuple[str, ...]
+  image_ids: np.ndarray
+  ids: np.ndarray
+  joints: np.ndarray
+  visible: np.ndarray
+  boxes: np.ndarray
+  areas: np.ndarray
+  centre: np.ndarray
+  scale: np.ndarray
+  scores: np.ndarray
+  skeleton: Skeleton
+  left_out: Mapping[str, int]
+
+  def only(self, rows: Sequence[int] | np.ndarray) -> People:
+    """Returns these rows alone."""
+    rows = np.asarray(rows, np.int64)
+    parts = {name: getattr(self, name)[rows] for name in _ARRAYS}
+    return self._replace(files=tuple(self.files[i] for i in rows), **parts)
+
+
+_ARRAYS = ("image_ids", "ids", "joints", "visible", "boxes", "areas", "centre", "scale", "scores")
+
+
+def read_coco(
+  annotations: str | os.PathLike | Mapping[str, Any],
+  folder: str | os.PathLike,
+  *,
+  crop: Crop,
+  skeleton: Skeleton | None = None,
+  detections: str | os.PathLike | None = None,
+) -> People:
+  """Lists the persons of a file in COCO's keypoint format, of annotated boxes or of a detector's.
+
+  Boxes are clipped to the picture (`clip_boxes`), made to the crop's aspect and padded.
+
+  Args:
+    annotations: the JSON file, or its content.
+    folder: with the pictures.
+    crop: whose aspect and padding the boxes are made to.
+    skeleton: None: read from the file's category, see `of_category`.
+    detections: a JSON list of {"image_id", "category_id", "bbox", "score"}; its persons have no labels.
+
+  Raises:
+    FileNotFoundError: no such file, or a picture that is missing.
+    ValueError: a file that is not in this format; a row that does not fit, by its id.
+  """
+  named = "the annotations" if isinstance(annotations, Mapping) else str(annotations)
+  content = (
+    annotations
+    if isinstance(annotations, Mapping)
+    else read_json(annotations, what="a file in COCO's keypoint format", limit=LIMIT)
+  )
+  for key in ("images", "annotations", "categories"):
+    if not isinstance(content.get(key), list):
+      raise ValueError(
+        f"{named} has no list '{key}'{hint(key, content)}: it is not in COCO's keypoint format"
+      )
+  category = _category(content["categories"], named)
+  skeleton = of_category(category) if skeleton is None else skeleton
+  images = {int(image["id"]): image for image in content["images"]}
+  for number, image in images.items():
+    if not (image.get("width", 0) > 0 and image.get("height", 0) > 0 and image.get("file_name")):
+      raise ValueError(f"{named}: image {number} has no size or no file: give width, height and file_name")
+  if detections is None:
+    rows, left_out = _annotated(content["annotations"], category, skeleton, images, named)
+  else:
+    rows, left_out = _detected(Path(detections), category, skeleton, images)
+  kept, shapes = [], Counter(left_out)
+  for row in rows:
+    image = images[row["image_id"]]
+    (box,), (sound,) = clip_boxes(np.array([row["bbox"]]), image["width"], image["height"])
+    if sound:
+      kept.append({**row, "bbox": box})
+    else:
+      shapes[RULES[2]] += 1
+  files = _files(Path(folder).expanduser(), [images[row["image_id"]]["file_name"] for row in kept], named)
+  return _stacked(kept, files, skeleton, crop, {rule: shapes[rule] for rule in RULES if shapes[rule]})
+
+
+def read_people(annotations: str | os.PathLike, folder: str | os.PathLike, *, crop: Crop) -> People:
+  """Lists the persons of a file in COCO's format (a JSON object) or in MPII's (a list), by what it holds.
+
+  Raises:
+    FileNotFoundError: no such file, or a picture that is missing.
+    ValueError: see `read_coco` and `read_mpii`.
+  """
+  path = Path(annotations).expanduser()
+  if not path.is_file():
+    raise FileNotFoundError(f"no file {path}: give annotations in COCO's or MPII's format")
+  with path.open("rb") as file:
+    start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+  return (read_mpii if start.startswith(b"[") else read_coco)(path, folder, crop=crop)
+
+
+def read_mpii(annotations: str | os.PathLike, folder: str | os.PathLike, *, crop: Crop) -> People:
+  """Lists the persons of MPII's annotations in JSON: `joints`, `joints_vis`, `center`, `scale`, `image`.
+
+  The protocol's: center y grows by 15 scale, the scale by 1.25; coordinates lose 1, since they count from 1.
+  The box is 200 scale (before it grows) on both sides of the center; there is no area: OKS takes 0.53 of the
+  extent of the labelled keypoints. PCKh needs head boxes, which such a file does not have.
+
+  Args:
+    annotations: the JSON file, a list.
+    folder: with the pictures.
+    crop: its padding is taken in place of 1.25.
+
+  Raises:
+    FileNotFoundError: no such file, or a picture that is missing.
+    ValueError: a file that is not in this format; a row that does not fit, by its number.
+  """
+  kept, left_out = [], 0
+  for i, row in enumerate(_read_list(Path(annotations))):
+    found = _mpii_person(row, f"{annotations}, row {i}")
+    if (found.visible > 0).any():
+      kept.append(found)
+    else:
+      left_out += 1
+  if not kept:
+    raise ValueError(f"{annotations} has no person with a labelled keypoint")
+  files = _files(Path(folder).expanduser(), [one.image for one in kept], str(annotations))
+  joints, visible, centre = (
+    np.stack([getattr(one, name) for one in kept]) for name in ("joints", "visible", "centre")
+  )
+  side = np.array([[one.scale] * 2 for one in kept])
+  boxes = np.concatenate([centre - PIXELS * side / 2, PIXELS * side], axis=1)
+  names = {name: i for i, name in enumerate(dict.fromkeys(files))}
+  return People(
+    files,
+    np.array([names[f] for f in files], np.int64),
+    np.arange(1, len(kept) + 1),
+    joints.astype(np.float32),
+    visible.astype(np.float32),
+    boxes.astype(np.float32),
+    extent_areas(joints, visible).astype(np.float32),
+    centre.astype(np.float32),
+    (side * crop.padding).astype(np.float32),
+    np.ones(len(kept), np.float32),
+    MPII,
+    {RULES[1]: left_out} if left_out else {},
+  )
+
+
+class _Person(NamedTuple):
+  """A row of MPII's file, counted from 0, its centre moved."""
+
+  image: str
+  joints: np.ndarray
+  visible: np.ndarray
+  centre: np.ndarray
+  scale: float
+
+
+def _mpii_person(row: Any, where: str) -> _Person:
+  if not isinstance(row, dict) or not {"joints", "joints_vis", "center", "scale", "image"} <= row.keys():
+    raise ValueError(f"{where} has not joints, joints_vis, center, scale and image: it is not MPII's format")
+  joints, seen = np.asarray(row["joints"], np.float64), np.asarray(row["joints_vis"], np.float64)
+  if joints.shape != (MPII.n_keypoints, 2) or seen.shape != (MPII.n_keypoints,):
+    raise ValueError(f"{where} has joints {joints.shape}: MPII has {MPII.n_keypoints} keypoints of 2 numbers")
+  scale = float(row["scale"])
+  if not 0 < scale < np.inf:
+    raise ValueError(f"{where} has scale {scale}: it must be above 0")
+  centre = np.asarray(row["center"], np.float64) + [0, 15 * scale] - 1
+  return _Person(str(row["image"]), joints - 1, seen, centre, scale)
+
+
+def extent_boxes(joints: np.ndarray, visible: np.ndarray, *, margin: Any = 0.0) -> np.ndarray:
+  """Returns boxes [n, 4] of x, y, w, h around labelled keypoints [n, K, 2], `margin` pixels wider."""
+  seen = (np.asarray(visible) > 0)[..., None]
+  low = np.min(np.where(seen, joints, np.inf), axis=1) - np.asarray(margin)[..., None]
+  high = np.max(np.where(seen, joints, -np.inf), axis=1) + np.asarray(margin)[..., None]
+  return np.concatenate([low, high - low], axis=-1)
+
+
+def extent_areas(joints: np.ndarray, visible: np.ndarray) -> np.ndarray:
+  """Returns 0.53 of the areas of `extent_boxes`, for OKS where no area is known; at least 1."""
+  return np.maximum(AREA * np.prod(extent_boxes(joints, visible)[:, 2:], axis=-1), 1.0)
+
+
+class PersonRows:
+  """Persons as rows of a `Stream`: the whole picture with one person's keypoints, centre and scale.
+
+  A row has `image` uint8 [H, W, 3], `joints`, `visible`, `area`, `centre`, `scale`, `score`, and `person`,
+  its number in `people`. The transform `CropPerson` makes the crops of one size.
+
+      people = read_coco("person_keypoints_train2017.json", "train2017", crop=crop)
+      data = Stream(PersonRows(people), 32, transform=CropPerson(crop, people.skeleton, COCO_AUGMENTATION))
+  """
+
+  def __init__(self, people: People):
+    """Takes the persons; nothing is decoded.
+
+    Raises:
+      ValueError: nobody.
+    """
+    if not people.files:
+      raise ValueError(f"there is nobody to train on: all persons were left out, {dict(people.left_out)}")
+    self.people = people
+
+  def __len__(self) -> int:
+    return len(self.people.files)
+
+  def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+    """Row i; ValueError names a picture that cannot be decoded."""
+    p = self.people
+    return {
+      "image": read_image(p.files[i]),
+      "joints": p.joints[i],
+      "visible": p.visible[i],
+      "area": p.areas[i],
+      "centre": p.centre[i],
+      "scale": p.scale[i],
+      "score": p.scores[i],
+      "person": np.int32(i),
+    }
+
+
+class WideCrops:
+  """Rows of `PersonRows` with the neighbourhood of the person in place of the picture: all of one size.
+
+  So they can be written as TFDS data (`tfds_files.write_rows`), and be read, cropped and augmented as whole
+  pictures are. `joints`, `area`, `centre` and `scale` are in pixels of the neighbourhood.
+
+  Attributes:
+    rows: of whole pictures.
+    side: of the square neighbourhood, in pixels.
+    reach: how many times the longer side of the padded box it shows: 2 leaves room for most augmentation.
+  """
+
+  def __init__(self, rows: PersonRows, *, side: int = 512, reach: float = 2.0):
+    self.rows, self.side, self.reach = rows, side, reach
+
+  def __len__(self) -> int:
+    return len(self.rows)
+
+  def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+    """Row i."""
+    row = self.rows[i]
+    whole = np.repeat(row["scale"].max(), 2) * self.reach
+    size = (self.side, self.side)
+    matrix = crop_matrix(row["centre"].astype(np.float64), whole, size=size, convention="udp")
+    ratio = float(matrix[0, 0])
+    return {
+      **row,
+      "image": warp(row["image"], matrix, size=size),
+      "joints": apply_matrix(matrix, row["joints"]).astype(np.float32),
+      "area": np.float32(row["area"] * ratio**2),
+      "centre": apply_matrix(matrix, row["centre"][None])[0].astype(np.float32),
+      "scale": (row["scale"] * ratio).astype(np.float32),
+    }
+
+
+def _category(categories: Sequence[Mapping[str, Any]], named: str) -> Mapping[str, Any]:
+  """The one category that has keypoints."""
+  found = [c for c in categories if c.get("keypoints")]
+  if len(found) != 1:
+    raise ValueError(f"{named} has {len(found)} categories with keypoints: there must be one; leave one in")
+  return found[0]
+
+
+def _annotated(
+  rows: Sequence[Mapping[str, Any]],
+  category: Mapping[str, Any],
+  skeleton: Skeleton,
+  images: Mapping[int, Any],
+  named: str,
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+  kept: list[dict[str, Any]] = []
+  left_out: Counter[str] = Counter()
+  for row in rows:
+    if row.get("category_id") != category["id"]:
+      continue
+    where = f"{named}: annotation {row.get('id')}"
+    if int(row["image_id"]) not in images:
+      raise ValueError(f"{where} is of image {row['image_id']}, which is not among the images")
+    if row.get("iscrowd"):
+      left_out[RULES[0]] += 1
+      continue
+    points = np.asarray(row.get("keypoints", []), np.float64)
+    if points.size != 3 * skeleton.n_keypoints:
+      raise ValueError(
+        f"{where} has {points.size} numbers of keypoints: skeleton '{skeleton.name}' has"
+        f" {skeleton.n_keypoints} keypoints, 3 numbers each"
+      )
+    points = points.reshape(-1, 3)
+    if not np.isfinite(points).all() or not np.isin(points[:, 2], (0, 1, 2)).all():
+      raise ValueError(f"{where}: keypoints are x, y and 0, 1 or 2 (not labelled, hidden, visible)")
+    if not (points[:, 2] > 0).any():
+      left_out[RULES[1]] += 1
+      continue
+    if not row.get("area", 1) > 0:
+      left_out[RULES[2]] += 1
+      continue
+    _check_box(row, where)
+    kept.append({**row, "image_id": int(row["image_id"]), "points": points, "score": 1.0})
+  return kept, dict(left_out)
+
+
+def _detected(
+  path: Path, category: Mapping[str, Any], skeleton: Skeleton, images: Mapping[int, Any]
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+  kept = []
+  for i, row in enumerate(_read_list(path)):
+    if not isinstance(row, dict) or not {"image_id", "bbox", "score"} <= row.keys():
+      raise ValueError(f"{path}, row {i} has not image_id, bbox and score: it is not a list of detections")
+    if row.get("category_id", category["id"]) != category["id"] or int(row["image_id"]) not in images:
+      continue
+    _check_box(row, f"{path}, row {i}")
+    points = np.zeros((skeleton.n_keypoints, 3))
+    kept.append({**row, "id": 0, "image_id": int(row["image_id"]), "points": points})
+  return kept, {}
+
+
+def _check_box(row: Mapping[str, Any], where: str) -> None:
+  box = row.get("bbox")
+  if not isinstance(box, list | tuple) or len(box) != 4 or not np.isfinite(np.asarray(box, np.float64)).all():
+    raise ValueError(f"{where}: its box is {box}: give x, y, width, height")
+
+
+def _stacked(
+  rows: list[dict[str, Any]], files: tuple[str, ...], skeleton: Skeleton, crop: Crop, left_out: dict[str, int]
+) -> People:
+  boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+  points = np.array([row["points"] for row in rows], np.float64).reshape(-1, skeleton.n_keypoints, 3)
+  areas = [row.get("area", AREA * box[2] * box[3]) for row, box in zip(rows, boxes, strict=True)]
+  centre, scale = centre_and_scale(boxes, aspect=crop.aspect, padding=crop.padding)
+  return People(
+    files,
+    np.array([row["image_id"] for row in rows], np.int64),
+    np.array([row.get("id", 0) for row in rows], np.int64),
+    points[..., :2].astype(np.float32),
+    points[..., 2].astype(np.float32),
+    boxes.astype(np.float32),
+    np.array(areas, np.float32),
+    centre.astype(np.float32),
+    scale.astype(np.float32),
+    np.array([row["score"] for row in rows], np.float32),
+    skeleton,
+    left_out,
+  )
+
+
+def _files(folder: Path, names: Sequence[str], named: str) -> tuple[str, ...]:
+  """The paths of pictures, all of which are there."""
+  if not folder.is_dir():
+    raise FileNotFoundError(f"no folder {folder}: give the one with the pictures of {named}")
+  gone = sorted(name for name in set(names) if not (folder / name).is_file())
+  if gone:
+    raise FileNotFoundError(
+      f"{len(gone)} pictures of {named} are not in {folder}, the first is {gone[0]}: put them there, or take"
+      " their annotations out"
+    )
+  return tuple(str(folder / name) for name in names)
+
+
+def _read_list(path: Path) -> list[Any]:
+  """Reads a JSON file that holds a list."""
+  path = path.expanduser()
+  if not path.is_file():
+    raise FileNotFoundError(f"no file {path}; check the path")
+  if path.stat().st_size > LIMIT:
+    raise ValueError(f"{path} has more than {LIMIT} bytes; check the path")
+  try:
+    found = json.loads(path.read_text(encoding="utf-8-sig"))
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f"{path} is not JSON: {error}") from error
+  if not isinstance(found, list):
+    raise ValueError(f"{path} holds a {type(found).__name__}, not a list")
+  return found

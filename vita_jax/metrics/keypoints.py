@@ -1,0 +1,94 @@
+"""Keypoints: how like two poses are (OKS), and how many keypoints are close enough (PCK)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from vita_jax.metrics.pairs import mean
+
+
+def oks_terms(joints: Any, truth: Any, area: Any, sigmas: Sequence[float]) -> Any:
+  """Computes exp(-d^2 / (2 area (2 sigma)^2)) of each keypoint, as pycocotools does.
+
+  Args:
+    joints: [..., K, 2].
+    truth: [..., K, 2], in the same pixels.
+    area: [...] of the person in square pixels: COCO's segment, not the box.
+    sigmas: K numbers.
+
+  Returns:
+    [..., K], in [0, 1]; of NumPy where all arrays are NumPy's.
+
+  Examples:
+    >>> oks_terms(np.array([[10.0, 0]]), np.zeros((1, 2)), np.array(1e4), [0.062]).round(4).tolist()
+    [0.7224]
+  """
+  xp = _library(joints, truth, area)
+  squares = xp.sum(xp.square(joints - truth), axis=-1)
+  spread = 2.0 * xp.square(2.0 * xp.asarray(sigmas)) * xp.maximum(area, 1e-12)[..., None]
+  return xp.exp(-squares / spread)
+
+
+def oks(joints: Any, truth: Any, visible: Any, area: Any, sigmas: Sequence[float]) -> Any:
+  """Computes the object keypoint similarity: the mean of `oks_terms` over the labelled keypoints.
+
+  Args:
+    joints: [..., K, 2].
+    truth: [..., K, 2].
+    visible: [..., K]: 0 is not labelled.
+    area: see `oks_terms`.
+    sigmas: K numbers.
+
+  Returns:
+    [...], in [0, 1]; 0 where no keypoint is labelled. (COCO ignores such persons; leave them out of a mean.)
+  """
+  xp = _library(joints, truth, visible, area)
+  seen = visible > 0
+  total = xp.sum(xp.where(seen, oks_terms(joints, truth, area, sigmas), 0.0), axis=-1)
+  return total / xp.maximum(xp.sum(seen, axis=-1), 1)
+
+
+def near(joints: Any, truth: Any, length: Any, *, threshold: float = 0.2) -> Any:
+  """Tells which keypoints are at most `threshold` lengths away: bool [..., K], lengths [...]."""
+  xp = _library(joints, truth, length)
+  distances = xp.sqrt(xp.sum(xp.square(joints - truth), axis=-1))
+  return distances <= threshold * length[..., None]
+
+
+def pck(
+  joints: Any, truth: Any, visible: Any, length: Any, *, threshold: float = 0.2, mask: Any = None
+) -> Any:
+  """Counts (keypoints at most `threshold` lengths away, labelled keypoints): the percentage of correct ones.
+
+  Args:
+    joints: [n, K, 2].
+    truth: [n, K, 2].
+    visible: [n, K]: 0 is not labelled.
+    length: [n]; persons whose length is 0 or less (unknown) are left out. See
+      `vita_jax.pose.evaluate.torso_lengths`.
+    threshold: in lengths.
+    mask: [n]: 0 for padded rows.
+
+  Returns:
+    A pair (sum, weight) for `metrics.divide`.
+
+  Examples:
+    >>> truth = jnp.zeros((1, 2, 2))
+    >>> right, count = pck(truth + jnp.array([[[1.9, 0]], ]), truth, jnp.ones((1, 2)), jnp.array([10.0]))
+    >>> float(right / count)
+    1.0
+  """
+  counted = (jnp.asarray(visible) > 0) & (jnp.asarray(length) > 0)[..., None]
+  if mask is not None:
+    counted = counted & (jnp.asarray(mask) > 0)[..., None]
+  found = near(jnp.asarray(joints), jnp.asarray(truth), jnp.asarray(length), threshold=threshold)
+  return mean(found, counted.astype(jnp.float32))
+
+
+def _library(*arrays: Any) -> Any:
+  """NumPy where all arrays are NumPy's, else jax.numpy."""
+  return np if all(isinstance(x, np.ndarray | np.generic | float | int) for x in arrays) else jnp

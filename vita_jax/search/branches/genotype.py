@@ -1,0 +1,176 @@
+"""A genotype: an architecture as a file that people can read, with the version of its space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vita_jax.base.choose import choose
+from vita_jax.base.files import read_json
+from vita_jax.search.branches.costs import EDGES
+from vita_jax.search.branches.space import (
+  LEAST_DEPTH,
+  PRESETS,
+  VERSION,
+  Network,
+  Space,
+  network_of,
+  on_host,
+  preset,
+  token_space,
+  tokens_of,
+)
+from vita_jax.search.operations import OPERATIONS
+from vita_jax.search.tokens import check_tokens
+
+PLAIN = "plain"
+
+
+class Genotype(NamedTuple):
+  """An architecture.
+
+  Attributes:
+    space: of its tokens.
+    tokens: int32 [T].
+    cells: int32 [N, edges], the operation on each edge of each branch's cells; None: plain cells.
+    facts: what is known of it, e.g. its score; JSON.
+  """
+
+  space: Space
+  tokens: np.ndarray
+  cells: np.ndarray | None = None
+  facts: Mapping[str, Any] = {}
+
+  @property
+  def network(self) -> Network:
+    """Its network level, repaired, of numpy."""
+    return on_host(network_of(self.space, self.tokens))
+
+
+def to_json(genotype: Genotype) -> dict[str, Any]:
+  """Returns the content of a genotype's file; stages count from 1, branches from 0, the finest."""
+  network = genotype.network
+  depth, n = int(network.live.sum()), genotype.space.branches
+  edges = [
+    f"stage {stage + 1}: {source} -> {to}"
+    for stage in range(1, depth)
+    for to in range(n)
+    for source in range(n)
+    if to != source and network.edges[stage, to, source]
+  ]
+  operations: Any = PLAIN
+  if genotype.cells is not None:
+    operations = [[OPERATIONS[int(o)] for o in row] for row in genotype.cells]
+  return {
+    "version": VERSION,
+    "space": genotype.space._asdict(),
+    "cells": network.cells[:depth].tolist(),
+    "edges": edges,
+    "head": [b for b in range(1, n) if network.head[b]],
+    "operations": operations,
+    "facts": dict(genotype.facts),
+  }
+
+
+def of_json(content: Any, *, name: str = "the genotype") -> Genotype:
+  """Reads the content of a genotype's file.
+
+  Raises:
+    ValueError: another version, something missing, or a network that is none of the space, e.g. one without
+      its finest branch.
+  """
+  if not isinstance(content, Mapping) or "version" not in content:
+    raise ValueError(f"{name} is no genotype: it has no version; launch/autopose/derive.py writes them")
+  if content["version"] != VERSION:
+    raise ValueError(
+      f"{name} is of version {content['version']} of the space, this is version {VERSION}: derive it again"
+    )
+  try:
+    space = Space(**{key: int(value) for key, value in content["space"].items()})
+    network = _network(space, content)
+    operations = content["operations"]
+  except (KeyError, TypeError, ValueError, IndexError) as error:
+    raise ValueError(f"{name} is damaged ({error!r}): derive it again") from error
+  depth = len(content["cells"])
+  if not LEAST_DEPTH <= depth <= space.stages:
+    raise ValueError(f"{name} has {depth} stages: its space has {LEAST_DEPTH} to {space.stages}")
+  for stage, counts in enumerate(network.cells[:depth]):
+    if not 1 <= counts[0]:
+      raise ValueError(
+        f"{name} has no cell of branch 0 in stage {stage + 1}: without the finest branch there is no network;"
+        " give it 1 at least"
+      )
+  tokens = tokens_of(space, network)
+  try:
+    check_tokens(token_space(space), tokens)
+  except ValueError as error:
+    raise ValueError(f"{name}: {error}") from error
+  cells = None if operations == PLAIN else _cells(operations, space, name)
+  return Genotype(space, tokens, cells, dict(content.get("facts", {})))
+
+
+def read_genotype(path: str, space: Space) -> Genotype:
+  """Reads a genotype's file, or makes one of `PRESETS`, of plain cells in the given space.
+
+  Args:
+    path: a preset; a file of one genotype; or FILE#NUMBER, one of several, from 0 on.
+    space: of the presets.
+
+  Raises:
+    FileNotFoundError: neither a file nor a preset.
+    ValueError: see `of_json`, or a number that the file does not have.
+  """
+  if path in PRESETS:
+    return Genotype(space, preset(space, path))
+  name, _, number = path.partition("#")
+  if not Path(name).expanduser().is_file():
+    raise FileNotFoundError(
+      f"no genotype {name}: give a file of launch/autopose/derive.py or {', '.join(PRESETS)}"
+    )
+  listed = read_genotypes(name)
+  if len(listed) == 1 and not number:
+    return listed[0]
+  if not number.isdigit() or int(number) >= len(listed):
+    raise ValueError(f"{name} has {len(listed)} genotypes: give {name}#0 to #{len(listed) - 1}")
+  return listed[int(number)]
+
+
+def read_genotypes(path: str) -> list[Genotype]:
+  """Reads a file of one genotype, or of several under the key "genotypes".
+
+  Raises:
+    ValueError: see `of_json`.
+  """
+  content = read_json(Path(path).expanduser(), what="a genotype")
+  listed = content.get("genotypes", [content])
+  return [of_json(one, name=f"{path}#{i}" if len(listed) > 1 else path) for i, one in enumerate(listed)]
+
+
+def _network(space: Space, content: Mapping[str, Any]) -> Network:
+  rows = np.asarray(content["cells"])
+  if rows.ndim != 2 or rows.shape[1] != space.branches or rows.dtype.kind not in "iu":
+    raise ValueError(f"cells are whole numbers of {space.branches} branches for each stage")
+  cells = np.zeros((max(space.stages, len(rows)), space.branches), np.int64)
+  cells[: len(rows)] = rows
+  edges = np.zeros((space.stages, space.branches, space.branches), bool)
+  for text in content["edges"]:
+    stage, _, rest = text.removeprefix("stage ").partition(":")
+    source, to = rest.split("->")
+    edges[int(stage) - 1, int(to), int(source)] = True
+  head = np.isin(np.arange(space.branches), [0, *content["head"]])
+  return Network(np.arange(space.stages) < len(rows), cells[: space.stages], edges, head)
+
+
+def _cells(operations: Any, space: Space, name: str) -> np.ndarray:
+  rows = [list(row) for row in operations]
+  if len(rows) != space.branches or any(len(row) != EDGES for row in rows):
+    raise ValueError(
+      f"{name} must have {EDGES} operations for each of {space.branches} branches, or '{PLAIN}'"
+    )
+  kinds = [
+    [OPERATIONS.index(choose(f"operation in {name}", kind, OPERATIONS)) for kind in row] for row in rows
+  ]
+  return np.array(kinds, np.int32)
