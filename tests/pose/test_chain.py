@@ -1,4 +1,4 @@
-"""The whole chain, crop to AP: of a network that gives the target of its input, and of one that learned it."""
+"""The whole chain, crop to AP: of a network that gives the target of its input, and of one that learned."""
 
 import functools
 import importlib.util
