@@ -188,8 +188,9 @@ def test_the_flip_test_of_a_network_that_is_right_finds_the_places():
 
   def network(pictures):  # the first row says whether the picture is mirrored
     mirrored = pictures[:, 0, 0, 0] > pictures[:, 0, -1, 0]
-    other = (joints * jnp.array([-1.0, 1.0]) + jnp.array([191.0, 0.0]))[:, order]
-    return targets(jnp.where(mirrored[:, None, None], other, joints), jnp.ones((4, 17)))[0]
+    people = jnp.tile(joints, (len(pictures) // 4, 1, 1))
+    other = (people * jnp.array([-1.0, 1.0]) + jnp.array([191.0, 0.0]))[:, order]
+    return targets(jnp.where(mirrored[:, None, None], other, people), jnp.ones(people.shape[:2]))[0]
 
   @jax.jit
   def found(ramp):
