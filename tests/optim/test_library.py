@@ -227,7 +227,7 @@ def test_an_option_that_the_kind_has_not_is_named(tmp_path):
 
 def test_an_option_that_is_given_and_the_kind_has_not_is_named():
   with pytest.raises(
-    ValueError, match="unknown option of l2o_dm 'beta1': .*Choose one of scale, state_dtype"
+    ValueError, match="unknown option of l2o_dm 'beta1': .*Choose one of scale, odd, state_dtype"
   ):
     learned("dm", beta1=0.9)
 
