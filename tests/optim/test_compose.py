@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from optim.table import (
+  DOCUMENTED,
   assert_close,
   every_kind,
   gradients_like,
@@ -16,6 +17,7 @@ from optim.table import (
   make,
   play,
   small_params,
+  theta_of,
 )
 from vita_jax.optim import (
   KINDS,
@@ -111,7 +113,7 @@ def test_untrained_the_general_optimizer_goes_as_adam_does_and_lowers_a_loss():
 
 
 def test_rows_and_columns_are_those_of_adafactor():
-  """At the first step v_ij = rows_i columns_j / mean; with the weight of that feature alone the step is m / v."""
+  """At the first step v_ij = rows_i columns_j / mean; its weight alone gives m over the root."""
   theta = jax.tree.map(jnp.zeros_like, theta_of("vita_mlp"))
   theta["linear"]["b"] = theta["linear"]["b"].at[4].set(1.0)
   g = gradients_like(jnp.zeros((2, 3, 4)), 1)[0]

@@ -84,8 +84,8 @@ def test_validation_changes_neither_weights_nor_moments():
 
 def test_an_optimization_is_carried_over_segments_and_starts_anew_with_its_epoch():
   states, _ = _play("plain", 3)
-  first, second, anew = (s["task"].x for s in states[1:])
-  assert float(jnp.abs(states[1]["task"].tx.h2).sum()) > 0 and (first != second).any()
+  first, second, anew = (s["task"]["quadratic"].x for s in states[1:])
+  assert float(jnp.abs(states[1]["task"]["quadratic"].tx.h2).sum()) > 0 and (first != second).any()
   problem = tasks.problem(optimizee("quadratic"), batch_size=128, kind="l2o_dm")
 
   def of_epoch(n):
