@@ -59,7 +59,7 @@ def test_the_mean_over_all_perturbations_is_the_exact_meta_gradient():
   x, truncated = X, 0.0
   for _ in range(SEGMENTS):
     keys = jax.random.split(jax.random.key(0), STEPS + 1)
-    segment = self_training(_build, theta, _loss, x, (), keys)
+    segment = self_training(_build, theta, _loss, x, _build(theta).init(X), keys)
     x, truncated = segment.x, truncated + segment.gradient
   assert np.all(np.abs(truncated - _exact(theta)) > 0.1 * np.abs(_exact(theta)))
 

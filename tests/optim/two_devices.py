@@ -70,7 +70,7 @@ def main(out: Path) -> None:
 
   def named_axes(kind, tx, expected):
     """Inside shard_map, told along which axes tensors are cut; the first state is made outside."""
-    told = make(kind, **({"specs": specs} if kind == "vita_mlp" else {"axis_name": "model"}))
+    told = make.__wrapped__(kind, **({"specs": specs} if kind == "vita_mlp" else {"axis_name": "model"}))
     inner = {name: P(None, *spec) for name, spec in specs.items()}
     start = tx.init(params)
     state_specs = jax.tree_util.tree_map_with_path(state_spec, start)

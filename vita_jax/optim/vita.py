@@ -100,8 +100,12 @@ def scale_by_vita_mlp(
   Source: features as in "Practical tradeoffs between memory, compute, and performance in learned optimizers"
   (2022), arXiv 2203.11860; oddness by construction and the size per tensor are ours.
   """
+  return _times(1.0, theta, specs, as_dtype(state_dtype))
+
+
+def _times(factor: Any, theta: Theta, specs: Tree, dtype: Any) -> optax.GradientTransformationExtraArgs:
+  """The direction times a number."""
   check_theta(theta, jax.eval_shape(init_vita_mlp, jax.random.key(0)), kind="vita_mlp")
-  dtype = as_dtype(state_dtype)
 
   def init(params: Tree) -> VitaMLPState:
     check_floats(params, kind="vita_mlp")
@@ -131,7 +135,7 @@ def scale_by_vita_mlp(
     coordinate = functools.partial(_in_blocks, functools.partial(_move, theta, corrections, dtype))
     moments = (of(moment) for moment in state[1:5])
     directions, *moments = map_coordinates(coordinate, 5, leaves, *moments, factored, sizes)
-    steps = [_normalised(*row) for row in zip(directions, leaves, cut, strict=True)]
+    steps = [_normalised(factor, *row) for row in zip(directions, leaves, cut, strict=True)]
     return structure.unflatten(steps), VitaMLPState(count, *map(structure.unflatten, (*moments, *sums)))
 
   return optax.GradientTransformationExtraArgs(init, update)
@@ -152,15 +156,7 @@ def vita_mlp(
     ValueError: as there, or a scale that cannot be.
   """
   check_options("vita_mlp", scale=scale)
-  direction = scale_by_vita_mlp(theta, specs=specs, state_dtype=state_dtype)
-
-  def update(
-    updates: Tree, state: VitaMLPState, params: Tree = None, **extra: Any
-  ) -> tuple[Tree, VitaMLPState]:
-    steps, state = direction.update(updates, state, params, **extra)
-    return jax.tree.map(lambda d: (-scale * d).astype(d.dtype), steps), state
-
-  return optax.GradientTransformationExtraArgs(direction.init, update)
+  return _times(-scale, theta, specs, as_dtype(state_dtype))
 
 
 class _Cut(NamedTuple):
@@ -229,9 +225,9 @@ def _weights(theta: Mapping, f: list[jax.Array], size: jax.Array) -> list[jax.Ar
   return x
 
 
-def _normalised(direction, gradient, cut):
+def _normalised(factor, direction, gradient, cut):
   power = mean_over(direction * direction, axis_name=cut.whole)
-  return (direction * _inverse_root(power)).astype(jnp.asarray(gradient).dtype)
+  return (factor * direction * _inverse_root(power)).astype(jnp.asarray(gradient).dtype)
 
 
 def _inverse_root(x: jax.Array) -> jax.Array:

@@ -16,7 +16,7 @@ from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
 
 
 def final(recipe: Recipe, state: State, batch: Any) -> Metrics:
-  """Runs `final_runs` optimizations of each validated problem: their final ln loss, the share that diverged."""
+  """Runs `final_runs` optimizations of each validated problem: final ln loss, and the share that diverged."""
 
   def one(problem, key):
     init_key, run_key = jax.random.split(key)
