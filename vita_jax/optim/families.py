@@ -2,7 +2,8 @@
 
 Networks on scikit-learn's digits (several activations, widths, depths and first weights), a small
 convolution, sequences for a transformer and a GRU, logistic regression, quadratics with eigenvalues over six
-decades, and the factorisation of a matrix. They are entries of `optimizees.OPTIMIZEES` under the names of `FAMILIES`.
+decades, and the factorisation of a matrix. They are entries of `optimizees.OPTIMIZEES`, by the names of
+`FAMILIES`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def _cnn_logits(params: Tree, images: jax.Array) -> jax.Array:
 
 
 def sample_sequences(arrays: Any, key: jax.Array, batch_size: int) -> jax.Array:
-  """Draws int32 [batch_size, 17] from a fixed chain of order 2 over 16 symbols, which none predicts exactly."""
+  """Draws int32 [batch_size, 17] from a fixed chain of order 2 over 16 symbols, nearly predictable."""
   del arrays
   table = 2.0 * jax.random.normal(jax.random.key(0), (SYMBOLS, SYMBOLS, SYMBOLS))
 

@@ -1,6 +1,7 @@
 """Meta-training as an experiment: it learns, what it counts and refuses, and how it goes on elsewhere."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -217,7 +218,7 @@ def test_a_mixture_trains_on_its_problems_and_is_validated_on_those_held_out():
     moved[changed[0]] += 1
   assert moved["family_factorisation"] > moved["quadratic"] > 0 and moved[held] > 0
   assert all(np.isfinite(x).all() for state in states for x in jax.tree.leaves(state["params"]))
-  lengths = np.diff([t for t, (a, b) in enumerate(zip(states, states[1:])) if a["epoch"] != b["epoch"]])
+  lengths = np.diff([t for t, (a, b) in enumerate(itertools.pairwise(states)) if a["epoch"] != b["epoch"]])
   assert len(set(lengths.tolist())) > 1  # log-uniform
   found = [float(total) for m in metrics for total, weight, *_ in [m["validation_cost"]] if weight > 0]
   assert found and np.isfinite(found).all()

@@ -27,6 +27,7 @@ from vita_jax.base.keys import (
   text,
 )
 from vita_jax.optim import KINDS
+from vita_jax.optim.by_name import SCHEDULES
 from vita_jax.optim.leaves import COUNT, OPTIONS
 from vita_jax.optim.optimizees import OPTIMIZEES, WINDOW, optimizee
 from vita_jax.optim.teachers import TEACHERS, teacher
@@ -135,6 +136,7 @@ KEYS = (
     "A shipped name, a classical name, untrained-KIND or a folder.",
   ),
   Key("run.learning_rate", 0.01, at_least(0), "Learning rate of a classical optimizer; 0: of a learned one."),
+  Key("run.schedule", "constant", one_of(*SCHEDULES), "Factor of the rate over the steps."),
   Key("run.sha256", "", _SHA256, "Digest that the weights of a learned one must have; empty: any."),
   Key("run.steps", 10_000, at_least(WINDOW), "Steps of the optimization."),
   Key("run.split", "test", one_of("test", "train"), "Split to fit; accuracy is measured on the other."),
@@ -170,14 +172,15 @@ def optimize_config(task: str = "digits_mlp") -> ml_collections.ConfigDict:
   """Returns the settings for one optimization of a problem, with Adam unless changed.
 
   Args:
-    task: one of `vita_jax.optim.OPTIMIZEES`.
+    task: one of `vita_jax.optim.OPTIMIZEES`, or "package.module:function" (see `optimizees.optimizee`).
 
   Raises:
     ValueError: unknown task.
   """
   config = default_config("l2o_dm", "plain")
   config.experiment, config.log_every = "optimize", 50
-  config.optimizee.name = choose("task", task, tuple(OPTIMIZEES))
+  optimizee(task)  # raises where there is none
+  config.optimizee.name = task
   return config
 
 
