@@ -312,7 +312,7 @@ def at_equal_seconds(results: Sequence[Result], workdir: str | Path) -> str:
       inside = max(int((c.steps * c.seconds <= budget * (1 + 1e-9)).sum()) - 1, 0)
       values = np.where(c.diverged, np.nan, c.values[:, inside])
       first = values if first is None else first
-      found = paired_interval(*([v if np.isfinite(v) else None for v in x] for x in (values, first)))
+      found = paired_interval(_counted(values), _counted(first))
       beside = found and c is not curves[0]
       difference = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*found) if beside else ""
       cells = (
@@ -325,6 +325,10 @@ def at_equal_seconds(results: Sequence[Result], workdir: str | Path) -> str:
       )
       lines.append("| " + " | ".join(cells) + " |")
   return "\n".join([*lines, ""])
+
+
+def _counted(values: np.ndarray) -> list[float | None]:
+  return [float(v) if np.isfinite(v) else None for v in values]
 
 
 def record(

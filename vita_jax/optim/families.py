@@ -176,6 +176,26 @@ def _init_factors(key: jax.Array) -> Tree:
   }
 
 
+FAR = 100.0
+
+
+def init_far(key: jax.Array) -> Tree:
+  """Starts a linear regression at zero."""
+  del key
+  return {"w": jnp.zeros(8), "b": jnp.zeros(())}
+
+
+def far_loss(params: Tree, batch: jax.Array) -> jax.Array:
+  """Computes the mean squared error of x w + b, x [n, 8], beside sum x + 100: b must travel far."""
+  return jnp.mean((batch @ params["w"] + params["b"] - jnp.sum(batch, -1) - FAR) ** 2)
+
+
+def sample_far(arrays: Any, key: jax.Array, batch_size: int) -> jax.Array:
+  """Draws x, normal [batch_size, 8]."""
+  del arrays
+  return jax.random.normal(key, (batch_size, 8))
+
+
 def _init_x(key: jax.Array) -> Tree:
   return {"x": jax.random.normal(key, (DIMENSION,))}
 
@@ -194,7 +214,7 @@ CLASSIFIERS = {
   for name, (sizes, activation, gain) in _DENSE.items()
 } | {"family_cnn": (_init_cnn, _cnn_logits)}
 # name -> (init, loss, sample); no images
-OTHERS = {
+OTHERS: dict[str, tuple[Callable, Callable, Callable]] = {
   "family_transformer": (
     _init_transformer,
     functools.partial(_sequence_loss, _transformer_logits),

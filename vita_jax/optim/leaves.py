@@ -285,9 +285,10 @@ def check_theta(theta: Theta, shapes: Theta, *, kind: str) -> Theta:
 
 
 def _as_varying(x: jax.Array, names: tuple[str, ...]) -> jax.Array:
-  if hasattr(jax.lax, "pcast"):
-    return jax.lax.pcast(x, names, to="varying")
-  return jax.lax.pvary(x, names)  # jax 0.8
+  lax: Any = jax.lax
+  if hasattr(lax, "pcast"):
+    return lax.pcast(x, names, to="varying")
+  return lax.pvary(x, names)  # its older name
 
 
 def varying(x: Any) -> Iterable[str]:

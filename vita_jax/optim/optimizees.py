@@ -220,9 +220,11 @@ OPTIMIZEES = {
   "mnist_conv": _conv("mnist", 1, stride=1, features=512),
   "cifar10_conv": _conv("cifar10", 3, stride=2, features=32),
   "cifar10_nas": _nas("cifar10", 3),
+  "mnist_wide": _relu_mlp("mnist", 784, 1200, 400, by_inputs=True),  # 1.4 million parameters
   "quadratic": _quadratic(),
+  "far_regression": Optimizee("", families.init_far, families.far_loss, families.sample_far),
   **{name: _classifier("digits", *functions) for name, functions in families.CLASSIFIERS.items()},
-  **{name: Optimizee("", *functions) for name, functions in families.OTHERS.items()},
+  **{name: Optimizee("", init, loss, sample) for name, (init, loss, sample) in families.OTHERS.items()},
 }
 
 

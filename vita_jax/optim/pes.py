@@ -46,9 +46,8 @@ def perturbation(key: jax.Array, theta: Tree, sigma: float) -> Tree:
   """Draws a tree like theta, normal with deviation sigma."""
   leaves, structure = jax.tree.flatten(theta)
   keys = jax.random.split(key, len(leaves))
-  return structure.unflatten(
-    [sigma * jax.random.normal(k, jnp.shape(x), x.dtype) for k, x in zip(keys, leaves, strict=True)]
-  )
+  draws = [sigma * jax.random.normal(k, jnp.shape(x), x.dtype) for k, x in zip(keys, leaves, strict=True)]
+  return jax.tree.unflatten(structure, draws)
 
 
 def persistent(
@@ -81,7 +80,7 @@ def persistent(
 
   def play(sign, start):
     moved = jax.tree.map(lambda t, e: t + sign * e, theta, step)
-    x, state, losses = trajectory(build(moved), loss, *start, keys)
+    x, state, losses = trajectory(build(moved), loss, start[0], start[1], keys)
     return (x, state), losses
 
   (plus, up), (minus, down) = play(1.0, plus), play(-1.0, minus)

@@ -133,10 +133,11 @@ def _times(factor: Any, theta: Theta, specs: Tree, dtype: Any) -> optax.Gradient
     of_tensors = [_of_tensor(*row, correction=corrections[-1]) for row in rows]
     factored, sizes, *sums = ([found[i] for found in of_tensors] for i in range(4))
     coordinate = functools.partial(_in_blocks, functools.partial(_move, theta, corrections, dtype))
-    moments = (of(moment) for moment in state[1:5])
-    directions, *moments = map_coordinates(coordinate, 5, leaves, *moments, factored, sizes)
+    before = [of(moment) for moment in state[1:5]]
+    directions, *moments = map_coordinates(coordinate, 5, leaves, *before, factored, sizes)
     steps = [_normalised(factor, *row) for row in zip(directions, leaves, cut, strict=True)]
-    return structure.unflatten(steps), VitaMLPState(count, *map(structure.unflatten, (*moments, *sums)))
+    put = functools.partial(jax.tree.unflatten, structure)
+    return put(steps), VitaMLPState(count, *map(put, (*moments, *sums)))
 
   return optax.GradientTransformationExtraArgs(init, update)
 

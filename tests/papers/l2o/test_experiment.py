@@ -253,6 +253,17 @@ def test_pes_carries_both_optimizations_and_the_sum_of_their_perturbations():
   assert factors.shape == (2, 1) and (factors != 1).all() and (0.5 <= factors).all() and (factors <= 2).all()
 
 
+def test_options_of_the_builder_may_be_trained_with():
+  config = _config(kind="rnnprop", **{"optimizee.name": "quadratic"})
+  config.optimizer.update({"scale": 0.1, "odd": True})
+  recipe = recipe_of(config)
+  l2o.check(config)
+  assert recipe.options == {"scale": 0.1, "odd": True}
+  config.optimizer.scale = -1.0
+  with pytest.raises(ValueError, match="config.optimizer.scale is -1.0"):
+    l2o.check(config)
+
+
 def test_teachers_may_have_rates_of_their_own():
   config = _config("cl_il", **{"imitation.teachers": ("adam:0.003", "adam", "adam:0.03")})
   teachers = recipe_of(config).teachers

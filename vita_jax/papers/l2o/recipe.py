@@ -210,8 +210,8 @@ def check(config: Any) -> None:
   lengths, unroll = tuple(config.stages), config.unroll_length
   named, ratio = config.variant.split("_"), tuple(config.imitation.ratio)
   if (len(lengths) > 1, any(ratio)) != ("cl" in named, "il" in named):
-    text = f"config.variant is {config.variant}, config.stages={lengths}, config.imitation.ratio={ratio}"
-    raise ValueError(f"{text}: give the variant as the config's argument, which sets them")
+    found = f"config.variant is {config.variant}, config.stages={lengths}, config.imitation.ratio={ratio}"
+    raise ValueError(f"{found}: give the variant as the config's argument, which sets them")
   if any(n < unroll or n % unroll for n in lengths):
     raise ValueError(f"config.stages is {lengths}: they must be multiples of config.unroll_length, {unroll}")
   _check_mixture(config, lengths)

@@ -85,7 +85,8 @@ def _slots(recipe: Recipe) -> dict[str, str]:
 
 def _families(recipe: Recipe, state: State) -> tuple[Any, Any]:
   """(which of the training families this epoch's is, which of the validated ones this round's is)."""
-  of_epoch, of_round = 0, state["round"] % len(recipe.validated)
+  of_epoch: Any = 0
+  of_round = state["round"] % len(recipe.validated)
   if len(recipe.families) > 1:
     shares = jnp.log(jnp.array(list(recipe.families.values()), jnp.float32))
     of_epoch = jax.random.categorical(stream(state["key"], streams.FAMILY, state["epoch"]), shares)

@@ -95,7 +95,8 @@ def problem(
     shapes, structure = jax.tree.flatten(jax.eval_shape(optimizee.init, key))
     bound = math.log(largest)
     logs = jax.random.uniform(key, (len(shapes),), minval=-bound, maxval=bound)
-    tree = structure.unflatten([jnp.full(s.shape, jnp.exp(u)) for s, u in zip(shapes, logs, strict=True)])
+    leaves = [jnp.full(s.shape, jnp.exp(u)) for s, u in zip(shapes, logs, strict=True)]
+    tree = jax.tree.unflatten(structure, leaves)
     return ravel_pytree(tree)[0] if entry.coordinatewise else tree
 
   one = Problem(init, loss, unravel, build, factors)
