@@ -31,7 +31,13 @@ OUT = flags.DEFINE_string("out", str(SHIPPED), "Folder of the shipped optimizers
 
 
 CONFIGS = cli.HERE / "configs" / "l2o"
-SCRIPTS = {"l2o_dm": "dm", "rnnprop": "rnnprop", "l2o_scale": "scale", "l2o_mlp": "mlp"}
+SCRIPTS = {
+  "l2o_dm": "dm",
+  "rnnprop": "rnnprop",
+  "l2o_scale": "scale",
+  "l2o_mlp": "mlp",
+  "vita_mlp": "vita_mlp",
+}
 
 
 def command(config: dict[str, Any], *, inner_steps: int, complete: bool) -> str:
@@ -42,6 +48,8 @@ def command(config: dict[str, Any], *, inner_steps: int, complete: bool) -> str:
     inner_steps, complete: where it was; what was cut short is trained again so far.
   """
   script = SCRIPTS[config["optimizer"]["kind"]]
+  if script == "rnnprop" and config.get("mixture", {}).get("tasks"):
+    script = "rnnprop_2"
   given = runpy.run_path(str(CONFIGS / f"{script}.py"))["get_config"](config["variant"])
   given, config = json.loads(given.to_json()), json.loads(json.dumps(config))
   if not complete:

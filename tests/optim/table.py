@@ -29,6 +29,8 @@ class Documented(NamedTuple):
   per_problem: int = 0
   options: tuple[str, ...] = ()
   has_state_dtype: bool = True
+  has_odd: bool = True
+  has_statistics: bool = False  # of rows and columns
 
 
 # Steps taken, where a kind counts them, are one more int32.
@@ -37,6 +39,7 @@ DOCUMENTED = {
   "rnnprop": Documented(6641, 82, options=("scale", "beta1", "beta2", "eps")),
   "l2o_scale": Documented(8349, 10 + 3 + 4 + 4, per_tensor=20, per_problem=20, has_state_dtype=False),
   "l2o_mlp": Documented(1762, 6, options=("step_scale", "magnitude_scale")),
+  "vita_mlp": Documented(173, 4, options=("scale",), has_odd=False, has_statistics=True),
 }
 
 

@@ -6,12 +6,13 @@ import json
 
 import jax
 import numpy as np
+import optax
 import pytest
 from scipy import stats
 
 from vita_jax import optim
 from vita_jax.optim import comparison
-from vita_jax.optim.by_name import UNTRAINED, digest, read_optimizer
+from vita_jax.optim.by_name import UNTRAINED, classical, digest, read_optimizer, schedule_of
 from vita_jax.optim.comparison import Protocol, entrant, numbers
 from vita_jax.report import Curve, make_lines, overlay, suite, summarize
 from vita_jax.train.weights import save_params
@@ -171,3 +172,56 @@ def test_missing_images_are_found_before_anything_runs(monkeypatch, tmp_path):
 
   with pytest.raises(FileNotFoundError, match="no images 'mnist'"):
     comparison.compare([entrant("adam")], ["digits_mlp", "mnist_mlp"], Protocol(), run=run)
+
+
+def test_every_optimizer_of_optax_has_a_name_a_rate_and_a_schedule():
+  for name, theirs in (("adamw", optax.adamw), ("lion", optax.lion), ("muon", optax.contrib.muon)):
+    assert classical(name) is theirs and entrant(name).rate is None and entrant(f"{name}:0.1").rate == 0.1
+  assert classical("chain") is None and classical("EmptyState") is None
+  row = comparison.tuning_row("digits_mlp", entrant("lion"), Protocol(schedule="cosine"), 0.1)
+  assert row.overrides["run.schedule"] == "cosine"
+  for schedule, ends in (("constant", (1.0, 1.0)), ("cosine", (1.0, 0.0))):
+    np.testing.assert_allclose([schedule_of(schedule, 100)(t) for t in (0, 100)], ends, atol=1e-7)
+  with pytest.raises(ValueError, match="did you mean 'cosine'"):
+    _compare(["adam"], schedule="cosin")
+
+
+def test_the_general_optimizer_is_tuned_as_classical_ones_are():
+  assert entrant("untrained-vita_mlp").rate is None and entrant("untrained-vita_mlp:0.01").rate == 0.01
+  found = read_optimizer("untrained-vita_mlp", 0.01)
+  assert found.options == {"scale": 0.01}
+  with pytest.raises(ValueError, match="has the rate 0: it must be a positive number"):
+    read_optimizer("untrained-vita_mlp", 0.0)
+
+
+def _result(label, values, steps=200, microseconds=10.0):
+  entries = {"ln_loss": {"values": values}, "microseconds": {"values": [microseconds] * len(values)}}
+  row = comparison.report_row("bowl", entrant(label), Protocol(), 0.1)
+  return comparison.Result("bowl", entrant(label), row, {"metrics": entries}, 0.1)
+
+
+def test_results_are_kept_and_a_later_call_extends_them():
+  first = comparison.record([_result("adam", [1.0]), _result("lion", [2.0])], Protocol())
+  later = comparison.record([_result("lion", [3.0]), _result("sgd", [4.0])], Protocol(), first)
+  assert [(row["optimizer"], row["values"]["ln_loss"]) for row in later] == [
+    ("adam", [1.0]),
+    ("lion", [3.0]),
+    ("sgd", [4.0]),
+  ]
+  other = comparison.record([_result("lion", [5.0])], Protocol(schedule="cosine"), later)
+  assert len(other) == 4 and json.loads(json.dumps(other)) == other
+
+
+def test_at_equal_seconds_a_slow_optimizer_has_fewer_steps(tmp_path):
+  results = [_result("adam", [0.0, 0.0]), _result("lion", [0.0, 0.0], microseconds=40.0)]
+  for r, slope in zip(results, (1.0, 2.0), strict=True):
+    folder = tmp_path / r.row.folder
+    folder.mkdir()
+    rows = [
+      {"step": t, "split": "train", "metrics": {"ln_loss": [-slope * t, -slope * t + 1.0]}}
+      for t in (50, 100, 150, 200)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+  text = comparison.at_equal_seconds(results, tmp_path)
+  assert "| bowl | adam | 0.002 | 200 | -199.500 |  |" in text
+  assert "| bowl | lion | 0.002 | 50 | -99.500 | +100.000 [+100.000, +100.000] |" in text

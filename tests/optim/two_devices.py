@@ -68,6 +68,32 @@ def main(out: Path) -> None:
     mapped = jax.shard_map(lambda *a: run(tx, *a), mesh=mesh, in_specs=(specs, inner), out_specs=inner)
     return largest(jit(mapped)(params, stacked), expected)
 
+  def named_axes(kind, tx, expected):
+    """Inside shard_map, told along which axes tensors are cut; the first state is made outside."""
+    told = make.__wrapped__(kind, **({"specs": specs} if kind == "vita_mlp" else {"axis_name": "model"}))
+    inner = {name: P(None, *spec) for name, spec in specs.items()}
+    start = tx.init(params)
+    state_specs = jax.tree_util.tree_map_with_path(state_spec, start)
+
+    def steps(state, params, stacked):
+      def step(state, g):
+        updates, state = told.update(g, state, params)
+        return state, updates
+
+      return jax.lax.scan(step, state, stacked)[1]
+
+    mapped = jax.shard_map(steps, mesh=mesh, in_specs=(state_specs, specs, inner), out_specs=inner)
+    return largest(jit(mapped)(start, params, stacked), expected)
+
+  def state_spec(path, x):
+    field, *names = (getattr(p, "name", getattr(p, "key", None)) for p in path)
+    own = specs.get(names[-1], P()) if names else P()
+    if field in ("count", "h_problem", "h_tensor") or not names:
+      return P()
+    if field in ("rows", "columns"):
+      return P() if len(own) < 2 else P(own[0] if field == "rows" else own[1])
+    return P(*(None,) * (x.ndim - len(own)), *own)
+
   found = {}
   for kind in KINDS:
     tx = make(kind)
@@ -88,6 +114,11 @@ def main(out: Path) -> None:
       "collectives": sorted(set(re.findall(COLLECTIVES, text))),
       "shardings": {"later": layout(state), **{how: layout(x) for how, x in fresh.items()}},
       "explicit": tried(lambda tx=tx, expected=expected: with_explicit_axes(tx, expected)),
+      "named axes": tried(
+        lambda kind=kind, tx=tx, expected=expected: (
+          0.0 if KINDS[kind].coordinatewise else named_axes(kind, tx, expected)
+        )
+      ),
       "shard_map": tried(lambda tx=tx, expected=expected: inside_shard_map(tx, expected)),
     }
   out.write_text(json.dumps(found))

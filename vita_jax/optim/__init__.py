@@ -26,9 +26,11 @@ from vita_jax.optim.layerwise_files import load_controller, save_controller
 from vita_jax.optim.library import KINDS, learned, learned_card, learned_names, load_learned
 from vita_jax.optim.mlp import l2o_mlp
 from vita_jax.optim.optimizees import OPTIMIZEES, Optimizee, optimize, optimizee
+from vita_jax.optim.outputs import make_odd, with_rate
 from vita_jax.optim.rnn_prop import rnnprop
 from vita_jax.optim.scale import l2o_scale
 from vita_jax.optim.schedules import warmup_poly
+from vita_jax.optim.vita import init_vita_mlp, scale_by_vita_mlp, vita_mlp
 
 __all__ = [
   "FROZEN",
@@ -37,6 +39,7 @@ __all__ = [
   "LayerwiseSettings",
   "Optimizee",
   "group_by_pattern",
+  "init_vita_mlp",
   "interpolate_weights",
   "l2o_dm",
   "l2o_mlp",
@@ -48,16 +51,20 @@ __all__ = [
   "learned_names",
   "load_controller",
   "load_learned",
+  "make_odd",
   "multipliers_of",
   "optimize",
   "optimizee",
   "rnnprop",
   "save_controller",
   "scale_by_group",
+  "scale_by_vita_mlp",
   "set_multipliers",
   "torch_sgd",
   "velocity_sgd",
+  "vita_mlp",
   "warmup_poly",
+  "with_rate",
 ]
 
 __getattr__, __dir__ = submodules(__name__)

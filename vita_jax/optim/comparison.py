@@ -16,12 +16,21 @@ import numpy as np
 
 from vita_jax.base.choose import choose
 from vita_jax.data.images import load_images
-from vita_jax.optim.by_name import CLASSICAL, UNTRAINED, digest, read_optimizer
+from vita_jax.optim.by_name import (
+  CLASSICAL,
+  SCHEDULES,
+  UNTRAINED,
+  classical,
+  digest,
+  needs_rate,
+  read_optimizer,
+)
 from vita_jax.optim.library import learned_names
-from vita_jax.optim.optimizees import FLOOR, OPTIMIZEES, WINDOW
+from vita_jax.optim.optimizees import FLOOR, WINDOW, optimizee
 from vita_jax.report.overlay import Curve, curve, overlay
 from vita_jax.report.rows import read_rows
 from vita_jax.report.suite import Row
+from vita_jax.report.summary import paired_interval
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 TUNING_SEEDS = 3
@@ -37,7 +46,7 @@ class Entrant(NamedTuple):
   Attributes:
     label: unique name in the table.
     name: for `by_name.read_optimizer`.
-    rate: learning rate of a classical one, None to tune it; 0 of a learned one.
+    rate: learning rate of a classical one, None to tune it; 0 of a learned one that needs none.
     sha256: of a learned one's weights.
   """
 
@@ -56,6 +65,7 @@ class Protocol(NamedTuple):
     split: "test" (as the paper does) or "train": what is fitted; accuracy is measured on the other one.
     batch_size, logit_relu: of the optimizee.
     grid: rates that are tried.
+    schedule: of all rates, "constant" or "cosine" to 0 at the last step.
     replicate: seeds side by side ("vmap") or one after the other ("map", which a CPU's caches like).
   """
 
@@ -66,6 +76,7 @@ class Protocol(NamedTuple):
   batch_size: int = 128
   logit_relu: bool = False
   grid: tuple[float, ...] = GRID
+  schedule: str = "constant"
   replicate: str = "map"
 
 
@@ -86,8 +97,10 @@ class Result(NamedTuple):
 
 
 def entrant(text: str) -> Entrant:
-  """Reads an optimizer: a shipped name, LABEL=FOLDER of an export, "adam" (tuned), "adam:0.001" (fixed rate),
-  or "untrained-dm" (the first weights of key 0).
+  """Reads an optimizer: a shipped name, LABEL=FOLDER of an export, "adam" or any of optax (tuned),
+  "adam:0.001" (fixed rate), or "untrained-dm" (the first weights of key 0).
+
+  Learned ones that need a rate are tuned, too.
 
   Raises:
     ValueError: none of these; names the nearest.
@@ -97,25 +110,27 @@ def entrant(text: str) -> Entrant:
   if equals and (not (label and folder) or " " in label):
     raise ValueError(f"optimizer '{text}': an exported one is given as LABEL=FOLDER")
   name, colon, rate = text.partition(":")
-  if name in CLASSICAL and not equals:
-    return _classical(name, rate) if colon else Entrant(name, name, None)
+  if not equals and (classical(name) or (name in (*learned_names(), *UNTRAINED) and needs_rate(name))):
+    sha = "" if classical(name) or name in UNTRAINED else digest(read_optimizer(name, 1.0))
+    return _with_rate(name, rate, sha) if colon else Entrant(name, name, None, sha)
   if not equals:
     try:
       label, folder = text, choose("optimizer", text, (*learned_names(), *CLASSICAL, *UNTRAINED))
     except ValueError as error:
       raise ValueError(f"{error}; or LABEL=FOLDER of an export, or a rate as in adam:0.001") from error
   path = folder if not equals or "/" in folder else f"./{folder}"  # never a shipped name
-  return Entrant(label, path, 0.0, digest(read_optimizer(path, 0.0)))
+  rated = needs_rate(path)
+  return Entrant(label, path, None if rated else 0.0, digest(read_optimizer(path, 1.0 if rated else 0.0)))
 
 
-def _classical(name: str, rate: str) -> Entrant:
+def _with_rate(name: str, rate: str, sha256: str) -> Entrant:
   try:
     value = float(rate)
   except ValueError:
     value = math.nan
   if not (math.isfinite(value) and value > 0):
     raise ValueError(f"optimizer '{name}:{rate}': the rate must be a positive number, as in adam:0.001")
-  return Entrant(f"{name}:{value:g}", name, value)
+  return Entrant(f"{name}:{value:g}", name, value, sha256)
 
 
 def compare(
@@ -130,7 +145,7 @@ def compare(
 
   Args:
     entrants: the optimizers.
-    names: tasks, of `OPTIMIZEES`.
+    names: tasks, of `OPTIMIZEES` or as "package.module:function".
     protocol: what is equal for all.
     run: `row -> summary` of a run that is complete (`cli.run_row`).
     reference: label of the optimizer that the others are paired with; "" for none.
@@ -155,6 +170,7 @@ def check(entrants: Sequence[Entrant], names: Sequence[str], protocol: Protocol)
   if not protocol.grid or not all(math.isfinite(rate) and rate > 0 for rate in protocol.grid):
     raise ValueError(f"the rates {protocol.grid} must be positive numbers")
   choose("split", protocol.split, ("test", "train"))
+  choose("schedule", protocol.schedule, SCHEDULES)
   labels = [e.label for e in entrants]
   for listed, what in ((labels, "optimizer"), (list(names), "task")):
     if not listed:
@@ -162,8 +178,7 @@ def check(entrants: Sequence[Entrant], names: Sequence[str], protocol: Protocol)
     if twice := [name for name in listed if listed.count(name) > 1]:
       raise ValueError(f"{what} '{twice[0]}' is given twice: labels must be unique")
   for name in names:  # before hours of the first task
-    choose("task", name, tuple(OPTIMIZEES))
-    if data := OPTIMIZEES[name].data:
+    if data := optimizee(name).data:
       load_images(data)
 
 
@@ -199,6 +214,7 @@ def _overrides(one: Entrant, protocol: Protocol, rate: float) -> dict[str, Any]:
     "optimizee.logit_relu": protocol.logit_relu,
     "run.optimizer": one.name,
     "run.learning_rate": float(rate),
+    "run.schedule": protocol.schedule,
     "run.sha256": one.sha256,
     "run.steps": protocol.steps,
     "run.split": protocol.split,
@@ -250,7 +266,7 @@ def notes(results: Sequence[Result]) -> str:
     f" is not fitted. best_ln_loss: of the running {WINDOW}-step mean. microseconds: per step, timed after"
     " the run; compilation does not count.\n"
   )
-  learned = any(r.entrant.name not in CLASSICAL for r in results)
+  learned = any(not classical(r.entrant.name) for r in results)
   cost = "\nAn LSTM optimizer computes about 10 kFLOP per coordinate and step.\n" if learned else ""
   return text + tuning_text(results) + cost
 
@@ -262,19 +278,84 @@ def figure(results: Sequence[Result], workdir: str | Path) -> Any:
   """
   panels: dict[str, list[Curve]] = {}
   for r in results:
-    metrics = r.summary["metrics"]
     panels.setdefault(r.task, []).append(
-      curve(
-        read_rows(Path(workdir) / r.row.folder / "metrics.jsonl"),
-        "ln_loss",
-        r.entrant.label,
-        seconds=1e-6 * float(np.median(metrics["microseconds"]["values"])),
-        diverged=[value is None for value in metrics["ln_loss"]["values"]],
-        dashed=r.entrant.name in CLASSICAL,
-        note=f" {r.rate:g}" if r.grid else "",
-      )
+      _curve(r, workdir, dashed=bool(classical(r.entrant.name)), note=f" {r.rate:g}" if r.grid else "")
     )
   return overlay(panels, ylabel="ln loss")
+
+
+def _curve(result: Result, workdir: str | Path, **style: Any) -> Curve:
+  metrics = result.summary["metrics"]
+  return curve(
+    read_rows(Path(workdir) / result.row.folder / "metrics.jsonl"),
+    "ln_loss",
+    result.entrant.label,
+    seconds=1e-6 * float(np.median(metrics["microseconds"]["values"])),
+    diverged=[value is None for value in metrics["ln_loss"]["values"]],
+    **style,
+  )
+
+
+def at_equal_seconds(results: Sequence[Result], workdir: str | Path) -> str:
+  """Returns Markdown of ln loss where each optimizer has used the seconds that the quickest one took in all.
+
+  Mean, and difference from the first optimizer of the table, paired by seed, with its 95 % interval; from the
+  logged curves, so of windows of some steps. Compilation does not count.
+  """
+  lines = ["", "At equal seconds:", "", "| task | optimizer | seconds | steps | ln loss | minus the first |"]
+  lines.append("|---" * 6 + "|")
+  for task in dict.fromkeys(r.task for r in results):
+    curves = [_curve(r, workdir) for r in results if r.task == task]
+    budget = min(c.seconds * c.steps[-1] for c in curves)
+    first = None
+    for c in curves:
+      inside = max(int((c.steps * c.seconds <= budget * (1 + 1e-9)).sum()) - 1, 0)
+      values = np.where(c.diverged, np.nan, c.values[:, inside])
+      first = values if first is None else first
+      found = paired_interval(_counted(values), _counted(first))
+      beside = found and c is not curves[0]
+      difference = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*found) if beside else ""
+      cells = (
+        task,
+        c.label,
+        f"{budget:.3g}",
+        f"{c.steps[inside]:,}",
+        f"{np.nanmean(values):.3f}",
+        difference,
+      )
+      lines.append("| " + " | ".join(cells) + " |")
+  return "\n".join([*lines, ""])
+
+
+def _counted(values: np.ndarray) -> list[float | None]:
+  return [float(v) if np.isfinite(v) else None for v in values]
+
+
+def record(
+  results: Sequence[Result], protocol: Protocol, before: Sequence[Summary] = ()
+) -> list[dict[str, Any]]:
+  """Returns JSON-able results, a row each; those of `before`, an earlier call's, that are not run again stay.
+
+  A row is the same one where task, label, schedule, steps, split and batch size are.
+  """
+  same = ("task", "optimizer", "schedule", "steps", "split", "batch_size")
+  rows = [
+    {
+      "task": r.task,
+      "optimizer": r.entrant.label,
+      "schedule": protocol.schedule,
+      "steps": protocol.steps,
+      "split": protocol.split,
+      "batch_size": protocol.batch_size,
+      "seed": protocol.seed,
+      "rate": r.rate,
+      "grid": {f"{rate:g}": loss if math.isfinite(loss) else None for rate, loss in r.grid.items()},
+      "values": {name: entry["values"] for name, entry in r.summary["metrics"].items()},
+    }
+    for r in results
+  ]
+  new = {tuple(row[name] for name in same) for row in rows}
+  return [dict(row) for row in before if tuple(row[name] for name in same) not in new] + rows
 
 
 def numbers(first: float, losses: np.ndarray) -> dict[str, float]:

@@ -18,11 +18,12 @@ from vita_jax.optim.leaves import (
   check_options,
   check_theta,
   linear,
-  map_leaves,
+  map_coordinates,
   per_row,
   zeros_like_params,
 )
 from vita_jax.optim.lstm import init_linear, init_lstm, lstm
+from vita_jax.optim.outputs import make_odd
 
 HIDDEN = 20
 EPSILON = float(jnp.finfo(jnp.float32).eps)
@@ -55,17 +56,19 @@ def preprocess(gradient: jax.Array, k: float = 5.0) -> jax.Array:
 
 
 def l2o_dm(
-  theta: Theta, *, scale: float = 0.01, state_dtype: Any = "float32"
+  theta: Theta, *, scale: float = 0.01, odd: bool = False, state_dtype: Any = "float32"
 ) -> optax.GradientTransformationExtraArgs:
   """Builds L2O-DM as an optax transformation: every coordinate has a two-layer LSTM, all share `theta`.
 
   update = scale * (W h2 + b), where h1, h2 are the layers' outputs for `preprocess(gradient)`. Updates
   are to be added (`optax.apply_updates`) and have the gradients' dtypes. No coordinate sees another.
-  A non-finite gradient gives a non-finite update; `optax.apply_if_finite` composes.
+  A non-finite gradient gives a non-finite update; `optax.apply_if_finite` composes. Derivatives are of
+  reverse mode: `jax.jvp` and `jax.linearize` raise JAX's TypeError, since those of the LSTM are written out.
 
   Args:
     theta: from `dm.init_theta`, a meta-training run, or `learned`; may be a tracer.
     scale: of the output.
+    odd: takes (m(g) - m(-g)) / 2, see `outputs.make_odd`: no drift, twice the memory and time.
     state_dtype: of the carried state; "bfloat16" halves its memory of 80 numbers per coordinate.
 
   Raises:
@@ -76,7 +79,7 @@ def l2o_dm(
   Optimize" (2020).
   """
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="l2o_dm")
-  check_options("l2o_dm", scale=scale)
+  check_options("l2o_dm", scale=scale, odd=odd)
   readout, dtype = theta["linear"], as_dtype(state_dtype)
 
   def init(params: Tree) -> L2ODMState:
@@ -93,7 +96,8 @@ def l2o_dm(
 
   def update(updates: Tree, state: L2ODMState, params: Tree = None, **extra: Any) -> tuple[Tree, L2ODMState]:
     del params, extra
-    updates, *new = map_leaves(one, 5, updates, *state)
+    updates, *new = map_coordinates(one, 5, updates, *state)
     return updates, L2ODMState(*new)
 
-  return optax.GradientTransformationExtraArgs(init, update)
+  tx = optax.GradientTransformationExtraArgs(init, update)
+  return make_odd(tx) if odd else tx

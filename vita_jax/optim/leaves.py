@@ -1,7 +1,8 @@
-"""What all learned optimizers share: work leaf by leaf, in float32, and give updates back in their dtype."""
+"""What learned optimizers share: work in float32, updates in their dtype, one graph for small leaves."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.base.keys import Rule, above, at_least, half_open
+from vita_jax.base.keys import Rule, above, at_least, boolean, half_open
 from vita_jax.base.tree import named_leaves
 
 Tree = Any
@@ -25,7 +26,10 @@ OPTIONS = {
   "beta1": DECAY,
   "beta2": DECAY,
   "eps": above(0),
+  "odd": boolean,
 }
+LARGE = 1 << 17  # entries from which a leaf is worked on by itself: a copy into a long vector would cost more
+AxisName = str | tuple[str, ...]
 
 
 def zero_like(x: Any) -> jax.Array:
@@ -60,7 +64,10 @@ def check_number(name: str, value: Any, rule: Rule) -> None:
 def check_options(kind: str, **options: Any) -> None:
   """Checks numbers that a builder was given against `OPTIONS`; raises as `check_number` does."""
   for name, value in options.items():
-    check_number(f"{name} of {kind}", value, OPTIONS[name])
+    if OPTIONS[name] is not boolean:
+      check_number(f"{name} of {kind}", value, OPTIONS[name])
+    elif not boolean.holds(value):
+      raise ValueError(f"{name} of {kind} is {value}: it must be {boolean.text}")
 
 
 def check_floats(params: Tree, *, kind: str) -> None:
@@ -83,20 +90,26 @@ def check_floats(params: Tree, *, kind: str) -> None:
       )
 
 
-def check_whole(tree: Tree, *, kind: str) -> None:
+def check_whole(tree: Tree, *, kind: str, axis_name: AxisName = ()) -> None:
   """Refuses parameters that differ between the devices of a `jax.shard_map`: parts of tensors.
 
   For optimizers that take means over whole tensors: of a part they would be other numbers, silently. (With
   `check_vma=False` JAX does not tell, and nothing is refused.)
 
+  Args:
+    tree: of the parameters.
+    kind: for the message.
+    axis_name: axes along which parts may be cut, since means are then taken along them, too.
+
   Raises:
     ValueError: names the leaf and the axes.
   """
   for name, x in named_leaves(tree).items():
-    if axes := sorted(_varying(x)):
+    if axes := sorted(set(varying(x)) - set(axes_of(axis_name))):
       raise ValueError(
         f"{kind} takes means over whole tensors, but inside jax.shard_map '{name}' is a part, cut along"
-        f" {', '.join(axes)}: call it outside, under jax.jit, or use l2o_dm or rnnprop"
+        f" {', '.join(axes)}: name these axes (axis_name=...), call it outside, under jax.jit, or use l2o_dm"
+        " or rnnprop"
       )
 
 
@@ -134,10 +147,110 @@ def as_dtype(state_dtype: Any) -> jnp.dtype:
 
 def map_leaves(fn: Callable[..., tuple], n_outputs: int, tree: Tree, *rest: Tree) -> tuple[Tree, ...]:
   """Maps `fn(leaf, *rest leaves) -> n_outputs arrays` over the leaves of `tree`, into `n_outputs` trees."""
+  rows, structure = _rows(tree, rest)
+  return _columns([fn(*row) for row in rows], n_outputs, structure)
+
+
+def map_coordinates(fn: Callable[..., tuple], n_outputs: int, tree: Tree, *rest: Tree) -> tuple[Tree, ...]:
+  """Maps as `map_leaves` does a function that treats every coordinate by itself, in few graphs.
+
+  Leaves of one dtype with fewer than `LARGE` entries are one vector, so that a tree of many small leaves
+  compiles about as fast as one leaf; `fn` then sees [n] and, of leaves with leading features, [features, n].
+  A leaf that may be cut over several devices stays by itself: to join it with others would communicate.
+  That is known of arrays, of types with Explicit axes, and inside `jax.shard_map`; under `jax.jit` on a mesh
+  with Auto axes it is not known, and every leaf stays by itself.
+  """
+  rows, structure = _rows(tree, rest)
+  groups: dict[Any, list[int]] = {}
+  for i, row in enumerate(rows):
+    groups.setdefault(_group(row, i), []).append(i)
+  outputs: list[Any] = [None] * len(rows)
+  for members in groups.values():
+    together = [rows[i] for i in members]
+    for i, output in zip(members, join_and_split(fn, together), strict=True):
+      outputs[i] = output
+  return _columns(outputs, n_outputs, structure)
+
+
+def join_and_split(fn: Callable[..., tuple], rows: list[tuple]) -> list[tuple]:
+  """Calls `fn` once for several rows of arrays, end to end; returns its outputs for each row.
+
+  In a row [*shape] comes first, then arrays [*shape] or [features, *shape].
+  """
+  if len(rows) == 1:
+    return [fn(*rows[0])]
+  shapes = [row[0].shape for row in rows]
+  sizes = [math.prod(shape) for shape in shapes]
+  ends = np.cumsum(sizes).tolist()
+  columns = []
+  for column in zip(*rows, strict=True):
+    lead = column[0].shape[: column[0].ndim - len(shapes[0])]
+    columns.append(jnp.concatenate([x.reshape(*lead, n) for x, n in zip(column, sizes, strict=True)], -1))
+  found = fn(*columns)
+  return [
+    tuple(
+      jax.lax.slice_in_dim(x, end - n, end, axis=x.ndim - 1).reshape(*x.shape[:-1], *shape) for x in found
+    )
+    for shape, n, end in zip(shapes, sizes, ends, strict=True)
+  ]
+
+
+def _rows(tree: Tree, rest: tuple[Tree, ...]) -> tuple[list[tuple], Any]:
+  """(the leaves side by side, as arrays: numbers of Python, too; the structure)."""
   leaves, structure = jax.tree.flatten(tree)
   others = [structure.flatten_up_to(other) for other in rest]  # type: ignore[attr-defined]
-  outputs = [fn(*args) for args in zip(leaves, *others, strict=True)]
+  return [tuple(map(jnp.asarray, row)) for row in zip(leaves, *others, strict=True)], structure
+
+
+def _columns(outputs: list[tuple], n_outputs: int, structure: Any) -> tuple[Tree, ...]:
   return tuple(jax.tree.unflatten(structure, [o[i] for o in outputs]) for i in range(n_outputs))
+
+
+def _group(row: tuple, i: int) -> Any:
+  """What leaves must have in common to be joined; the number `i` itself for one that stays alone."""
+  if row[0].size >= LARGE or not all(map(lies_whole, row)):
+    return i
+  return tuple((x.dtype, x.ndim - row[0].ndim, frozenset(varying(x)), _devices(x)) for x in row)
+
+
+def _devices(x: jax.Array) -> Any:
+  return None if isinstance(x, jax.core.Tracer) else frozenset(x.devices())
+
+
+def lies_whole(x: jax.Array) -> bool:
+  """Tells whether an array is known not to be cut over devices."""
+  if jax.device_count() == 1:
+    return True
+  if not isinstance(x, jax.core.Tracer):
+    return x.sharding.is_fully_replicated
+  sharding: Any = jax.typeof(x).sharding
+  kinds = set(sharding.mesh.axis_types)
+  if kinds == {jax.sharding.AxisType.Manual}:
+    return True
+  return kinds == {jax.sharding.AxisType.Explicit} and not any(sharding.spec)
+
+
+def axes_of(axis_name: AxisName) -> tuple[str, ...]:
+  """Returns axis names as a tuple."""
+  return (axis_name,) if isinstance(axis_name, str) else tuple(axis_name)
+
+
+def mean_over(x: jax.Array, axes: Any = None, *, axis_name: AxisName = ()) -> jax.Array:
+  """Computes the mean over axes of an array, and over the devices along mesh axes (in `jax.shard_map`).
+
+  Args:
+    x: float32.
+    axes: of the array; None for all. The mean over nothing is 0.
+    axis_name: of the mesh: x is then one of equal parts, or the same on all devices.
+  """
+  axes = tuple(range(x.ndim)) if axes is None else axes
+  n = math.prod(x.shape[axis] for axis in axes)
+  total, names = jnp.sum(x, axis=axes), axes_of(axis_name)
+  if names:
+    if absent := tuple(name for name in names if name not in varying(total)):
+      total = _as_varying(total, absent)
+    total, n = jax.lax.psum(total, names), n * math.prod(map(jax.lax.axis_size, names))
+  return total / max(n, 1)
 
 
 def linear(w: jax.Array, x: jax.Array) -> jax.Array:
@@ -171,7 +284,15 @@ def check_theta(theta: Theta, shapes: Theta, *, kind: str) -> Theta:
   return theta
 
 
-def _varying(x: Any) -> Iterable[str]:
+def _as_varying(x: jax.Array, names: tuple[str, ...]) -> jax.Array:
+  lax: Any = jax.lax
+  if hasattr(lax, "pcast"):
+    return lax.pcast(x, names, to="varying")
+  return lax.pvary(x, names)  # its older name
+
+
+def varying(x: Any) -> Iterable[str]:
+  """Returns the axes of a `jax.shard_map` along which an array differs; none where JAX does not tell."""
   if not isinstance(x, jax.Array):
     return ()
   found: Any = jax.typeof(x)  # its attribute was called `vma` in jax 0.8

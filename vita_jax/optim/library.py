@@ -17,9 +17,10 @@ import optax
 from vita_jax.base.choose import choose
 from vita_jax.base.files import read_json
 from vita_jax.data.files import read_safetensors
-from vita_jax.optim import dm, mlp, rnn_prop
+from vita_jax.optim import dm, mlp, rnn_prop, vita
 from vita_jax.optim import scale as l2o_scale
 from vita_jax.optim.leaves import Theta, check_theta
+from vita_jax.optim.outputs import with_rate
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -32,12 +33,14 @@ class Kind(NamedTuple):
     init_theta: `key -> theta`, before meta-training.
     coordinatewise: no coordinate sees another, so that all parameters may be one vector.
     learns_start: the first state is partly learned and partly drawn, from the option `key` of `build`.
+    needs_rate: steps are of one size whatever the gradients, so that a user gives a rate, as for Adam.
   """
 
   build: Callable[..., optax.GradientTransformationExtraArgs]
   init_theta: Callable[[jax.Array], Theta]
   coordinatewise: bool
   learns_start: bool = False
+  needs_rate: bool = False
 
 
 KINDS = {
@@ -45,6 +48,7 @@ KINDS = {
   "rnnprop": Kind(rnn_prop.rnnprop, rnn_prop.init_theta, coordinatewise=True),
   "l2o_scale": Kind(l2o_scale.l2o_scale, l2o_scale.init_theta, coordinatewise=False, learns_start=True),
   "l2o_mlp": Kind(mlp.l2o_mlp, mlp.init_theta, coordinatewise=False),
+  "vita_mlp": Kind(vita.vita_mlp, vita.init_vita_mlp, coordinatewise=False, needs_rate=True),
 }
 
 
@@ -65,6 +69,9 @@ def learned_card(name: str) -> dict[str, Any]:
 # The options of all builders are written out: `optax.inject_hyperparams` looks for them in the signature.
 def learned(
   name: str,
+  learning_rate: Any = 1.0,
+  weight_decay: Any = 0.0,
+  odd: bool = False,
   *,
   scale: Any = None,
   beta1: Any = None,
@@ -77,10 +84,16 @@ def learned(
 ) -> optax.GradientTransformationExtraArgs:
   """Loads a shipped learned optimizer: `tx = learned("rnnprop-cl-il")`; see `learned_names`.
 
-  A schedule for an option: `optax.inject_hyperparams(learned)("rnnprop-cl-il", scale=schedule)`.
+  update = learning_rate (m(g) - weight_decay p). A schedule for another option, or to set the rate between
+  steps: `optax.inject_hyperparams(learned)("rnnprop-cl-il", scale=schedule)`; `update` then needs `params`.
 
   Args:
     name: one of `learned_names()`.
+    learning_rate: a factor of the updates, or a schedule of it; 1.0 is what it was trained with. Of the
+      general optimizer it is the rate itself, and must be given.
+    weight_decay: decoupled, as AdamW's; with one `update` needs `params`.
+    odd: True takes (m(g) - m(-g)) / 2, so that parameters without gradient stay where they are, at twice the
+      memory and time. One that was trained so is odd anyway.
     scale: of the output. This and what follows are options of its builder, where it has them; None leaves
       what it was trained with.
     beta1: decay of the first moment.
@@ -96,6 +109,9 @@ def learned(
   """
   return _load(
     _shipped(name),
+    learning_rate,
+    weight_decay,
+    odd=odd or None,
     scale=scale,
     beta1=beta1,
     beta2=beta2,
@@ -109,6 +125,9 @@ def learned(
 
 def load_learned(
   folder: str | Path,
+  learning_rate: Any = 1.0,
+  weight_decay: Any = 0.0,
+  odd: bool = False,
   *,
   scale: Any = None,
   beta1: Any = None,
@@ -122,7 +141,7 @@ def load_learned(
   """Loads the optimizer that a meta-training run exported: `tx = load_learned("runs/mine/export")`.
 
   Args:
-    folder: with params.safetensors and config.json. All else are the options of `learned`.
+    folder: with params.safetensors and config.json. All else are the arguments of `learned`.
 
   Raises:
     FileNotFoundError: no such folder or file.
@@ -131,6 +150,9 @@ def load_learned(
   """
   return _load(
     folder,
+    learning_rate,
+    weight_decay,
+    odd=odd or None,
     scale=scale,
     beta1=beta1,
     beta2=beta2,
@@ -142,13 +164,21 @@ def load_learned(
   )
 
 
-def _load(folder: str | Path, **options: Any) -> optax.GradientTransformationExtraArgs:
+def _load(
+  folder: str | Path, learning_rate: Any, weight_decay: Any, **options: Any
+) -> optax.GradientTransformationExtraArgs:
   kind, theta, trained_with = read_learned(folder)
   given = {name: value for name, value in options.items() if value is not None}
   known = list(inspect.signature(KINDS[kind].build).parameters)[1:]
   for name in given:
     choose(f"option of {kind}", name, known)
-  return KINDS[kind].build(theta, **{**trained_with, **given})
+  if KINDS[kind].needs_rate and "scale" not in given:
+    if isinstance(learning_rate, float) and learning_rate == 1.0:
+      raise ValueError(
+        f"{kind} has no rate of its own: give learning_rate, a number (as for Adam) or a schedule"
+      )
+    given["scale"] = 1.0
+  return with_rate(KINDS[kind].build(theta, **{**trained_with, **given}), learning_rate, weight_decay)
 
 
 def read_learned(folder: str | Path) -> tuple[str, Theta, dict[str, Any]]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax.optim.leaves import (
+  AxisName,
   Theta,
   Tree,
   as_dtype,
@@ -18,10 +19,12 @@ from vita_jax.optim.leaves import (
   check_whole,
   linear,
   map_leaves,
+  mean_over,
   per_row,
   zeros_like_params,
 )
 from vita_jax.optim.lstm import init_linear
+from vita_jax.optim.outputs import make_odd
 
 HIDDEN = 32
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
@@ -51,6 +54,8 @@ def l2o_mlp(
   *,
   step_scale: float = 1e-3,
   magnitude_scale: float = 1e-3,
+  odd: bool = False,
+  axis_name: AxisName = (),
   state_dtype: Any = "float32",
 ) -> optax.GradientTransformationExtraArgs:
   """Builds the per-parameter MLP as an optax transformation; it needs `params` in `update`.
@@ -63,6 +68,8 @@ def l2o_mlp(
     theta: from `mlp.init_theta`, a meta-training run, or `learned`; may be a tracer.
     step_scale: of the output d.
     magnitude_scale: of the output s.
+    odd: takes (m(g) - m(-g)) / 2, see `outputs.make_odd`: no drift, twice the memory and time.
+    axis_name: mesh axes along which tensors are cut inside `jax.shard_map`: means are taken over them, too.
     state_dtype: of the carried momenta, six numbers per coordinate.
 
   Raises:
@@ -73,7 +80,7 @@ def l2o_mlp(
   training more effective learned optimizers", arXiv 2009.11243 (not part of the 2020 paper on training).
   """
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="l2o_mlp")
-  check_options("l2o_mlp", step_scale=step_scale, magnitude_scale=magnitude_scale)
+  check_options("l2o_mlp", step_scale=step_scale, magnitude_scale=magnitude_scale, odd=odd)
   dtype = as_dtype(state_dtype)
 
   def init(params: Tree) -> L2OMLPState:
@@ -87,16 +94,16 @@ def l2o_mlp(
     del extra
     if params is None and jax.tree.leaves(updates):
       raise ValueError("l2o_mlp reads the parameters: call update(gradients, state, params)")
-    check_whole(updates, kind="l2o_mlp")
+    check_whole(updates, kind="l2o_mlp", axis_name=axis_name)
     times = jnp.tanh(state.count.astype(jnp.float32) / jnp.array(TIMES) - 1.0)
 
     def one(gradient, p, momenta):
       g, p = (x.astype(jnp.float32) for x in (gradient, p))
       decays = per_row(jnp.array(DECAYS), momenta)
-      momenta = decays * momenta.astype(jnp.float32) + (1.0 - decays) * g
+      momenta = decays * momenta.astype(jnp.float32) + (1.0 - decays) * g[None]
       seen = jnp.concatenate([jnp.stack([g, p]), momenta])
-      power = jnp.sum(seen * seen, axis=range(1, seen.ndim), keepdims=True) / max(g.size, 1)
-      x = seen * jax.lax.rsqrt(power + 1e-5)
+      power = mean_over(seen * seen, range(1, seen.ndim), axis_name=axis_name)
+      x = seen * jax.lax.rsqrt(per_row(power, seen) + 1e-5)
       # The time is the same for all coordinates: it enters the first layer as a bias.
       first = theta["linear_1"]
       b = first["b"] + times @ first["w"][len(x) :]
@@ -112,4 +119,5 @@ def l2o_mlp(
     steps, momenta = map_leaves(one, 2, updates, params, state.momenta)
     return steps, L2OMLPState(optax.safe_increment(state.count), momenta)
 
-  return optax.GradientTransformationExtraArgs(init, update)
+  tx = optax.GradientTransformationExtraArgs(init, update)
+  return make_odd(tx) if odd else tx

@@ -6,12 +6,15 @@
     x, losses = optimize(optax.adam(0.01), loss, problem.init(key), key, steps=1000)
 
 Those on MNIST and CIFAR-10 are the ones of "Training Stronger Baselines for Learning to Optimize" (2020),
-section 4; the digits are cheap ones of the same form.
+section 4; the digits are cheap ones of the same form. `families` has those that general optimizers learn on.
+A problem of your own: `OPTIMIZEES["mine"] = Optimizee("", init, loss, sample)`, or its name as
+"package.module:function", of a function without arguments that returns an `Optimizee`.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,6 +26,7 @@ from vita_jax.base.choose import choose
 from vita_jax.nn.conv import convolve
 from vita_jax.nn.norm import batch_norm
 from vita_jax.nn.pool import average_pool_same, max_pool
+from vita_jax.optim import families
 from vita_jax.optim.leaves import COUNT, check_number
 
 Tree = Any
@@ -53,18 +57,29 @@ def optimizee(name: str, *, logit_relu: bool = False) -> Optimizee:
   """Returns the problem of a name in `OPTIMIZEES`, e.g. "mnist_mlp".
 
   Args:
-    name: see `OPTIMIZEES`.
+    name: see `OPTIMIZEES`; or "package.module:function".
     logit_relu: ends the convolutional networks in a ReLU, as released. Started at 0.01 such a network is
       often dead: its loss stays at ln 10.
 
   Raises:
-    ValueError: unknown name.
+    ValueError: unknown name, or a function that cannot be found or gives something else.
   """
-  found = OPTIMIZEES[choose("optimizee", name, tuple(OPTIMIZEES))]
+  found = _of_function(name) if ":" in name else OPTIMIZEES[choose("optimizee", name, tuple(OPTIMIZEES))]
   logits = found.logits
   if logits is None or not logit_relu or not name.endswith(("conv", "nas")):
     return found
   return _classifier(found.data, found.init, lambda params, x: jax.nn.relu(logits(params, x)))
+
+
+def _of_function(name: str) -> Optimizee:
+  module, _, function = name.partition(":")
+  try:
+    found = getattr(importlib.import_module(module), function)()
+  except (ImportError, AttributeError) as error:
+    raise ValueError(f"optimizee '{name}': {error}; give it as package.module:function") from error
+  if not isinstance(found, Optimizee):
+    raise ValueError(f"optimizee '{name}' gave {type(found).__name__}: return a vita_jax.optim.Optimizee")
+  return found
 
 
 def sample_images(arrays: dict, key: jax.Array, batch_size: int) -> dict:
@@ -92,12 +107,20 @@ def _classifier(data: str, init: Callable, logits: Callable) -> Optimizee:
   return Optimizee(data, init, loss, sample_images, logits)
 
 
-def _mlp(data: str, n_pixels: int, *hidden: int, activation: Callable[[jax.Array], jax.Array]) -> Optimizee:
-  """Dense layers, all weights and biases N(0, 0.01)."""
+def _mlp(
+  data: str,
+  n_pixels: int,
+  *hidden: int,
+  activation: Callable[[jax.Array], jax.Array],
+  by_inputs: bool = False,
+) -> Optimizee:
+  """Dense layers, all weights and biases N(0, 0.01^2); `by_inputs`: weights N(0, 1 / inputs), biases 0."""
   sizes = (n_pixels, *hidden, CLASSES)
   layers = [(f"linear_{i}", a, b) for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), 1)]
 
   def init(key):
+    if by_inputs:
+      return families.init_dense(sizes, 1.0, key)
     keys = iter(jax.random.split(key, 2 * len(layers)))
 
     def draw(*shape):
@@ -181,6 +204,7 @@ def _quadratic(n: int = 128, dimension: int = 10) -> Optimizee:
 
 _sigmoid_mlp = functools.partial(_mlp, activation=jax.nn.sigmoid)
 _relu_mlp = functools.partial(_mlp, activation=jax.nn.relu)
+_tanh_mlp = functools.partial(_mlp, activation=jnp.tanh)
 OPTIMIZEES = {
   "digits_mlp": _sigmoid_mlp("digits", 64, 20),
   "digits_relu": _relu_mlp("digits", 64, 20),
@@ -188,11 +212,19 @@ OPTIMIZEES = {
   "digits_conv": _conv("digits", 1, second=3, padding="SAME", features=128),  # not the paper's: cheap
   "mnist_mlp": _sigmoid_mlp("mnist", 784, 20),
   "mnist_relu": _relu_mlp("mnist", 784, 20),
+  "mnist_tanh": _tanh_mlp("mnist", 784, 20),
+  "mnist_mlp_by_inputs": _sigmoid_mlp("mnist", 784, 20, by_inputs=True),
+  "mnist_relu_by_inputs": _relu_mlp("mnist", 784, 20, by_inputs=True),
+  "mnist_tanh_by_inputs": _tanh_mlp("mnist", 784, 20, by_inputs=True),
   "mnist_deeper": _sigmoid_mlp("mnist", 784, 20, 20),
   "mnist_conv": _conv("mnist", 1, stride=1, features=512),
   "cifar10_conv": _conv("cifar10", 3, stride=2, features=32),
   "cifar10_nas": _nas("cifar10", 3),
+  "mnist_wide": _relu_mlp("mnist", 784, 1200, 400, by_inputs=True),  # 1.4 million parameters
   "quadratic": _quadratic(),
+  "far_regression": Optimizee("", families.init_far, families.far_loss, families.sample_far),
+  **{name: _classifier("digits", *functions) for name, functions in families.CLASSIFIERS.items()},
+  **{name: Optimizee("", init, loss, sample) for name, (init, loss, sample) in families.OTHERS.items()},
 }
 
 

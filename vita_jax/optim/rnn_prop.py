@@ -17,11 +17,12 @@ from vita_jax.optim.leaves import (
   check_options,
   check_theta,
   linear,
-  map_leaves,
+  map_coordinates,
   per_row,
   zeros_like_params,
 )
 from vita_jax.optim.lstm import init_linear, init_lstm, lstm
+from vita_jax.optim.outputs import make_odd
 
 HIDDEN = 20
 
@@ -56,6 +57,7 @@ def rnnprop(
   beta1: float = 0.95,
   beta2: float = 0.95,
   eps: float = 1e-8,
+  odd: bool = False,
   state_dtype: Any = "float32",
 ) -> optax.GradientTransformationExtraArgs:
   """Builds RNNprop as an optax transformation: every coordinate has a two-layer LSTM, all share `theta`.
@@ -63,7 +65,8 @@ def rnnprop(
   With Adam's bias-corrected moments m, v of the gradient g, the input is
   (m / (sqrt(v) + eps), g / (sqrt(v) + eps)), projected to 20 by ELU(W x + b); two LSTMs follow, and
   update = scale * tanh(W h2 + b), to be added. Updates do not change when the loss is multiplied by a
-  constant. No coordinate sees another. A non-finite gradient gives a non-finite update.
+  constant. No coordinate sees another. A non-finite gradient gives a non-finite update. Derivatives are of
+  reverse mode: `jax.jvp` and `jax.linearize` raise JAX's TypeError, since those of the LSTM are written out.
 
   Args:
     theta: from `rnn_prop.init_theta`, a meta-training run, or `learned`; may be a tracer.
@@ -71,6 +74,7 @@ def rnnprop(
     beta1: decay of the first moment.
     beta2: decay of the second moment.
     eps: added to the root.
+    odd: takes (m(g) - m(-g)) / 2, see `outputs.make_odd`: no drift, twice the memory and time.
     state_dtype: of the carried state, moments included; "bfloat16" halves its memory of 82 numbers per
       coordinate, at three digits of precision in v.
 
@@ -82,7 +86,7 @@ def rnnprop(
   Optimize" (2020).
   """
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="rnnprop")
-  check_options("rnnprop", scale=scale, beta1=beta1, beta2=beta2, eps=eps)
+  check_options("rnnprop", scale=scale, beta1=beta1, beta2=beta2, eps=eps, odd=odd)
   project, readout, dtype = theta["input_projection"], theta["linear"], as_dtype(state_dtype)
 
   def init(params: Tree) -> RNNpropState:
@@ -114,7 +118,8 @@ def rnnprop(
       update = scale * jnp.tanh(out + per_row(readout["b"], out))[0]
       return update.astype(gradient.dtype), *(x.astype(dtype) for x in (m, v, h1, c1, h2, c2))
 
-    updates, *new = map_leaves(one, 7, updates, *state[1:])
+    updates, *new = map_coordinates(one, 7, updates, *state[1:])
     return updates, RNNpropState(count, *new)
 
-  return optax.GradientTransformationExtraArgs(init, update)
+  tx = optax.GradientTransformationExtraArgs(init, update)
+  return make_odd(tx) if odd else tx

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -12,16 +13,22 @@ import optax
 
 from vita_jax.optim.gru import gru, init_affine, init_gru
 from vita_jax.optim.leaves import (
+  AxisName,
   Theta,
   Tree,
+  axes_of,
   check_floats,
+  check_options,
   check_theta,
   check_whole,
   linear,
   map_leaves,
+  mean_over,
   per_row,
+  varying,
   zero_like,
 )
+from vita_jax.optim.outputs import make_odd
 
 TIMESCALES = 4
 COORDINATE, TENSOR, PROBLEM = 10, 20, 20  # hidden sizes of the three GRUs
@@ -83,7 +90,9 @@ def init_theta(key: jax.Array) -> Theta:
   }
 
 
-def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTransformationExtraArgs:
+def l2o_scale(
+  theta: Theta, *, key: jax.Array | None = None, odd: bool = False, axis_name: AxisName = ()
+) -> optax.GradientTransformationExtraArgs:
   """Builds L2O-Scale as an optax transformation: a GRU per coordinate, one per tensor, one for the problem.
 
   Each coordinate sees its gradient averaged over four timescales, their noise, and its learning rate
@@ -95,6 +104,8 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
   Args:
     theta: from `scale.init_theta`, a meta-training run, or `learned`; may be a tracer.
     key: draws the first log learning rates, between ln 1e-6 and ln 1e-2; default `jax.random.key(0)`.
+    odd: takes (m(g) - m(-g)) / 2, see `outputs.make_odd`: no drift, twice the memory and time.
+    axis_name: mesh axes along which tensors are cut inside `jax.shard_map`: means are taken over them, too.
 
   Raises:
     ValueError: `theta` is of another kind or shape, or (in `init`) a parameter is complex, whole or boolean.
@@ -104,10 +115,11 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
   the first decays are those of a zero hidden state.
   """
   check_theta(theta, jax.eval_shape(init_theta, jax.random.key(0)), kind="l2o_scale")
+  check_options("l2o_scale", odd=odd)
 
   def init(params: Tree) -> L2OScaleState:
     check_floats(params, kind="l2o_scale")
-    check_whole(params, kind="l2o_scale")
+    check_whole(params, kind="l2o_scale")  # the draws of parts would repeat each other
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(0) if key is None else key, max(len(leaves), 1))
     # Each array has a buffer of its own, so that a fresh state may be donated.
@@ -121,19 +133,20 @@ def l2o_scale(theta: Theta, *, key: jax.Array | None = None) -> optax.GradientTr
     updates: Tree, state: L2OScaleState, params: Tree = None, **extra: Any
   ) -> tuple[Tree, L2OScaleState]:
     del params, extra
-    check_whole(updates, kind="l2o_scale")
+    check_whole(updates, kind="l2o_scale", axis_name=axis_name)
     first = state.count == 0
-    mean_rate = _mean_of_all(state.log_rate)
+    mean_rate = _mean_of_all(state.log_rate, axis_name)
     of_problem = {n: _affine(theta[f"problem_to_{n}"], state.h_problem) for n in ("coordinate", "tensor")}
 
-    one = functools.partial(_move, theta, of_problem, mean_rate, first)
+    one = functools.partial(_move, theta, of_problem, mean_rate, first, axis_name)
     steps, h_tensor, *rest = map_leaves(one, 8, updates, *state[2:])
     tensors = jax.tree.leaves(h_tensor)
-    mean = jnp.asarray(sum(tensors)) / len(tensors) if tensors else jnp.zeros(TENSOR)
-    h_problem = gru(theta["gru_problem"], mean, state.h_problem, jnp.zeros(3 * PROBLEM))
+    mean = jnp.asarray(sum(tensors)) / len(tensors) if tensors else jnp.zeros(TENSOR, jnp.float32)
+    h_problem = gru(theta["gru_problem"], mean, state.h_problem, jnp.zeros(3 * PROBLEM, jnp.float32))
     return steps, L2OScaleState(optax.safe_increment(state.count), h_problem, h_tensor, *rest)
 
-  return optax.GradientTransformationExtraArgs(init, update)
+  tx = optax.GradientTransformationExtraArgs(init, update)
+  return make_odd(tx) if odd else tx
 
 
 def _move(
@@ -141,6 +154,7 @@ def _move(
   of_problem,
   mean_rate,
   first,
+  axis_name,
   gradient,
   h_tensor,
   h,
@@ -159,17 +173,18 @@ def _move(
     [
       scaled,
       scaled[:-1] * scaled[1:],
-      noise - jnp.mean(noise, axis=0),
+      noise - jnp.mean(noise, axis=0, keepdims=True),
       (log_rate - mean_rate)[None],
     ]
   )
   bias = _affine(theta["tensor_to_coordinate"], h_tensor) + of_problem["coordinate"]
   h = gru(theta["gru_coordinate"], inputs, h, bias)
-  below = _mean(jnp.concatenate([h, inputs]))
+  mean = functools.partial(_mean, axis_name)
+  below = mean(jnp.concatenate([h, inputs]))
   h_tensor = gru(theta["gru_tensor"], below, h_tensor, of_problem["tensor"])
   read = functools.partial(_read, theta, h)
   direction = read("update") + jnp.sum(per_row(theta["shortcut"], scaled) * scaled, axis=0)
-  direction *= jax.lax.rsqrt(_mean((direction * direction)[None])[0] + 1e-16)
+  direction *= jax.lax.rsqrt(mean((direction * direction)[None])[0] + 1e-16)
   moved = _straight_through_clip(log_rate + read("log_rate"))
   momentum = jax.nn.sigmoid(theta["log_rate_momentum"])
   step = jnp.exp(moved + theta["step_bias"]) * direction
@@ -191,8 +206,8 @@ def _accumulate(g, averages, squares, input_decay, scale_decay, first):
   for _ in range(TIMESCALES - 1):
     roots.append(jnp.sqrt(roots[-1]))
   decays = jnp.stack(roots)
-  averages = averages * decays + g * (1.0 - decays)
-  s = jnp.where(first, 0.0, scale_decay)
+  averages = averages * decays + g[None] * (1.0 - decays)
+  s = jnp.where(first, 0.0, scale_decay)[None]
   return averages, (1.0 - s) * (averages * averages + 1e-12) + s * squares
 
 
@@ -200,8 +215,8 @@ def _first_state(theta, x, key):
   """What one tensor starts with, in the order of the state's fields from `h_tensor` on; sharded as x."""
   zero, (low, high) = zero_like(x), LOG_RATES
   of_tensor, of_coordinates = jax.random.split(key)
-  log_rate = jax.random.uniform(of_tensor, (), minval=low, maxval=high)
-  log_rate += jax.random.uniform(of_coordinates, zero.shape, minval=low, maxval=high)
+  draw = functools.partial(jax.random.uniform, dtype=jnp.float32, minval=low, maxval=high)
+  log_rate = draw(of_tensor, ()) + draw(of_coordinates, zero.shape)
   accumulators = (jnp.broadcast_to(zero[None], (TIMESCALES, *zero.shape)) + 0.0 for _ in range(2))
   return (
     theta["h_tensor"] + jnp.sum(zero),
@@ -221,13 +236,19 @@ def _affine(theta, x):
   return x @ theta["w"] + theta["b"]
 
 
-def _mean(x):
+def _mean(axis_name, x):
   """[rows, *shape] -> [rows], zero for a tensor without entries."""
-  return jnp.sum(x, axis=range(1, x.ndim)) / max(x.size // x.shape[0], 1)
+  return mean_over(x, range(1, x.ndim), axis_name=axis_name)
 
 
-def _mean_of_all(tree):
+def _mean_of_all(tree, axis_name):
   leaves = jax.tree.leaves(tree)
+  if axis_name:  # of which some may be cut, and others not
+    sizes = [
+      x.size * math.prod(jax.lax.axis_size(n) for n in axes_of(axis_name) if n in varying(x)) for x in leaves
+    ]
+    means = [mean_over(x, axis_name=axis_name) for x in leaves]
+    return sum(n * m for n, m in zip(sizes, means, strict=True)) / max(sum(sizes), 1)
   return sum(jnp.sum(x) for x in leaves) / max(sum(x.size for x in leaves), 1)
 
 

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.measure import serve
-from vita_jax.optim import KINDS
+from vita_jax.optim import KINDS, segment
 from vita_jax.optim.optimizees import CLASSES, optimizee
-from vita_jax.papers.l2o import segment, tasks
+from vita_jax.papers.l2o import tasks
 
 NETWORKS, STEPS, BATCH = 8, 20, 128
 WEIGHTS = 784 * 20 + 20 + 20 * CLASSES + CLASSES

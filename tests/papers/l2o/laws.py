@@ -35,8 +35,22 @@ def _optimize(**overrides):
 
 
 _TOGETHER = {"tasks": "vmap", "meta_batch": 2, "inner_steps": 40, "save_every": 2}
+_MIXTURE = {
+  "variant": "plain",
+  "stages": (6,),
+  "imitation.ratio": (0.0,),
+  "meta_batch": 2,
+  "inner_steps": 40,
+  "meta_loss": "log_ratio",
+  "meta.gradient": "pes",
+  "mixture.tasks": ("quadratic", "digits_mlp"),
+  "mixture.held_out": ("digits_relu",),
+  "mixture.reparametrise": 2.0,
+  "mixture.staggered": True,
+}
 ROWS = {
   "l2o_dm": _train("l2o_dm")._replace(slow=True),
   "l2o_mlp_together": _train("l2o_mlp", **_TOGETHER)._replace(slow=True),
+  "l2o_mixture": _train("vita_mlp", **_MIXTURE)._replace(slow=True),
   "l2o_optimize": _optimize(),
 }

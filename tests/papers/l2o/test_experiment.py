@@ -1,20 +1,22 @@
 """Meta-training as an experiment: it learns, what it counts and refuses, and how it goes on elsewhere."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from vita_jax import train
 from vita_jax.base import named_leaves
-from vita_jax.optim import KINDS, OPTIMIZEES, load_learned, optimize, optimizee
+from vita_jax.optim import KINDS, OPTIMIZEES, Optimizee, library, load_learned, optimize, optimizee
 from vita_jax.optim.optimizees import late_log_loss
 from vita_jax.papers import l2o
 from vita_jax.papers.l2o import resume, tasks
 from vita_jax.papers.l2o.curriculum import REBASE, TRAIN, VALIDATE
-from vita_jax.papers.l2o.recipe import default_config
+from vita_jax.papers.l2o.recipe import default_config, recipe_of
 from vita_jax.train.weights import load_params, save_params
 
 PLAIN = ("plain", "cl_il")
@@ -84,8 +86,8 @@ def test_validation_changes_neither_weights_nor_moments():
 
 def test_an_optimization_is_carried_over_segments_and_starts_anew_with_its_epoch():
   states, _ = _play("plain", 3)
-  first, second, anew = (s["task"].x for s in states[1:])
-  assert float(jnp.abs(states[1]["task"].tx.h2).sum()) > 0 and (first != second).any()
+  first, second, anew = (s["task"]["quadratic"].x for s in states[1:])
+  assert float(jnp.abs(states[1]["task"]["quadratic"].tx.h2).sum()) > 0 and (first != second).any()
   problem = tasks.problem(optimizee("quadratic"), batch_size=128, kind="l2o_dm")
 
   def of_epoch(n):
@@ -184,6 +186,112 @@ def test_a_run_goes_on_in_another_workdir_from_a_small_file(tmp_path):
     l2o.build(_config(resume_from=str(tmp_path / "none"))).init(jax.random.key(0))
 
 
+MIXTURE = {
+  "meta_batch": 2,
+  "meta_loss": "log_ratio",
+  "stages": (20,),
+  "epochs": 1000,
+  "mixture.tasks": ("quadratic", "family_factorisation:3"),
+  "mixture.held_out": ("family_quadratic",),
+  "mixture.reparametrise": 2.0,
+  "mixture.shortest": 5,
+  "mixture.staggered": True,
+  "meta.gradient": "pes",
+  "validation.every": 3,
+}
+
+
+@functools.cache
+def _mixture():
+  return _play("plain", 60, kind="vita_mlp", **MIXTURE)
+
+
+def test_a_mixture_trains_on_its_problems_and_is_validated_on_those_held_out():
+  states, metrics = _mixture()
+  trained, held = ("quadratic", "family_factorisation"), "validation of family_quadratic"
+  assert set(states[0]["task"]) == {*trained, *(f"validation of {name}" for name in ("family_quadratic",))}
+  moved = {name: 0 for name in states[0]["task"]}
+  for before, after in zip(states[:-1], states[1:], strict=True):
+    changed = [name for name in moved if _differ(before["task"][name].x, after["task"][name].x)]
+    assert len(changed) == 1 and (changed[0] == held) == (int(before["phase"]) != TRAIN)
+    assert _differ(before["params"], after["params"]) == (changed[0] != held)
+    moved[changed[0]] += 1
+  assert moved["family_factorisation"] > moved["quadratic"] > 0 and moved[held] > 0
+  assert all(np.isfinite(x).all() for state in states for x in jax.tree.leaves(state["params"]))
+  lengths = np.diff([t for t, (a, b) in enumerate(itertools.pairwise(states)) if a["epoch"] != b["epoch"]])
+  assert len(set(lengths.tolist())) > 1  # log-uniform
+  found = [float(total) for m in metrics for total, weight, *_ in [m["validation_cost"]] if weight > 0]
+  assert found and np.isfinite(found).all()
+
+
+def _differ(a, b):
+  return any(
+    (np.asarray(x) != np.asarray(y)).any() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True)
+  )
+
+
+def test_staggered_optimizations_begin_one_after_the_other_and_outlast_validations():
+  states, _ = _mixture()
+  counts = [np.asarray(s["task"]["family_factorisation"].tx.count) for s in states]
+  apart = [c for c in counts if c[0] != c[1]]
+  assert apart and max(c.max() for c in counts) <= 2 * 20
+  for before, after in zip(states[:-1], states[1:], strict=True):
+    if int(before["phase"]) != TRAIN:
+      for name in ("quadratic", "family_factorisation"):
+        assert not _differ(before["task"][name], after["task"][name])
+
+
+def test_pes_carries_both_optimizations_and_the_sum_of_their_perturbations():
+  states, _ = _mixture()
+  task = next(
+    s["task"]["family_factorisation"] for s in states if s["task"]["family_factorisation"].tx.count[0] == 10
+  )
+  assert _differ(task.twin[0], task.x)
+  size = np.concatenate([np.asarray(x)[0].ravel() for x in jax.tree.leaves(task.noise)]).std()
+  np.testing.assert_allclose(size, 0.01 * np.sqrt(2), rtol=0.25)  # of two segments, 173 weights
+  factors = np.array([np.unique(x[0]) for x in jax.tree.leaves(task.factors)])
+  assert factors.shape == (2, 1) and (factors != 1).all() and (0.5 <= factors).all() and (factors <= 2).all()
+
+
+def test_options_of_the_builder_may_be_trained_with():
+  config = _config(kind="rnnprop", **{"optimizee.name": "quadratic"})
+  config.optimizer.update({"scale": 0.1, "odd": True})
+  recipe = recipe_of(config)
+  l2o.check(config)
+  assert recipe.options == {"scale": 0.1, "odd": True}
+  config.optimizer.scale = -1.0
+  with pytest.raises(ValueError, match="config.optimizer.scale is -1.0"):
+    l2o.check(config)
+
+
+def test_teachers_may_have_rates_of_their_own():
+  config = _config("cl_il", **{"imitation.teachers": ("adam:0.003", "adam", "adam:0.03")})
+  teachers = recipe_of(config).teachers
+  x, g = {"x": jnp.zeros(2)}, {"x": jnp.ones(2)}
+  steps = {name: float(tx.update(g, tx.init(x))[0]["x"][0]) for name, tx in teachers.items()}
+  for name, rate in (("adam:0.003", 0.003), ("adam", 0.01), ("adam:0.03", 0.03)):
+    np.testing.assert_allclose(steps[name], -rate, rtol=1e-3)
+  assert set(l2o.build(config).init(jax.random.key(0))["meta"]) == {"self", *teachers}
+
+
+def test_a_kind_and_a_problem_of_ones_own_are_entries_of_two_tables(monkeypatch):
+  """The documented door: see the README."""
+
+  def build(theta, *, scale=0.1):
+    return optax.sgd(scale * theta["rate"])
+
+  kind = library.Kind(build, lambda key: {"rate": jnp.ones(())}, coordinatewise=True)
+  monkeypatch.setitem(KINDS, "own_kind", kind)
+  bowl = Optimizee("", lambda key: {"x": jnp.ones(3)}, lambda p, b: jnp.sum(p["x"] ** 2), lambda *a: ())
+  monkeypatch.setitem(OPTIMIZEES, "bowl", bowl)
+  config = _config(kind="own_kind", **{"optimizee.name": "bowl", "meta.learning_rate": 0.1})
+  experiment = l2o.build(config)
+  state, step = experiment.init(jax.random.key(0)), jax.jit(experiment.stages[0].step)
+  for t in range(4):
+    state, _ = step(state, {}, t)
+  assert state["params"]["rate"] > 1.1  # the bowl asks for larger steps
+
+
 def test_it_learns_to_optimize_and_exports_what_load_learned_reads(tmp_path):
   config = _config(epochs=60, **{"validation.every": 20, "meta.learning_rate": 0.01})
   summary = train.run(l2o.build(config), config, tmp_path, quiet=True)
@@ -250,6 +358,14 @@ def _ln_loss(tx):
     ({"optimizer.kind": "dm"}, "did you mean"),
     ({"optimizee.name": "mnist_mpl"}, "did you mean 'mnist_mlp'"),
     ({"run.steps": 500}, "'meta_train' does not read it"),
+    ({"mixture.tasks": ("quadratic", "quadratic:2")}, "has the problem 'quadratic' twice"),
+    ({"mixture.tasks": ("quadratik",)}, "did you mean"),
+    ({"mixture.tasks": ("digits_mlp", "mnist_mlp")}, "problems on digits, mnist: choose those of one"),
+    ({"mixture.tasks": ("quadratic:0",)}, "names in OPTIMIZEES, each with a weight"),
+    ({"mixture.shortest": 100}, "from config.unroll_length"),
+    ({"mixture.staggered": True, "tasks": "vmap"}, "begin all optimizations at once"),
+    ({"meta.gradient": "pes", "optimizer.kind": "l2o_scale"}, "which PES does not follow"),
+    ({"imitation.teachers": ("adam:fast",)}, "also as adam:0.003"),
   ],
 )
 def test_options_that_cannot_be_are_refused_by_name(overrides, said):

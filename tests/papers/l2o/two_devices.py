@@ -37,7 +37,7 @@ def main(out: Path) -> None:
     chunk = programs.chunk(experiment.stages[0], state)
     state, *_ = chunk(state, seed, programs.cursor(), programs.place(np.int32(1)))
     moment = jax.device_get(optax.tree.get(state["meta"]["self"], "mu"))
-    x = jax.tree.leaves(state["task"].x)[0]
+    x = jax.tree.leaves(state["task"]["digits_mlp"].x)[0]
     return moment, x.sharding.shard_shape(x.shape)[0]
 
   found = {}

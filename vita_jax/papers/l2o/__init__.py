@@ -17,7 +17,7 @@ from vita_jax._lazy import submodules
 from vita_jax.data.images import load_images
 from vita_jax.data.resident import Resident
 from vita_jax.optim import KINDS
-from vita_jax.optim.optimizees import OPTIMIZEES
+from vita_jax.optim.optimizees import optimizee
 from vita_jax.papers.l2o import optimize, report, resume, steps, tasks
 from vita_jax.papers.l2o.export import make_export
 from vita_jax.papers.l2o.recipe import (
@@ -51,11 +51,12 @@ def build(config: Any) -> Experiment:
 
 def _meta_training(config: Any) -> Experiment:
   recipe = recipe_of(config)
-  data = OPTIMIZEES[config.optimizee.name].data
-  images = load_images(data) if data else None
+  data = {optimizee(name).data for name in recipe.problems} - {""}
+  images = load_images(data.pop()) if data else None
   train, test = (Resident(arrays, None) for arrays in ((images.train, images.test) if images else ({}, {})))
   stage = Stage("meta_train", most_steps(recipe), steps.make_step(recipe), train, done=_is_over)
-  trained_on = {"optimizee": config.optimizee.name, "stages": list(recipe.lengths)}
+  named = list(config.mixture.tasks) or config.optimizee.name
+  trained_on = {"optimizee": named, "stages": list(recipe.lengths)}
   return Experiment(
     init=functools.partial(_init, recipe, config.resume_from),
     stages=(stage,),
@@ -84,9 +85,10 @@ def _kept(state: State) -> Any:
 def _sharded(kind: str) -> tuple[tuple[str, P], ...]:
   """Optimizations side by side lie along the mesh axis `data`; theta is everywhere."""
   if not KINDS[kind].coordinatewise:
-    return (("task/.*", P("data")), (".*", P()))
+    return (("task/[^/]*/noise/.*", P()), ("task/.*", P("data")), (".*", P()))
   return (
-    ("task/tx/[hc][12]", P(None, "data")),  # features lead
+    ("task/[^/]*/(tx|twin/1)/((plus|minus)/)?[hc][12]", P(None, "data")),  # features lead
+    ("task/[^/]*/noise/.*", P()),
     ("task/.*count", P()),
     ("task/.*", P("data")),
     (".*", P()),

@@ -83,7 +83,7 @@ def card(
     "optimizer": config.optimizer.to_dict(),
     "weights": _count(state["kept"]),
     "trained on": {
-      "optimizee": config.optimizee.name,
+      "optimizee": _problems(config),
       "batch size": config.optimizee.batch_size,
       "lengths": list(config.stages),
       "imitation": config.imitation.to_dict() if any(config.imitation.ratio) else None,
@@ -156,8 +156,16 @@ def _reference(row: Mapping[str, str]) -> str:
   return row["baseline"].partition(" ")[2]
 
 
+def _problems(config: Any) -> Any:
+  return list(config.mixture.tasks) or config.optimizee.name
+
+
 def _horizon(config: Any) -> str:
+  problems = _problems(config)
+  what = (
+    f"one problem ({problems}" if isinstance(problems, str) else f"{len(problems)} problems (those listed"
+  )
   return (
-    f"trained on one problem ({config.optimizee.name}, batches of {config.optimizee.batch_size}) and on at"
+    f"trained on {what}, batches of {config.optimizee.batch_size}) and on at"
     f" most {max(config.stages)} steps: other problems and longer runs are extrapolation"
   )

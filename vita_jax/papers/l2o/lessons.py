@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vita_jax.papers.l2o import segment
+from vita_jax.optim import pes, segment
 from vita_jax.papers.l2o import tasks as streams
 from vita_jax.papers.l2o.curriculum import TRAIN, VALIDATE
-from vita_jax.papers.l2o.progress import State, metrics, over_tasks, spent
+from vita_jax.papers.l2o.progress import State, begins, metrics, over_tasks, segments, spent
 from vita_jax.papers.l2o.recipe import Recipe
-from vita_jax.papers.l2o.tasks import Task, stream
+from vita_jax.papers.l2o.tasks import Problem, Task, loss_of, stream
 
 
 class Lesson(NamedTuple):
@@ -23,17 +23,17 @@ class Lesson(NamedTuple):
 
   Attributes:
     meta: name of its meta-optimizer: "self" or a teacher's.
-    run: `(recipe, theta, task, first, arrays, keys [T + 1]) -> (segment, task after it)`; `first` says
-      whether the optimization starts here.
+    run: `(recipe, problem, theta, task, first, arrays, keys [T + 1]) -> (segment, task after it)`; `first`
+      says whether the optimization starts here.
   """
 
   meta: str
   run: Callable
 
 
-def self_training() -> Lesson:
-  """Returns the lesson that follows theta's own optimization."""
-  return Lesson("self", _self_training)
+def self_training(gradient: str) -> Lesson:
+  """Returns the lesson that follows theta's own optimization; its meta-gradient is "truncated" or "pes"."""
+  return Lesson("self", _persistent if gradient == "pes" else _self_training)
 
 
 def imitation(name: str) -> Lesson:
@@ -47,18 +47,24 @@ def _meta_loss(recipe: Recipe, first_loss: jax.Array) -> Callable[[jax.Array], j
   return lambda losses: jnp.mean(jnp.log(losses / (first_loss + 1e-6) + 1e-6))
 
 
-def _builder(recipe: Recipe, keys: jax.Array) -> segment.Build:
-  return lambda theta: recipe.problem.build(theta, keys[0])
+def _builder(problem: Problem, keys: jax.Array) -> segment.Build:
+  return lambda theta: problem.build(theta, keys[0])
+
+
+def _start_loss(recipe: Recipe, loss: Callable, task: Task, first: jax.Array, keys: jax.Array) -> jax.Array:
+  """The unit of all losses of an optimization, where there is one."""
+  if recipe.meta_loss != "log_ratio":
+    return task.first_loss
+  return jnp.where(first, loss(task.x, keys[0]), task.first_loss)
 
 
 def _self_training(
-  recipe: Recipe, theta: Any, task: Task, first: jax.Array, arrays: Any, keys: jax.Array
+  recipe: Recipe, problem: Problem, theta: Any, task: Task, first: jax.Array, arrays: Any, keys: jax.Array
 ) -> tuple[Any, Task]:
-  loss, start_loss = recipe.problem.loss(arrays), task.first_loss
-  if recipe.meta_loss == "log_ratio":  # the unit of all losses of this optimization
-    start_loss = jnp.where(first, loss(task.x, keys[0]), start_loss)
+  loss = loss_of(problem, task, arrays)
+  start_loss = _start_loss(recipe, loss, task, first, keys)
   found = segment.self_training(
-    _builder(recipe, keys),
+    _builder(problem, keys),
     theta,
     loss,
     task.x,
@@ -70,14 +76,42 @@ def _self_training(
   return found, task._replace(x=found.x, tx=found.state, first_loss=start_loss)
 
 
+def _persistent(
+  recipe: Recipe, problem: Problem, theta: Any, task: Task, first: jax.Array, arrays: Any, keys: jax.Array
+) -> tuple[Any, Task]:
+  loss = loss_of(problem, task, arrays)
+  start_loss = _start_loss(recipe, loss, task, first, keys)
+  found = pes.persistent(
+    _builder(problem, keys),
+    theta,
+    loss,
+    (task.x, task.tx),
+    task.twin,
+    task.noise,
+    keys,
+    step=pes.perturbation(stream(keys[0], streams.PERTURBATION), theta, recipe.sigma),
+    sigma=recipe.sigma,
+    meta_loss=_meta_loss(recipe, start_loss),
+  )
+  x, tx = found.plus
+  return found, task._replace(x=x, tx=tx, twin=found.minus, noise=found.noise, first_loss=start_loss)
+
+
 def _imitation(
-  name: str, recipe: Recipe, theta: Any, task: Task, first: jax.Array, arrays: Any, keys: jax.Array
+  name: str,
+  recipe: Recipe,
+  problem: Problem,
+  theta: Any,
+  task: Task,
+  first: jax.Array,
+  arrays: Any,
+  keys: jax.Array,
 ) -> tuple[Any, Task]:
   del first
   found = segment.imitation(
-    _builder(recipe, keys),
+    _builder(problem, keys),
     theta,
-    recipe.problem.loss(arrays),
+    loss_of(problem, task, arrays),
     task.x,
     task.tx,
     keys[:-1],
@@ -91,13 +125,12 @@ def _imitation(
   return found, task._replace(x=found.x, tx=found.state, teachers=teachers)
 
 
-def train(recipe: Recipe, lesson: Lesson, state: State, arrays: Any) -> tuple[State, dict]:
+def train(recipe: Recipe, family: str, lesson: Lesson, state: State, arrays: Any) -> tuple[State, dict]:
   """Takes one segment of an epoch and one update of theta; ends the epoch where it is over."""
-  gradient, losses, task = _meta_gradient(recipe, lesson, state, arrays)
-  new = {**_update_theta(recipe, lesson, state, gradient), "task": task}
+  gradient, losses, task = _meta_gradient(recipe, family, lesson, state, arrays)
+  new = {**_update_theta(recipe, lesson, state, gradient), "task": {**state["task"], family: task}}
   new["inner_steps"] = state["inner_steps"] + recipe.unroll_length * recipe.meta_batch
-  lengths = jnp.array(recipe.lengths, jnp.int32) // recipe.unroll_length
-  at_end = state["segment"] + 1 >= lengths[state["curriculum"].stage]
+  at_end = state["segment"] + 1 >= segments(recipe, state)
   epoch = state["epoch"] + at_end
   due = at_end & ((epoch % recipe.validation_every == 0) | spent(recipe, {**new, "epoch": epoch}))
   new |= {
@@ -111,22 +144,25 @@ def train(recipe: Recipe, lesson: Lesson, state: State, arrays: Any) -> tuple[St
   return new, metrics(recipe, new, "self" if lesson.meta == "self" else "imitation", loss)
 
 
-def _meta_gradient(recipe: Recipe, lesson: Lesson, state: State, arrays: Any) -> tuple[Any, jax.Array, Task]:
+def _meta_gradient(
+  recipe: Recipe, family: str, lesson: Lesson, state: State, arrays: Any
+) -> tuple[Any, jax.Array, Task]:
   """(mean meta-gradient of the meta-batch, losses of its segments, the tasks after them)."""
-  theta, first = state["params"], state["segment"] == 0
+  theta, problem = state["params"], recipe.problems[family]
   tag = streams.TRAIN if lesson.meta == "self" else streams.TEACHER
   key = stream(state["key"], tag, state["epoch"], state["segment"])
 
-  def one(task, keys):
-    found, after = lesson.run(recipe, theta, task, first, arrays, keys)
+  def one(task_and_first, keys):
+    task, first = task_and_first
+    found, after = lesson.run(recipe, problem, theta, task, first, arrays, keys)
     gradient = found.gradient
     if recipe.learns_start:
-      build = _builder(recipe, keys)
+      build = _builder(problem, keys)
       more = segment.through_init(build, theta, task.x, found.of_start)
       gradient = jax.tree.map(lambda g, m: g + jnp.where(first, m, 0.0), gradient, more)
     return (gradient, found.loss), after
 
-  (gradients, losses), task = over_tasks(recipe, one, state["task"], key)
+  (gradients, losses), task = over_tasks(recipe, one, (state["task"][family], begins(recipe, state)), key)
   return jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients), losses, task
 
 

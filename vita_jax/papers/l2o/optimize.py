@@ -19,9 +19,10 @@ import optax
 from vita_jax.data.images import load_images
 from vita_jax.data.resident import Resident
 from vita_jax.metrics import mean
-from vita_jax.optim.by_name import CLASSICAL, Optimizer, read_optimizer
+from vita_jax.optim.by_name import CLASSICAL, Optimizer, classical, read_optimizer, schedule_of
 from vita_jax.optim.comparison import numbers
 from vita_jax.optim.optimizees import FLOOR, Optimizee, as_float, optimizee
+from vita_jax.optim.outputs import with_rate
 from vita_jax.papers.l2o import tasks
 from vita_jax.papers.l2o.progress import counted
 from vita_jax.train.experiment import Eval, Evaluate, Experiment, Report, Stage, State, Sweep
@@ -39,13 +40,16 @@ class Run(NamedTuple):
   problem: tasks.Problem
   steps: int
   timed_steps: int
+  schedule: str
   stream: int
 
   def build(self, weights: Any, key: jax.Array) -> optax.GradientTransformation:
     """Builds the optimizer; `key` of the optimization draws its first state where a kind needs that."""
-    if self.optimizer.kind in CLASSICAL:
-      return CLASSICAL[self.optimizer.kind](weights)
-    return self.problem.build(weights, tasks.stream(key, STATE))
+    schedule, builder = schedule_of(self.schedule, self.steps), classical(self.optimizer.kind)
+    if builder:
+      return builder(weights if self.schedule == "constant" else lambda count: weights * schedule(count))
+    tx = self.problem.build(weights, tasks.stream(key, STATE))
+    return tx if self.schedule == "constant" else with_rate(tx, schedule)
 
 
 def build(config: Any) -> Experiment:
@@ -57,10 +61,11 @@ def build(config: Any) -> Experiment:
   run, wanted = config.run, config.optimizee
   optimizer = read_optimizer(run.optimizer, run.learning_rate, sha256=run.sha256)
   found = optimizee(wanted.name, logit_relu=wanted.logit_relu)
-  # No coordinate sees another: classical optimizers work on one vector, too, as coordinate-wise ones do.
-  like = "l2o_dm" if optimizer.kind in CLASSICAL else optimizer.kind
+  like = optimizer.kind
+  if classical(like):  # where no coordinate sees another, all are one vector; others see tensors
+    like = "l2o_dm" if like in CLASSICAL else "l2o_mlp"
   problem = tasks.problem(found, batch_size=wanted.batch_size, kind=like, **optimizer.options)
-  this = Run(optimizer, found, problem, run.steps, run.timed_steps, STREAMS[run.draws])
+  this = Run(optimizer, found, problem, run.steps, run.timed_steps, run.schedule, STREAMS[run.draws])
   fit, held = images_of(found.data, run.split)
   step, evals = functools.partial(take_step, this), {}
   if found.logits:

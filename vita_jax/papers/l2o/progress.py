@@ -9,14 +9,15 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.metrics import once
+from vita_jax.papers.l2o import tasks as streams
 from vita_jax.papers.l2o.recipe import Recipe
-from vita_jax.papers.l2o.tasks import Task
+from vita_jax.papers.l2o.tasks import stream
 
 State = dict[str, Any]
 
 
-def over_tasks(recipe: Recipe, fn: Callable, task: Task, key: jax.Array) -> Any:
-  """Calls `fn(task, keys)` for each optimization of the meta-batch in turn.
+def over_tasks(recipe: Recipe, fn: Callable, task: Any, key: jax.Array) -> Any:
+  """Calls `fn(task, keys)` for each optimization of the meta-batch in turn; `task` is any tree of such rows.
 
   Results get a leading axis [meta_batch]; side by side they are one task: [1].
   """
@@ -29,6 +30,35 @@ def over_tasks(recipe: Recipe, fn: Callable, task: Task, key: jax.Array) -> Any:
 
 def _minibatch_keys(recipe: Recipe, key: jax.Array) -> jax.Array:
   return jax.random.split(key, recipe.unroll_length + 1)
+
+
+def slot(recipe: Recipe, family: str, held: bool) -> str:
+  """Names the optimization in progress of a problem: staggered ones outlast a validation (`held`)."""
+  return f"validation of {family}" if held and recipe.staggered else family
+
+
+def segments(recipe: Recipe, state: State) -> jax.Array:
+  """Computes how many segments the epoch in progress has, int32: of its stage, or a draw up to that."""
+  lengths = jnp.array(recipe.lengths, jnp.int32) // recipe.unroll_length
+  longest = lengths[state["curriculum"].stage]
+  if not recipe.shortest:
+    return longest
+  u = jax.random.uniform(stream(state["key"], streams.LENGTH, state["epoch"]))
+  low, high = jnp.log(recipe.shortest / recipe.unroll_length), jnp.log(longest.astype(jnp.float32))
+  return jnp.clip(jnp.round(jnp.exp(low + u * (high - low))).astype(jnp.int32), 1, longest)
+
+
+def begins(recipe: Recipe, state: State) -> jax.Array:
+  """Tells of each optimization of a training epoch whether it begins at this segment: bool [meta_batch].
+
+  All at once, or, staggered, one after the other, so that a meta-gradient sees all parts of optimizations.
+  Side by side they are one: a scalar.
+  """
+  if recipe.side_by_side or not recipe.staggered:
+    first = state["segment"] == 0
+    return first if recipe.side_by_side else jnp.broadcast_to(first, (recipe.meta_batch,))
+  offsets = jnp.arange(recipe.meta_batch) * segments(recipe, state) // recipe.meta_batch
+  return state["segment"] == offsets
 
 
 def spent(recipe: Recipe, state: State) -> jax.Array:

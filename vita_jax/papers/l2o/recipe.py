@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import re
 from collections.abc import Mapping
@@ -28,10 +27,11 @@ from vita_jax.base.keys import (
   text,
 )
 from vita_jax.optim import KINDS
+from vita_jax.optim.by_name import SCHEDULES
 from vita_jax.optim.leaves import COUNT, OPTIONS
 from vita_jax.optim.optimizees import OPTIMIZEES, WINDOW, optimizee
+from vita_jax.optim.teachers import TEACHERS, teacher
 from vita_jax.papers.l2o import curriculum, tasks
-from vita_jax.papers.l2o.teachers import TEACHERS, teacher
 from vita_jax.train import config as train_config
 
 STAGES = (100, 200, 500, 1000, 1500, 2000, 2500, 3000)
@@ -48,6 +48,28 @@ VARIANTS = {
 _COUNTS = each("whole numbers, at least 1", COUNT.holds, least=1)
 _SHARES = each("numbers from 0 to 1, at least one", between(0, 1).holds, least=1)
 _SHA256 = Rule("64 hexadecimal digits, or empty", lambda v: bool(re.fullmatch("([0-9a-f]{64})?", v)))
+_MIXTURE = each(
+  "names in OPTIMIZEES, each with a weight after a colon or without", lambda v: _weighted(v)[1] > 0
+)
+
+
+def _weighted(text: str) -> tuple[str, float]:
+  """Reads "name" or "name:weight"; the weight is 1 without one."""
+  name, _, weight = text.rpartition(":")
+  try:
+    return (name, float(weight)) if name else (text, 1.0)
+  except ValueError:  # module:function
+    return text, 1.0
+
+
+def _is_teacher(text: str) -> bool:
+  name, colon, rate = text.partition(":")
+  try:
+    return name in TEACHERS and (not colon or float(rate) > 0)
+  except ValueError:
+    return False
+
+
 # An optimizee is looked up when it is built, so that a user may add one to OPTIMIZEES.
 KEYS = (
   Key("experiment", "meta_train", one_of("meta_train", "optimize"), "Train an optimizer, or use one once."),
@@ -61,17 +83,22 @@ KEYS = (
   Key("optimizee.logit_relu", False, boolean, "End convolutional networks in a ReLU, as released."),
   # Of meta-training.
   Key("variant", "plain", one_of(*VARIANTS), "The technique; give it as the config's argument."),
-  Key("optimizer.kind", "l2o_dm", one_of(*KINDS), "Learned optimizer that is trained."),
+  Key(
+    "optimizer.kind",
+    "l2o_dm",
+    text("a name in KINDS"),
+    f"Learned optimizer that is trained: {', '.join(KINDS)}.",
+  ),
   Key("unroll_length", 20, at_least(1), "Steps that a meta-gradient goes back through, T."),
   Key("stages", (100,), _COUNTS, "Steps of an optimization, N, in each stage."),
   Key("imitation.ratio", (0.0,), _SHARES, "Imitation epochs, per stage."),
   Key(
     "imitation.teachers",
     ("adam",),
-    each(f"names among {', '.join(TEACHERS)}, at least one", TEACHERS.__contains__, least=1),
-    "Optimizers that are imitated in turn.",
+    each(f"names among {', '.join(TEACHERS)}, also as adam:0.003, at least one", _is_teacher, least=1),
+    "Optimizers that are imitated in turn; one may have a rate of its own: adam:0.003.",
   ),
-  Key("imitation.learning_rate", 0.01, above(0), "Learning rate of the teachers."),
+  Key("imitation.learning_rate", 0.01, above(0), "Learning rate of the teachers without one."),
   Key("imitation.steps", 1, at_least(1), "Steps of the teacher that one step of the student imitates."),
   Key("validation.every", 10, at_least(1), "Epochs between validations, E."),
   Key("validation.runs", 4, at_least(1), "Optimizations in a validation, R."),
@@ -83,6 +110,17 @@ KEYS = (
   Key("meta.learning_rate", 1e-3, above(0), "Its learning rate."),
   Key("meta.clip_norm", 0.0, at_least(0), "Largest norm of a meta-gradient; 0: any."),
   Key("meta.clip_value", 0.0, at_least(0), "Largest entry of a meta-gradient; 0: any."),
+  Key("meta.gradient", "truncated", one_of("truncated", "pes"), "Meta-gradient: of T steps, or PES."),
+  Key("meta.sigma", 0.01, above(0), "Deviation of the perturbations of theta in PES."),
+  Key(
+    "mixture.tasks", (), _MIXTURE, "Problems to train on, e.g. digits_mlp, quadratic:0.5; empty: optimizee."
+  ),
+  Key("mixture.held_out", (), _MIXTURE, "Problems to validate on; empty: those that are trained on."),
+  Key(
+    "mixture.reparametrise", 1.0, at_least(1), "Largest factor, and 1 over it the smallest, of each tensor."
+  ),
+  Key("mixture.shortest", 0, at_least(0), "Least steps of an optimization, log-uniform to N; 0: always N."),
+  Key("mixture.staggered", False, boolean, "Optimizations of a meta-batch begin one after the other."),
   Key("meta_loss", "sum", one_of("sum", "log_ratio"), "Loss of a segment of T steps."),
   Key("meta_batch", 1, at_least(1), "Optimizations at once; their meta-gradients are averaged."),
   Key("tasks", "map", one_of("map", "vmap"), "Those one after the other, or side by side."),
@@ -98,6 +136,7 @@ KEYS = (
     "A shipped name, a classical name, untrained-KIND or a folder.",
   ),
   Key("run.learning_rate", 0.01, at_least(0), "Learning rate of a classical optimizer; 0: of a learned one."),
+  Key("run.schedule", "constant", one_of(*SCHEDULES), "Factor of the rate over the steps."),
   Key("run.sha256", "", _SHA256, "Digest that the weights of a learned one must have; empty: any."),
   Key("run.steps", 10_000, at_least(WINDOW), "Steps of the optimization."),
   Key("run.split", "test", one_of("test", "train"), "Split to fit; accuracy is measured on the other."),
@@ -133,14 +172,15 @@ def optimize_config(task: str = "digits_mlp") -> ml_collections.ConfigDict:
   """Returns the settings for one optimization of a problem, with Adam unless changed.
 
   Args:
-    task: one of `vita_jax.optim.OPTIMIZEES`.
+    task: one of `vita_jax.optim.OPTIMIZEES`, or "package.module:function" (see `optimizees.optimizee`).
 
   Raises:
     ValueError: unknown task.
   """
   config = default_config("l2o_dm", "plain")
   config.experiment, config.log_every = "optimize", 50
-  config.optimizee.name = choose("task", task, tuple(OPTIMIZEES))
+  optimizee(task)  # raises where there is none
+  config.optimizee.name = task
   return config
 
 
@@ -170,14 +210,52 @@ def check(config: Any) -> None:
   lengths, unroll = tuple(config.stages), config.unroll_length
   named, ratio = config.variant.split("_"), tuple(config.imitation.ratio)
   if (len(lengths) > 1, any(ratio)) != ("cl" in named, "il" in named):
-    text = f"config.variant is {config.variant}, config.stages={lengths}, config.imitation.ratio={ratio}"
-    raise ValueError(f"{text}: give the variant as the config's argument, which sets them")
+    found = f"config.variant is {config.variant}, config.stages={lengths}, config.imitation.ratio={ratio}"
+    raise ValueError(f"{found}: give the variant as the config's argument, which sets them")
   if any(n < unroll or n % unroll for n in lengths):
     raise ValueError(f"config.stages is {lengths}: they must be multiples of config.unroll_length, {unroll}")
+  _check_mixture(config, lengths)
   if unroll % config.save_every:
     raise ValueError(
       f"config.save_every is {config.save_every}: it must divide config.unroll_length, {unroll}"
     )
+
+
+def _check_mixture(config: Any, lengths: tuple[int, ...]) -> None:
+  mixture, kind = config.mixture, config.optimizer.kind
+  if mixture.shortest and not config.unroll_length <= mixture.shortest <= min(lengths):
+    raise ValueError(
+      f"config.mixture.shortest is {mixture.shortest}: it must be 0, or from config.unroll_length"
+      f" ({config.unroll_length}) to the least of config.stages ({min(lengths)})"
+    )
+  if mixture.staggered and (any(config.imitation.ratio) or config.tasks == "vmap"):
+    raise ValueError(
+      "config.mixture.staggered is True: imitation epochs and config.tasks=vmap begin all optimizations at"
+      " once; set config.imitation.ratio to (0.0,) and config.tasks to map"
+    )
+  if config.meta.gradient == "pes" and KINDS[kind].learns_start:
+    raise ValueError(
+      f"config.meta.gradient is pes: {kind} learns its first state, which PES does not follow; use truncated"
+    )
+  data = {optimizee(name).data for name in (*families_of(config)[0], *families_of(config)[1])} - {""}
+  if len(data) > 1:
+    raise ValueError(
+      f"config.mixture has problems on {', '.join(sorted(data))}: choose those of one data set"
+    )
+
+
+def families_of(config: Any) -> tuple[dict[str, float], tuple[str, ...]]:
+  """Returns (problems that are trained on -> their weights, those that are validated on).
+
+  Raises:
+    ValueError: a problem twice.
+  """
+  named = [_weighted(text) for text in config.mixture.tasks] or [(config.optimizee.name, 1.0)]
+  held_out = tuple(_weighted(text)[0] for text in config.mixture.held_out)
+  for names in ([name for name, _ in named], list(held_out)):
+    if twice := [name for name in names if names.count(name) > 1]:
+      raise ValueError(f"config.mixture has the problem '{twice[0]}' twice: give it a weight, as in x:2")
+  return dict(named), held_out or tuple(name for name, _ in named)
 
 
 def _is_read(name: str, experiment: str) -> bool:
@@ -190,22 +268,30 @@ class Recipe(NamedTuple):
 
   Attributes:
     kind, options: of the optimizer, and of its builder.
-    problem, teachers: what is optimized, and name -> optax transformation.
+    problems, singles: name -> what is optimized; the same, one optimization at a time.
+    families, validated: name -> weight of those that are trained on; names of those validated on.
+    is_mixture: there is more than one problem.
+    teachers: name -> optax transformation.
     meta: the optimizer of theta.
     lengths: N of each stage. unroll_length: T. ratios: share of imitation epochs of each stage.
     validation_every, validation_rounds, fixed_validation: E, R / meta_batch, and whether R never changes.
     patience, inner_steps, epochs: when training ends.
     meta_loss: "sum" | "log_ratio". meta_batch, side_by_side: optimizations at once, and how.
     teacher_steps, save_every: see `segment`.
-    final_steps, final_runs: the optimizations after training, of `single`: the problem one at a time.
+    final_steps, final_runs: the optimizations after training.
+    gradient, sigma: "truncated" | "pes", and the deviation of its perturbations.
+    reparametrise, shortest, staggered: see the keys of `mixture`.
     learns_start: the optimizer's first state depends on theta.
     clips: the meta-optimizer clips every entry, and so takes non-finite ones for zero.
   """
 
   kind: str
   options: Mapping[str, Any]
-  problem: tasks.Problem
-  single: tasks.Problem
+  problems: Mapping[str, tasks.Problem]
+  singles: Mapping[str, tasks.Problem]
+  families: Mapping[str, float]
+  validated: tuple[str, ...]
+  is_mixture: bool
   teachers: Mapping[str, optax.GradientTransformation]
   meta: optax.GradientTransformation
   lengths: tuple[int, ...]
@@ -224,6 +310,11 @@ class Recipe(NamedTuple):
   save_every: int
   final_steps: int
   final_runs: int
+  gradient: str
+  sigma: float
+  reparametrise: float
+  shortest: int
+  staggered: bool
   learns_start: bool
   clips: bool
 
@@ -236,23 +327,31 @@ def recipe_of(config: Any) -> Recipe:
   """
   kind, ratios = config.optimizer.kind, tuple(config.imitation.ratio)
   options = {name: value for name, value in config.optimizer.items() if name != "kind"}
-  found = optimizee(config.optimizee.name, logit_relu=config.optimizee.logit_relu)
-  problem = functools.partial(
-    tasks.problem, found, batch_size=config.optimizee.batch_size, kind=kind, **options
-  )
+  families, validated = families_of(config)
+  together = config.meta_batch if config.tasks == "vmap" else 0
+
+  def problem(name, side_by_side):
+    found = optimizee(name, logit_relu=config.optimizee.logit_relu)
+    size = config.optimizee.batch_size
+    return tasks.problem(found, batch_size=size, kind=kind, side_by_side=side_by_side, **options)
+
+  every = tuple(dict.fromkeys((*families, *validated)))
   names = config.imitation.teachers if any(ratios) else ()
   return Recipe(
     kind=kind,
     options=options,
-    problem=problem(side_by_side=config.meta_batch if config.tasks == "vmap" else 0),
-    single=problem(),
-    teachers={name: teacher(name, config.imitation.learning_rate) for name in names},
+    problems={name: problem(name, together) for name in every},
+    singles={name: problem(name, 0) for name in every},
+    families=families,
+    validated=validated,
+    is_mixture=len(every) > 1,
+    teachers={name: _teacher(name, config.imitation.learning_rate) for name in names},
     meta=meta_optimizer(config.meta),
     lengths=tuple(config.stages),
     unroll_length=config.unroll_length,
     ratios=ratios,
     validation_every=config.validation.every,
-    validation_rounds=-(-config.validation.runs // config.meta_batch),
+    validation_rounds=-(-config.validation.runs // config.meta_batch) * len(validated),
     fixed_validation=config.validation.draws == "fixed",
     patience=config.patience,
     inner_steps=config.inner_steps,
@@ -264,9 +363,19 @@ def recipe_of(config: Any) -> Recipe:
     save_every=config.save_every,
     final_steps=config.final.steps,
     final_runs=config.final.runs,
+    gradient=config.meta.gradient,
+    sigma=config.meta.sigma,
+    reparametrise=config.mixture.reparametrise,
+    shortest=config.mixture.shortest,
+    staggered=config.mixture.staggered,
     learns_start=KINDS[kind].learns_start,
     clips=config.meta.clip_value > 0,
   )
+
+
+def _teacher(text: str, learning_rate: float) -> optax.GradientTransformation:
+  name, _, rate = text.partition(":")
+  return teacher(name, float(rate) if rate else learning_rate)
 
 
 def meta_optimizer(meta: Any) -> optax.GradientTransformation:
@@ -283,7 +392,7 @@ def meta_optimizer(meta: Any) -> optax.GradientTransformation:
 
 def most_steps(recipe: Recipe) -> int:
   """Computes an upper bound of the number of segments."""
-  shortest, longest = min(recipe.lengths), max(recipe.lengths)
+  shortest, longest = recipe.shortest or min(recipe.lengths), max(recipe.lengths)
   epochs, unroll = recipe.epochs, recipe.unroll_length
   if recipe.inner_steps:
     epochs = min(epochs, -(-recipe.inner_steps // (shortest * recipe.meta_batch)))

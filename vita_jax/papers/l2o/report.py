@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -15,18 +16,18 @@ from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
 
 
 def final(recipe: Recipe, state: State, batch: Any) -> Metrics:
-  """Runs `final_runs` optimizations from new starts: their final ln loss, and the share that diverged."""
-  loss = recipe.single.loss(batch)
+  """Runs `final_runs` optimizations of each validated problem: final ln loss, and the share that diverged."""
 
-  def one(key):
+  def one(problem, key):
     init_key, run_key = jax.random.split(key)
-    tx = recipe.single.build(state["kept"], init_key)
-    _, losses = optimize(tx, loss, recipe.single.init(init_key), run_key, steps=recipe.final_steps)
+    tx, loss = problem.build(state["kept"], init_key), problem.loss(batch)
+    _, losses = optimize(tx, loss, problem.init(init_key), run_key, steps=recipe.final_steps)
     return losses[0], late_log_loss(losses), losses[-1]
 
   keys = jax.random.split(tasks.stream(state["key"], tasks.FINAL), recipe.final_runs)
-  first, late, last = jax.lax.map(one, keys)
-  runs = jnp.asarray(recipe.final_runs, jnp.float32)
+  found = [jax.lax.map(functools.partial(one, recipe.singles[family]), keys) for family in recipe.validated]
+  first, late, last = (jnp.concatenate(x) for x in zip(*found, strict=True))
+  runs = jnp.asarray(late.size, jnp.float32)
   diverged = ~(jnp.isfinite(late) & (last <= first))
   return {"ln_loss": (jnp.sum(late), runs), "diverged": (jnp.sum(diverged, dtype=jnp.float32), runs)}
 

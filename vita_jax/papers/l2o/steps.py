@@ -19,7 +19,7 @@ from vita_jax.papers.l2o import curriculum
 from vita_jax.papers.l2o import tasks as streams
 from vita_jax.papers.l2o.curriculum import TRAIN
 from vita_jax.papers.l2o.lessons import imitation, self_training, train
-from vita_jax.papers.l2o.progress import State
+from vita_jax.papers.l2o.progress import State, begins, slot
 from vita_jax.papers.l2o.recipe import Recipe
 from vita_jax.papers.l2o.tasks import Task, stream
 from vita_jax.papers.l2o.validation import draws, validate
@@ -33,7 +33,7 @@ def start(recipe: Recipe, theta: Any, key: jax.Array) -> State:
     "params": theta,
     "kept": theta,
     "meta": {name: recipe.meta.init(theta) for name in ("self", *recipe.teachers)},
-    "task": _fresh(recipe, theta, key),
+    "task": {slot: _fresh(recipe, family, theta, key) for slot, family in _slots(recipe).items()},
     "curriculum": curriculum.start(),
     "phase": zero,  # TRAIN | VALIDATE | REBASE
     "lesson": zero,  # of a training epoch: 0 self-training, i + 1 the i-th teacher
@@ -53,13 +53,17 @@ def start(recipe: Recipe, theta: Any, key: jax.Array) -> State:
 
 def make_step(recipe: Recipe) -> Callable[[State, Any, jax.Array], tuple[State, dict]]:
   """Makes the step of the loop; batch: the arrays of the training images, whole."""
-  lessons = [self_training(), *(imitation(name) for name in recipe.teachers)]
+  lessons = [self_training(recipe.gradient), *(imitation(name) for name in recipe.teachers)]
+  trained = [(family, lesson) for family in recipe.families for lesson in lessons]
 
   def step(state: State, batch: Any, t: jax.Array) -> tuple[State, dict]:
     state = _begin(recipe, state)
-    branches = [functools.partial(train, recipe, lesson, arrays=batch) for lesson in lessons]
-    branches.append(functools.partial(validate, recipe, arrays=batch))
-    which = jnp.where(state["phase"] == TRAIN, state["lesson"], len(lessons))
+    branches = [functools.partial(train, recipe, *one, arrays=batch) for one in trained]
+    branches += [functools.partial(validate, recipe, family, arrays=batch) for family in recipe.validated]
+    of_family, of_validated = _families(recipe, state)
+    which = jnp.where(
+      state["phase"] == TRAIN, of_family * len(lessons) + state["lesson"], len(trained) + of_validated
+    )
     state, found = jax.lax.switch(which, branches, state)
     return state, {n: x if n.endswith("_loss") else _observed(x, t + 1) for n, x in found.items()}
 
@@ -72,12 +76,37 @@ def _observed(pair: tuple[jax.Array, jax.Array], at: jax.Array) -> Last:
   return last(value, at=at, when=weight > 0)
 
 
-def _fresh(recipe: Recipe, theta: Any, key: jax.Array) -> Task:
+def _slots(recipe: Recipe) -> dict[str, str]:
+  """Name of an optimization in progress in the state -> its problem."""
+  return {
+    slot(recipe, f, held): f for held in (False, True) for f in (recipe.families, recipe.validated)[held]
+  }
+
+
+def _families(recipe: Recipe, state: State) -> tuple[Any, Any]:
+  """(which of the training families this epoch's is, which of the validated ones this round's is)."""
+  of_epoch: Any = 0
+  of_round = state["round"] % len(recipe.validated)
+  if len(recipe.families) > 1:
+    shares = jnp.log(jnp.array(list(recipe.families.values()), jnp.float32))
+    of_epoch = jax.random.categorical(stream(state["key"], streams.FAMILY, state["epoch"]), shares)
+  return of_epoch, of_round
+
+
+def _fresh(recipe: Recipe, family: str, theta: Any, key: jax.Array) -> Task:
+  problem = recipe.problems[family]
+
   def one(key):
-    x = recipe.problem.init(key)
-    tx = recipe.problem.build(theta, key).init(x)
+    x, factors = problem.init(key), ()
+    if recipe.reparametrise > 1:
+      factors = problem.factors(stream(key, streams.FACTORS), recipe.reparametrise)
+      x = jax.tree.map(jnp.divide, x, factors)
+    tx = problem.build(theta, key).init(x)
     first_loss = jnp.zeros((recipe.meta_batch,) if recipe.side_by_side else (), jnp.float32)
-    return Task(x, tx, {n: t.init(x) for n, t in recipe.teachers.items()}, first_loss)
+    task = Task(x, tx, {n: t.init(x) for n, t in recipe.teachers.items()}, first_loss, factors)
+    if recipe.gradient == "pes":
+      task = task._replace(twin=(x, tx), noise=jax.tree.map(jnp.zeros_like, theta))
+    return task
 
   return one(key) if recipe.side_by_side else jax.vmap(one)(jax.random.split(key, recipe.meta_batch))
 
@@ -85,22 +114,48 @@ def _fresh(recipe: Recipe, theta: Any, key: jax.Array) -> Task:
 def _begin(recipe: Recipe, state: State) -> State:
   """At the start of an epoch or of a validation run: a new optimization, and what is learned from it."""
   first, training = state["segment"] == 0, state["phase"] == TRAIN
-  fresh = functools.partial(_fresh, recipe, state["params"], _init_key(recipe, state))
-  task = jax.lax.cond(first, fresh, lambda: state["task"])
+  task = _begun(recipe, state)
   if not recipe.teachers:
     return {**state, "task": task}
   ratios = jnp.array(recipe.ratios, jnp.float32)
   ratio = ratios[jnp.minimum(state["curriculum"].stage, len(recipe.ratios) - 1)]
   imitates = jax.random.uniform(stream(state["key"], streams.COIN, state["epoch"])) < ratio
   lesson = jnp.where(imitates, 1 + state["imitations"] % len(recipe.teachers), 0)
-  begins = first & training
-  imitations = state["imitations"] + (begins & imitates)
+  new_epoch = first & training
+  imitations = state["imitations"] + (new_epoch & imitates)
   return {
     **state,
     "task": task,
-    "lesson": jnp.where(begins, lesson, state["lesson"]),
+    "lesson": jnp.where(new_epoch, lesson, state["lesson"]),
     "imitations": imitations,
   }
+
+
+def _begun(recipe: Recipe, state: State) -> dict[str, Task]:
+  """The optimizations in progress, with those that begin at this segment begun anew."""
+  key = _init_key(recipe, state)
+
+  def anew(family, held, mask):
+    name, task = slot(recipe, family, held), _fresh(recipe, family, state["params"], key)
+    if mask is not None:
+      task = jax.tree.map(
+        lambda new, old: jnp.where(mask.reshape(-1, *(1,) * (new.ndim - 1)), new, old),
+        task,
+        state["task"][name],
+      )
+    return {**state["task"], name: task}
+
+  of_family, of_validated = _families(recipe, state)
+  first, training = state["segment"] == 0, state["phase"] == TRAIN
+  if len(recipe.problems) == 1 and not recipe.staggered:
+    (family,) = recipe.problems
+    return jax.lax.cond(first, lambda: anew(family, False, None), lambda: state["task"])
+  mask = begins(recipe, state) if recipe.staggered else None
+  trained = [functools.partial(anew, family, False, mask) for family in recipe.families]
+  held = [functools.partial(anew, family, True, None) for family in recipe.validated]
+  which = jnp.where(training, of_family, len(trained) + of_validated)
+  due = first if mask is None else jnp.where(training, jnp.any(mask), first)
+  return jax.lax.cond(due, lambda: jax.lax.switch(which, trained + held), lambda: state["task"])
 
 
 def _init_key(recipe: Recipe, state: State) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,11 +13,11 @@ from jax.flatten_util import ravel_pytree
 
 from vita_jax.optim import KINDS
 from vita_jax.optim.optimizees import Optimizee
-from vita_jax.papers.l2o.segment import values_and_gradient
 
 Tree = Any
 # One stream of random numbers per purpose: nothing that is trained on is validated on.
 INIT, TRAIN, TEACHER, COIN, VALIDATION_INIT, VALIDATION, FINAL = range(7)
+FAMILY, LENGTH, FACTORS, PERTURBATION = range(7, 11)
 
 
 def stream(key: jax.Array, tag: int, *numbers: Any) -> jax.Array:
@@ -34,12 +35,18 @@ class Task(NamedTuple):
     tx: state of the learned optimizer.
     teachers: name -> state of that teacher.
     first_loss: float32 scalar or [B], f_0(x_0).
+    factors: like x; the problem is f(factors x): see `mixture.reparametrise`. () where there are none.
+    twin: with PES the (x, tx) that the opposite perturbations lead to, beside those above; else ().
+    noise: with PES the sum of the perturbations of theta since the optimization began; else ().
   """
 
   x: Tree
   tx: Tree
   teachers: dict[str, Tree]
   first_loss: jax.Array
+  factors: Tree = ()
+  twin: Tree = ()
+  noise: Tree = ()
 
 
 class Problem(NamedTuple):
@@ -50,12 +57,14 @@ class Problem(NamedTuple):
     loss: `arrays -> ((x, key of the minibatch) -> scalar)`.
     unravel: `x -> params` of the optimizee.
     build: `(theta, key) -> optax transformation`.
+    factors: `(key, largest) -> tree like x`: one per tensor, log-uniform from 1 / largest to largest.
   """
 
   init: Callable[[jax.Array], Tree]
   loss: Callable[[Any], Callable[[Tree, jax.Array], jax.Array]]
   unravel: Callable[[Tree], Tree]
   build: Callable[[Tree, jax.Array], optax.GradientTransformationExtraArgs]
+  factors: Callable[[jax.Array, float], Tree]
 
 
 def problem(
@@ -82,7 +91,15 @@ def problem(
   def build(theta, key):
     return entry.build(theta, **options, **({"key": key} if entry.learns_start else {}))
 
-  one = Problem(init, loss, unravel, build)
+  def factors(key, largest):
+    shapes, structure = jax.tree.flatten(jax.eval_shape(optimizee.init, key))
+    bound = math.log(largest)
+    logs = jax.random.uniform(key, (len(shapes),), minval=-bound, maxval=bound)
+    leaves = [jnp.full(s.shape, jnp.exp(u)) for s, u in zip(shapes, logs, strict=True)]
+    tree = jax.tree.unflatten(structure, leaves)
+    return ravel_pytree(tree)[0] if entry.coordinatewise else tree
+
+  one = Problem(init, loss, unravel, build, factors)
   # Coordinates of B problems are just more coordinates: a coordinate-wise optimizer needs no vmap.
   return _together(one, side_by_side, vmap_build=not entry.coordinatewise) if side_by_side else one
 
@@ -112,7 +129,10 @@ def _together(one: Problem, n: int, *, vmap_build: bool) -> Problem:
 
     return optax.GradientTransformation(start, jax.vmap(update))
 
-  return Problem(init, loss, jax.vmap(one.unravel), build if vmap_build else one.build)
+  def factors(key, largest):
+    return jax.vmap(lambda key: one.factors(key, largest))(jax.random.split(key, n))
+
+  return Problem(init, loss, jax.vmap(one.unravel), build if vmap_build else one.build, factors)
 
 
 def _scalar(loss: jax.Array) -> jax.Array:
@@ -121,24 +141,9 @@ def _scalar(loss: jax.Array) -> jax.Array:
   return loss
 
 
-def trajectory(
-  tx: optax.GradientTransformation,
-  loss: Callable[[Tree, jax.Array], jax.Array],
-  x: Tree,
-  state: Tree,
-  keys: jax.Array,
-) -> tuple[Tree, Tree, jax.Array]:
-  """Takes T steps without a meta-gradient; `keys` [T + 1] draw one minibatch each.
-
-  Returns:
-    x_T, state_T and the losses f_t(x_t) [T + 1], or [T + 1, B] side by side.
-  """
-
-  def step(carry, key):
-    x, state = carry
-    value, gradient = values_and_gradient(loss, x, key)
-    delta, state = tx.update(gradient, state, x)
-    return (optax.apply_updates(x, delta), state), value
-
-  (x, state), values = jax.lax.scan(step, (x, state), keys[:-1])
-  return x, state, jnp.concatenate([values, loss(x, keys[-1])[None]])
+def loss_of(problem: Problem, task: Task, arrays: Any) -> Callable[[Tree, jax.Array], jax.Array]:
+  """Returns the loss of an optimization as a function of its x: f(factors x) where it is reparametrised."""
+  loss = problem.loss(arrays)
+  if isinstance(task.factors, tuple) and not task.factors:
+    return loss
+  return lambda x, key: loss(jax.tree.map(jnp.multiply, task.factors, x), key)

@@ -10,12 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vita_jax.optim.segment import trajectory
 from vita_jax.papers.l2o import curriculum
 from vita_jax.papers.l2o import tasks as streams
 from vita_jax.papers.l2o.curriculum import REBASE, TRAIN
-from vita_jax.papers.l2o.progress import State, counted, metrics, over_tasks, spent
+from vita_jax.papers.l2o.progress import State, counted, metrics, over_tasks, slot, spent
 from vita_jax.papers.l2o.recipe import Recipe
-from vita_jax.papers.l2o.tasks import stream, trajectory
+from vita_jax.papers.l2o.tasks import loss_of, stream
 
 
 def draws(recipe: Recipe, state: State) -> tuple:
@@ -23,22 +24,27 @@ def draws(recipe: Recipe, state: State) -> tuple:
   return (0 if recipe.fixed_validation else state["validations"]), state["round"]
 
 
-def validate(recipe: Recipe, state: State, arrays: Any) -> tuple[State, dict]:
+def validate(recipe: Recipe, family: str, state: State, arrays: Any) -> tuple[State, dict]:
   """Takes one segment of a validation run; after the last one of the last run, decides what follows."""
   steps = recipe.unroll_length
   key = stream(state["key"], streams.VALIDATION, *draws(recipe, state), state["segment"])
 
-  def one(task, keys):
-    tx = recipe.problem.build(state["params"], keys[0])
-    x, tx_state, losses = trajectory(tx, recipe.problem.loss(arrays), task.x, task.tx, keys)
-    return losses, task._replace(x=x, tx=tx_state)
+  problem, name = recipe.problems[family], slot(recipe, family, True)
 
-  losses, task = over_tasks(recipe, one, state["task"], key)  # losses [tasks, T + 1, ...]
+  def one(task, keys):
+    tx = problem.build(state["params"], keys[0])
+    x, tx_state, losses = trajectory(tx, loss_of(problem, task, arrays), task.x, task.tx, keys)
+    start = jnp.where(state["segment"] == 0, losses[0], task.first_loss)
+    return losses, task._replace(x=x, tx=tx_state, first_loss=start)
+
+  losses, task = over_tasks(recipe, one, state["task"][name], key)  # losses [tasks, T + 1, ...]
   # The next stage's length; the last stage is validated at its own.
   lengths = jnp.array((*recipe.lengths[1:], recipe.lengths[-1]), jnp.int32) // steps
   count = lengths[state["curriculum"].stage]
   left = count - state["segment"] - 1
   cost = jnp.mean(jnp.sum(losses, axis=1)) if recipe.meta_loss == "sum" else jnp.mean(losses[:, -1])
+  if recipe.is_mixture:  # losses of problems have units of their own
+    cost = jnp.mean(jnp.log(jnp.mean(losses, axis=1) / (task.first_loss + 1e-6) + 1e-6))
   runs = recipe.validation_rounds
   late = jnp.minimum(count, max(100 // steps, 1))  # segments of the last 100 steps
   mean = jnp.mean(losses[:, :-1])
@@ -52,7 +58,7 @@ def validate(recipe: Recipe, state: State, arrays: Any) -> tuple[State, dict]:
   ends = run_ends & (state["round"] + 1 >= runs)
   new = {
     **state,
-    "task": task,
+    "task": {**state["task"], name: task},
     "segment": jnp.where(run_ends, 0, state["segment"] + 1),
     "round": state["round"] + run_ends,
     "sums": jax.tree.map(lambda s: jnp.where(ends, 0.0, s), sums),

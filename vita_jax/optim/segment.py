@@ -231,6 +231,29 @@ def through_init(build: Build, theta: Tree, x: Tree, of_start: list) -> Tree:
   return vjp(of_start)[0]
 
 
+def trajectory(
+  tx: optax.GradientTransformation,
+  loss: Callable[[Tree, jax.Array], jax.Array],
+  x: Tree,
+  state: Tree,
+  keys: jax.Array,
+) -> tuple[Tree, Tree, jax.Array]:
+  """Takes T steps without a meta-gradient; `keys` [T + 1] draw one minibatch each.
+
+  Returns:
+    x_T, state_T and the losses f_t(x_t) [T + 1], or [T + 1, B] side by side.
+  """
+
+  def step(carry, key):
+    x, state = carry
+    value, gradient = values_and_gradient(loss, x, key)
+    delta, state = tx.update(gradient, state, x)
+    return (optax.apply_updates(x, delta), state), value
+
+  (x, state), values = jax.lax.scan(step, (x, state), keys[:-1])
+  return x, state, jnp.concatenate([values, loss(x, keys[-1])[None]])
+
+
 def values_and_gradient(loss: Loss, x: Tree, key: jax.Array) -> tuple[jax.Array, Tree]:
   """Computes (loss, its gradient); side by side: (the losses [B], each one's gradient in its place)."""
 

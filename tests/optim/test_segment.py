@@ -13,11 +13,10 @@ import optax
 import pytest
 
 from vita_jax.base import named_leaves
-from vita_jax.optim import KINDS
-from vita_jax.papers.l2o import segment
-from vita_jax.papers.l2o.teachers import teacher
+from vita_jax.optim import KINDS, segment
+from vita_jax.optim.teachers import teacher
 
-TWO_DEVICES = Path(__file__).parent / "two_devices.py"
+TWO_DEVICES = Path(__file__).parents[1] / "papers" / "l2o" / "two_devices.py"
 # Programs here are compiled for one or two calls: half the time at this level.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from vita_jax.papers.l2o.teachers import teacher
+from vita_jax.optim.teachers import teacher
 
 LR = 0.01
 GRADIENTS = np.random.default_rng(0).normal(size=(30, 5)) * 10.0 ** np.arange(-6, 4, 2)

@@ -1,0 +1,25 @@
+"""Meta-trains RNNprop anew, for wider use: larger steps, six networks, three teachers, no drift.
+
+  python launch/train.py --config=configs/l2o/rnnprop_2.py --workdir=runs/rnnprop_2
+
+The paper's network and techniques (CL and IL) with output scale 0.1, odd output (parameters without gradient
+stay), Adam at 0.003, 0.01 and 0.03 as teachers, sigmoid, ReLU and tanh networks from two kinds of first
+weights, tensors scaled at random by up to e^3 (as the released code's option), lengths up to 5,000 steps. No
+argument. Hardware: CPU, hours, resumable at any step; time, peak memory and a number to expect are not
+measured yet. MNIST comes from $VITA_DATA_DIR.
+"""
+
+from vita_jax.papers.l2o.recipe import STAGES, default_config
+
+TASKS = tuple(f"mnist_{net}{start}" for start in ("", "_by_inputs") for net in ("mlp", "relu", "tanh"))
+
+
+def get_config(argument: str = ""):
+  config = default_config("rnnprop", argument or "cl_il", variants=("cl_il",))
+  config.optimizer.update({"scale": 0.1, "odd": True})
+  config.stages = (*STAGES, 3500, 4000, 4500, 5000)
+  config.imitation.teachers = ("adam:0.003", "adam:0.01", "adam:0.03")
+  config.mixture.update({"tasks": TASKS, "reparametrise": 20.0})
+  config.meta_loss = "log_ratio"
+  config.patience, config.inner_steps = "advance", 600_000
+  return config

@@ -1,0 +1,39 @@
+"""The general optimizer on problems that it never saw, beside eight classical ones: five rates of each.
+
+  python launch/table.py --suite=configs/l2o/table_general.py --workdir=runs/general
+  python launch/l2o/optimize.py --optimizer=$OPTIMIZERS --task=$TASKS --schedule=cosine --steps=500 \\
+    --seeds=3 --rates=1e-4,1e-3,1e-2,1e-1,1 --split=train --workdir=runs/general
+
+Each row is a problem, an optimizer and a rate with a cosine decay to 0 over 500 steps, on seeds of other
+random streams than those of reports; --rows=REGEX picks some. The second command does the same and reports the
+best rate of each, paired with Adam; its OPTIMIZERS and TASKS are joined by commas from the lists in this file.
+Optimizers: vita-mlp (untrained until one ships), adam, adamw, rmsprop, momentum, lion, muon, adafactor,
+schedule_free_adamw. Problems here: an MNIST CNN and a deeper MLP, a regression whose optimum is far away, a
+network of 1.5 million parameters. A problem of your own is added as package.module:function. Hardware: CPU;
+time and number are not measured yet; about 2 GB of memory for the largest. MNIST comes from $VITA_DATA_DIR.
+"""
+
+from vita_jax.optim.comparison import Protocol, entrant, tuning_row
+
+OPTIMIZERS = (
+  "untrained-vita_mlp",
+  "adam",
+  "adamw",
+  "rmsprop",
+  "momentum",
+  "lion",
+  "muon",
+  "adafactor",
+  "schedule_free_adamw",
+)
+TASKS = ("mnist_conv", "mnist_deeper", "far_regression", "mnist_wide")
+PROTOCOL = Protocol(steps=500, seeds=3, split="train", grid=(1e-4, 1e-3, 1e-2, 1e-1, 1.0), schedule="cosine")
+
+
+def get_suite():
+  return tuple(
+    tuning_row(task, entrant(name), PROTOCOL, rate)
+    for task in TASKS
+    for name in OPTIMIZERS
+    for rate in PROTOCOL.grid
+  )

@@ -1,0 +1,28 @@
+"""Meta-trains the general optimizer, a network of 173 weights, on eleven families of small problems at once.
+
+  python launch/train.py --config=configs/l2o/vita_mlp.py --workdir=runs/vita_mlp
+  python launch/l2o/state.py --workdir=runs/vita_mlp --out=vita_mlp_state.safetensors   # some kB: keep it
+  python launch/train.py --config=configs/l2o/vita_mlp.py --workdir=runs/again \\
+    --config.resume_from=vita_mlp_state.safetensors
+
+PES with truncation 50, optimizations of 100 to 2,000 steps (log-uniform), four at once that begin one after
+the other, tensors scaled at random by up to 3; validated on problems that are not trained on. No argument.
+Hardware: CPU, meant for about 10 core-hours, resumable at any step; time, peak memory and a number to expect
+are not measured yet. The digits come with scikit-learn: nothing is fetched.
+"""
+
+from vita_jax.optim.families import FAMILIES
+from vita_jax.papers.l2o.recipe import default_config
+
+
+def get_config(argument: str = ""):
+  config = default_config("vita_mlp", argument, variants=("plain",))
+  config.optimizer.scale = 3e-3
+  config.mixture.update({"tasks": FAMILIES, "held_out": ("digits_deeper", "digits_conv", "quadratic")})
+  config.mixture.update({"reparametrise": 3.0, "shortest": 100, "staggered": True})
+  config.update({"stages": (2000,), "unroll_length": 50, "meta_batch": 4, "meta_loss": "log_ratio"})
+  config.meta.update({"gradient": "pes", "sigma": 0.01, "learning_rate": 1e-3, "clip_norm": 1.0})
+  config.validation.update({"every": 25, "runs": 4})
+  config.optimizee.batch_size, config.patience = 64, "continue"
+  config.inner_steps, config.epochs = 10_000_000, 100_000
+  return config
