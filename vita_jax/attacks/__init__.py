@@ -10,8 +10,8 @@
 
 A network to attack is any `logits(graph) -> float32 [N, C]` of a `jraph.GraphsTuple` (`space.network_graph`).
 It normalises what it reads inside the program, so that gradients pass through. `by_name` runs attacks as
-scripts ask for them, `robustness` judges networks by what attacks left, `defences` are functions of a graph
-that a network may read it through: attacks with gradients see through them, too.
+scripts ask for them, `robustness` judges networks by what attacks left; through `defences` a network may read
+its graph, and attacks with gradients see through them.
 """
 
 from vita_jax._lazy import submodules

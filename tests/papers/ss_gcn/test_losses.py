@@ -11,6 +11,8 @@ def test_completion_at_zero_is_a_hundred_times_the_mean_size_of_the_targets():
   targets = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
   found = losses.completion(jnp.zeros((7, 3)), targets, jnp.ones(7))
   assert float(found) == pytest.approx(100 * np.abs(targets).mean(), rel=1e-6)
+  plain = losses.self_supervised("completion", jnp.zeros((7, 3)), targets, jnp.ones(7), scale=1.0)
+  assert float(plain) == pytest.approx(np.abs(targets).mean(), rel=1e-6)
 
 
 def test_the_binary_loss_of_a_softmax_is_the_formula_and_stays_finite():

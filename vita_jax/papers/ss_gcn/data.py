@@ -73,8 +73,8 @@ def full_batch(recipe: Recipe, graph: Graph, supervision: SelfSupervision | None
     `graph`: jraph.GraphsTuple whose `nodes` are `labels` int32 [N] and the masks `train`,
     `validation`, `test`, `pool` (neither train nor validation) bool [N]; `adjacency`: its matrices, which
     the hosts read; `features`: normalised X as `Sparse` or float32 [N, F], or `Propagated` for a GCN with
-    dense features; with supervision `ss_target` and `ss_mask` [N]; for GraphMix `nodes`, the numbers of
-    training nodes and of all others, int32.
+    dense features; with supervision `ss_target` and `ss_mask` [N], where GMNN and GraphMix have singular
+    vectors times sqrt(N), of order 1; for GraphMix `nodes`, int32: training nodes, and all others.
   """
   nodes = {
     "labels": graph.labels.astype(np.int32),
@@ -109,4 +109,6 @@ def full_batch(recipe: Recipe, graph: Graph, supervision: SelfSupervision | None
     batch["nodes"] = {"train": train, "others": others}
   if supervision is not None:
     batch["ss_target"], batch["ss_mask"] = supervision.target, supervision.mask
+    if recipe.task == "completion" and recipe.host in OWN:
+      batch["ss_target"] = supervision.target * np.float32(len(graph.labels) ** 0.5)
   return batch

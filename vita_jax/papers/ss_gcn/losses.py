@@ -10,9 +10,11 @@ from vita_jax.losses.xent import cross_entropy, weighted_mean
 COMPLETION_SCALE = 100.0  # entries of orthonormal columns are of order 1 / sqrt(N)
 
 
-def completion(outputs: jax.Array, targets: jax.Array, mask: jax.Array) -> jax.Array:
-  """Computes `100 mean |outputs - targets|` over the masked nodes and all columns: both float32 [N, r]."""
-  return COMPLETION_SCALE * weighted_mean(jnp.mean(jnp.abs(outputs - targets), axis=-1), mask)
+def completion(
+  outputs: jax.Array, targets: jax.Array, mask: jax.Array, *, scale: float = COMPLETION_SCALE
+) -> jax.Array:
+  """Computes `scale mean |outputs - targets|` over the masked nodes and all columns: both float32 [N, r]."""
+  return scale * weighted_mean(jnp.mean(jnp.abs(outputs - targets), axis=-1), mask)
 
 
 def soft_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -31,9 +33,13 @@ def binary_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
   return -jnp.mean(targets * jax.nn.log_softmax(logits) + (1 - targets) * log_rest)
 
 
-def self_supervised(task: str, outputs: jax.Array, targets: jax.Array, mask: jax.Array) -> jax.Array:
-  """Computes the loss of a task: L1 for graph completion, cross-entropy for the tasks with labels."""
-  return (completion if task == "completion" else cross_entropy)(outputs, targets, mask)
+def self_supervised(
+  task: str, outputs: jax.Array, targets: jax.Array, mask: jax.Array, *, scale: float = COMPLETION_SCALE
+) -> jax.Array:
+  """Computes the loss of a task: L1 times `scale` for completion, cross-entropy for tasks with labels."""
+  if task == "completion":
+    return completion(outputs, targets, mask, scale=scale)
+  return cross_entropy(outputs, targets, mask)
 
 
 def multitask(task: str, target_loss: jax.Array, ss_loss: jax.Array, weight: float) -> jax.Array:

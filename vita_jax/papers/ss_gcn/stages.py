@@ -11,9 +11,9 @@ import jax
 from vita_jax.data.graphs import Graph
 from vita_jax.data.resident import Resident
 from vita_jax.nn.graph_self_training import enlarge
-from vita_jax.papers.ss_gcn import gmnn, graphmix, protocol
+from vita_jax.papers.ss_gcn import gmnn, graphmix, losses, protocol
 from vita_jax.papers.ss_gcn.adversarial import make_enter
-from vita_jax.papers.ss_gcn.recipe import Recipe
+from vita_jax.papers.ss_gcn.recipe import OWN, Recipe
 from vita_jax.papers.ss_gcn.steps import Objective, make_step, training_labels
 from vita_jax.train.experiment import Stage, State, Sweep
 
@@ -63,6 +63,8 @@ def objective_of(recipe: Recipe) -> Objective:
     epochs=recipe.epochs,
     ss_view="no_self" if no_self else "full",
     first_epoch_dropout_only=recipe.released,
+    # Their weights λ are for targets of order 1 and no factor: see `data.full_batch`.
+    completion_scale=1.0 if recipe.host in OWN else losses.COMPLETION_SCALE,
   )
 
 

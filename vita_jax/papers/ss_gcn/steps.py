@@ -39,6 +39,7 @@ class Objective(NamedTuple):
   first_epoch_dropout_only: bool  # as the released GIN and GAT
   supervised: Callable[..., jax.Array] | None = None  # the target loss; None: `labelled`
   ties: str = "first"
+  completion_scale: float = losses.COMPLETION_SCALE
 
 
 def make_step(model: Any, tx: optax.GradientTransformation, objective: Objective) -> Callable:
@@ -111,7 +112,8 @@ def _loss(
     total = values["loss"] = supervised(model, params, projected[0], state, batch, target_key, t)
   if objective.ss_weight is not None:
     outputs = apply(other[-1], seen["adjacency"], objective.ss_view, ss_key, method="heads")["ss"]
-    ss = losses.self_supervised(objective.task, outputs, seen["ss_target"], seen["ss_mask"])
+    target = seen["ss_target"], seen["ss_mask"]
+    ss = losses.self_supervised(objective.task, outputs, *target, scale=objective.completion_scale)
     values["ss_loss"] = ss
     total = losses.multitask(objective.task, total, ss, objective.ss_weight) if objective.target else ss
   if "attacked" in state:
