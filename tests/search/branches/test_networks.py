@@ -69,7 +69,9 @@ def test_sparse_weights_are_the_same_function_as_dense_ones(nets):
   net, params, stats, images, run = nets
   network = _networks()[0]
   weights = jax.nn.one_hot(strongest(jax.random.normal(jax.random.key(7), (2, 6, 8))), 8)
-  sparse = jax.jit(functools.partial(forward, net, train=True, sparse=True))(params, stats, images, network, weights)[0]
+  sparse = jax.jit(functools.partial(forward, net, train=True, sparse=True))(
+    params, stats, images, network, weights
+  )[0]
   np.testing.assert_allclose(run(params, stats, images, network, weights)[0], sparse, atol=1e-6)
 
 

@@ -112,6 +112,15 @@ def test_genotypes_that_are_none_are_refused_in_one_line(change, says):
   assert "\n" not in str(error.value)
 
 
+def test_random_genotypes_are_drawn_by_their_number():
+  space = Space(2, 3, 2)
+  one, same, other = (read_genotype(f"random:{n}", space) for n in (0, 0, 1))
+  np.testing.assert_array_equal(one.tokens, same.tokens)
+  np.testing.assert_array_equal(one.cells, same.cells)
+  assert not np.array_equal(one.tokens, other.tokens) and one.cells.any()
+  check_tokens(token_space(space), one.tokens)
+
+
 def test_a_genotype_that_is_not_there_is_told_what_there_is(tmp_path):
   with pytest.raises(FileNotFoundError, match="single_branch"):
     read_genotype(str(tmp_path / "none.json"), Space())
