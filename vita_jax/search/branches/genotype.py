@@ -145,7 +145,7 @@ def read_genotype(path: str, space: Space) -> Genotype:
 
 
 def random_genotype(space: Space, number: int) -> Genotype:
-  """Draws an architecture uniformly: tokens from their allowed values, cells as the strongest of random alphas."""
+  """Draws an architecture uniformly: tokens among their allowed values, cells as those of random alphas."""
   network_key, cell_key = jax.random.split(jax.random.key(number))
   tokens = sample(network_key, token_space(space), None).tokens
   cells = strongest(jax.random.normal(cell_key, (space.branches, EDGES, len(OPERATIONS))))
