@@ -13,7 +13,7 @@ The argument is the step:
   single_branch, no_edges    trained by themselves: one branch; branches that only the head adds up
   hrnet, simple_baseline     reduced ones, trained by themselves
   mean_pose                  the median pose of the training crops
-  retrain:GENOTYPE           trains genotype.json, FILE#NUMBER of candidates.json, all_edges or staged
+  retrain:GENOTYPE           trains genotype.json, candidates.json#NUMBER, all_edges, staged or random:NUMBER
 A search sees training crops alone: half of them train weights, the others choose. It has maps of 16 x 16;
 what is trained by itself has maps of 32 x 32, its widths fitted to 24 million multiply-adds within 5 %.
 Labels are pseudo-labels of BlazePose heavy; `label_ceiling_pck_0.2` is what those of BlazePose full reach.

@@ -78,9 +78,10 @@ def test_what_is_masked_or_dead_gets_exactly_no_gradient():
     found = evaluate(tokens, SPACE, theta)
     return found.log_prob + found.entropy
 
-  dead = jax.grad(loss)(theta, jnp.array([1, 0, 0]))  # the third token is dead
+  slope = jax.jit(jax.grad(loss))
+  dead = slope(theta, jnp.array([1, 0, 0]))  # the third token is dead
   assert not np.asarray(dead["kernel"][2]).any() and not np.asarray(dead["bias"][2]).any()
-  live = jax.grad(loss)(theta, jnp.array([1, 1, 2]))
+  live = slope(theta, jnp.array([1, 1, 2]))
   assert np.asarray(live["bias"][2]).all()
   for grads in (dead, live):
     assert grads["bias"][0, 0] == 0 and not np.asarray(grads["kernel"][0, :, 0]).any()  # value 0 of the first
@@ -107,20 +108,19 @@ def test_the_baseline_starts_at_the_first_mean_and_moves_after_the_advantage():
   learner = init_learner(jax.random.key(0), space, optimizer, hidden=4)
   tokens = jnp.array([[0], [1]])
 
+  @jax.jit
   def step(learner, rewards):
-    return learn(
-      learner, space, tokens, jnp.asarray(rewards), optimizer=optimizer, entropy_weight=0.0, decay=0.9
-    )
+    return learn(learner, space, tokens, rewards, optimizer=optimizer, entropy_weight=0.0, decay=0.9)
 
-  once = step(learner, [1.0, 3.0])
+  once = step(learner, jnp.array([1.0, 3.0]))
   assert float(once.baseline.value) == 2.0
   moved = once.theta["bias"][0] - learner.theta["bias"][0]
   # A = (-1, 1), uniform: the bias moves by mean_i A_i (onehot_i - 1/2) = (-1/2, 1/2).
   np.testing.assert_allclose(moved, [-0.5, 0.5], atol=1e-3)
-  twice = step(once, [4.0, 4.0])
+  twice = step(once, jnp.array([4.0, 4.0]))
   np.testing.assert_allclose(twice.baseline.value, 0.9 * 2 + 0.1 * 4, rtol=1e-6)
   flat = Learner(learner.theta, learner.tx, Baseline(jnp.asarray(4.0), jnp.ones(())))
-  same = step(flat, [4.0, 4.0]).theta  # no advantage, no move
+  same = step(flat, jnp.array([4.0, 4.0])).theta  # no advantage, no move
   assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (same, learner.theta)), strict=True))
 
 

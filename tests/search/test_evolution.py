@@ -11,9 +11,10 @@ from vita_jax.search.evolution import mutated
 
 
 def test_a_mutation_changes_one_live_token_and_draws_what_comes_to_life():
+  keys = jax.random.split(jax.random.key(0), 60)
+  change = jax.jit(jax.vmap(lambda key, parent: mutated(key, SPACE, parent), in_axes=(0, None)))
   for parent in all_architectures():
-    keys = jax.random.split(jax.random.key(0), 60)
-    children = jax.vmap(lambda key, parent=parent: mutated(key, SPACE, jnp.asarray(parent)))(keys)
+    children = np.asarray(change(keys, jnp.asarray(parent)))
     for child in np.unique(children, axis=0):
       check_tokens(SPACE, child)
       changed = np.flatnonzero(child != parent)

@@ -47,7 +47,12 @@ _PAIR = each("pixels in x and in y, from 0 on", at_least(0).holds, least=2)
 
 KEYS = (
   Key("method", "search", one_of(*METHODS), "What is compared; give it as the config's argument."),
-  Key("genotype", "", text("a file, or one of " + ", ".join(PRESETS)), "The network that retrain trains."),
+  Key(
+    "genotype",
+    "",
+    text("a file, random:NUMBER, or one of " + ", ".join(PRESETS)),
+    "The network that retrain trains.",
+  ),
   Key(
     "data.name", "pedestrians", one_of(*DATA), "Which poses; custom: a file in COCO's format and a folder."
   ),
@@ -171,8 +176,8 @@ def default_config(
   """Returns the settings of one method, then `changes` (by dotted key), then the method's own.
 
   Args:
-    step: a method, or "retrain:GENOTYPE": a file of launch/autopose/derive.py, or all_edges or staged.
-      `{seed}` in it stands for the run's seed.
+    step: a method, or "retrain:GENOTYPE": a file of launch/autopose/derive.py, all_edges, staged, or
+      random:NUMBER. `{seed}` in it stands for the run's seed.
     changes: of the defaults, which are those of the full scale.
 
   Raises:

@@ -23,7 +23,7 @@ from vita_jax.papers.autopose.steps import weights_of
 from vita_jax.pose.evaluate import coco_ap, coco_persons, coco_truth, pckh
 from vita_jax.pose.heatmaps import flip_heatmaps
 from vita_jax.report.skeletons import draw_skeletons, sheet
-from vita_jax.search.branches import Genotype, draw_genotype, network_of, to_json
+from vita_jax.search.branches import draw_genotype, network_of, to_json
 from vita_jax.search.branches.supernet import averaged, forward
 from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
 
@@ -247,15 +247,10 @@ def searched(
     "genotype.json": json.dumps(contents[0], indent=1) + "\n",
     "candidates.json": json.dumps({"genotypes": contents}, indent=1) + "\n",
   }
-  figures: dict[str, Any] = {"architecture": partial(_drawn, best, recipe.model.stride)}
+  figures: dict[str, Any] = {"architecture": partial(draw_genotype, best, stride=recipe.model.stride)}
   if trace["rewards"].size:
     figures["rewards"] = partial(reward_curve, trace)
   return numbers, files, figures
-
-
-def _drawn(genotype: Genotype, stride: int) -> Any:
-  title = f"score {genotype.facts['score']:.3f}, {genotype.facts['macs'] / 1e6:.1f} M multiply-adds"
-  return draw_genotype(genotype, title=title, stride=stride)
 
 
 def reward_curve(trace: Mapping[str, np.ndarray]) -> Any:

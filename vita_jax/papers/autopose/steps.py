@@ -250,7 +250,7 @@ def _choose(
   state: State,
 ) -> tuple[State, Metrics]:
   """Scores architectures by the statistics of one batch, and lets who chooses them learn from it."""
-  draw, cell_key, other, flat = jax.random.split(key, 4)
+  draw, cell_key, flat = jax.random.split(key, 3)
   keys, rows = recipe.controller, batch[CHOOSER]
   m = keys.samples
   tokens = proposed(recipe, nets, state, draw, m)
@@ -280,7 +280,7 @@ def _choose(
 
   rewards = jax.lax.map(score, (every, cells))
   own, observed = rewards[:m], rewards[m:]
-  new = {**state, **_learned(recipe, nets, optimizers, state, tokens, own, other)}
+  new = {**state, **_learned(recipe, nets, optimizers, state, tokens, own)}
   pool = state["pool"]
   joined = {"tokens": tokens, "cells": cells[:m], "rewards": own}
   joined = {name: jnp.concatenate([pool[name], x]) for name, x in joined.items()}
@@ -305,10 +305,8 @@ def _learned(
   state: State,
   tokens: jax.Array,
   rewards: jax.Array,
-  key: jax.Array,
 ) -> dict[str, Any]:
   """What the chooser of networks is after these rewards."""
-  del key
   if recipe.network.kind == "evolve":
     return {"population": insert(state["population"], tokens, rewards)}
   if recipe.network.kind != "reinforce":

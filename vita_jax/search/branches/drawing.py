@@ -16,7 +16,7 @@ def draw_genotype(genotype: Genotype, *, title: str = "", stride: int = 4) -> An
 
   Args:
     genotype: the architecture.
-    title: above it.
+    title: above it; "": score and multiply-adds, where its facts have them.
     stride: of the finest branch, for labels.
 
   Returns:
@@ -51,6 +51,9 @@ def draw_genotype(genotype: Genotype, *, title: str = "", stride: int = 4) -> An
   for side in ("top", "right", "left", "bottom"):
     axes.spines[side].set_visible(False)
   axes.tick_params(length=0)
+  facts = genotype.facts
+  if not title and {"score", "macs"} <= facts.keys():
+    title = f"score {facts['score']:.3f}, {facts['macs'] / 1e6:.1f} M multiply-adds"
   if title:
     axes.set_title(title, fontsize=9)
   if genotype.cells is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from vita_jax.base.choose import choose
@@ -23,10 +24,12 @@ from vita_jax.search.branches.space import (
   token_space,
   tokens_of,
 )
+from vita_jax.search.controller import sample
+from vita_jax.search.mixture import strongest
 from vita_jax.search.operations import OPERATIONS
 from vita_jax.search.tokens import check_tokens
 
-PLAIN = "plain"
+PLAIN, RANDOM = "plain", "random:"
 
 
 class Genotype(NamedTuple):
@@ -113,22 +116,25 @@ def of_json(content: Any, *, name: str = "the genotype") -> Genotype:
 
 
 def read_genotype(path: str, space: Space) -> Genotype:
-  """Reads a genotype's file, or makes one of `PRESETS`, of plain cells in the given space.
+  """Reads a genotype's file, or makes one in the given space.
 
   Args:
-    path: a preset; a file of one genotype; or FILE#NUMBER, one of several, from 0 on.
-    space: of the presets.
+    path: a file of one genotype; FILE#NUMBER, one of several, from 0 on; one of `PRESETS`, of plain cells; or
+      random:NUMBER, a uniform draw of network and cells.
+    space: of what is made.
 
   Raises:
-    FileNotFoundError: neither a file nor a preset.
+    FileNotFoundError: neither a file nor something that can be made.
     ValueError: see `of_json`, or a number that the file does not have.
   """
   if path in PRESETS:
     return Genotype(space, preset(space, path))
+  if path.startswith(RANDOM) and path.removeprefix(RANDOM).isdigit():
+    return random_genotype(space, int(path.removeprefix(RANDOM)))
   name, _, number = path.partition("#")
   if not Path(name).expanduser().is_file():
     raise FileNotFoundError(
-      f"no genotype {name}: give a file of launch/autopose/derive.py or {', '.join(PRESETS)}"
+      f"no genotype {name}: give a file of launch/autopose/derive.py, random:NUMBER, or {', '.join(PRESETS)}"
     )
   listed = read_genotypes(name)
   if len(listed) == 1 and not number:
@@ -136,6 +142,14 @@ def read_genotype(path: str, space: Space) -> Genotype:
   if not number.isdigit() or int(number) >= len(listed):
     raise ValueError(f"{name} has {len(listed)} genotypes: give {name}#0 to #{len(listed) - 1}")
   return listed[int(number)]
+
+
+def random_genotype(space: Space, number: int) -> Genotype:
+  """Draws an architecture uniformly: tokens among their allowed values, cells as those of random alphas."""
+  network_key, cell_key = jax.random.split(jax.random.key(number))
+  tokens = sample(network_key, token_space(space), None).tokens
+  cells = strongest(jax.random.normal(cell_key, (space.branches, EDGES, len(OPERATIONS))))
+  return Genotype(space, np.asarray(tokens), np.asarray(cells))
 
 
 def read_genotypes(path: str) -> list[Genotype]:

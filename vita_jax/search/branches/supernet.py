@@ -59,11 +59,11 @@ class Supernet(NamedTuple):
     return Head(self.shape.outputs, self.form)
 
   def transfer(self, source: int, to: int) -> Transfer:
-    """What branch `to` gets from branch `source`."""
+    """Makes what branch `to` gets from branch `source`."""
     return Transfer(source, to, self.shape.channels, self.form)
 
   def cell_pieces(self, branch: int) -> dict[str, Any]:
-    """The pieces of a cell, by name."""
+    """Makes the pieces of a cell, by name."""
     if self.plain:
       return {OUT: Plain(self.form)}
     kinds = [kind for kind in OPERATIONS if kind not in _BARE]
