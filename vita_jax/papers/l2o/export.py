@@ -12,6 +12,7 @@ from vita_jax.data.files import read_npz
 from vita_jax.optim import KINDS
 from vita_jax.optim.by_name import Optimizer
 from vita_jax.optim.facts import cautions, facts
+from vita_jax.optim.library import options_of
 from vita_jax.train.experiment import Exported
 
 
@@ -75,7 +76,7 @@ def card(
     command: that trains it again.
   """
   own = [row for row in results if row["label"].partition(" ")[2] == name]
-  options = {key: value for key, value in config.optimizer.items() if key != "kind"}
+  options = options_of(config.optimizer)
   in_use = facts(Optimizer(config.optimizer.kind, state["kept"], options))
   updates = config.unroll_length * config.meta_batch
   return {
