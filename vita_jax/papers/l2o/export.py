@@ -81,7 +81,7 @@ def card(
   updates = config.unroll_length * config.meta_batch
   return {
     "name": name,
-    "optimizer": config.optimizer.to_dict(),
+    "optimizer": {"kind": config.optimizer.kind, **options},
     "weights": _count(state["kept"]),
     "trained on": {
       "optimizee": _problems(config),
@@ -163,10 +163,8 @@ def _problems(config: Any) -> Any:
 
 def _horizon(config: Any) -> str:
   problems = _problems(config)
-  what = (
-    f"one problem ({problems}" if isinstance(problems, str) else f"{len(problems)} problems (those listed"
-  )
+  what = f"one problem ({problems}, " if isinstance(problems, str) else f"{len(problems)} problems ("
   return (
-    f"trained on {what}, batches of {config.optimizee.batch_size}) and on at"
+    f"trained on {what}batches of {config.optimizee.batch_size}) and on at"
     f" most {max(config.stages)} steps: other problems and longer runs are extrapolation"
   )
