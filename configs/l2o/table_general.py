@@ -5,8 +5,8 @@
     --seeds=3 --rates=1e-4,1e-3,1e-2,1e-1,1 --split=train --workdir=runs/general
 
 Each row is a problem, an optimizer and a rate with a cosine decay to 0 over 500 steps, on seeds of other
-random streams than those of reports; --rows=REGEX picks some. The second command does the same and reports the
-best rate of each, paired with Adam; its OPTIMIZERS and TASKS are joined by commas from the lists in this file.
+random streams than those of reports; --rows=REGEX picks some. The second command does the same and reports
+the best rate of each, paired with Adam; its OPTIMIZERS and TASKS are the lists in this file, with commas.
 Optimizers: vita-mlp (untrained until one ships), adam, adamw, rmsprop, momentum, lion, muon, adafactor,
 schedule_free_adamw. Problems here: an MNIST CNN and a deeper MLP, a regression whose optimum is far away, a
 network of 1.5 million parameters. A problem of your own is added as package.module:function. Hardware: CPU;

@@ -75,7 +75,7 @@ def test_rows_are_unique_and_resolve():
   texts = ["rnnprop-cl-il", "adam", "sgd:0.1", *UNTRAINED]
   results, rows = _compare(texts, ("digits_mlp", "digits_relu"), "adam", steps=500, grid=(0.1, 1.0))
   assert len(results) == 2 * len(texts)
-  assert len({row.folder for row in rows}) == len(rows) == 2 * (len(texts) + 2)
+  assert len({row.folder for row in rows}) == len(rows) == 2 * (len(texts) + 2 * 2)  # two are tuned
   for row in rows:
     config = cli.row_config(row, None)
     assert config.run.steps == 500 and config.experiment == "optimize" and config.log_every == 2
@@ -218,7 +218,13 @@ def test_at_equal_seconds_a_slow_optimizer_has_fewer_steps(tmp_path):
     folder = tmp_path / r.row.folder
     folder.mkdir()
     rows = [
-      {"step": t, "split": "train", "metrics": {"ln_loss": [-slope * t, -slope * t + 1.0]}}
+      {
+        "stage": "optimize",
+        "at": t,
+        "step": t,
+        "split": "train",
+        "metrics": {"ln_loss": [-slope * t, -slope * t + 1.0]},
+      }
       for t in (50, 100, 150, 200)
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

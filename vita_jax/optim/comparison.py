@@ -313,8 +313,9 @@ def at_equal_seconds(results: Sequence[Result], workdir: str | Path) -> str:
       values = np.where(c.diverged, np.nan, c.values[:, inside])
       first = values if first is None else first
       found = paired_interval(_counted(values), _counted(first))
-      beside = found and c is not curves[0]
-      difference = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*found) if beside else ""
+      difference = ""
+      if found and c is not curves[0]:
+        difference = f"{found[0]:+.3f} [{found[1]:+.3f}, {found[2]:+.3f}]"
       cells = (
         task,
         c.label,

@@ -188,8 +188,8 @@ def read_learned(folder: str | Path) -> tuple[str, Theta, dict[str, Any]]:
     if not (folder / file).is_file():
       raise FileNotFoundError(f"no {file} in {folder}: give the export/ folder of a meta-training run")
   try:
-    options = dict(read_json(folder / "config.json")["config"]["optimizer"])
-    kind = options.pop("kind")
+    optimizer = dict(read_json(folder / "config.json")["config"]["optimizer"])
+    kind, options = optimizer["kind"], options_of(optimizer)
   except (ValueError, KeyError, TypeError) as error:
     raise ValueError(f"{folder}/config.json does not describe a learned optimizer ({error!r})") from error
   if kind not in list(KINDS):
@@ -203,6 +203,17 @@ def read_learned(folder: str | Path) -> tuple[str, Theta, dict[str, Any]]:
   except ValueError as error:
     raise ValueError(f"{folder}/params.safetensors: {error}") from error
   return kind, theta, options
+
+
+def options_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the options of the builder in a config's `optimizer`: what is set, without the kind.
+
+  Examples:
+    >>> options_of({"kind": "rnnprop", "scale": 0.0, "odd": True})
+    {'odd': True}
+  """
+  unset = {"scale": 0.0, "odd": False}
+  return {n: v for n, v in optimizer.items() if n != "kind" and (n not in unset or v != unset[n])}
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def _times(factor: Any, theta: Theta, specs: Tree, dtype: Any) -> optax.Gradient
     rows = zip(leaves, *columns, strict=True)
     of_tensors = [_of_tensor(*row, correction=corrections[-1]) for row in rows]
     factored, sizes, *sums = ([found[i] for found in of_tensors] for i in range(4))
-    coordinate = functools.partial(_in_blocks, functools.partial(_move, theta, corrections, dtype))
+    coordinate = functools.partial(_in_blocks, functools.partial(_move, _entries(theta), corrections, dtype))
     before = [of(moment) for moment in state[1:5]]
     directions, *moments = map_coordinates(coordinate, 5, leaves, *before, factored, sizes)
     steps = [_normalised(factor, *row) for row in zip(directions, leaves, cut, strict=True)]
@@ -201,7 +201,7 @@ def _in_blocks(fn, *arrays):
   return tuple(x.reshape(arrays[0].shape) for x in found)
 
 
-def _move(theta, corrections, dtype, gradient, fast, middle, slow, squares, factored, size):
+def _move(layers, corrections, dtype, gradient, fast, middle, slow, squares, factored, size):
   """(direction before it is normalised, new moments) of coordinates, none of which sees another."""
   g = gradient.astype(jnp.float32)
   momenta = [m.astype(jnp.float32) for m in (fast, middle, slow)]
@@ -211,18 +211,26 @@ def _move(theta, corrections, dtype, gradient, fast, middle, slow, squares, fact
   corrected = [m * c for m, c in zip(momenta, corrections, strict=False)]
   factored = jnp.where(factored < 0.0, inverse, factored)  # vectors have no rows
   f = [*(m * inverse for m in corrected), g * inverse, corrected[0] * factored]
-  direction = sum(w * x for w, x in zip(_weights(theta, f, size), f, strict=True))
+  direction = sum(w * x for w, x in zip(_weights(layers, f, size), f, strict=True))
   return direction, *(x.astype(dtype) for x in (*momenta, squares))
 
 
-def _weights(theta: Mapping, f: list[jax.Array], size: jax.Array) -> list[jax.Array]:
+def _entries(theta: Mapping) -> list[tuple[list[list[jax.Array]], list[jax.Array]]]:
+  """(weights, biases) of each layer as lists of scalars, split at once: to index each is slow to trace."""
+  layers = []
+  for name in ("linear_1", "linear_2", "linear"):
+    rows = [jnp.unstack(row) for row in jnp.unstack(jnp.asarray(theta[name]["w"]))]
+    layers.append((rows, jnp.unstack(jnp.asarray(theta[name]["b"]))))
+  return layers
+
+
+def _weights(layers: list, f: list[jax.Array], size: jax.Array) -> list[jax.Array]:
   """The network, a product at a time: one pass over the coordinates, eight times as fast as products of
   matrices that are 8 wide."""
   x = [jnp.abs(y) / (1.0 + jnp.abs(y)) for y in f] + [size / (1.0 + size)]
-  for name in ("linear_1", "linear_2", "linear"):
-    w, b = theta[name]["w"], theta[name]["b"]
-    x = [b[j] + sum(w[i, j] * y for i, y in enumerate(x)) for j in range(b.shape[0])]
-    x = x if name == "linear" else [jnp.maximum(y, SLOPE * y) for y in x]
+  for w, b in layers:
+    x = [jax.lax.max(y, SLOPE * y) for y in x] if w is not layers[0][0] else x
+    x = [b[j] + sum(row[j] * y for row, y in zip(w, x, strict=True)) for j in range(len(b))]
   return x
 
 

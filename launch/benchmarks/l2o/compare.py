@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from benchmarks.measure import answer, interleaved, print_table, worker
 
-KINDS = ("l2o_dm", "rnnprop", "l2o_mlp", "l2o_scale")
+KINDS = ("l2o_dm", "rnnprop", "l2o_mlp", "l2o_scale", "vita_mlp")
 
 
 def main(*, sizes: Sequence[int] = (1_000_000, 20_000_000), repeats: int = 5, seconds: float = 5.0) -> None:

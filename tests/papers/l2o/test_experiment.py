@@ -365,6 +365,7 @@ def _ln_loss(tx):
     ({"mixture.shortest": 100}, "from config.unroll_length"),
     ({"mixture.staggered": True, "tasks": "vmap"}, "begin all optimizations at once"),
     ({"meta.gradient": "pes", "optimizer.kind": "l2o_scale"}, "which PES does not follow"),
+    ({"optimizer.scale": 0.1, "optimizer.kind": "l2o_mlp"}, "l2o_mlp has no such option"),
     ({"imitation.teachers": ("adam:fast",)}, "also as adam:0.003"),
   ],
 )

@@ -151,6 +151,33 @@ def test_a_seed_has_the_same_start_and_minibatches_for_all_optimizers(name):
   assert np.std(losses) > 0  # a new minibatch each step
 
 
+@pytest.mark.parametrize(
+  "name",
+  [
+    "muon",
+    *(
+      pytest.param(n, marks=pytest.mark.slow)
+      for n in ("adamw", "lion", "adafactor", "schedule_free_adamw", "untrained-vita_mlp")
+    ),
+  ],
+)
+def test_optimizers_that_see_whole_tensors_lower_a_loss_with_a_cosine(name):
+  config = _config("family_relu", name, 0.01, **{"run.schedule": "cosine"})
+  first, losses, over = _losses(config)
+  assert not over and losses[-20:].mean() < 0.7 * first
+
+
+def test_a_cosine_ends_in_steps_of_zero():
+  losses = _losses(_config("digits_mlp", "sgd", 0.1, **{"run.schedule": "cosine"}), steps=STEPS)[1]
+  init, batch, loss = _pieces("digits_mlp", "test")
+  key = tasks.stream(jax.random.key(0), optimize.STREAMS["report"], 0)
+  x, rates = init(tasks.stream(key, optimize.X_0)), 0.05 * (1 + np.cos(np.pi * np.arange(3) / STEPS))
+  for t, rate in enumerate(rates):
+    gradient = loss(x, batch(key, t))[1]
+    x = jax.tree.map(lambda p, g, rate=rate: p - np.float32(rate) * g, x, gradient)
+  np.testing.assert_allclose(losses[2], loss(x, batch(key, 3))[0], rtol=1e-5)
+
+
 def test_a_quadratic_bowl_is_its_closed_form(monkeypatch):
   """A task of a user's own: f = 2 |x|^2, where a step of gradient descent multiplies x by 1 - 4 rate."""
 

@@ -12,6 +12,7 @@ from vita_jax.data.files import read_npz
 from vita_jax.optim import KINDS
 from vita_jax.optim.by_name import Optimizer
 from vita_jax.optim.facts import cautions, facts
+from vita_jax.optim.library import options_of
 from vita_jax.train.experiment import Exported
 
 
@@ -75,12 +76,12 @@ def card(
     command: that trains it again.
   """
   own = [row for row in results if row["label"].partition(" ")[2] == name]
-  options = {key: value for key, value in config.optimizer.items() if key != "kind"}
+  options = options_of(config.optimizer)
   in_use = facts(Optimizer(config.optimizer.kind, state["kept"], options))
   updates = config.unroll_length * config.meta_batch
   return {
     "name": name,
-    "optimizer": config.optimizer.to_dict(),
+    "optimizer": {"kind": config.optimizer.kind, **options},
     "weights": _count(state["kept"]),
     "trained on": {
       "optimizee": _problems(config),
@@ -162,10 +163,8 @@ def _problems(config: Any) -> Any:
 
 def _horizon(config: Any) -> str:
   problems = _problems(config)
-  what = (
-    f"one problem ({problems}" if isinstance(problems, str) else f"{len(problems)} problems (those listed"
-  )
+  what = f"one problem ({problems}, " if isinstance(problems, str) else f"{len(problems)} problems ("
   return (
-    f"trained on {what}, batches of {config.optimizee.batch_size}) and on at"
+    f"trained on {what}batches of {config.optimizee.batch_size}) and on at"
     f" most {max(config.stages)} steps: other problems and longer runs are extrapolation"
   )

@@ -29,6 +29,7 @@ from vita_jax.base.keys import (
 from vita_jax.optim import KINDS
 from vita_jax.optim.by_name import SCHEDULES
 from vita_jax.optim.leaves import COUNT, OPTIONS
+from vita_jax.optim.library import options_of
 from vita_jax.optim.optimizees import OPTIMIZEES, WINDOW, optimizee
 from vita_jax.optim.teachers import TEACHERS, teacher
 from vita_jax.papers.l2o import curriculum, tasks
@@ -89,6 +90,8 @@ KEYS = (
     text("a name in KINDS"),
     f"Learned optimizer that is trained: {', '.join(KINDS)}.",
   ),
+  Key("optimizer.scale", 0.0, at_least(0), "Scale of its output; 0: its builder's own."),
+  Key("optimizer.odd", False, boolean, "Take (m(g) - m(-g)) / 2, so that nothing moves without gradient."),
   Key("unroll_length", 20, at_least(1), "Steps that a meta-gradient goes back through, T."),
   Key("stages", (100,), _COUNTS, "Steps of an optimization, N, in each stage."),
   Key("imitation.ratio", (0.0,), _SHARES, "Imitation epochs, per stage."),
@@ -193,11 +196,13 @@ def check(config: Any) -> None:
   builder = inspect.signature(
     KINDS[choose("config.optimizer.kind", config.optimizer.kind, tuple(KINDS))].build
   )
-  # Options of the builder may be trained with: `optimizer.scale`.
+  if lacking := sorted(options_of(config.optimizer).keys() & {"scale", "odd"} - builder.parameters.keys()):
+    raise ValueError(f"config.optimizer.{lacking[0]} is set: {config.optimizer.kind} has no such option")
+  # Other options of the builder may be trained with, too: `optimizer.beta1`.
   options = tuple(
     Key(f"optimizer.{name}", None, OPTIONS.get(name, text("the name of a dtype")), "")
     for name in config.optimizer
-    if name in builder.parameters
+    if name in builder.parameters and name not in ("scale", "odd")
   )
   keys.check(config, train_config.KEYS, KEYS, options)
   unused = [key for key in KEYS if not _is_read(key.name, config.experiment)]
@@ -326,7 +331,7 @@ def recipe_of(config: Any) -> Recipe:
     ValueError: an unknown problem.
   """
   kind, ratios = config.optimizer.kind, tuple(config.imitation.ratio)
-  options = {name: value for name, value in config.optimizer.items() if name != "kind"}
+  options = options_of(config.optimizer)
   families, validated = families_of(config)
   together = config.meta_batch if config.tasks == "vmap" else 0
 
