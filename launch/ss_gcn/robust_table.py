@@ -31,12 +31,14 @@ from vita_jax.base.files import read_json, write_json, write_text
 from vita_jax.report.suite import Row
 from vita_jax.report.summary import format_metric, paired_interval, summarize
 from vita_jax.report.tables import csv_text, grid
+from vita_jax.train import cluster
 
 SUITE = flags.DEFINE_string("suite", None, "Python file, see above.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
 ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this regular expression.")
 SEEDS = flags.DEFINE_integer("seeds", None, "Seeds of every row and column, at most.", lower_bound=1)
 TARGETS = flags.DEFINE_integer("targets", None, "Targets of every column, at most.", lower_bound=1)
+limits = cli.define_watchdog()
 Cells = dict[tuple[str, str], dict[str, Any]]  # (row, column) -> entry of robust accuracy, and "clean"
 
 
@@ -56,6 +58,7 @@ class Column(NamedTuple):
 
 
 def main() -> None:
+  cluster.start_watchdog(**limits())
   module = cli.load_python(cli.find_suite(SUITE.value))
   if not (hasattr(module, "get_suite") and hasattr(module, "get_columns")):
     like = "configs/ss_gcn/table_robust.py"
@@ -155,7 +158,8 @@ def _kept(
   path = folder / "robust" / name
   if path.exists() and (kept := read_json(path))["asked"] == asked:
     return kept
-  clean, robust = attacked_shares(*network(tuple(seeds)), column)
+  with cluster.busy("an attack"):
+    clean, robust = attacked_shares(*network(tuple(seeds)), column)
   made = {"asked": asked, "clean": clean, "robust": robust}
   write_json(path, made)
   print(f"  {column.name}, seeds {seeds}: {100 * np.mean(robust):.1f} %", file=sys.stderr, flush=True)
