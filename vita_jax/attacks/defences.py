@@ -30,7 +30,7 @@ from vita_jax.nn.sparse import Sparse, csr_matmul
 
 DEFENCES = ("none", "jaccard", "low_rank")
 _PAIRS_AT_ONCE = 4096  # of the similarity: two rows of features each
-_ITERATIONS, _MORE = 40, 10  # of subspace iteration, and its directions beyond the rank
+_ROUNDS, _POWER, _MORE = 10, 4, 10  # of subspace iteration, products in each, directions beyond the rank
 
 
 class Defence(NamedTuple):
@@ -212,9 +212,11 @@ def _directions(product: Any, weight: jax.Array, n_nodes: int, rank: int) -> jax
   start = jax.random.normal(jax.random.key(0), (n_nodes, width))
 
   def again(_, q):
-    return jnp.linalg.qr(product(weight, q))[0]
+    for _ in range(_POWER):
+      q = product(weight, q)
+    return jnp.linalg.qr(q)[0]
 
-  found = jax.lax.fori_loop(0, _ITERATIONS, again, jnp.linalg.qr(start)[0])
+  found = jax.lax.fori_loop(0, _ROUNDS, again, jnp.linalg.qr(start)[0])
   small = found.T @ product(weight, found)
   values, vectors = jnp.linalg.eigh((small + small.T) / 2)
   largest = jnp.argsort(-jnp.abs(values))[:rank]

@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 
 def _config(folder, task="none", **overrides):
-  config = default_config("", task, dict.fromkeys(HOSTS, {"partition": (0.8, 4)}))
+  config = default_config("", task, dict.fromkeys(HOSTS, {"partition": (0.8, 4), "completion": (0.5, 5)}))
   config.data.path, config.cache_dir = str(folder / "graph.npz"), str(folder)
   config.update_from_flattened_dict({"adversarial": "nettack", "epochs": 4, **SMALL, **overrides})
   return config
