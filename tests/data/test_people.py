@@ -124,6 +124,10 @@ def _image(**changes):
   return change
 
 
+def _no_image(content):
+  del content["annotations"][1]["image_id"]
+
+
 def _categories(content):
   content["categories"] = [{"id": 3, "name": "bird"}]
 
@@ -132,6 +136,7 @@ def _categories(content):
   ("change", "message"),
   [
     (_without("categories"), "has no list 'categories'.*: it is not in COCO's keypoint format"),
+    (_no_image, "entry 1 of 'annotations' has no 'image_id'"),
     (_categories, "has 0 categories with keypoints: there must be one"),
     (
       _changed(keypoints=[1.0, 2, 2]),

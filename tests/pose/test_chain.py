@@ -1,12 +1,18 @@
-"""The whole chain, crop to AP, of a network that gives the target of its own input."""
+"""The whole chain, crop to AP: of a network that gives the target of its input, and of one that learned."""
 
+import functools
 import importlib.util
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from vita_jax import data, pose
 from vita_jax.data import sources
+from vita_jax.nn.hrnet import HRNet
+from vita_jax.nn.resnet import preprocessed
 from vita_jax.pose.crops import Crop
 
 pytestmark = pytest.mark.skipif(
@@ -78,3 +84,52 @@ def test_figures_as_cocos_annotations():
   )
   found = pose.coco_ap(truth, results, skeleton=pose.FIGURES)
   assert found["AP"] > 0.9
+
+
+@pytest.mark.slow
+def test_a_reduced_hrnet_learns_the_twelve_persons_by_heart():
+  """300 steps, half a minute of CPU: AP 0.93 with the annotated boxes (measured once)."""
+  if sources.source_files("pose/coco") is None:
+    pytest.skip("no pose/coco under $VITA_DATA_DIR")
+  crop, size = Crop((128, 96)), (32, 24)
+  people = data.load_people("coco", crop=crop)
+  rows = data.crops_of(people, crop)
+  options = dict(width=16, stem=16, modules=(1, 1, 1), blocks=1, bottlenecks=1, start="he", form="top")
+  net = HRNet(people.skeleton.n_keypoints, **options)
+  optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0.0, 3e-3, 30, 300))
+  mirrored = pose.Augmentation(scale=0.0, rotation=0.0, turned=0.0, half_body=0.0)
+  images = preprocessed(rows["image"].astype(np.float32) / 255)
+  variables = jax.jit(net.init)(jax.random.key(0), images)
+
+  @functools.partial(jax.jit, donate_argnums=(0, 1))
+  def step(variables, state, key):
+    seen = (jnp.asarray(rows[name]) for name in ("image", "joints", "visible"))
+    pictures, joints, visible = pose.augment_on_device(key, *seen, people.skeleton, mirrored)
+    targets, weights = pose.gaussian_targets(joints, visible, size=size, stride=4, sigma=1.5)
+
+    def loss(params):
+      x = preprocessed(pictures.astype(jnp.float32) / 255)
+      maps, moved = net.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
+      return pose.heatmap_loss(maps, targets, weights), moved["batch_stats"]
+
+    (_, stats), gradients = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+    updates, state = optimizer.update(gradients, state)
+    return {"params": optax.apply_updates(variables["params"], updates), "batch_stats": stats}, state
+
+  state = optimizer.init(variables["params"])
+  for i in range(300):
+    variables, state = step(variables, state, jax.random.key(i))
+  apply = functools.partial(net.apply, variables)
+  found = jax.jit(lambda x: pose.decode(pose.flip_test(apply, x, people.skeleton)))(images)
+  results = pose.coco_persons(
+    found.joints,
+    found.scores,
+    centre=rows["centre"],
+    scale=rows["scale"],
+    box_scores=rows["score"],
+    image_ids=people.image_ids,
+    size=size,
+    skeleton=people.skeleton,
+  )
+  path = sources.data_file("pose/coco/test_coco.json")
+  assert pose.coco_ap(path, results, skeleton=people.skeleton)["AP"] >= 0.9

@@ -130,6 +130,17 @@ def test_any_skeleton_in_cocos_format():
 
 
 @needs_pycocotools
+def test_what_a_file_does_not_say_is_completed():
+  joints, boxes = np.random.default_rng(0).uniform(10, 90, (3, 4, 2)), np.tile([5.0, 5, 100, 100], (3, 1))
+  truth = pose.coco_truth(joints, np.full((3, 4), 2), np.full(3, 5300.0), boxes, OPENFIELD, size=(120, 120))
+  results = pose.coco_results(range(1, 4), joints + 4, np.ones((3, 4)), np.ones(3))
+  whole = pose.coco_ap(truth, results, skeleton=OPENFIELD)
+  for row in truth["annotations"]:
+    del row["iscrowd"], row["num_keypoints"], row["area"]
+  assert pose.coco_ap(truth, results, skeleton=OPENFIELD) == whole and 0 < whole["AP"] < 1
+
+
+@needs_pycocotools
 def test_results_that_do_not_fit_are_refused(annotations):
   people, points = _people(annotations)
   results = _results(people, points[..., :2])

@@ -188,8 +188,9 @@ def test_the_flip_test_of_a_network_that_is_right_finds_the_places():
 
   def network(pictures):  # the first row says whether the picture is mirrored
     mirrored = pictures[:, 0, 0, 0] > pictures[:, 0, -1, 0]
-    other = (joints * jnp.array([-1.0, 1.0]) + jnp.array([191.0, 0.0]))[:, order]
-    return targets(jnp.where(mirrored[:, None, None], other, joints), jnp.ones((4, 17)))[0]
+    people = jnp.tile(joints, (len(pictures) // 4, 1, 1))
+    other = (people * jnp.array([-1.0, 1.0]) + jnp.array([191.0, 0.0]))[:, order]
+    return targets(jnp.where(mirrored[:, None, None], other, people), jnp.ones(people.shape[:2]))[0]
 
   @jax.jit
   def found(ramp):
@@ -214,3 +215,18 @@ def test_flipped_maps_change_channels_and_move_by_a_column():
   np.testing.assert_array_equal(moved[:, :, 0], plain[:, :, 0])
   with pytest.raises(ValueError, match="the maps have 17 channels and skeleton 'mpii' 16 keypoints"):
     flipped(maps, pose.MPII)
+
+
+def test_a_step_of_all_of_it_lowers_for_gpu_and_tpu():
+  off = pose.Augmentation(half_body=0.0)
+
+  def step(key, images, joints, visible, maps):
+    images, joints, visible = pose.augment_on_device(key, images, joints, visible, pose.COCO, off)
+    wanted, weights = pose.gaussian_targets(joints, visible, size=SIZE, stride=4, sigma=2.0)
+    averaged = (maps + pose.flip_heatmaps(maps, pose.COCO)) / 2
+    return images, pose.heatmap_loss(averaged, wanted, weights), pose.decode(averaged, method="dark")
+
+  shapes = [(3, 256, 192, 3), (3, 17, 2), (3, 17), (3, *SIZE, 17)]
+  arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+  exported = jax.export.export(jax.jit(step), platforms=["cuda", "tpu"])(jax.random.key(0), *arrays)
+  assert exported.platforms == ("cuda", "tpu")

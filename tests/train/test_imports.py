@@ -45,6 +45,7 @@ FLOORS = {
   [
     ("vita_jax", (*HEAVY, "orbax", "absl.flags", "scipy")),
     ("vita_jax.train, vita_jax.data", HEAVY),
+    ("vita_jax.pose, vita_jax.report.skeletons", (*HEAVY, "cv2", "PIL", "pycocotools")),
     ("vita_jax.papers.ss_gcn", HEAVY),
     ("vita_jax.papers.adv_logo", (*HEAVY, "cv2", "PIL")),
     ("vita_jax.papers.pcal", HEAVY),

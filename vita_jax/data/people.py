@@ -24,10 +24,10 @@ from vita_jax.base.choose import hint
 from vita_jax.base.files import read_json
 from vita_jax.data.files_image import read_image
 from vita_jax.pose.crops import PIXELS, Crop, apply_matrix, centre_and_scale, clip_boxes, crop_matrix, warp
+from vita_jax.pose.evaluate import AREA
 from vita_jax.pose.skeletons import MPII, Skeleton, of_category
 
 LIMIT = 1 << 30  # bytes of a file of annotations: COCO's for 2017 have 240 MB
-AREA = 0.53  # of a box that is the person's own, where nothing else is known: COCO's mean share
 RULES = ("crowd", "no labelled keypoint", "box empty or outside of its picture")
 
 
@@ -108,6 +108,7 @@ def read_coco(
       )
   category = _category(content["categories"], named)
   skeleton = of_category(category) if skeleton is None else skeleton
+  _check_rows(content, ("images", "id"), ("annotations", "image_id"), ("categories", "id"), named=named)
   images = {int(image["id"]): image for image in content["images"]}
   for number, image in images.items():
     if not (image.get("width", 0) > 0 and image.get("height", 0) > 0 and image.get("file_name")):
@@ -359,6 +360,16 @@ def _detected(
     points = np.zeros((skeleton.n_keypoints, 3))
     kept.append({**row, "id": 0, "image_id": int(row["image_id"]), "points": points})
   return kept, {}
+
+
+def _check_rows(content: Mapping[str, Any], *parts: tuple[str, str], named: str) -> None:
+  """Refuses lists whose rows are not objects with this key."""
+  for part, key in parts:
+    for i, row in enumerate(content[part]):
+      if not isinstance(row, Mapping) or key not in row:
+        raise ValueError(
+          f"{named}: entry {i} of '{part}' has no '{key}': it is not in COCO's keypoint format"
+        )
 
 
 def _check_box(row: Mapping[str, Any], where: str) -> None:

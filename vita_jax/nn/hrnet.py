@@ -1,7 +1,8 @@
 """HRNet (Sun et al., CVPR 2019): branches of four resolutions side by side, which exchange what they see.
 
 `HRNet()` is W32 of the paper, `HRNet(width=48)` W48; with fewer modules, blocks or channels it is a reduced
-one. The network and its layers are those of the published code; weights are not included.
+one. The network and its layers are those of the published code; weights are not included, see
+`variables_of_published`.
 """
 
 from __future__ import annotations
@@ -197,6 +198,8 @@ def variables_of_published(
   bottlenecks: int = 4,
 ) -> dict[str, Any]:
   """Takes the variables {"params": ..., "batch_stats": ...}, float32, from the published names and layouts.
+
+  The names are from memory, since no published file was at hand: one that differs is refused by name.
 
   Args:
     arrays: the state dict: name -> array.

@@ -64,6 +64,8 @@ def variables_of_published(
 ) -> dict[str, Any]:
   """Takes the variables {"params": ..., "batch_stats": ...}, float32, from the published names and layouts.
 
+  The names are from memory, since no published file was at hand: one that differs is refused by name.
+
   Args:
     arrays: the state dict: name -> array.
     depth: of the ResNet.

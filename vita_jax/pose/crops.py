@@ -141,7 +141,9 @@ def crop_matrix(
 def inverse_matrix(matrix: Any) -> Any:
   """Inverts affine maps [..., 2, 3]."""
   xp = _library(matrix)
-  linear = xp.linalg.inv(matrix[..., :2])
+  (a, b), (c, d) = (matrix[..., i, 0] for i in (0, 1)), (matrix[..., i, 1] for i in (0, 1))
+  turned = xp.stack([xp.stack([d, -c], axis=-1), xp.stack([-b, a], axis=-1)], axis=-2)
+  linear = turned / (a * d - b * c)[..., None, None]
   return xp.concatenate([linear, -linear @ matrix[..., 2:]], axis=-1)
 
 

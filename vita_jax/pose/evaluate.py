@@ -36,6 +36,7 @@ __all__ = [
 LENGTHS = ("torso", "box")
 STATS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 PERSON = 1  # COCO's category
+AREA = 0.53  # of a box that is the person's own, where nothing else is known: COCO's mean share
 
 
 def person_scores(box_scores: np.ndarray, joint_scores: np.ndarray, *, threshold: float = 0.2) -> np.ndarray:
@@ -271,7 +272,8 @@ def coco_ap(
     return dict.fromkeys(STATS, 0.0)
   with contextlib.redirect_stdout(io.StringIO()):
     annotations = Annotations()
-    annotations.dataset = {"info": {}, "licenses": [], **content}
+    people = [_completed(row, skeleton) for row in content["annotations"]]
+    annotations.dataset = {"info": {}, "licenses": [], **content, "annotations": people}
     annotations.createIndex()
     found = annotations.loadRes([dict(one) for one in results])
     evaluation = COCOeval(annotations, found, "keypoints")
@@ -281,6 +283,15 @@ def coco_ap(
     evaluation.accumulate()
     evaluation.summarize()
   return {name: float(value) for name, value in zip(STATS, evaluation.stats, strict=True)}
+
+
+def _completed(row: Mapping[str, Any], skeleton: Skeleton) -> dict[str, Any]:
+  """An annotation with what pycocotools asks for, where the file does not say it; see `data.people`."""
+  points = row.get("keypoints") or [0] * (3 * skeleton.n_keypoints)
+  x, y, width, height = row.get("bbox", (0, 0, 0, 0))
+  seen = sum(flag > 0 for flag in points[2::3])
+  known = {"iscrowd": 0, "num_keypoints": seen, "area": AREA * width * height, "bbox": [x, y, width, height]}
+  return {**known, **row, "keypoints": points}
 
 
 def torso_lengths(truth: Any, visible: Any, skeleton: Skeleton) -> np.ndarray:

@@ -50,7 +50,8 @@ def find_poses(name: str, images: np.ndarray, *, folder: str | os.PathLike | Non
   @jax.jit
   def found(variables: Any, pictures: jax.Array) -> jax.Array:
     x = resize(pictures.astype(jnp.float32) / 255.0, (detector.size, detector.size))
-    return movenet.keypoints(net.apply(variables, x))
+    outputs: Any = net.apply(variables, x)
+    return movenet.keypoints(outputs)
 
   count, (height, width) = len(images), images.shape[1:3]
   batch = min(BATCH, count)
