@@ -7,8 +7,9 @@
 
 PES with truncation 50, optimizations of 100 to 2,000 steps (log-uniform), four at once that begin one after
 the other, tensors scaled at random by up to 3; validated on problems that are not trained on. No argument.
-Hardware: CPU, meant for about 10 core-hours and 2 GB, resumable at any step. Time, peak memory, Number: not
-measured yet. The digits come with scikit-learn: nothing is fetched.
+Hardware: CPU, meant for about 10 core-hours, resumable at any step. Time and memory with four of the problems
+(a network, the transformer, the quadratic, one held out): one minute to compile, 0.1 to 3.3 s of CPU time per
+1,000 inner steps, 1.7 GB; of all of them, and Number: not measured yet. The digits come with scikit-learn.
 """
 
 from vita_jax.optim.families import FAMILIES

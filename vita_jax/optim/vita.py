@@ -215,7 +215,7 @@ def _move(layers, corrections, dtype, gradient, fast, middle, slow, squares, fac
   return direction, *(x.astype(dtype) for x in (*momenta, squares))
 
 
-def _entries(theta: Mapping) -> list[tuple[list[list[jax.Array]], list[jax.Array]]]:
+def _entries(theta: Mapping) -> list[tuple[list[tuple[jax.Array, ...]], tuple[jax.Array, ...]]]:
   """(weights, biases) of each layer as lists of scalars, split at once: to index each is slow to trace."""
   layers = []
   for name in ("linear_1", "linear_2", "linear"):
