@@ -8,11 +8,17 @@ import pytest
 from golden.update import ROOT
 from vita_jax import papers
 
-SUITES = sorted(ROOT.glob("configs/*/table.py"))
+SUITES = sorted(ROOT.glob("configs/*/table*.py"))
+
+
+def _label(path):
+  return f"{path.parent.name}/{path.stem}"
+
+
 _module = functools.cache(lambda name: runpy.run_path(str(ROOT / name)))
 
 
-@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", SUITES, ids=_label)
 def test_rows_resolve_and_share_a_folder_only_if_they_are_one_run(path):
   rows = runpy.run_path(str(path))["get_suite"]()
   labels, runs = {row.label for row in rows}, {}
@@ -26,7 +32,7 @@ def test_rows_resolve_and_share_a_folder_only_if_they_are_one_run(path):
     assert runs.setdefault(row.folder, config.to_json()) == config.to_json(), row.label
 
 
-@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", SUITES, ids=_label)
 def test_a_suite_of_no_finished_rows_ends_with_text_too(path, tmp_path):
   module = runpy.run_path(str(path))
   assert isinstance(module.get("finish", lambda *_: "")({}, tmp_path), str)
