@@ -49,3 +49,4 @@ def test_workers_end_with_an_audit_that_is_killed(number, tmp_path):
   while any(map(_lives, workers)) and time.monotonic() < end:
     time.sleep(0.05)
   assert not [pid for pid in workers if _lives(pid)]
+  assert "leaked" not in audit.stderr.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import warnings
@@ -13,6 +14,7 @@ import numpy as np
 from vita_jax.base.processes import end_with
 
 KINDS = ("all", "fast")
+TRACKER = "ignore::UserWarning:joblib.externals.loky.backend.resource_tracker"  # whose warnings are not shown
 N_TREES = 300
 MOST_QUADRATIC = 40  # inputs of the quadratic attacker; wider representations are projected (PCA) first
 
@@ -205,8 +207,23 @@ def run_all(
       return [run_one(*job) for job in jobs]
   from joblib import Parallel, delayed, parallel_config
 
-  with parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=max(1, cores // n_jobs)):
+  threads = max(1, cores // n_jobs)
+  with _quiet_tracker(), parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=threads):
     return Parallel(batch_size=1)(delayed(_run_in_worker)(os.getpid(), *job) for job in jobs)
+
+
+@contextlib.contextmanager
+def _quiet_tracker() -> Iterator[None]:
+  """Lets joblib's tracker remove what a killed run leaves in /dev/shm without a warning that lists it all."""
+  before = os.environ.get("PYTHONWARNINGS")
+  os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, TRACKER]))  # read at its start
+  try:
+    yield
+  finally:
+    if before is None:
+      del os.environ["PYTHONWARNINGS"]
+    else:
+      os.environ["PYTHONWARNINGS"] = before
 
 
 def _run_in_worker(parent: int, *job: Any) -> tuple[np.ndarray, np.ndarray]:
