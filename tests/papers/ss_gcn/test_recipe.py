@@ -54,6 +54,11 @@ def test_every_config_has_every_key_and_passes_its_own_checks(task):
     ("completion", {"mechanism": "self_training"}, "config.mechanism=self_training takes pseudo-classes"),
     ("none", {"mechanism": "self_training"}, "config.mechanism=self_training takes pseudo-classes"),
     ("partition", {"host": "gmnn", "mechanism": "pretrain"}, "config.host=gmnn has stages of its own"),
+    (
+      "none",
+      {"host": "gmnn", "epochs": 5},
+      "config.epochs is 5: host=gmnn does not read it, but has config.gmnn",
+    ),
     ("none", {"host": "graphmix", "adversarial": "nettack"}, "graphmix has no adversarial training"),
     ("completion", {"host": "mlp"}, "config.host=mlp reads no neighbours"),
     ("none", {"defence": "jaccard", "adversarial": "nettack"}, "one run has one of them"),

@@ -22,6 +22,7 @@ from vita_jax.train.config import KEYS as SHARED
 MECHANISMS = ("multitask", "pretrain", "self_training")
 HOSTS = ("gcn", "gin", "gat", "gmnn", "graphmix", "mlp")
 OWN = ("gmnn", "graphmix")  # hosts with keys of their own for what the others share
+_NOT_OWN = ("protocol", "epochs")  # which they do not read; nor rate and decay, which files of graphs set
 ADVERSARIAL = ("none", "nettack")
 # For a graph of one's own: Citeseer's weights. task -> (λ, parts or rank; 0: by the graph's size).
 USUAL = {"cluster": (0.9, 0), "partition": (0.8, 0), "completion": (0.7, 0)}
@@ -235,6 +236,10 @@ def _check_host(config: ml_collections.ConfigDict) -> None:
     raise ValueError(f"config.host={host} has stages of its own: mechanism=multitask, not {config.mechanism}")
   if host in OWN and config.adversarial != "none":
     raise ValueError(f"config.host={host} has no adversarial training: take gcn, gin or gat")
+  for key in KEYS:
+    if host in OWN and key.name in _NOT_OWN and config[key.name] != key.default:
+      given = f"config.{key.name} is {config[key.name]}"
+      raise ValueError(f"{given}: host={host} does not read it, but has config.{host}.* of its own")
   if host == "mlp" and config.task == "completion":
     raise ValueError("config.host=mlp reads no neighbours to complete features from: take another task")
   if config.defence != "none" and config.adversarial != "none":
