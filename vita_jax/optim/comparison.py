@@ -26,7 +26,7 @@ from vita_jax.optim.by_name import (
   read_optimizer,
 )
 from vita_jax.optim.library import learned_names
-from vita_jax.optim.optimizees import FLOOR, WINDOW, optimizee
+from vita_jax.optim.optimizees import FLOOR, OPTIMIZEES, WINDOW, optimizee
 from vita_jax.report.overlay import Curve, curve, overlay
 from vita_jax.report.rows import read_rows
 from vita_jax.report.suite import Row
@@ -178,6 +178,8 @@ def check(entrants: Sequence[Entrant], names: Sequence[str], protocol: Protocol)
     if twice := [name for name in listed if listed.count(name) > 1]:
       raise ValueError(f"{what} '{twice[0]}' is given twice: labels must be unique")
   for name in names:  # before hours of the first task
+    if ":" not in name:
+      choose("task", name, tuple(OPTIMIZEES))
     if data := optimizee(name).data:
       load_images(data)
 
