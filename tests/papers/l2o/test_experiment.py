@@ -206,6 +206,7 @@ def _mixture():
   return _play("plain", 60, kind="vita_mlp", **MIXTURE)
 
 
+@pytest.mark.slow
 def test_a_mixture_trains_on_its_problems_and_is_validated_on_those_held_out():
   states, metrics = _mixture()
   trained, held = ("quadratic", "family_factorisation"), "validation of family_quadratic"
