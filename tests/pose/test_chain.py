@@ -21,6 +21,13 @@ pytestmark = pytest.mark.skipif(
 MAPS = (64, 48)
 
 
+def _results(people, rows, found, **options):
+  """COCO's results of all persons of `data.crops_of`."""
+  boxes = {"centre": rows["centre"], "scale": rows["scale"], "box_scores": rows["score"]}
+  places = {"image_ids": people.image_ids, "skeleton": people.skeleton}
+  return pose.coco_persons(found.joints, found.scores, **boxes, **places, **options)
+
+
 def _found(rows, skeleton, crop, method):
   """What is decoded from the targets, flip test included."""
   stride = crop.stride(MAPS)
@@ -44,17 +51,7 @@ def test_twelve_persons_of_coco(convention, method, least):
   people = data.load_people("coco", crop=crop)
   rows = data.crops_of(people, crop)
   found = _found(rows, people.skeleton, crop, method)
-  results = pose.coco_persons(
-    found.joints,
-    found.scores,
-    centre=rows["centre"],
-    scale=rows["scale"],
-    box_scores=rows["score"],
-    image_ids=people.image_ids,
-    size=MAPS,
-    skeleton=people.skeleton,
-    convention=convention,
-  )
+  results = _results(people, rows, found, size=MAPS, convention=convention)
   path = sources.data_file("pose/coco/test_coco.json")
   assert len(results) == 12
   found = pose.coco_ap(path, results, skeleton=people.skeleton)
@@ -121,15 +118,6 @@ def test_a_reduced_hrnet_learns_the_twelve_persons_by_heart():
     variables, state = step(variables, state, jax.random.key(i))
   apply = functools.partial(net.apply, variables)
   found = jax.jit(lambda x: pose.decode(pose.flip_test(apply, x, people.skeleton)))(images)
-  results = pose.coco_persons(
-    found.joints,
-    found.scores,
-    centre=rows["centre"],
-    scale=rows["scale"],
-    box_scores=rows["score"],
-    image_ids=people.image_ids,
-    size=size,
-    skeleton=people.skeleton,
-  )
+  results = _results(people, rows, found, size=size)
   path = sources.data_file("pose/coco/test_coco.json")
   assert pose.coco_ap(path, results, skeleton=people.skeleton)["AP"] >= 0.9

@@ -341,7 +341,7 @@ def score_step(
     nets: the networks.
     skeleton: of the keypoints.
     held: batches of held rows, all of which score each candidate.
-    state: `candidates`, and the sums of the one that is being scored; see `stages.candidates_state`.
+    state: `candidates`, and the sums of the one that is being scored: made on entering "derive".
     batch: rows that train weights; under `held` rows that only score, in order.
     t: the step; a candidate takes `derive.batches` + held of them.
   """
