@@ -46,7 +46,7 @@ def test_figures_have_a_test_set_that_no_seed_changes():
 def test_pedestrians_are_split_by_time_and_their_labels_have_a_ceiling():
   poses = load_poses("pedestrians")
   assert (len(poses.train["image"]), len(poses.test["image"])) == (206, 119)
-  assert poses.train["frame"].max() < 550 and poses.test["frame"].min() >= 600
+  assert poses.train["picture"].max() < 550 and poses.test["picture"].min() >= 600
   assert poses.train["image"].shape == (206, 64, 64, 3) and poses.skeleton is COCO
   for rows in (poses.train, poses.test):
     _check(rows, COCO)

@@ -56,3 +56,11 @@ def test_a_drawn_split_keeps_groups_together():
 def test_combinations_number_what_there_is():
   found = splits.combinations([np.array(["a", "b", "a", "a"]), np.array([1.5, 1.5, 2.5, 1.5])])
   assert found[0] == found[3] and len(set(found.tolist())) == 3 and found.dtype == np.int32
+
+
+def test_cut_in_order_moves_borders_to_the_ends_of_groups():
+  groups = np.array([3, 3, 0, 0, 0, 9, 9, 3])
+  found = splits.cut_in_order(groups, (3, 1, 4))
+  assert [x.tolist() for x in found] == [[0, 1, 7], [2, 3, 4], [5, 6]]
+  assert [len(x) for x in splits.cut_in_order(np.zeros(5), (0, 2, 3))] == [0, 5, 0]
+  np.testing.assert_array_equal(np.concatenate(splits.cut_in_order(np.arange(7), (2, 5))), np.arange(7))

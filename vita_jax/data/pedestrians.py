@@ -34,7 +34,8 @@ def load_pedestrians(*, size: int = 64) -> tuple[dict[str, np.ndarray], dict[str
   Returns:
     (train, test), each {"image" uint8 [n, size, size, 3], "joints" float32 [n, 17, 2], "second" float32
     [n, 17, 2], "visible" [n, 17] (all 1), "box" [n, 4] the extent of the keypoints, "area" [n] 0.53 of the
-    box's, "length" [n] the torso from the middle of the shoulders to that of the hips, "frame" int32 [n]}.
+    box's, "length" [n] the torso from the middle of the shoulders to that of the hips, "picture" int32
+    [n], the frame}.
 
   Raises:
     FileNotFoundError: the files are not under $VITA_DATA_DIR.
@@ -66,9 +67,9 @@ def load_pedestrians(*, size: int = 64) -> tuple[dict[str, np.ndarray], dict[str
     "box": extent_boxes(joints, visible).astype(np.float32),
     "area": extent_areas(joints, visible).astype(np.float32),
     "length": torso_lengths(joints, visible, COCO).astype(np.float32),
-    "frame": labels["frame"].astype(np.int32),
+    "picture": labels["frame"].astype(np.int32),
   }
-  early, late = found["frame"] < TRAIN_UNTIL, found["frame"] >= TEST_FROM
+  early, late = found["picture"] < TRAIN_UNTIL, found["picture"] >= TEST_FROM
   return {k: x[early] for k, x in found.items()}, {k: x[late] for k, x in found.items()}
 
 

@@ -127,7 +127,7 @@ def crops_of(people: People, crop: Crop) -> dict[str, np.ndarray]:
 
   Returns:
     The columns of `Poses.train`, and "centre" [n, 2], "scale" [n, 2], with which `pose.to_picture` goes back,
-    "score" [n] of the boxes and "person" int32 [n], the row in `people`.
+    "score" [n] of the boxes, "person" int32 [n], the row in `people`, and "picture" int64 [n], its image id.
 
   Raises:
     ValueError: nobody.
@@ -146,7 +146,8 @@ def crops_of(people: People, crop: Crop) -> dict[str, np.ndarray]:
     else boxes[:, 2:].max(axis=-1)
   )
   columns["area"] = (columns["area"] * ratio**2).astype(np.float32)
-  return {**columns, "box": boxes.astype(np.float32), "length": length.astype(np.float32)}
+  columns |= {"box": boxes.astype(np.float32), "length": length.astype(np.float32)}
+  return {**columns, "picture": people.image_ids}
 
 
 def split_people(people: People, *, held_out: int, seed: int = 0) -> tuple[People, People]:

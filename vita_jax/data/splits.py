@@ -81,6 +81,30 @@ def cut_rows(rows: Any, groups: np.ndarray, sizes: Parts) -> dict[str, np.ndarra
   return found
 
 
+def cut_in_order(groups: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
+  """Cuts rows in their order into parts, each border moved on to the end of its group.
+
+  So the first part has the earliest rows; a group lies where its first row does, and all of it in one part.
+
+  Args:
+    groups: int [n], the group of each row.
+    sizes: of the parts, which sum to n; later ones may lose rows to earlier ones.
+
+  Returns:
+    int64 row numbers of each part; a part may be empty.
+
+  Examples:
+    >>> [part.tolist() for part in cut_in_order(np.array([4, 4, 7, 4, 2]), (2, 3))]
+    [[0, 1, 3], [2, 4]]
+  """
+  _, first, of_row = np.unique(groups, return_index=True, return_inverse=True)
+  start = first[of_row]  # the first row of each row's group
+  rows = np.argsort(start, kind="stable")
+  borders = np.cumsum(sizes)[:-1]
+  ends = [np.searchsorted(start[rows], start[rows[at - 1]], side="right") if at else 0 for at in borders]
+  return np.split(rows, ends)
+
+
 def draw_split(
   n_rows: int, *, strata: Sequence[np.ndarray] = (), groups: np.ndarray | None = None, seed: int = 0
 ) -> dict[str, np.ndarray]:

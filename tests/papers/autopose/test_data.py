@@ -37,7 +37,7 @@ def own(tmp_path_factory):
 
 def _recipe(own, step="retrain:all_edges", **more):
   files = {"data.name": "custom", "data.annotations": str(own / "own.json"), "data.folder": str(own)}
-  return recipe_of(small.config(step, **files, **{"data.held_out": 3, "data.flip": 0.0, **more}))
+  return recipe_of(small.config(step, **{**files, "data.held_out": 3, "data.flip": 0.0, **more}))
 
 
 def test_streamed_rows_are_those_held_in_memory(own):
@@ -56,6 +56,23 @@ def test_parts_of_a_search_share_nobody(own):
     set(part.source.people.files) for part in (inputs.weights, inputs.chooser, inputs.held, inputs.test)
   ]
   assert sum(map(len, files)) == len(set.union(*files)) == 12 and all(files)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_people_of_one_picture_are_in_one_part(own, stream):
+  """The file lists the second person of every picture after all the first ones."""
+  content = json.loads((own / "own.json").read_text())
+  people = content["annotations"]
+  content["annotations"] = people[:12] + [{**p, "id": 100 + p["id"]} for p in people[:12]]
+  (own / "pairs.json").write_text(json.dumps(content))
+  more = {"data.annotations": str(own / "pairs.json"), "data.stream": stream, "search.batch": 3}
+  inputs = read_inputs(_recipe(own, "search", **more))
+  parts = [inputs.weights, inputs.chooser, inputs.held]
+  if stream:
+    found = [set(part.source.people.files) for part in parts]
+  else:
+    found = [{row.tobytes() for row in part.arrays["image"]} for part in parts]
+  assert sum(map(len, found)) == len(set.union(*found)) == 9 and all(found)
 
 
 def test_a_step_of_more_rows_than_there_are_is_refused(own):

@@ -142,14 +142,20 @@ def test_baselines_are_fitted_to_the_budget(method):
 
 def test_rows_that_train_choose_and_score_are_different_ones():
   recipe = recipe_of(small.config("search"))
-  weights, chooser, held = data.parts(recipe, 40)
-  assert (weights, chooser, held) == (range(20), range(20, 35), range(35, 40))
+  weights, chooser, held = data.parts(recipe, np.arange(40))
+  assert [x.tolist() for x in (weights, chooser, held)] == [
+    [*range(20)],
+    [*range(20, 35)],
+    [*range(35, 40)],
+  ]
   inputs = data.read_inputs(recipe)
   images = [part.arrays["image"] for part in (inputs.weights, inputs.chooser, inputs.held)]
   assert [len(x) for x in images] == [20, 15, 5]
   np.testing.assert_array_equal(np.concatenate(images), inputs.train.arrays["image"])
   with pytest.raises(ValueError, match="too few"):
-    data.parts(recipe, 1)
+    data.parts(recipe, np.arange(1))
+  with pytest.raises(ValueError, match="too few"):
+    data.parts(recipe, np.zeros(40))
 
 
 SLOW = ("search", "random", "uniform", "evolve", "cell_only")  # ten seconds of tracing each

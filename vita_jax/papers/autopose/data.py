@@ -1,7 +1,7 @@
 """The inputs: rows that train weights, rows that choose the architecture, rows that only score, and the test.
 
 A search never sees the test rows. Its training rows are split once and in order, so that of a film different
-times, and other people, are on the two sides.
+times, and other people, are on the two sides; people of one picture are never on both.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from vita_jax.data.people import People, PersonRows, read_coco, read_mpii
 from vita_jax.data.poses import crops_of, load_people, load_poses, split_people
 from vita_jax.data.resident import Resident
+from vita_jax.data.splits import cut_in_order
 from vita_jax.data.stream import Stream
 from vita_jax.papers.autopose.recipe import Recipe
 from vita_jax.pose.augment import Augmentation, CropPerson
@@ -111,16 +112,17 @@ def _people(recipe: Recipe, crop: Crop) -> tuple[People, People]:
   return training, read(data.test_annotations, data.test_folder, data.detections)
 
 
-def parts(recipe: Recipe, n: int) -> tuple[range, range, range]:
-  """Splits n training rows, in order: those that train weights, that choose, that only score.
+def parts(recipe: Recipe, pictures: np.ndarray) -> list[np.ndarray]:
+  """Splits training rows by their pictures, int [n], in order: to train weights, to choose, to score only.
 
   Raises:
     ValueError: too few rows.
   """
+  n = len(pictures)
   first = round(recipe.data.weights_share * n)
   held = max(1, round(recipe.data.held_share * (n - first)))
-  found = range(first), range(first, n - held), range(n - held, n)
-  if not all(map(len, found)):
+  found = cut_in_order(pictures, (first, n - first - held, held)) if n > first + held else []
+  if not found or not all(map(len, found)):
     raise ValueError(f"{n} training rows are too few: a search needs some to train, to choose and to score")
   return found
 
@@ -137,7 +139,7 @@ def _of_arrays(
   size = recipe.search.batch if recipe.searches else recipe.train.batch
   n = len(train["joints"])
 
-  def some(rows: slice, *, batch: int, order: str = "shuffled") -> Resident:
+  def some(rows: slice | np.ndarray, *, batch: int, order: str = "shuffled") -> Resident:
     arrays = {name: train[name][rows] for name in KEPT}
     count = len(arrays["joints"])
     if order == "shuffled" and batch > count:
@@ -151,9 +153,9 @@ def _of_arrays(
   whole = some(slice(0, n), batch=min(size, n) if recipe.searches else size)
   searched: list[Resident] = [whole, whole, whole]
   if recipe.searches:
-    slices = [slice(rows.start, rows.stop) for rows in parts(recipe, n)]
-    searched = [some(rows, batch=size) for rows in slices[:2]]
-    searched.append(some(slices[2], batch=EVALUATED, order="rows"))
+    weights, chooser, held = parts(recipe, train.get("picture", np.arange(n)))
+    held_rows = some(held, batch=EVALUATED, order="rows")
+    searched = [some(weights, batch=size), some(chooser, batch=size), held_rows]
   rows = {name: test[name] for name in KEPT}
   return Inputs(
     train=whole,
@@ -187,7 +189,7 @@ def _of_streams(recipe: Recipe, crop: Crop, training: People, test: People, sour
     drop = "drop" if order == "shuffled" else "pad"
     return Stream(PersonRows(people), batch, order, drop, partial(cut_out, transform))
 
-  weights, chooser, held = (training.only(rows) for rows in parts(recipe, len(training.files)))
+  weights, chooser, held = (training.only(rows) for rows in parts(recipe, training.image_ids))
   matrix = np.array(crop.size[::-1]) / 2
   inside = (training.joints - training.centre[:, None]) / (200 * training.scale[:, None, :1])
   inside = inside * crop.size[1] + matrix
