@@ -76,12 +76,12 @@ def test_plain_output_breaks_its_silence(capsys):
   try:
     lines.begin("train", 0, 10)
     assert "[train] step 0/10: compiling" in capsys.readouterr().err
-    _wait_for("[train] step 0/10: compiling  (", capsys)
+    _wait_for("[train] step 0/10: compiling\n", capsys)
     lines.update("train", 3, 10, {"loss": 0.5})
-    _wait_for("[train] step 3/10  loss 0.5", capsys)
-    _wait_for("[train] step 3/10  loss 0.5  (", capsys)
+    assert "[train] step 3/10  loss 0.5\n" in capsys.readouterr().err
+    _wait_for("[train] step 3/10  loss 0.5\n", capsys)  # not "(0 s)", as if it stood still
     lines.busy("writing the report")
-    _wait_for("writing the report  (", capsys)
+    _wait_for("writing the report  (1 s)", capsys)
   finally:
     lines.close()
 

@@ -126,8 +126,8 @@ class Plain:
     while not self._over.wait(max(0.01, self._printed + self._silence - time.monotonic())):
       if time.monotonic() - self._printed >= self._silence and self._now:
         seconds = time.monotonic() - self._since
-        text = "  ".join(filter(None, [self._now, shown(self._metrics)]))
-        self.line(f"{text}  ({seconds:.0f} s)")
+        waited = f"({seconds:.0f} s)" if seconds >= 1 else ""  # how long it has been at this
+        self.line("  ".join(filter(None, [self._now, shown(self._metrics), waited])))
 
 
 class Bar:
