@@ -18,6 +18,7 @@ import functools
 import os
 
 from vita_jax.papers.gan_slimming.recipe import METHODS
+from vita_jax.report import format_difference, pair_runs
 from vita_jax.report.charts import lines
 from vita_jax.report.pictures import save_figure
 from vita_jax.report.suite import Row
@@ -93,4 +94,54 @@ def finish(summaries, workdir):
   if points:
     axes = {"x": "bytes, share of the dense float32 network", "y": "PSNR to the cartoon, dB"}
     save_figure(workdir / "bytes.png", functools.partial(lines, points, **axes))
-  return ""
+  found = [*_of_teacher(summaries), *_of_float(summaries), *_of_integers(summaries)]
+  return "\n".join(["", "## Bars", "", *(f"- {line}" for line in found), ""]) if found else ""
+
+
+def _mean(summary, name):
+  return summary["metrics"][name]["mean"]
+
+
+def _of_teacher(summaries):
+  if "teacher" in summaries:
+    gains = [
+      _mean(summaries["teacher"], "psnr") - _mean(summaries["teacher"], f"{other}_psnr")
+      for other in ("identity", "histogram")
+    ]
+    yield "Teacher over the identity map {:+.2f} dB (bar 2), over histogram matching {:+.2f} (1).".format(
+      *gains
+    )
+  for label in ("35 % GS-32", "35 % GS-8"):
+    if {label, "teacher"} <= summaries.keys():
+      more = _mean(summaries[label], "mse_target") / _mean(summaries["teacher"], "mse_target") - 1
+      size = _mean(summaries[label], "bytes_ratio")
+      bar = "bar for GS-32: 5 %" if label.endswith("32") else "bars: 10 %, 15 times"
+      yield (
+        f"{label}: distance to target {100 * more:+.1f} % of the teacher's, {size:.1f} times smaller ({bar})."
+      )
+
+
+def _of_float(summaries):
+  """GS-32 beside the other ways to the same multiply-adds: PSNR, seed by seed."""
+  ours = summaries.get("35 % GS-32")
+  rivals = [f"35 % {name}" for name in ("CP", "stack", "magnitude", "random")]
+  pairs = {
+    label: pair_runs(ours, summaries[label], "psnr") for label in rivals if ours and label in summaries
+  }
+  above = sum(pair is not None and pair[1] > 0 for pair in pairs.values())
+  if pairs:
+    listed = ", ".join(f"{label[5:]} {format_difference(pair)}" for label, pair in pairs.items())
+    yield f"35 % GS-32 minus, dB: {listed}: above 0 for {above} of {len(pairs)} (bar 3 of 4)."
+
+
+def _of_integers(summaries):
+  """GS-8 beside the stack quantised after training: PSNR and both kernel distances (smaller is better)."""
+  ours, stack = summaries.get("35 % GS-8"), summaries.get("35 % stack")
+  for bits in (8, 6, 4) if ours and stack else ():
+    sizes = [_mean(run, name) for run, name in ((ours, "bytes_ratio"), (stack, f"ptq{bits}_bytes_ratio"))]
+    names = ("psnr", *(f"kernel_{net}" for net in NETS))
+    listed = ", ".join(
+      f"{name} {format_difference(pair_runs(ours, stack, name, f'ptq{bits}_{name}'), digits=3)}"
+      for name in names
+    )
+    yield f"35 % GS-8 ({sizes[0]:.1f} times smaller) minus stack, {bits} bits ({sizes[1]:.1f}): {listed}."

@@ -7,8 +7,14 @@ from vita_jax.report.embedding import embedding, principal_plane
 from vita_jax.report.overlay import Curve, curve, overlay
 from vita_jax.report.pictures import save_figure
 from vita_jax.report.skeletons import draw_skeletons
-from vita_jax.report.suite import Line, Row, comma_separated, figure, make_lines, markdown
-from vita_jax.report.summary import format_metric, join_summaries, paired_interval, summarize
+from vita_jax.report.suite import Line, Row, comma_separated, figure, make_lines, markdown, pair_runs
+from vita_jax.report.summary import (
+  format_difference,
+  format_metric,
+  join_summaries,
+  paired_interval,
+  summarize,
+)
 
 __all__ = [
   "Curve",
@@ -21,11 +27,13 @@ __all__ = [
   "draw_skeletons",
   "embedding",
   "figure",
+  "format_difference",
   "format_metric",
   "join_summaries",
   "make_lines",
   "markdown",
   "overlay",
+  "pair_runs",
   "paired_interval",
   "principal_plane",
   "save_figure",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vita_jax.report.summary import CANNOT_BE, format_metric, paired_interval
+from vita_jax.report.summary import CANNOT_BE, format_difference, format_metric, paired_interval
 
 
 class Row(NamedTuple):
@@ -67,14 +67,38 @@ def make_lines(rows: Sequence[Row], summaries: Mapping[str, Mapping[str, Any]]) 
     summary = summaries[row.label]
     entry, difference = summary["metrics"][row.metric], None
     if row.baseline in summaries:
-      other = summaries[row.baseline]
-      theirs = dict(zip(other["seeds"], other["metrics"][metric_of[row.baseline]]["values"], strict=True))
-      ours = dict(zip(summary["seeds"], entry["values"], strict=True))
-      common = sorted(ours.keys() & theirs.keys())
-      difference = paired_interval([ours[s] for s in common], [theirs[s] for s in common])
+      difference = pair_runs(summary, summaries[row.baseline], row.metric, metric_of[row.baseline])
     beside = {name: summary["metrics"][name] for name in row.beside if name in summary["metrics"]}
     lines.append(Line(row, len(summary["seeds"]), entry, difference, beside))
   return lines
+
+
+def pair_runs(
+  ours: Mapping[str, Any], baseline: Mapping[str, Any], metric: str, of_baseline: str = ""
+) -> tuple[float, float, float] | None:
+  """Computes the mean and the Student-t interval (low, high) of the difference of two runs, seed by seed.
+
+  Args:
+    ours: a run's summary.json.
+    baseline: another's.
+    metric: name of a metric of ours.
+    of_baseline: the baseline's metric, where it has another name.
+
+  Returns:
+    None with fewer than two common seeds.
+
+  Examples:
+    >>> one = {"seeds": [0, 1], "metrics": {"psnr": {"values": [20.0, 21.0]}}}
+    >>> other = {"seeds": [1, 0], "metrics": {"psnr": {"values": [20.0, 19.0]}}}
+    >>> pair_runs(one, other, "psnr")
+    (1.0, 1.0, 1.0)
+  """
+  mine, theirs = (
+    dict(zip(run["seeds"], run["metrics"][name]["values"], strict=True))
+    for run, name in ((ours, metric), (baseline, of_baseline or metric))
+  )
+  common = sorted(mine.keys() & theirs.keys())
+  return paired_interval([mine[s] for s in common], [theirs[s] for s in common])
 
 
 def is_fraction(metric: str) -> bool:
@@ -95,8 +119,8 @@ def _difference(line: Line) -> str:
   if line.difference is None:
     return ""
   scale = 100 if is_fraction(line.row.metric) else 1
-  mean, low, high = (x * scale for x in line.difference)
-  return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}] to {line.row.baseline}"
+  mean, low, high = line.difference
+  return f"{format_difference((scale * mean, scale * low, scale * high))} to {line.row.baseline}"
 
 
 def _marked(line: Line) -> str:

@@ -68,6 +68,14 @@ def paired_interval(
   return float(difference.mean()), float(difference.mean() - half), float(difference.mean() + half)
 
 
+def format_difference(found: tuple[float, float, float] | None, *, digits: int = 2) -> str:
+  """Writes a mean with its interval as `+0.31 [+0.12, +0.50]`; "too few seeds" for None."""
+  if found is None:
+    return "too few seeds"
+  mean, low, high = (f"{x:+.{digits}f}" for x in found)
+  return f"{mean} [{low}, {high}]"
+
+
 def format_metric(entry: Mapping[str, Any], *, percent: bool, digits: int | None = None) -> str:
   """Writes `70.86 ± 0.67` (percent), `0.1234 ± 0.0012` or `1234 ± 5`, and how many seeds diverged.
 
