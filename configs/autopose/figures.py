@@ -11,7 +11,7 @@ Expect `pck_1` of three branches about 0.5 and of one branch about 0.35, by a pi
 figures; no search was part of it.
 """
 
-from vita_jax.papers.autopose.recipe import default_config
+from vita_jax.papers.autopose.recipe import SEARCHES, default_config
 
 SMALL = {
   "data.name": "figures",
@@ -37,7 +37,6 @@ SMALL = {
 }
 SEARCH = {"model.stride": 4, "data.sigma": 1.0}
 TRAIN = {"model.stride": 2, "data.sigma": 1.0, "budget.macs": 24e6, "steps_per_call": 1}
-SEARCHES = ("search", "random", "uniform", "cell_only", "network_only", "evolve")
 
 
 def get_config(step: str = "search"):

@@ -11,7 +11,7 @@ Expect `pck_0.1` of 0.65 or more, the bar; a pilot of a single-scale network of 
 after 400 steps, the median pose 0.00.
 """
 
-from vita_jax.papers.autopose.recipe import default_config
+from vita_jax.papers.autopose.recipe import SEARCHES, default_config
 
 SMALL = {
   "data.name": "mouse",
@@ -38,7 +38,6 @@ SMALL = {
 }
 SEARCH = {"model.stride": 4, "data.sigma": 1.0}
 TRAIN = {"model.stride": 2, "data.sigma": 1.5, "budget.macs": 24e6, "steps_per_call": 1}
-SEARCHES = ("search", "random", "uniform", "cell_only", "network_only", "evolve")
 
 
 def get_config(step: str = "retrain:all_edges"):

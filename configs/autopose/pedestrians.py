@@ -24,7 +24,7 @@ Expect (a pilot of one seed on other networks): PCK within 0.2 torsos 0.42 for t
 branch, 0.61 for branches that the head adds up, 0.65 with edges; the ceiling is 0.946.
 """
 
-from vita_jax.papers.autopose.recipe import default_config
+from vita_jax.papers.autopose.recipe import SEARCHES, default_config
 
 SMALL = {
   "data.name": "pedestrians",
@@ -51,7 +51,6 @@ SMALL = {
 }
 SEARCH = {"model.stride": 4, "data.sigma": 1.0}
 TRAIN = {"model.stride": 2, "data.sigma": 1.5, "budget.macs": 24e6, "steps_per_call": 1}
-SEARCHES = ("search", "random", "uniform", "cell_only", "network_only", "evolve")
 
 
 def get_config(step: str = "search"):

@@ -11,6 +11,7 @@ from papers.autopose import small
 from PIL import Image
 
 from vita_jax import train
+from vita_jax.compress import traced_macs
 from vita_jax.papers import autopose
 from vita_jax.papers.autopose import data, steps
 from vita_jax.papers.autopose.recipe import recipe_of
@@ -133,6 +134,10 @@ def test_baselines_are_fitted_to_the_budget(method):
   recipe = recipe_of(config)
   nets = autopose.nets_of(recipe, 17)
   assert nets.macs == pytest.approx(3e6, rel=0.05)
+  # Those of the network on the enlarged picture; enlarging it is no part of any published count.
+  net, image = nets.single.net.clone(form="native"), jnp.zeros((1, 64, 64, 3))
+  shapes = jax.eval_shape(net.init, jax.random.key(0), image)
+  assert nets.macs == traced_macs(net.apply, shapes, image)
   variables = jax.eval_shape(
     partial(nets.single.init, train=True), jax.random.key(0), jnp.zeros((1, 32, 32, 3))
   )
@@ -178,7 +183,7 @@ def test_every_search_lowers_to_one_program_for_all_steps(method):
 
 @pytest.mark.slow
 def test_weights_and_alpha_learn_from_their_own_rows_alone():
-  recipe = recipe_of(small.config("search"))
+  recipe = recipe_of(small.config("search", **{"search.every": 3}))
   nets, inputs = autopose.nets_of(recipe, 17), data.read_inputs(recipe)
   state = jax.jit(partial(first_state, recipe, nets))(jax.random.key(0))
   step = jax.jit(partial(steps.search_step, recipe, nets, inputs.skeleton, steps.optimizers_of(recipe)))
@@ -205,6 +210,9 @@ def test_weights_and_alpha_learn_from_their_own_rows_alone():
   assert all(np.array_equal(a, b) for a, b in zip(leaves[0], leaves[1], strict=True))
   assert not all(np.array_equal(a, b) for a, b in zip(leaves[0], leaves[2], strict=True))
   assert not np.array_equal(first["alpha"], second["alpha"])
+  without, weights = moved({**one, steps.CHOOSER: other}, 4)  # not a multiple of search.every
+  np.testing.assert_array_equal(without["alpha"], state["alpha"])
+  assert weights["loss"] == 1 and weights["alpha_loss"] == 0
   scored, weights = moved({**one, steps.CHOOSER: other}, 5)
   assert all(
     np.array_equal(a, b)

@@ -39,6 +39,7 @@ METHODS: dict[str, dict[str, Any]] = {
   "mean_pose": {**_TRAINED, "model.kind": "mean", "train.steps": 0},
   "retrain": {**_TRAINED},
 }
+SEARCHES = tuple(name for name, changes in METHODS.items() if "search.steps" not in changes)
 _COUNT = between(1, 2**31 - 1)
 _SIZE = each("(height, width) in pixels, from 16 on", lambda n: isinstance(n, int) and n >= 16, least=2)
 _SHARES = each("distances as shares of a length, above 0", above(0).holds, least=1)
@@ -84,6 +85,7 @@ KEYS = (
   Key("model.kind", "derived", one_of(*MODELS), "The network: of the space, or a baseline."),
   Key("model.channels", 32, _COUNT, "Channels of the finest branch (HRNet: its width; ResNet: its first)."),
   Key("model.stem", 64, _COUNT, "Channels of the stem (SimpleBaseline: of its upsampling)."),
+  Key("model.published", False, boolean, "HRNet, SimpleBaseline: as deep as published, not reduced."),
   Key("model.stride", 4, between(2, 4), "Pixels for each place of the maps: 2 or 4."),
   Key("network.kind", "reinforce", one_of(*NETWORKS), "Who chooses the network level in a search."),
   Key("network.preset", "staged", one_of(*PRESETS), "The fixed network level; staged is HRNet's."),
@@ -222,6 +224,15 @@ def check(config: Any) -> None:
     raise ValueError(
       f"config.model.kind is {config.model.kind}: a search is of the space, model.kind=derived"
     )
+  if config.model.published and config.model.kind not in ("hrnet", "simple_baseline"):
+    raise ValueError(
+      f"config.model.published is for HRNet and SimpleBaseline, config.model.kind is {config.model.kind}"
+    )
+  if config.network.kind == "evolve" and config.evolution.population < config.controller.samples:
+    raise ValueError(
+      f"config.evolution.population is {config.evolution.population}: give the"
+      f" {config.controller.samples} of config.controller.samples, which come in at once, a place each"
+    )
   if config.derive.keep > config.derive.candidates:
     raise ValueError(
       f"config.derive.keep is {config.derive.keep}: there are {config.derive.candidates} candidates"
@@ -272,21 +283,8 @@ def recipe_of(config: Any) -> Recipe:
       f"config.genotype is {config.genotype} and config.seeds {config.seeds}: each seed has a network of its"
       " own, so run one seed at a time (launch/table.py: --split=1)"
     )
-  groups = {
-    name: base.section(config, name)
-    for name in (
-      "data",
-      "model",
-      "network",
-      "cell",
-      "search",
-      "controller",
-      "evolution",
-      "derive",
-      "train",
-      "report",
-    )
-  }
+  names = "data model network cell search controller evolution derive train report".split()
+  groups = {name: base.section(config, name) for name in names}
   one_step = config.data.stream or config.steps_per_call == 1
   return Recipe(
     method=config.method,
