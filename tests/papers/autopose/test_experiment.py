@@ -85,6 +85,9 @@ def test_a_network_is_trained_at_the_budget(trained):
   numbers = {name: entry["mean"] for name, entry in summary["metrics"].items()}
   assert numbers["macs"] == pytest.approx(3e5, rel=0.05)
   assert numbers["parameters"] == sum(x.size for x in jax.tree.leaves(state["params"]))
+  people = json.loads((workdir / "people.json").read_text())
+  assert len(people["picture"]) == len(people["labelled"]) == 10
+  assert sum(people["pck_0.2"]) / sum(people["labelled"]) == pytest.approx(numbers["pck_0.2"])
   rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
   assert all(0 < row["metrics"]["loss"] < 1 for row in rows)
   assert np.asarray(state["params"]["head"]["conv"]["bias"]).all()  # 0 at first

@@ -137,7 +137,7 @@ def _baseline(recipe: Recipe, shape: Shape) -> tuple[nn.Module, Shape, float]:
 def _fitted_pair(shape: Shape, cost: Callable[[int, int], float], target: float) -> Shape:
   """Fits channels and stem to a cost that is a quadratic of both, measured at six places.
 
-  Of HRNet it is not where channels are 4 times the stem, which saves a layer: none of the six is such a place.
+  That of HRNet is not where channels are 4 times the stem, which saves a layer: none of the six is there.
   """
   places = [(4, 4), (8, 4), (12, 4), (4, 8), (4, 16), (8, 8)]
   rows = np.array([_monomials(*place) for place in places])

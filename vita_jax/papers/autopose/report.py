@@ -22,14 +22,13 @@ from vita_jax.papers.autopose.recipe import Recipe
 from vita_jax.papers.autopose.steps import weights_of
 from vita_jax.pose.evaluate import coco_ap, coco_persons, coco_truth, pckh
 from vita_jax.pose.heatmaps import flip_heatmaps
-from vita_jax.report.skeletons import draw_skeletons, sheet
+from vita_jax.report.skeletons import draw_worst
 from vita_jax.search.branches import draw_genotype, network_of, to_json
 from vita_jax.search.branches.supernet import averaged, forward
 from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
 
 Tree = Any
 LAST = 20  # updates of the controller whose rewards are compared with uniform draws
-SHOWN = 24  # test crops that are drawn, the worst ones
 
 
 def network_state(recipe: Recipe, state: State) -> Tree:
@@ -124,7 +123,8 @@ def report(
   `pck_<share>`, `oks`, `loss` of the test crops; `ap`, `ap50`, `ap75` by pycocotools, where it is installed;
   for MPII `pckh_of_segment` (0.5 of the distance from neck to head top: the file has no head boxes);
   `label_ceiling_pck_<share>`: of a second set of labels, where there is one; `macs`, `parameters`. Of a
-  search also what `searched` says, and all of this of the best candidate with its shared weights.
+  search also what `searched` says, and all of this of the best candidate with its shared weights. Files: see
+  `people_file` and `searched`.
   """
   numbers = dict(evaluate("test", state))
   given = network_state(recipe, state)
@@ -135,11 +135,10 @@ def report(
 
   found = {name: np.asarray(x) for name, x in sweep(look, state, over="test").items()}
   numbers |= _average_precision(recipe, inputs, found) | _other_protocols(recipe, inputs, found)
-  files: dict[str, str] = {}
-  figures: dict[str, Any] = {}
+  files, figures = people_file(recipe, inputs, found), {}
   if recipe.searches:
-    more, files, figures = searched(recipe, nets, state)
-    numbers |= more
+    more, own, figures = searched(recipe, nets, state)
+    numbers, files = numbers | more, files | own
   else:
     numbers |= {"macs": nets.macs, "parameters": count_parameters(given["params"])}
     if nets.genotype is not None:
@@ -147,7 +146,7 @@ def report(
       if "score" in nets.genotype.facts:
         numbers["supernet_score"] = float(nets.genotype.facts["score"])
   if "image" in inputs.rows:
-    figures["mistakes"] = partial(mistakes, inputs, found)
+    figures["mistakes"] = partial(draw_worst, inputs.rows, found["joints"], inputs.skeleton)
   return Report(numbers, figures, files)
 
 
@@ -190,6 +189,22 @@ def _crops_as_pictures(recipe: Recipe, n: int) -> tuple[np.ndarray, ...]:
   less = 1 if recipe.data.convention == "udp" else 0
   last = np.tile(np.array(recipe.data.size[::-1], np.float64) - less, (n, 1))
   return last / 2, last / 200.0, np.ones(n), np.arange(1, n + 1)
+
+
+def people_file(recipe: Recipe, inputs: Inputs, found: Mapping[str, np.ndarray]) -> dict[str, str]:
+  """Counts the right keypoints of each test person, as people.json: for intervals over people, too.
+
+  `picture`, `labelled` and `pck_<share>`, [n] each; none of a stream, whose keypoints are in whole pictures.
+  """
+  rows = inputs.rows
+  if "length" not in rows:
+    return {}
+  seen = (rows["visible"] > 0) & (rows["length"] > 0)[:, None]
+  content = {"picture": rows.get("picture", np.arange(len(seen))), "labelled": seen.sum(axis=1)}
+  for share in recipe.report.shares:
+    right = near(found["joints"], rows["joints"], rows["length"], threshold=share)
+    content[pck_name(share)] = (right & seen).sum(axis=1)
+  return {"people.json": json.dumps({name: x.tolist() for name, x in content.items()}) + "\n"}
 
 
 def _other_protocols(recipe: Recipe, inputs: Inputs, found: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -267,24 +282,4 @@ def reward_curve(trace: Mapping[str, np.ndarray]) -> Any:
       axes.fill_between(np.arange(len(mean)), mean - error, mean + error, alpha=0.2)
   axes.set(xlabel="update of the controller", ylabel="reward (OKS), ± one standard error")
   axes.legend(frameon=False)
-  return figure
-
-
-def mistakes(inputs: Inputs, found: Mapping[str, np.ndarray]) -> Any:
-  """Draws the test crops with the lowest OKS: above the labels, below what was found. A Figure."""
-  from matplotlib.figure import Figure
-
-  rows, skeleton = inputs.rows, inputs.skeleton
-  scores = oks(found["joints"], rows["joints"], rows["visible"], rows["area"], skeleton.sigmas)
-  pairs = []
-  for i in np.argsort(np.asarray(scores), kind="stable")[:SHOWN]:
-    draw = partial(draw_skeletons, rows["image"][i], skeleton=skeleton, scale=2)
-    pairs.append(
-      np.concatenate([draw(rows["joints"][i], scores=rows["visible"][i]), draw(found["joints"][i])])
-    )
-  figure = Figure(figsize=(8, 8), layout="constrained")
-  axes = figure.add_subplot()
-  axes.imshow(sheet(pairs))
-  axes.set_axis_off()
-  axes.set_title("lowest OKS first; above: labels, below: found", fontsize=9)
   return figure
