@@ -35,6 +35,7 @@ SMALL = {
   "train.batch": 16,
   "train.rate": 3e-3,
   "report.shares": (0.1, 0.2),
+  "report.flip": False,  # no frame was mirrored in training either
   "replicate": "map",
 }
 SEARCH = {"model.stride": 4, "data.sigma": 1.0}

@@ -12,6 +12,9 @@ from vita_jax.papers.autopose.model import nets_of
 from vita_jax.papers.autopose.recipe import METHODS, default_config, recipe_of
 from vita_jax.papers.autopose.steps import updates_of, weight_steps
 
+FILES = {"data.annotations": "a.json", "data.folder": "a"}
+DETECTED = {**FILES, "data.test_annotations": "b.json", "data.test_folder": "b", "data.detections": "x.json"}
+
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_resolves(method):
@@ -44,6 +47,8 @@ def test_the_full_scale_is_the_default_and_a_genotype_is_an_argument():
     ("cell_only", {"controller.macs": 1e6}, "network.kind is fixed"),
     ("retrain:all_edges", {"data.half_body": 0.3}, "needs whole pictures"),
     ("retrain:all_edges", {"data.name": "custom"}, "annotations is empty"),
+    ("retrain:all_edges", {"data.name": "coco", "data.detections": "x.json"}, "detections are the boxes of"),
+    ("retrain:all_edges", {"data.name": "mpii", **DETECTED}, "detections are the boxes of"),
     ("hrnet", {"data.size": (48, 48)}, "multiples of 32"),
     ("single_branch", {"model.published": True}, "model.published is for HRNet and SimpleBaseline"),
     ("evolve", {"evolution.population": 2, "controller.samples": 4}, "evolution.population is 2"),

@@ -142,13 +142,10 @@ def _fitted_pair(shape: Shape, cost: Callable[[int, int], float], target: float)
   places = [(4, 4), (8, 4), (12, 4), (4, 8), (4, 16), (8, 8)]
   rows = np.array([_monomials(*place) for place in places])
   weights = np.linalg.solve(rows, np.array([cost(*place) for place in places]))
-  grid = [(c, s) for c in range(2, 257) for s in range(max(2, shape.stem // 2), 2 * shape.stem + 1)]
+  stems = range(max(2, shape.stem // 2), 2 * shape.stem + 1)
+  grid = [(c, s) for c in range(2, 257) for s in stems if c != 4 * s]
   off = np.abs(np.array([_monomials(*place) for place in grid]) @ weights / target - 1)
-  fits = [
-    (abs(s - shape.stem), o, c, s)
-    for (c, s), o in zip(grid, off, strict=True)
-    if o <= TOLERANCE and c != 4 * s
-  ]
+  fits = [(abs(s - shape.stem), o, c, s) for (c, s), o in zip(grid, off, strict=True) if o <= TOLERANCE]
   if not fits:
     c, s = grid[int(off.argmin())]
     raise ValueError(

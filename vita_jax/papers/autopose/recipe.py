@@ -44,16 +44,12 @@ _COUNT = between(1, 2**31 - 1)
 _SIZE = each("(height, width) in pixels, from 16 on", lambda n: isinstance(n, int) and n >= 16, least=2)
 _SHARES = each("distances as shares of a length, above 0", above(0).holds, least=1)
 _STEPS = each("steps", lambda n: isinstance(n, int) and n >= 1)
+_GENOTYPE = text("a file, random:NUMBER, or one of " + ", ".join(PRESETS))
 _PAIR = each("pixels in x and in y, from 0 on", at_least(0).holds, least=2)
 
 KEYS = (
   Key("method", "search", one_of(*METHODS), "What is compared; give it as the config's argument."),
-  Key(
-    "genotype",
-    "",
-    text("a file, random:NUMBER, or one of " + ", ".join(PRESETS)),
-    "The network that retrain trains.",
-  ),
+  Key("genotype", "", _GENOTYPE, "The network that retrain trains."),
   Key(
     "data.name", "pedestrians", one_of(*DATA), "Which poses; custom: a file in COCO's format and a folder."
   ),
@@ -100,9 +96,7 @@ KEYS = (
   Key("search.steps", 6000, between(0, 2**31 - 1), "Steps of the search, all kinds; 0: no search."),
   Key("search.warm", 2000, at_least(0), "First steps, which train weights of uniform draws (a third)."),
   Key("search.batch", 32, _COUNT, "Crops in a step."),
-  Key(
-    "search.rate", 1e-3, above(0), "Learning rate of Adam on weights, at first; a cosine takes it to 1e-5."
-  ),
+  Key("search.rate", 1e-3, above(0), "Of Adam on weights, at first; a cosine takes it to 1e-5."),
   Key("search.clip", 5.0, above(0), "Largest norm of the gradient of weights."),
   Key("search.round", 100, _COUNT, "Steps on weights and alpha between those of the controller."),
   Key("search.every", 1, _COUNT, "Steps on weights between those on alpha."),
@@ -261,6 +255,10 @@ def _check_data(config: Any) -> None:
   for key in ("", "test_"):
     if data[f"{key}annotations"] and not data[f"{key}folder"]:
       raise ValueError(f"config.data.{key}folder is empty: give the folder of the pictures")
+  if data.detections and (data.name == "mpii" or not data.test_annotations):
+    raise ValueError(
+      "config.data.detections are the boxes of persons of config.data.test_annotations, in COCO's format"
+    )
   if data.stream and not data.annotations:
     raise ValueError(
       "config.data.stream is True: it is for data.annotations; the small sets are held in memory"

@@ -20,6 +20,7 @@ from vita_jax.papers.autopose.losses import joints_of, loss_of, stride_of
 from vita_jax.papers.autopose.model import MeanPose, Nets, genotype_of, prepared
 from vita_jax.papers.autopose.recipe import Recipe
 from vita_jax.papers.autopose.steps import weights_of
+from vita_jax.pose.crops import to_picture
 from vita_jax.pose.evaluate import coco_ap, coco_persons, coco_truth, pckh
 from vita_jax.pose.heatmaps import flip_heatmaps
 from vita_jax.report.skeletons import draw_worst
@@ -135,7 +136,8 @@ def report(
 
   found = {name: np.asarray(x) for name, x in sweep(look, state, over="test").items()}
   numbers |= _average_precision(recipe, inputs, found) | _other_protocols(recipe, inputs, found)
-  files, figures = people_file(recipe, inputs, found), {}
+  files = people_file(recipe, inputs, found)
+  figures: dict[str, Any] = {}
   if recipe.searches:
     more, own, figures = searched(recipe, nets, state)
     numbers, files = numbers | more, files | own
@@ -214,12 +216,15 @@ def _other_protocols(recipe: Recipe, inputs: Inputs, found: Mapping[str, np.ndar
     for share in recipe.report.shares:
       right = near(rows["second"], rows["joints"], rows["length"], threshold=share)
       numbers[f"label_ceiling_{pck_name(share)}"] = float(right[seen].mean())
-  if inputs.skeleton.name == "mpii" and "length" in rows:
+  if inputs.skeleton.name == "mpii":
+    joints = found["joints"]
+    if "length" not in rows:  # of a stream: labels are in whole pictures
+      places, convention = (rows["centre"], rows["scale"]), recipe.data.convention
+      joints = to_picture(joints, *places, size=recipe.data.size, convention=convention)
     neck, top = (inputs.skeleton.names.index(name) for name in ("upper_neck", "head_top"))
-    both = (rows["visible"][:, [neck, top]] > 0).all(axis=1)
     segment = np.linalg.norm(rows["joints"][:, top] - rows["joints"][:, neck], axis=-1)
-    kept = both & (segment > 0)
-    parts = [x[kept] for x in (found["joints"], rows["joints"], rows["visible"], segment / 0.6)]
+    kept = (rows["visible"][:, [neck, top]] > 0).all(axis=1) & (segment > 0)
+    parts = [x[kept] for x in (joints, rows["joints"], rows["visible"], segment / 0.6)]
     if kept.any():
       numbers["pckh_of_segment"] = pckh(*parts)["mean"] / 100
   return numbers
