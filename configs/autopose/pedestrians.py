@@ -16,6 +16,7 @@ The argument is the step:
   retrain:GENOTYPE           trains genotype.json, candidates.json#NUMBER, all_edges, staged or random:NUMBER
 A search sees training crops alone: half of them train weights, the others choose. It has maps of 16 x 16;
 what is trained by itself has maps of 32 x 32, its widths fitted to 24 million multiply-adds within 5 %.
+(hrnet and simple_baseline have a stride of 4, so they see the crops enlarged to 128 x 128.)
 Labels are pseudo-labels of BlazePose heavy; `label_ceiling_pck_0.2` is what those of BlazePose full reach.
 The data are read from VITA_DATA_DIR/vision.
 Hardware: two CPU cores. Time: not measured; about 8 minutes for a search and 2 for a training, estimated
