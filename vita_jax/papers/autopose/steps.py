@@ -257,19 +257,12 @@ def _choose(
   cells = jax.vmap(partial(random_cells, recipe))(jax.random.split(cell_key, len(every)))
   images = prepared(rows["image"], recipe.dtype)
 
-  def score(given: tuple[jax.Array, jax.Array]) -> jax.Array:
-    one, cell = given
+  def score(drawn: tuple[jax.Array, jax.Array]) -> jax.Array:
+    one, cell = drawn
     weights = weights_of(recipe, state["alpha"], cell, None, t)
     network = network_of(recipe.space, one)
-    maps, _ = forward(
-      nets.supernet,
-      state["params"],
-      state["stats"],
-      images,
-      network,
-      weights,
-      sparse=recipe.cell.kind == "random",
-    )
+    given = state["params"], state["stats"], images, network, weights
+    maps, _ = forward(nets.supernet, *given, sparse=recipe.cell.kind == "random")
     reward = reward_of(recipe, skeleton, maps, rows)
     if not keys.macs:
       return reward
