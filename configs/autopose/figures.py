@@ -3,8 +3,8 @@
   python launch/train.py --config=configs/autopose/figures.py:search --workdir=runs/autopose/figures
 
 The argument is the step, as in configs/autopose/pedestrians.py. 4,000 figures train and 400 test. PCK is
-told in head units, an eighth of the height. As pre-training for pedestrians: train the same genotype here
-with --config.data.size=64,64, then --config.init_from=RUN there; the number of keypoints is the same.
+told in head units, an eighth of the height. As pre-training for pedestrians: train the same genotype here,
+then give --config.init_from=RUN there; pictures, keypoints and budget are the same.
 Hardware: two CPU cores. Time: not measured; about 12 minutes for a search and 3 for a training, estimated.
 Peak memory: 2 GB, estimated.
 Expect `pck_1` of three branches about 0.5 and of one branch about 0.35, by a pilot of 300 steps on 2,000

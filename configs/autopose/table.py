@@ -4,7 +4,7 @@
 
 --split=1 is needed: each seed retrains the network that its own search found. --rows=REGEX picks rows (e.g.
 "^pedestrians", "^rank"; a search must have been run before what retrains from it), --seeds=2 shortens, and
-the same command goes on where it was stopped. With another --workdir set VITA_AUTOPOSE_RUNS to it.
+the same command goes on where it was stopped. With another --workdir set VITA_AUTOPOSE_RUNS to it, too.
 Hardware and time: two CPU cores; about 6 hours, estimated from single steps: 2.5 for 19 searches, 2 for 57
 trainings on pedestrians, 0.5 for ten networks by themselves, 1 for mouse, figures and COCO. Memory: 2 GB,
 estimated. Networks that are trained have 24 million multiply-adds, within 5 %, and 400 steps. `found: ...`
@@ -15,6 +15,7 @@ crops of one camera are few. The paper's numbers are of COCO and unknown.
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -57,7 +58,7 @@ FRAMES = 20  # two seconds of film, whose people are the same: they are drawn to
 PAPER = "2.5 GPU-days on COCO's 150,000 persons"
 HEADER = (
   "Pedestrians: 206 crops train, 119 of later frames test; PCK within 0.2 torsos; labels are pseudo-labels of"
-  " one camera. Trained networks: 400 steps of 24, 24 M multiply-adds within 5 %."
+  " one camera, of which 119 are few. Trained networks: 400 steps of 24, 24 M multiply-adds within 5 %."
 )
 
 
@@ -121,6 +122,11 @@ def _elsewhere():
 
 def finish(summaries, workdir):
   """Says what the bars of the comparison come to, as far as their rows are there."""
+  if ALL_EDGES in summaries and Path(RUNS).resolve() != Path(workdir).resolve():
+    raise ValueError(  # now, and not at the first row that trains what a search found, hours later
+      f"the table is in {workdir}, and its rows look for what searches found in {RUNS}: set"
+      f" VITA_AUTOPOSE_RUNS={workdir}"
+    )
   lines = []
   for label, goal in GOALS.items():
     if {ALL_EDGES, label} <= summaries.keys():

@@ -55,8 +55,9 @@ def _summary(seconds=600.0, **values):
 
 
 @pytest.fixture
-def finished(tmp_path):
+def finished(tmp_path, monkeypatch):
   """(summaries, workdir) of runs on 40 people of 17 keypoints, of which all_edges finds one more each."""
+  monkeypatch.setitem(SUITE["finish"].__globals__, "RUNS", str(tmp_path))
   right = {"all_edges": 9, "no_edges": 8, "single_branch": 8, "found search": 9}
   right |= {f"random_{i}": 8 + (i > 2) for i in range(5)}  # 8.4 on average
   summaries = {}
@@ -101,3 +102,9 @@ def test_seeds_that_all_diverged_stop_nothing(finished):
   assert "all_edges is +nan points from no_edges (goal: +3, and an interval above 0)." in SUITE["finish"](
     summaries, workdir
   )
+
+
+def test_a_table_whose_rows_look_elsewhere_is_refused_after_its_first_row(finished, tmp_path):
+  first = {"pedestrians: all_edges": finished[0]["pedestrians: all_edges"]}
+  with pytest.raises(ValueError, match="set VITA_AUTOPOSE_RUNS=.*other"):
+    SUITE["finish"](first, tmp_path / "other")
