@@ -127,7 +127,7 @@ def report(
   search also what `searched` says, and all of this of the best candidate with its shared weights. Files: see
   `people_file` and `searched`.
   """
-  numbers = dict(evaluate("test", state))
+  numbers = {name: x for name, x in evaluate("test", state).items() if x is not None}  # None: no labels
   given = network_state(recipe, state)
 
   def look(state: Any, batch: Any) -> dict[str, jax.Array]:
