@@ -7,9 +7,11 @@
 
 The argument is the step, as in configs/autopose/pedestrians.py; `full:` before it takes the published
 training: crops of 256 x 192 (a search: 128 x 96), 210 epochs of 128 crops, Adam 1e-3 divided by 10 after 170
-and 200. Give --config.data.detections=FILE for a detector's boxes; else `ap` is of annotated boxes, which is
-easier. The twelve persons (VITA_DATA_DIR/pose/coco) train and test alike: they show that the chain from crop
-to AP works, and no more. AP needs pycocotools (extra [pose]).
+and 200. With it hrnet is HRNet-W32 and simple_baseline the one of ResNet-50, 140 epochs (published: both
+start from ImageNet's weights, here from none); without it both are reduced. Give
+--config.data.detections=FILE for a detector's boxes; else `ap` is of annotated boxes, which is easier. The
+twelve persons (VITA_DATA_DIR/pose/coco) train and test alike: they show that the chain from crop to AP works,
+and no more. AP needs pycocotools (extra [pose]).
 Hardware: two CPU cores for the twelve; the full scale was planned for 8 GPUs of 40 GB. Time: not measured; 3
 minutes, and about a day for the search and three for the training, estimated. Peak memory: 2 GB, estimated;
 full scale: 20 GB for each of 8 GPUs, estimated.
@@ -17,7 +19,7 @@ Expect `ap` of 0.9 or more on the twelve, the bar. At full scale HRNet-W32 has 7
 published).
 """
 
-from vita_jax.papers.autopose.recipe import default_config
+from vita_jax.papers.autopose.recipe import SEARCHES, default_config
 
 TWELVE = {
   "data.name": "coco",
@@ -58,6 +60,7 @@ FULL = {
 # 20 epochs of warm-up, 40 of search, 30 updates of 8 samples after each.
 SEARCH = {
   "data.size": (128, 96),
+  "data.sigma": 1.0,  # of a picture half as large
   "search.batch": 128,
   "search.warm": 20 * HALF,
   "search.round": HALF,
@@ -66,11 +69,25 @@ SEARCH = {
   "search.remat": True,
   "derive.candidates": 21,
 }
-SEARCHES = ("search", "random", "uniform", "cell_only", "network_only", "evolve")
+
+# The baselines as they were published: W32; a ResNet-50 with its own schedule and augmentation.
+BASELINES = {
+  "hrnet": {"model.published": True},
+  "simple_baseline": {
+    "model.published": True,
+    "model.channels": 64,
+    "model.stem": 256,
+    "data.scale": 0.3,
+    "data.rotation": 40.0,
+    "data.half_body": 0.0,
+    "train.steps": 140 * EPOCH,
+    "train.drops": (90 * EPOCH, 120 * EPOCH),
+  },
+}
 
 
 def get_config(step: str = "retrain:all_edges"):
   full, _, rest = (step or "retrain:all_edges").partition(":")
   if full != "full":
     return default_config(step or "retrain:all_edges", TWELVE)
-  return default_config(rest, {**FULL, **(SEARCH if rest in SEARCHES else {})})
+  return default_config(rest, {**FULL, **(SEARCH if rest in SEARCHES else BASELINES.get(rest, {}))})

@@ -16,6 +16,7 @@ The argument is the step:
   retrain:GENOTYPE           trains genotype.json, candidates.json#NUMBER, all_edges, staged or random:NUMBER
 A search sees training crops alone: half of them train weights, the others choose. It has maps of 16 x 16;
 what is trained by itself has maps of 32 x 32, its widths fitted to 24 million multiply-adds within 5 %.
+(hrnet and simple_baseline have a stride of 4, so they see the crops enlarged to 128 x 128.)
 Labels are pseudo-labels of BlazePose heavy; `label_ceiling_pck_0.2` is what those of BlazePose full reach.
 The data are read from VITA_DATA_DIR/vision.
 Hardware: two CPU cores. Time: not measured; about 8 minutes for a search and 2 for a training, estimated
@@ -24,7 +25,7 @@ Expect (a pilot of one seed on other networks): PCK within 0.2 torsos 0.42 for t
 branch, 0.61 for branches that the head adds up, 0.65 with edges; the ceiling is 0.946.
 """
 
-from vita_jax.papers.autopose.recipe import default_config
+from vita_jax.papers.autopose.recipe import SEARCHES, default_config
 
 SMALL = {
   "data.name": "pedestrians",
@@ -44,6 +45,7 @@ SMALL = {
   "search.round": 15,
   "controller.steps": 5,
   "controller.rate": 5e-3,
+  "cell.rate": 1e-2,  # at DARTS's 3e-4 the weights of operations would stay within 0.12 and 0.15
   "train.steps": 400,
   "train.batch": 24,
   "train.rate": 3e-3,
@@ -51,7 +53,6 @@ SMALL = {
 }
 SEARCH = {"model.stride": 4, "data.sigma": 1.0}
 TRAIN = {"model.stride": 2, "data.sigma": 1.5, "budget.macs": 24e6, "steps_per_call": 1}
-SEARCHES = ("search", "random", "uniform", "cell_only", "network_only", "evolve")
 
 
 def get_config(step: str = "search"):

@@ -3,9 +3,9 @@
   python launch/table.py --suite=configs/autopose/table.py --workdir=runs/autopose --split=1
 
 --split=1 is needed: each seed retrains the network that its own search found. --rows=REGEX picks rows (e.g.
-"^pedestrians", "^rank"; a search must have been run before what retrains from it), --seeds=N shortens, and
-the same command goes on where it was stopped. VITA_AUTOPOSE_RUNS names another folder than runs/autopose.
-Hardware and time: two CPU cores; about 6 hours, estimated from single steps: 2.5 for 18 searches, 2 for 57
+"^pedestrians", "^rank"; a search must have been run before what retrains from it), --seeds=2 shortens, and
+the same command goes on where it was stopped. With another --workdir set VITA_AUTOPOSE_RUNS to it, too.
+Hardware and time: two CPU cores; about 6 hours, estimated from single steps: 2.5 for 19 searches, 2 for 57
 trainings on pedestrians, 0.5 for ten networks by themselves, 1 for mouse, figures and COCO. Memory: 2 GB,
 estimated. Networks that are trained have 24 million multiply-adds, within 5 %, and 400 steps. `found: ...`
 rows retrain what a search found, as all others: the best candidate by the shared weights. random_0 to
@@ -13,11 +13,15 @@ random_4 are five uniform draws of network and cells, which say how far chance a
 crops of one camera are few. The paper's numbers are of COCO and unknown.
 """
 
+import json
 import os
+from pathlib import Path
 
 import numpy as np
 
-from vita_jax.metrics import kendall
+from vita_jax.base.files import write_json
+from vita_jax.metrics import crossed_interval, kendall
+from vita_jax.papers.autopose.recipe import SEARCHES
 from vita_jax.report.suite import Row
 
 DATA = "configs/autopose"
@@ -33,19 +37,34 @@ OF_SEARCH = (
   "skip_share",
   "macs",
 )
-SEARCHES = ("search", "random", "uniform", "evolve", "cell_only", "network_only")
+LEARNING = ("search", "network_only")  # have a controller, which uniform draws are compared with
 BY_HAND = ("mean_pose", "single_branch", "no_edges", "retrain:all_edges", "hrnet", "simple_baseline")
-RANDOM, RANKED = 5, 10
+ALL_EDGES, FOUND = "pedestrians: all_edges", "pedestrians: found search"
+GOALS = {"pedestrians: no_edges": 3, "pedestrians: single_branch": 7}  # points below all_edges
+RANDOM = tuple(f"pedestrians: random_{i}" for i in range(5))
+RANKED = tuple(f"rank: {i}" for i in range(10))
+# A search that scores ten uniform draws and no more, so that all ten are candidates: none is chosen.
+RANKING = {
+  "seeds": 1,
+  "search.round": 39,
+  "controller.steps": 1,
+  "controller.samples": 1,
+  "controller.observed": 0,
+  "derive.candidates": len(RANKED),
+  "derive.keep": len(RANKED),
+}
+BARS = {"mouse: all_edges": ("pck_0.1", 0.65), "coco: twelve persons": ("ap", 0.9)}
+FRAMES = 20  # two seconds of film, whose people are the same: they are drawn together in intervals
+PAPER = "2.5 GPU-days on COCO's 150,000 persons"
 HEADER = (
   "Pedestrians: 206 crops train, 119 of later frames test; PCK within 0.2 torsos; labels are pseudo-labels of"
-  " one camera. Trained networks: 400 steps of 24, 24 M multiply-adds within 5 %."
+  " one camera, of which 119 are few. Trained networks: 400 steps of 24, 24 M multiply-adds within 5 %."
 )
 
 
-def _found(name, *, seed="{seed}", number=None):
+def _found(name, *, seed="{seed}"):
   """The genotype that a row's search wrote, of the run's own seed or of one."""
-  file = "genotype.json" if number is None else f"candidates.json#{number}"
-  return f"{RUNS}/pedestrians_search_{name}/seed_{seed}/{file}"
+  return f"{RUNS}/pedestrians_search_{name}/seed_{seed}/genotype.json"
 
 
 def _trained(label, step, config=PEDESTRIANS, baseline="", metric=MAIN, seeds=3, beside=BESIDE, **more):
@@ -54,38 +73,29 @@ def _trained(label, step, config=PEDESTRIANS, baseline="", metric=MAIN, seeds=3,
   )
 
 
+def _search(label, name, **more):
+  return Row(label, f"{PEDESTRIANS}:{name}", more, metric="supernet_score", beside=OF_SEARCH)
+
+
 def get_suite():
-  rows = [
-    Row(
-      f"pedestrians: search {name}",
-      f"{PEDESTRIANS}:{name}",
-      {"seeds": 3, "derive.keep": RANKED},
-      metric="supernet_score",
-      beside=OF_SEARCH,
-    )
-    for name in SEARCHES
-  ]
-  all_edges = "pedestrians: all_edges"
+  rows = [_trained(ALL_EDGES, "retrain:all_edges")]
+  for name in SEARCHES:
+    more = {} if name in LEARNING else {"controller.observed": 0}
+    rows.append(_search(f"pedestrians: search {name}", name, seeds=3, **more))
   for step in BY_HAND:
-    label = f"pedestrians: {step.removeprefix('retrain:')}"
-    rows.append(_trained(label, step, baseline="" if label == all_edges else all_edges))
+    if (label := f"pedestrians: {step.removeprefix('retrain:')}") != ALL_EDGES:
+      rows.append(_trained(label, step, baseline=ALL_EDGES))
   for name in SEARCHES:
     baseline = "" if name == "random" else "pedestrians: found random"
     rows.append(_trained(f"pedestrians: found {name}", f"retrain:{_found(name)}", baseline=baseline))
-  rows = sorted(
-    rows, key=lambda row: row.label != all_edges and not row.label.startswith("pedestrians: search")
-  )
-  for i in range(RANDOM):
-    rows.append(
-      _trained(f"pedestrians: random_{i}", f"retrain:random:{i}", baseline="pedestrians: found search")
-    )
-  # Ten of one supernet, the best and others, each trained by itself.
+  rows += [_trained(label, f"retrain:random:{i}", baseline=FOUND) for i, label in enumerate(RANDOM)]
+  rows.append(_search("rank: supernet", "uniform", **RANKING))
   rank = {"beside": ("supernet_score", "macs"), "seeds": 1}
   rows += [
-    _trained(f"rank: {i}", f"retrain:{_found('uniform', seed=0, number=i)}", **rank) for i in range(RANKED)
+    _trained(label, f"retrain:{RUNS}/rank_supernet/candidates.json#{i}", **rank)
+    for i, label in enumerate(RANKED)
   ]
-  rows += _elsewhere()
-  return tuple(rows)
+  return (*rows, *_elsewhere())
 
 
 def _elsewhere():
@@ -103,12 +113,7 @@ def _elsewhere():
     _trained("figures: single_branch", "single_branch", baseline="figures: all_edges", **figures),
     _trained("figures: random_0", random, **figures),
     _trained("figures: found search", found, baseline="figures: random_0", **figures),
-    _trained(
-      "pedestrians: all_edges after figures",
-      "retrain:all_edges",
-      baseline="pedestrians: all_edges",
-      **pretrained,
-    ),
+    _trained("pedestrians: all_edges after figures", "retrain:all_edges", baseline=ALL_EDGES, **pretrained),
     Row(
       "coco: twelve persons", f"{COCO}:retrain:all_edges", metric="ap", beside=("ap50", "ap75", "oks", MAIN)
     ),
@@ -117,35 +122,122 @@ def _elsewhere():
 
 def finish(summaries, workdir):
   """Says what the bars of the comparison come to, as far as their rows are there."""
-  del workdir
-
-  def mean(label, name):
-    return summaries[label]["metrics"][name]["mean"]
-
+  if ALL_EDGES in summaries and Path(RUNS).resolve() != Path(workdir).resolve():
+    raise ValueError(  # now, and not at the first row that trains what a search found, hours later
+      f"the table is in {workdir}, and its rows look for what searches found in {RUNS}: set"
+      f" VITA_AUTOPOSE_RUNS={workdir}"
+    )
   lines = []
-  best = "pedestrians: all_edges"
-  for label, goal in (("pedestrians: no_edges", 3), ("pedestrians: single_branch", 7)):
-    if {best, label} <= summaries.keys():
-      gain = 100 * (mean(best, MAIN) - mean(label, MAIN))
-      lines.append(f"- all_edges is {gain:+.1f} points from {label.rpartition(' ')[2]} (goal: +{goal}).")
-  found = [f"pedestrians: random_{i}" for i in range(RANDOM)]
-  if {"pedestrians: found search", *found} <= summaries.keys():
-    chance = [mean(label, MAIN) for label in found]
-    ours = mean("pedestrians: found search", MAIN)
+  for label, goal in GOALS.items():
+    if {ALL_EDGES, label} <= summaries.keys():
+      gain = 100 * (_mean(summaries, ALL_EDGES) - _mean(summaries, label))
+      lines.append(
+        f"all_edges is {gain:+.1f} points from {label.rpartition(' ')[2]} (goal: +{goal}, and an interval"
+        f" above 0){_interval(summaries, workdir, ALL_EDGES, [label])}."
+      )
+  if {FOUND, *RANDOM} <= summaries.keys():
+    chance = [_mean(summaries, label) for label in RANDOM]
+    ours = _mean(summaries, FOUND)
     lines.append(
-      f"- found by search: {100 * ours:.1f}; five random networks {100 * np.mean(chance):.1f} on average, the"
-      f" best {100 * max(chance):.1f}."
+      f"found by search: {100 * ours:.1f}; five random networks {100 * np.mean(chance):.1f} on average, the"
+      f" best {100 * max(chance):.1f}. To the average it is {100 * (ours - np.mean(chance)):+.1f} points"
+      f"{_interval(summaries, workdir, FOUND, RANDOM)}."
     )
-  ranked = [f"rank: {i}" for i in range(RANKED)]
-  if set(ranked) <= summaries.keys():
-    pairs = [(mean(label, "supernet_score"), mean(label, MAIN)) for label in ranked]
+  if set(RANKED) <= summaries.keys():
+    pairs = [(_mean(summaries, label, "supernet_score"), _mean(summaries, label)) for label in RANKED]
     tau = kendall(*np.array(pairs, float).T)
-    lines.append(f"- Kendall's tau of shared weights' score and PCK by itself, {RANKED} networks: {tau:.2f}.")
-  label = "pedestrians: search search"
-  if label in summaries and "uniform_last" in summaries[label]["metrics"]:
-    one, other = (
-      f"{mean(label, name):.4f} ± {mean(label, f'{name}_error'):.4f}"
-      for name in ("reward_last", "uniform_last")
+    lines.append(
+      f"Kendall's tau of shared weights' score and PCK by itself, {len(RANKED)} uniform draws: {tau:.2f}."
     )
-    lines.append(f"- reward of the controller's last 20 updates {one}, of uniform draws {other}.")
-  return "\n".join(lines)
+  lines += [_rewards(summaries, name) for name in LEARNING if f"pedestrians: search {name}" in summaries]
+  for label, (metric, bar) in BARS.items():
+    if label in summaries:
+      lines.append(f"{label}: {metric} {_mean(summaries, label, metric):.3f} (bar: {bar}).")
+  if "pedestrians: search search" in summaries:
+    lines.append(_cost(summaries["pedestrians: search search"]))
+  if ALL_EDGES in summaries:
+    lines.append(_references(workdir))
+  return "\n".join(f"- {line}" for line in lines)
+
+
+def _mean(summaries, label, name=MAIN):
+  """The mean over seeds; NaN where all diverged."""
+  value = summaries[label]["metrics"][name]["mean"]
+  return np.nan if value is None else value
+
+
+def _interval(summaries, workdir, label, others):
+  """The interval of a row's lead over the mean of others, over seeds and people; "" without people.json."""
+  ours, *theirs = (_people(summaries, workdir, name) for name in (label, *others))
+  if ours is None or any(one is None or one[0].shape != ours[0].shape for one in theirs):
+    return ""
+  lead = ours[0] - np.mean([right for right, _ in theirs], axis=0)
+  facts = ours[1]
+  _, low, high = crossed_interval(lead, facts["labelled"], groups=np.array(facts["picture"]) // FRAMES)
+  return (
+    f"; 95 % interval [{100 * low:+.1f}, {100 * high:+.1f}] over {len(lead)} seeds and {lead.shape[1]}"
+    f" people, those of {FRAMES} frames drawn together"
+  )
+
+
+def _people(summaries, workdir, label):
+  """(right keypoints [seeds, people], people.json of the first seed) of a row; None where a file is gone."""
+  folder, found = workdir / Row(label, "").folder, []
+  for seed in summaries[label]["seeds"]:
+    places = (folder / f"seed_{seed}" / "people.json", folder / f"people_{seed}.json", folder / "people.json")
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+      return None
+    found.append(json.loads(path.read_text()))
+  return np.array([one[MAIN] for one in found]), found[0]
+
+
+def _rewards(summaries, name):
+  """The lead of the controller's draws over uniform ones, with its standard error: of draws, not of seeds."""
+  label = f"pedestrians: search {name}"
+  metrics, names = summaries[label]["metrics"], ("reward_last_error", "uniform_last_error")
+  errors = [x for one in names for x in metrics[one]["values"] if x is not None]
+  one, other = (_mean(summaries, label, key) for key in ("reward_last", "uniform_last"))
+  error = np.sqrt(np.sum(np.square(errors))) / max(1, len(metrics[names[0]]["values"]))
+  return (
+    f"{name}: reward of the controller's last 20 updates {one:.4f}, of uniform draws beside them {other:.4f}:"
+    f" {one - other:+.4f} ± {error:.4f} (standard error; bar: above 2 of them)."
+  )
+
+
+def _cost(summary):
+  hours, cores = summary["seconds"] / 3600 / len(summary["seeds"]), os.cpu_count() or 1
+  return (
+    f"a search took {hours:.2f} hours of {cores} cores, {hours * cores:.1f} core-hours at most, on 206 crops"
+    f" of 64 x 64; the paper's {PAPER}: unlike scales, which say nothing of each other."
+  )
+
+
+def _references(workdir):
+  """PCK of published networks on the test crops, computed once and kept in references.json."""
+  path = workdir / "references.json"
+  if not path.is_file():
+    try:
+      write_json(path, _published())
+    except FileNotFoundError as error:
+      return f"no MoveNet beside them: {error}"
+  found = json.loads(path.read_text())
+  each = "; ".join(f"{name} {100 * value:.1f}" for name, value in found.items())
+  return (
+    f"published networks, trained on other people, on the test crops: {each}. BlazePose full is the label"
+    " ceiling; labels are those of BlazePose heavy."
+  )
+
+
+def _published():
+  from vita_jax.data import load_poses
+  from vita_jax.metrics.keypoints import near
+  from vita_jax.nn.detectors.poses import NAMES, find_poses
+
+  found = {}
+  for side in (64, 128):
+    test = load_poses("pedestrians", size=(side, side)).test
+    for name in NAMES:
+      right = near(find_poses(name, test["image"]).joints, test["joints"], test["length"], threshold=0.2)
+      found[f"{name} at {side} pixels"] = float(right.mean())
+  return found

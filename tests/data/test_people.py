@@ -175,6 +175,7 @@ def test_boxes_of_a_detector(content, folder, tmp_path):
   path.write_text(json.dumps([*found, {**found[0], "image_id": 77}, {**found[0], "bbox": [200, 5, 3, 3]}]))
   people = read_coco(content, folder, crop=CROP, detections=path)
   assert people.image_ids.tolist() == [1, 3] and people.scores.tolist() == pytest.approx([0.9, 0.2])
+  assert people.boxes[0].tolist() == [5, 5, 30, 40]  # as it is: the protocol clips annotated boxes alone
   assert not people.visible.any() and people.left_out == {"box empty or outside of its picture": 1}
   path.write_text(json.dumps([{"image_id": 1}]))
   with pytest.raises(ValueError, match="row 0 has not image_id, bbox and score"):

@@ -51,3 +51,22 @@ def test_a_bootstrap_interval_covers_the_score_and_shrinks_with_rows():
   order = np.random.default_rng(0).permutation(3 * len(noisy))
   ids, copies, labels = (np.repeat(x, 3)[order] for x in (np.arange(len(noisy)), noisy, LABEL))
   np.testing.assert_allclose(metrics.bootstrap_interval(metrics.auc, copies, labels == 1, groups=ids), many)
+
+
+def test_an_interval_over_seeds_and_rows_has_the_spread_of_both():
+  rng = np.random.default_rng(0)
+  weights = rng.integers(1, 18, 200)
+  of_rows, of_seeds = rng.normal(0.05, 0.3, (1, 200)) * weights, np.array([[-0.02], [0.0], [0.05]]) * weights
+  value, low, high = metrics.crossed_interval(of_rows, weights)
+  share = of_rows[0] / weights
+  error = np.sqrt(np.sum((weights * (share - value)) ** 2)) / weights.sum()  # of a ratio, by linearisation
+  assert value == pytest.approx(of_rows.sum() / weights.sum()) and low < value < high
+  assert high - low == pytest.approx(2 * 1.96 * error, rel=0.1)
+  value, *ends = metrics.crossed_interval(of_seeds, weights)
+  assert value == pytest.approx(0.01) and ends == pytest.approx([-0.02, 0.05])  # one seed three times
+  both = metrics.crossed_interval(of_rows + of_seeds, weights)
+  assert both[2] - both[1] > high - low
+  assert metrics.crossed_interval(0.1 * np.ones((3, 200)) * weights, weights) == pytest.approx([0.1] * 3)
+  ids = np.repeat(np.arange(200), 3)  # copies of a row are no further rows
+  copies = metrics.crossed_interval(of_rows[:, ids], weights[ids], groups=ids)
+  assert copies == pytest.approx(metrics.crossed_interval(of_rows, weights))

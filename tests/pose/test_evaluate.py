@@ -130,6 +130,18 @@ def test_any_skeleton_in_cocos_format():
 
 
 @needs_pycocotools
+def test_results_are_of_the_files_own_category_whatever_its_number():
+  joints, boxes = np.random.default_rng(0).uniform(10, 90, (3, 4, 2)), np.tile([5.0, 5, 100, 100], (3, 1))
+  truth = pose.coco_truth(joints, np.full((3, 4), 2), np.full(3, 5300.0), boxes, OPENFIELD, size=(120, 120))
+  truth["categories"][0]["id"] = 3
+  truth["categories"].append({"id": 1, "name": "cage"})  # without keypoints: nothing of poses
+  truth["annotations"] = [{**row, "category_id": 3} for row in truth["annotations"]]
+  truth["annotations"].append({"id": 9, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81})
+  results = pose.coco_results(range(1, 4), joints, np.ones((3, 4)), np.ones(3))
+  assert pose.coco_ap(truth, results, skeleton=OPENFIELD)["AP"] == 1
+
+
+@needs_pycocotools
 def test_what_a_file_does_not_say_is_completed():
   joints, boxes = np.random.default_rng(0).uniform(10, 90, (3, 4, 2)), np.tile([5.0, 5, 100, 100], (3, 1))
   truth = pose.coco_truth(joints, np.full((3, 4), 2), np.full(3, 5300.0), boxes, OPENFIELD, size=(120, 120))

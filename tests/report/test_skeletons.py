@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vita_jax.pose.skeletons import COCO, OPENFIELD
-from vita_jax.report.skeletons import LEFT, RIGHT, draw_skeletons, sheet
+from vita_jax.pose.skeletons import COCO, OPENFIELD, skeleton
+from vita_jax.report.skeletons import LEFT, RIGHT, draw_skeletons, draw_worst, sheet
 
 MOUSE = np.array([[30.0, 5], [20, 15], [40, 15], [30, 40]])
 
@@ -40,3 +40,17 @@ def test_another_skeleton_is_refused():
     draw_skeletons(np.zeros((5, 5, 3), np.uint8), MOUSE, COCO)
   with pytest.raises(ValueError, match="a sheet needs at least one picture"):
     sheet([])
+
+
+def test_the_worst_poses_are_drawn_first():
+  joints = np.full((3, 2, 2), 8.0)
+  rows = {"image": np.zeros((3, 16, 16, 3), np.uint8), "joints": joints, "visible": np.ones((3, 2))}
+  rows |= {
+    "area": np.full(3, 100.0),
+    "image": np.arange(3, dtype=np.uint8)[:, None, None, None] + rows["image"],
+  }
+  found = joints + np.array([1.0, 3.0, 0.0])[:, None, None]
+  figure = draw_worst(rows, found, skeleton("two", ["a", "b"]), shown=2)
+  shown = np.asarray(figure.axes[0].images[0].get_array())
+  assert shown.shape == (2 + 64 + 2, 2 * (32 + 2) + 2, 3)
+  assert shown[2, 2].tolist() == [1, 1, 1] and shown[2, 36].tolist() == [0, 0, 0]  # row 1, then row 0

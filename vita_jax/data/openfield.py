@@ -1,9 +1,7 @@
-"""116 frames of a mouse in an open field, from above, with four keypoints labelled by hand: $VITA_DATA_DIR
-alone.
+"""116 frames of a mouse in an open field, from above, four keypoints labelled by hand: $VITA_DATA_DIR alone.
 
 From the demonstration of DeepLabCut (Mathis et al., Nature Neuroscience 2018), grey, 320 x 240. All frames
-are of one
-video: a split measures how well poses of this mouse are interpolated, not other mice.
+are of one video: a split measures how well poses of this mouse are interpolated, not other mice.
 """
 
 from __future__ import annotations

@@ -82,7 +82,9 @@ def read_coco(
 ) -> People:
   """Lists the persons of a file in COCO's keypoint format, of annotated boxes or of a detector's.
 
-  Boxes are clipped to the picture (`clip_boxes`), made to the crop's aspect and padded.
+  Annotated boxes are clipped to the picture (`clip_boxes`), as the published protocol has it; those of a
+  detector are not, but one of which nothing would be left is left out. They are made to the crop's aspect and
+  padded.
 
   Args:
     annotations: the JSON file, or its content.
@@ -122,7 +124,7 @@ def read_coco(
     image = images[row["image_id"]]
     (box,), (sound,) = clip_boxes(np.array([row["bbox"]]), image["width"], image["height"])
     if sound:
-      kept.append({**row, "bbox": box})
+      kept.append({**row, "bbox": box if detections is None else row["bbox"]})
     else:
       shapes[RULES[2]] += 1
   files = _files(Path(folder).expanduser(), [images[row["image_id"]]["file_name"] for row in kept], named)

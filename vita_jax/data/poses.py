@@ -1,5 +1,4 @@
-"""`load_poses(name)`: labelled poses as arrays for the device; `load_people(name)`: in whole pictures, for
-streams.
+"""`load_poses(name)`: labelled poses as arrays for the device; `load_people(name)`: in whole pictures.
 
     name           what                                                     files
     figures        generated, any number                                    none

@@ -1,7 +1,7 @@
 """Metrics: `(sum, weight)` pairs for steps and evals, and scores of whole predictions."""
 
 from vita_jax._lazy import submodules
-from vita_jax.metrics.bootstrap import bootstrap_interval
+from vita_jax.metrics.bootstrap import bootstrap_interval, crossed_interval
 from vita_jax.metrics.class_prior import PriorEstimate, estimate_prior, prior_numbers
 from vita_jax.metrics.classification import f1, matthews, share_equal
 from vita_jax.metrics.correlation import kendall, pearson, spearman
@@ -59,6 +59,7 @@ __all__ = [
   "class_iou",
   "confusion_matrix",
   "cross_entropies",
+  "crossed_interval",
   "decibels",
   "dedpul_estimate",
   "divide",

@@ -53,8 +53,7 @@ class CropPerson(NamedTuple):
   Rows have `image` uint8 [H, W, 3], `joints` [K, 2] and `visible` [K] in the picture, `centre` [2] and
   `scale` [2]. They come back with `image` of the crop and `joints` in its pixels; `centre` and `scale` are
   those used, as `crops.to_picture` needs them (for crops that are not turned or mirrored). Keypoints outside
-  of the crop stay
-  visible: the targets leave out those whose Gaussian is outside. Other keys stay.
+  of the crop stay visible: the targets leave out those whose Gaussian is outside. Other keys stay.
 
   Attributes:
     crop: size and convention.

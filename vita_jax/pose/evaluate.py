@@ -239,7 +239,7 @@ def coco_ap(
 
   Args:
     truth: annotations in COCO's format, or the path of such a file.
-    results: of `coco_results`.
+    results: of `coco_results`; they are of the annotations' category with keypoints, whatever its number.
     skeleton: whose sigmas are taken.
     image_ids: pictures that are evaluated, those without a detection, too; None: all of `truth`.
 
@@ -258,6 +258,8 @@ def coco_ap(
   content = dict(
     truth if isinstance(truth, Mapping) else read_json(truth, what="annotations of COCO", limit=1 << 30)
   )
+  posed = [one["id"] for one in content.get("categories", ()) if one.get("keypoints")]
+  category = posed[0] if posed else PERSON
   known = {int(image["id"]) for image in content["images"]}
   wanted = sorted(known if image_ids is None else {int(i) for i in image_ids})
   for one in results:
@@ -275,10 +277,10 @@ def coco_ap(
     people = [_completed(row, skeleton) for row in content["annotations"]]
     annotations.dataset = {"info": {}, "licenses": [], **content, "annotations": people}
     annotations.createIndex()
-    found = annotations.loadRes([dict(one) for one in results])
+    found = annotations.loadRes([{**one, "category_id": category} for one in results])
     evaluation = COCOeval(annotations, found, "keypoints")
     evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
-    evaluation.params.imgIds = wanted
+    evaluation.params.imgIds, evaluation.params.catIds = wanted, [category]
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()

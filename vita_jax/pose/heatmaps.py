@@ -162,9 +162,8 @@ def decode(heatmaps: jax.Array, *, method: str = "quarter", sigma: float = 2.0) 
       argmax    the place of the (first) maximum
       quarter   moved by 1/4 towards the greater of its neighbours, in x and in y; not in columns and rows 0,
                 1 and the last one
-      dark      the maximum of the second-order expansion of the logarithm of the smoothed map, derivatives
-      over
-                two places
+      dark      the maximum of the second-order expansion of the logarithm of the smoothed map, its second
+                derivatives over two places
       udp       the same with second derivatives over one place
 
   Where the maximum is 0 or less, the keypoint is (0, 0).

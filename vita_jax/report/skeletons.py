@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from vita_jax.metrics.keypoints import oks
 from vita_jax.pose.skeletons import Skeleton
 
 LEFT, RIGHT, MIDDLE = (230, 159, 0), (86, 180, 233), (240, 240, 240)  # of Okabe and Ito, and a light grey
@@ -71,6 +73,33 @@ def draw_skeletons(
       box = (x - line, y - line, x + line, y + line)
       draw.ellipse(box, fill=colours[k], outline=(0, 0, 0))
   return np.asarray(picture)
+
+
+def draw_worst(rows: Mapping[str, Any], found: np.ndarray, skeleton: Skeleton, *, shown: int = 24) -> Any:
+  """Draws the crops whose keypoints are least like the labels, by OKS: above these, below what was found.
+
+  Args:
+    rows: `image`, `joints`, `visible` and `area`, as `vita_jax.data.load_poses` gives them.
+    found: [n, K, 2] in pixels of the crops.
+    skeleton: of the keypoints.
+    shown: how many crops.
+
+  Returns:
+    A Figure of Matplotlib.
+  """
+  from matplotlib.figure import Figure
+
+  scores = oks(found, rows["joints"], rows["visible"], rows["area"], skeleton.sigmas)
+  pairs = []
+  for i in np.argsort(np.asarray(scores), kind="stable")[:shown]:
+    draw = functools.partial(draw_skeletons, rows["image"][i], skeleton=skeleton, scale=2)
+    pairs.append(np.concatenate([draw(rows["joints"][i], scores=rows["visible"][i]), draw(found[i])]))
+  figure = Figure(figsize=(8, 8), layout="constrained")
+  axes = figure.add_subplot()
+  axes.imshow(sheet(pairs))
+  axes.set_axis_off()
+  axes.set_title("lowest OKS first; above: labels, below: found", fontsize=9)
+  return figure
 
 
 def sheet(pictures: Sequence[np.ndarray], *, columns: int = 8, gap: int = 2) -> np.ndarray:

@@ -80,6 +80,16 @@ def test_a_step_of_more_rows_than_there_are_is_refused(own):
     read_inputs(_recipe(own, **{"train.batch": 10}))
 
 
+def test_test_persons_have_the_keypoints_of_the_training_persons_in_their_order(own):
+  content = json.loads((own / "own.json").read_text())
+  content["categories"][0]["keypoints"] = ["nose", "left_hand", "right_hand"]
+  (own / "turned.json").write_text(json.dumps(content))
+  with pytest.raises(ValueError, match="turned.json has the keypoints nose, left_hand, right_hand: those of"):
+    read_inputs(
+      _recipe(own, **{"data.test_annotations": str(own / "turned.json"), "data.test_folder": str(own)})
+    )
+
+
 def test_a_keypoint_that_is_never_labelled_has_no_median():
   joints = np.array([[[1.0, 2.0], [9.0, 9.0]], [[3.0, 6.0], [9.0, 9.0]]])
   found = median_pose(joints, np.array([[1, 0], [2, 0]]))

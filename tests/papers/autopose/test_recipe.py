@@ -1,10 +1,19 @@
 """Settings: methods are switches, and what does not go together is refused in one line."""
 
+from pathlib import Path
+
 import pytest
 from papers.autopose import small
 
+from vita_jax.base.files import load_python_file
+from vita_jax.nn.hrnet import HRNet
+from vita_jax.nn.simple_baseline import SimpleBaseline
+from vita_jax.papers.autopose.model import nets_of
 from vita_jax.papers.autopose.recipe import METHODS, default_config, recipe_of
 from vita_jax.papers.autopose.steps import updates_of, weight_steps
+
+FILES = {"data.annotations": "a.json", "data.folder": "a"}
+DETECTED = {**FILES, "data.test_annotations": "b.json", "data.test_folder": "b", "data.detections": "x.json"}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -38,7 +47,11 @@ def test_the_full_scale_is_the_default_and_a_genotype_is_an_argument():
     ("cell_only", {"controller.macs": 1e6}, "network.kind is fixed"),
     ("retrain:all_edges", {"data.half_body": 0.3}, "needs whole pictures"),
     ("retrain:all_edges", {"data.name": "custom"}, "annotations is empty"),
+    ("retrain:all_edges", {"data.name": "coco", "data.detections": "x.json"}, "detections are the boxes of"),
+    ("retrain:all_edges", {"data.name": "mpii", **DETECTED}, "detections are the boxes of"),
     ("hrnet", {"data.size": (48, 48)}, "multiples of 32"),
+    ("single_branch", {"model.published": True}, "model.published is for HRNet and SimpleBaseline"),
+    ("evolve", {"evolution.population": 2, "controller.samples": 4}, "evolution.population is 2"),
   ],
 )
 def test_what_does_not_go_together_is_refused_in_one_line(step, changes, says):
@@ -52,3 +65,23 @@ def test_steps_on_weights_and_of_the_controller_add_up():
   recipe = recipe_of(small.config("search"))
   assert (weight_steps(recipe), updates_of(recipe)) == (9, 3)  # 3 warm, then rounds of 2 and 1
   assert updates_of(recipe_of(small.config("cell_only"))) == 0
+
+
+COCO = load_python_file(Path(__file__).parents[3] / "configs" / "autopose" / "coco.py")
+
+
+def _full(step):
+  """The recipe of the full scale, of files that nobody reads here."""
+  config = COCO.get_config(f"full:{step}")
+  config.data.update({"annotations": "train.json", "folder": "train"})
+  return recipe_of(config)
+
+
+def test_the_full_scale_has_the_published_baselines():
+  hrnet, simple = (nets_of(_full(step), 17).single.net for step in ("hrnet", "simple_baseline"))
+  assert hrnet == HRNet(17, form=hrnet.form) and simple == SimpleBaseline(17, form=simple.form)
+
+
+def test_the_gaussians_of_the_full_scale_are_of_one_size_on_the_picture():
+  sigmas = {recipe.data.size: recipe.data.sigma for recipe in map(_full, ("search", "hrnet"))}
+  assert sigmas == {(128, 96): 1.0, (256, 192): 2.0}  # at a stride of 4: half the picture, half of sigma

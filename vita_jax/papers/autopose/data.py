@@ -109,7 +109,11 @@ def _people(recipe: Recipe, crop: Crop) -> tuple[People, People]:
   training = read(data.annotations, data.folder)
   if not data.test_annotations:
     return split_people(training, held_out=data.held_out)
-  return training, read(data.test_annotations, data.test_folder, data.detections)
+  test = read(data.test_annotations, data.test_folder, data.detections)
+  if (names := test.skeleton.names) != training.skeleton.names:
+    listed = f"{data.test_annotations} has the keypoints {', '.join(names)}"
+    raise ValueError(f"{listed}: those of {data.annotations} are {', '.join(training.skeleton.names)}")
+  return training, test
 
 
 def parts(recipe: Recipe, pictures: np.ndarray) -> list[np.ndarray]:

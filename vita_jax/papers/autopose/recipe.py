@@ -39,20 +39,17 @@ METHODS: dict[str, dict[str, Any]] = {
   "mean_pose": {**_TRAINED, "model.kind": "mean", "train.steps": 0},
   "retrain": {**_TRAINED},
 }
+SEARCHES = tuple(name for name, changes in METHODS.items() if "search.steps" not in changes)
 _COUNT = between(1, 2**31 - 1)
 _SIZE = each("(height, width) in pixels, from 16 on", lambda n: isinstance(n, int) and n >= 16, least=2)
 _SHARES = each("distances as shares of a length, above 0", above(0).holds, least=1)
 _STEPS = each("steps", lambda n: isinstance(n, int) and n >= 1)
+_GENOTYPE = text("a file, random:NUMBER, or one of " + ", ".join(PRESETS))
 _PAIR = each("pixels in x and in y, from 0 on", at_least(0).holds, least=2)
 
 KEYS = (
   Key("method", "search", one_of(*METHODS), "What is compared; give it as the config's argument."),
-  Key(
-    "genotype",
-    "",
-    text("a file, random:NUMBER, or one of " + ", ".join(PRESETS)),
-    "The network that retrain trains.",
-  ),
+  Key("genotype", "", _GENOTYPE, "The network that retrain trains."),
   Key(
     "data.name", "pedestrians", one_of(*DATA), "Which poses; custom: a file in COCO's format and a folder."
   ),
@@ -84,6 +81,7 @@ KEYS = (
   Key("model.kind", "derived", one_of(*MODELS), "The network: of the space, or a baseline."),
   Key("model.channels", 32, _COUNT, "Channels of the finest branch (HRNet: its width; ResNet: its first)."),
   Key("model.stem", 64, _COUNT, "Channels of the stem (SimpleBaseline: of its upsampling)."),
+  Key("model.published", False, boolean, "HRNet, SimpleBaseline: as deep as published, not reduced."),
   Key("model.stride", 4, between(2, 4), "Pixels for each place of the maps: 2 or 4."),
   Key("network.kind", "reinforce", one_of(*NETWORKS), "Who chooses the network level in a search."),
   Key("network.preset", "staged", one_of(*PRESETS), "The fixed network level; staged is HRNet's."),
@@ -98,9 +96,7 @@ KEYS = (
   Key("search.steps", 6000, between(0, 2**31 - 1), "Steps of the search, all kinds; 0: no search."),
   Key("search.warm", 2000, at_least(0), "First steps, which train weights of uniform draws (a third)."),
   Key("search.batch", 32, _COUNT, "Crops in a step."),
-  Key(
-    "search.rate", 1e-3, above(0), "Learning rate of Adam on weights, at first; a cosine takes it to 1e-5."
-  ),
+  Key("search.rate", 1e-3, above(0), "Of Adam on weights, at first; a cosine takes it to 1e-5."),
   Key("search.clip", 5.0, above(0), "Largest norm of the gradient of weights."),
   Key("search.round", 100, _COUNT, "Steps on weights and alpha between those of the controller."),
   Key("search.every", 1, _COUNT, "Steps on weights between those on alpha."),
@@ -222,6 +218,15 @@ def check(config: Any) -> None:
     raise ValueError(
       f"config.model.kind is {config.model.kind}: a search is of the space, model.kind=derived"
     )
+  if config.model.published and config.model.kind not in ("hrnet", "simple_baseline"):
+    raise ValueError(
+      f"config.model.published is for HRNet and SimpleBaseline, config.model.kind is {config.model.kind}"
+    )
+  if config.network.kind == "evolve" and config.evolution.population < config.controller.samples:
+    raise ValueError(
+      f"config.evolution.population is {config.evolution.population}: give the"
+      f" {config.controller.samples} of config.controller.samples, which come in at once, a place each"
+    )
   if config.derive.keep > config.derive.candidates:
     raise ValueError(
       f"config.derive.keep is {config.derive.keep}: there are {config.derive.candidates} candidates"
@@ -250,6 +255,10 @@ def _check_data(config: Any) -> None:
   for key in ("", "test_"):
     if data[f"{key}annotations"] and not data[f"{key}folder"]:
       raise ValueError(f"config.data.{key}folder is empty: give the folder of the pictures")
+  if data.detections and (data.name == "mpii" or not data.test_annotations):
+    raise ValueError(
+      "config.data.detections are the boxes of persons of config.data.test_annotations, in COCO's format"
+    )
   if data.stream and not data.annotations:
     raise ValueError(
       "config.data.stream is True: it is for data.annotations; the small sets are held in memory"
@@ -272,21 +281,8 @@ def recipe_of(config: Any) -> Recipe:
       f"config.genotype is {config.genotype} and config.seeds {config.seeds}: each seed has a network of its"
       " own, so run one seed at a time (launch/table.py: --split=1)"
     )
-  groups = {
-    name: base.section(config, name)
-    for name in (
-      "data",
-      "model",
-      "network",
-      "cell",
-      "search",
-      "controller",
-      "evolution",
-      "derive",
-      "train",
-      "report",
-    )
-  }
+  names = "data model network cell search controller evolution derive train report".split()
+  groups = {name: base.section(config, name) for name in names}
   one_step = config.data.stream or config.steps_per_call == 1
   return Recipe(
     method=config.method,

@@ -20,16 +20,16 @@ from vita_jax.papers.autopose.losses import joints_of, loss_of, stride_of
 from vita_jax.papers.autopose.model import MeanPose, Nets, genotype_of, prepared
 from vita_jax.papers.autopose.recipe import Recipe
 from vita_jax.papers.autopose.steps import weights_of
+from vita_jax.pose.crops import to_picture
 from vita_jax.pose.evaluate import coco_ap, coco_persons, coco_truth, pckh
 from vita_jax.pose.heatmaps import flip_heatmaps
-from vita_jax.report.skeletons import draw_skeletons, sheet
+from vita_jax.report.skeletons import draw_worst
 from vita_jax.search.branches import draw_genotype, network_of, to_json
 from vita_jax.search.branches.supernet import averaged, forward
 from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
 
 Tree = Any
 LAST = 20  # updates of the controller whose rewards are compared with uniform draws
-SHOWN = 24  # test crops that are drawn, the worst ones
 
 
 def network_state(recipe: Recipe, state: State) -> Tree:
@@ -124,9 +124,10 @@ def report(
   `pck_<share>`, `oks`, `loss` of the test crops; `ap`, `ap50`, `ap75` by pycocotools, where it is installed;
   for MPII `pckh_of_segment` (0.5 of the distance from neck to head top: the file has no head boxes);
   `label_ceiling_pck_<share>`: of a second set of labels, where there is one; `macs`, `parameters`. Of a
-  search also what `searched` says, and all of this of the best candidate with its shared weights.
+  search also what `searched` says, and all of this of the best candidate with its shared weights. Files: see
+  `people_file` and `searched`.
   """
-  numbers = dict(evaluate("test", state))
+  numbers = {name: x for name, x in evaluate("test", state).items() if x is not None}  # None: no labels
   given = network_state(recipe, state)
 
   def look(state: Any, batch: Any) -> dict[str, jax.Array]:
@@ -135,11 +136,11 @@ def report(
 
   found = {name: np.asarray(x) for name, x in sweep(look, state, over="test").items()}
   numbers |= _average_precision(recipe, inputs, found) | _other_protocols(recipe, inputs, found)
-  files: dict[str, str] = {}
+  files = people_file(recipe, inputs, found)
   figures: dict[str, Any] = {}
   if recipe.searches:
-    more, files, figures = searched(recipe, nets, state)
-    numbers |= more
+    more, own, figures = searched(recipe, nets, state)
+    numbers, files = numbers | more, files | own
   else:
     numbers |= {"macs": nets.macs, "parameters": count_parameters(given["params"])}
     if nets.genotype is not None:
@@ -147,7 +148,7 @@ def report(
       if "score" in nets.genotype.facts:
         numbers["supernet_score"] = float(nets.genotype.facts["score"])
   if "image" in inputs.rows:
-    figures["mistakes"] = partial(mistakes, inputs, found)
+    figures["mistakes"] = partial(draw_worst, inputs.rows, found["joints"], inputs.skeleton)
   return Report(numbers, figures, files)
 
 
@@ -192,6 +193,22 @@ def _crops_as_pictures(recipe: Recipe, n: int) -> tuple[np.ndarray, ...]:
   return last / 2, last / 200.0, np.ones(n), np.arange(1, n + 1)
 
 
+def people_file(recipe: Recipe, inputs: Inputs, found: Mapping[str, np.ndarray]) -> dict[str, str]:
+  """Counts the right keypoints of each test person, as people.json: for intervals over people, too.
+
+  `picture`, `labelled` and `pck_<share>`, [n] each; none of a stream, whose keypoints are in whole pictures.
+  """
+  rows = inputs.rows
+  if "length" not in rows:
+    return {}
+  seen = (rows["visible"] > 0) & (rows["length"] > 0)[:, None]
+  content = {"picture": rows.get("picture", np.arange(len(seen))), "labelled": seen.sum(axis=1)}
+  for share in recipe.report.shares:
+    right = near(found["joints"], rows["joints"], rows["length"], threshold=share)
+    content[pck_name(share)] = (right & seen).sum(axis=1)
+  return {"people.json": json.dumps({name: x.tolist() for name, x in content.items()}) + "\n"}
+
+
 def _other_protocols(recipe: Recipe, inputs: Inputs, found: Mapping[str, np.ndarray]) -> dict[str, float]:
   rows, numbers = inputs.rows, {}
   if "second" in rows:
@@ -199,12 +216,15 @@ def _other_protocols(recipe: Recipe, inputs: Inputs, found: Mapping[str, np.ndar
     for share in recipe.report.shares:
       right = near(rows["second"], rows["joints"], rows["length"], threshold=share)
       numbers[f"label_ceiling_{pck_name(share)}"] = float(right[seen].mean())
-  if inputs.skeleton.name == "mpii" and "length" in rows:
+  if inputs.skeleton.name == "mpii":
+    joints = found["joints"]
+    if "length" not in rows:  # of a stream: labels are in whole pictures
+      places, convention = (rows["centre"], rows["scale"]), recipe.data.convention
+      joints = to_picture(joints, *places, size=recipe.data.size, convention=convention)
     neck, top = (inputs.skeleton.names.index(name) for name in ("upper_neck", "head_top"))
-    both = (rows["visible"][:, [neck, top]] > 0).all(axis=1)
     segment = np.linalg.norm(rows["joints"][:, top] - rows["joints"][:, neck], axis=-1)
-    kept = both & (segment > 0)
-    parts = [x[kept] for x in (found["joints"], rows["joints"], rows["visible"], segment / 0.6)]
+    kept = (rows["visible"][:, [neck, top]] > 0).all(axis=1) & (segment > 0)
+    parts = [x[kept] for x in (joints, rows["joints"], rows["visible"], segment / 0.6)]
     if kept.any():
       numbers["pckh_of_segment"] = pckh(*parts)["mean"] / 100
   return numbers
@@ -267,24 +287,4 @@ def reward_curve(trace: Mapping[str, np.ndarray]) -> Any:
       axes.fill_between(np.arange(len(mean)), mean - error, mean + error, alpha=0.2)
   axes.set(xlabel="update of the controller", ylabel="reward (OKS), ± one standard error")
   axes.legend(frameon=False)
-  return figure
-
-
-def mistakes(inputs: Inputs, found: Mapping[str, np.ndarray]) -> Any:
-  """Draws the test crops with the lowest OKS: above the labels, below what was found. A Figure."""
-  from matplotlib.figure import Figure
-
-  rows, skeleton = inputs.rows, inputs.skeleton
-  scores = oks(found["joints"], rows["joints"], rows["visible"], rows["area"], skeleton.sigmas)
-  pairs = []
-  for i in np.argsort(np.asarray(scores), kind="stable")[:SHOWN]:
-    draw = partial(draw_skeletons, rows["image"][i], skeleton=skeleton, scale=2)
-    pairs.append(
-      np.concatenate([draw(rows["joints"][i], scores=rows["visible"][i]), draw(found["joints"][i])])
-    )
-  figure = Figure(figsize=(8, 8), layout="constrained")
-  axes = figure.add_subplot()
-  axes.imshow(sheet(pairs))
-  axes.set_axis_off()
-  axes.set_title("lowest OKS first; above: labels, below: found", fontsize=9)
   return figure

@@ -205,12 +205,11 @@ def _learn(
     return {**new[0], **new[1]}, value
 
   trained = {k: state[k] for k in ("params", "tx", "alpha", "alpha_tx")}
-  sides = jnp.array([False, True])
+  sides, alpha_too = jnp.array([False, True]), ~warm & (t % recipe.search.every == 0)
   if recipe.cell.kind != "gradient":
     trained, value = half(trained, (train, sides[0]))
     values = jnp.stack([value, 0.0])
   else:
-    alpha_too = ~warm & (t % recipe.search.every == 0)
     both = {k: jnp.stack([train[k], batch[CHOOSER][k]]) for k in ("image", "joints", "visible")}
 
     def either(trained: Tree, given: tuple[Batch, jax.Array]) -> tuple[Tree, jax.Array]:
@@ -219,7 +218,7 @@ def _learn(
 
     trained, values = jax.lax.scan(either, trained, (both, sides))
   new = {**state, **trained}
-  weight = (~warm).astype(jnp.float32) if recipe.cell.kind == "gradient" else jnp.zeros(())
+  weight = alpha_too.astype(jnp.float32) if recipe.cell.kind == "gradient" else jnp.zeros(())
   return new, _metrics(
     loss=(values[0], 1.0), alpha_loss=(values[1], weight), skip_share=(_skips(state["alpha"]), 1.0)
   )
@@ -258,19 +257,12 @@ def _choose(
   cells = jax.vmap(partial(random_cells, recipe))(jax.random.split(cell_key, len(every)))
   images = prepared(rows["image"], recipe.dtype)
 
-  def score(given: tuple[jax.Array, jax.Array]) -> jax.Array:
-    one, cell = given
+  def score(drawn: tuple[jax.Array, jax.Array]) -> jax.Array:
+    one, cell = drawn
     weights = weights_of(recipe, state["alpha"], cell, None, t)
     network = network_of(recipe.space, one)
-    maps, _ = forward(
-      nets.supernet,
-      state["params"],
-      state["stats"],
-      images,
-      network,
-      weights,
-      sparse=recipe.cell.kind == "random",
-    )
+    given = state["params"], state["stats"], images, network, weights
+    maps, _ = forward(nets.supernet, *given, sparse=recipe.cell.kind == "random")
     reward = reward_of(recipe, skeleton, maps, rows)
     if not keys.macs:
       return reward
