@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from vita_jax.base.choose import choose, hint
@@ -23,7 +24,7 @@ from vita_jax.nn import policy as policies
 from vita_jax.nn.policy import Carry, CategoricalPolicy
 from vita_jax.optim.groups import Labels, ScaleByGroupState, check_groups, group_names, scaled_by_group
 from vita_jax.optim.leaves import COUNT, check_number, check_theta
-from vita_jax.optim.windows import window_length
+from vita_jax.optim.windows import window_length, window_lengths
 
 Tree = Any
 OBSERVED = ("loss", "kl", "progress", "head_mean", "head_std")
@@ -310,5 +311,33 @@ def _check(
       f"the policy is for {policy.groups} groups and {policy.observations} observed numbers, and there are"
       f" {len(names)} and {len(OBSERVED)}: {', '.join(names)}"
     )
-  zeros = jnp.zeros(len(OBSERVED)), jnp.zeros(len(names)), policy.initial_state()
-  check_theta(theta, jax.eval_shape(policy.init, jax.random.key(0), *zeros), kind="layerwise_policy")
+  shapes = jax.eval_shape(lambda key: policies.init_theta(policy, key), jax.random.key(0))
+  check_theta(theta, shapes, kind="layerwise_policy")
+
+
+def count_decisions(settings: Settings) -> int:
+  """Counts the decisions of a run: the windows that end before its last step.
+
+  Examples:
+    >>> count_decisions(Settings(100, 35, "head", legacy_window=True))  # windows of 10, 10, 20
+    2
+  """
+  epoch, steps = min(settings.epoch, settings.steps), settings.steps
+  lengths = window_lengths(
+    epoch,
+    -(-steps // epoch),
+    smallest=settings.smallest,
+    shrink=settings.shrink,
+    legacy=settings.legacy_window,
+  )
+  return int(np.searchsorted(np.cumsum(lengths), steps))
+
+
+def controller_state(state: Tree) -> LayerwisePolicyState:
+  """Returns the state of the one `layerwise_policy` that an optimizer's state has in it."""
+  (found,) = (x for x in jax.tree.leaves(state, is_leaf=_is_controller) if _is_controller(x))
+  return found
+
+
+def _is_controller(x: Any) -> bool:
+  return isinstance(x, LayerwisePolicyState)

@@ -9,7 +9,7 @@ from papers.asg import small
 from PIL import Image
 
 from vita_jax.losses.reinforce import discounted_returns
-from vita_jax.nn.policy import CategoricalPolicy
+from vita_jax.nn.policy import CategoricalPolicy, uniform_theta
 from vita_jax.optim import load_controller
 from vita_jax.papers.asg import data, model, rates
 from vita_jax.papers.asg.recipe import METHODS, check, default_config, recipe_of
@@ -146,7 +146,7 @@ def test_a_controller_that_is_not_there_or_of_other_groups_is_refused(tmp_path):
   with pytest.raises(FileNotFoundError, match="no controller at"):
     load_controller(tmp_path, CategoricalPolicy(4))
   _, nets = _nets(small.config("asg"))
-  save_controller(tmp_path, rates.uniform_theta(nets), {"groups": list(nets.names)})
+  save_controller(tmp_path, uniform_theta(nets.policy), {"groups": list(nets.names)})
   assert load_controller(tmp_path, CategoricalPolicy(4))["params"]["head_kernel"].shape == (4, 101, 11)
   with pytest.raises(ValueError, match="head_"):
     load_controller(tmp_path, CategoricalPolicy(7))

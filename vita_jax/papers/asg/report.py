@@ -18,6 +18,8 @@ from vita_jax import metrics
 from vita_jax.metrics.iou import confusion_matrix
 from vita_jax.nn.pretrained import old_classes
 from vita_jax.optim.ema import interpolate_weights
+from vita_jax.optim.layerwise_files import controller_files
+from vita_jax.papers.asg.controller import card_of
 from vita_jax.papers.asg.data import UNKNOWN, Inputs
 from vita_jax.papers.asg.losses import kl_of
 from vita_jax.papers.asg.model import Nets, see, start_of, teach
@@ -118,13 +120,16 @@ def report(
     numbers |= {f"{name}_{key}": found[key] for key in kept if key in found}
   reached = float(state["equal"])
   numbers["at_equal_synthetic_accuracy"] = reached if reached >= 0 else None
-  files, figures = {}, {}
+  files: dict[str, str | bytes] = {}
+  figures = {}
   if "trace" in state:
     trace = {name: np.asarray(x) for name, x in state["trace"].items()}
     numbers["own_reward"] = float(trace["rewards"] / max(trace["windows"], 1.0))
     numbers["decisions"] = len(trace["step"])
     files["policy.csv"] = policy_csv(trace, nets.names)
     figures["policy"] = partial(policy_figure, trace["step"], trace["multipliers"], nets.names)
+  if (controller := state.get("controller")) and "best" in controller:  # trained in this run
+    files |= controller_files(controller["best_theta"], card_of(recipe, nets, inputs.source, controller))
   return Report(numbers, figures, files)
 
 

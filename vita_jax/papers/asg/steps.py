@@ -13,9 +13,10 @@ from vita_jax import metrics
 from vita_jax.data.augment_on_device import augmented
 from vita_jax.losses.anchor import PathImportance, add_step, importance_of_path
 from vita_jax.losses.self_training import pseudo_loss
+from vita_jax.nn.policy import uniform_theta
 from vita_jax.nn.pretrained import old_of
 from vita_jax.optim.groups import multipliers_of, set_multipliers
-from vita_jax.optim.layerwise import Settings
+from vita_jax.optim.layerwise import Settings, controller_state
 from vita_jax.papers.asg import rates
 from vita_jax.papers.asg.losses import Terms, anchor_loss, kl_of, task_loss, total_loss
 from vita_jax.papers.asg.model import Nets, see, start_of, teach
@@ -108,7 +109,7 @@ def optimizer_of(
   """Makes the optimizer of fine-tuning: multipliers fixed or set, random or decided by a trained policy."""
   if recipe.rates.kind not in WINDOWED:
     return rates.grouped_optimizer(recipe, nets, recipe.tune.steps)
-  theta = controller["best_theta"] if recipe.rates.kind == "learned" else rates.uniform_theta(nets)
+  theta = controller["best_theta"] if recipe.rates.kind == "learned" else uniform_theta(nets.policy)
   return rates.windowed_optimizer(recipe, nets, settings, theta, key)
 
 
@@ -162,7 +163,7 @@ def traced(trace: Mapping[str, jax.Array], before: Tree, after: Tree, t: jax.Arr
   `step` int32 [decisions], `multipliers` [decisions, groups], `observation` [decisions, 5] (means over the
   window before); `rewards` and `windows`, the sum of exp(-loss) over windows and their number.
   """
-  old, new = rates.controller_state(before), rates.controller_state(after)
+  old, new = controller_state(before), controller_state(after)
   row, decided = old.decisions, new.decisions > old.decisions
 
   def put(place: jax.Array, value: jax.Array) -> jax.Array:
