@@ -35,6 +35,7 @@ def test_fixed_multipliers_of_methods():
 
   assert of("source_only") == [1, 1, 1, 1] and of("backbone_x01") == [0.1, 0.1, 0.1, 1]
   assert of("surgical") == [1, 0, 0, 1] and of("frozen") == [1]
+  assert recipe_of(small.config("l2_sp")).tune.decay == 0  # it pulls to the start in place of to 0
   assert of("layer_decay") == [round(2.6**-i, 4) for i in (3, 2, 1, 0)]
 
 

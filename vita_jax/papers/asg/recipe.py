@@ -47,7 +47,7 @@ METHODS: dict[str, dict[str, Any]] = {
   "proxy": {},
   "random_policy": {"rates.kind": "random_window"},
   "random_init_policy": {"rates.kind": "random_init"},
-  "l2_sp": {**_PLAIN, "anchor.kind": "l2_sp", "anchor.weight": 0.01},
+  "l2_sp": {**_PLAIN, "anchor.kind": "l2_sp", "anchor.weight": 0.01, "finetune.decay": 0.0},  # in its place
   "feature_l2": {**_PLAIN, "anchor.kind": "feature_l2", "anchor.weight": 1.0},
   "synaptic": {**_PLAIN, "anchor.kind": "synaptic", "anchor.weight": 1.0},
   "layer_decay": {**_PLAIN, "rates.decay": 2.6},
