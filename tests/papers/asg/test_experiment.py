@@ -1,6 +1,7 @@
 """Whole runs of seconds, and what each method may and may not move."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +66,34 @@ def test_the_teacher_never_moves_and_the_controller_has(run):
       np.testing.assert_array_equal(a, b)
   theta, first = state["controller"]["theta"], state["controller"]["best_theta"]
   assert theta["params"]["head_kernel"].shape == first["params"]["head_kernel"].shape == (4, 101, 11)
+
+
+def test_the_test_pictures_are_seen_after_the_last_stage_alone(run):
+  lines = [json.loads(line) for line in (run[4] / "metrics.jsonl").read_text().splitlines()]
+  assert {(row["split"], row["stage"]) for row in lines if row["split"] != "train"} == {
+    ("real", "finetune"),
+    ("held_out", "finetune"),
+  }
+
+
+def test_real_accuracy_at_an_equal_synthetic_one_lies_between_two_looks(monkeypatch):
+  """A look is coarse: one method may have 0.55 and another 0.7 when it first has 0.5."""
+  tune = SimpleNamespace(look_every=5, steps=20, equal_at=0.5)
+  sides = {"held_out": iter([0.3, 0.7, 0.9]), "quick": iter([0.2, 0.4, 0.1])}
+
+  def share(recipe, nets, params, teacher, arrays):
+    return jnp.asarray(next(sides[arrays]))
+
+  monkeypatch.setattr(steps, "share_right", share)
+  monkeypatch.setattr(steps.jax.lax, "cond", lambda due, yes, no, state: yes(state))
+  state = {"params": jnp.zeros(1), "teacher": {}, "equal": jnp.asarray(-1.0)}
+  state |= {name: {"synthetic": jnp.asarray(0.1), "target": jnp.asarray(0.1)} for name in ("best", "last")}
+  state["kept"] = {side: jnp.zeros(1) for side in state["best"]}
+  found = []
+  for t in (4, 9, 14):
+    state = steps.looked(SimpleNamespace(tune=tune), None, state, {n: n for n in sides}, jnp.int32(t))
+    found.append(round(float(state["equal"]), 4))
+  assert found == [-1.0, 0.3, 0.3]
 
 
 def test_a_run_leaves_its_controller_for_others(run):

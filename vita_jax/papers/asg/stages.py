@@ -19,12 +19,7 @@ from vita_jax.optim.schedules import warmup_poly
 from vita_jax.papers.asg.controller import controller_step, start_controller
 from vita_jax.papers.asg.data import EVALUATED, Inputs
 from vita_jax.papers.asg.model import Nets, first_weights, see, student_of, teach
-from vita_jax.papers.asg.rates import (
-  fixed_multipliers,
-  grouped_optimizer,
-  multipliers_at,
-  settings_of,
-)
+from vita_jax.papers.asg.rates import fixed_multipliers, grouped_optimizer, multipliers_at, settings_of
 from vita_jax.papers.asg.recipe import WINDOWED, Recipe
 from vita_jax.papers.asg.steps import cbst_step, finetune_step, optimizer_of, pretrain_step
 from vita_jax.train.experiment import Stage, State, Sweep
@@ -130,6 +125,9 @@ def _enter_finetune(
     new["tx"] = set_multipliers(new["tx"], given_rates)
   new["kept"] = {side: jax.tree.map(jnp.copy, params) for side in ("synthetic", "target")}
   new["best"] = {side: jnp.asarray(-1.0) for side in ("synthetic", "target")}
+  new["last"] = {
+    side: jnp.asarray(1 / nets.classes) for side in ("synthetic", "target")
+  }  # not trained: chance
   new["equal"] = jnp.asarray(-1.0)
   if recipe.anchor.kind == "synaptic":
     new["importance"] = init_importance(params["trunk"])._asdict()

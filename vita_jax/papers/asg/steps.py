@@ -122,8 +122,8 @@ def finetune_step(
     recipe: the settings.
     nets: the networks.
     settings: how a controller acts.
-    state: `params`, `teacher`, `tx`, `kept`, `best`, `equal`, `key`; `controller`, `trace`, `importance`
-      where the method has them.
+    state: `params`, `teacher`, `tx`, `kept`, `best`, `last`, `equal`, `key`; `controller`, `trace`,
+      `importance` where the method has them.
     batch: as in `take_step`, and `held_out` and `quick`, whole, for looks.
     t: the step.
   """
@@ -182,8 +182,8 @@ def traced(trace: Mapping[str, jax.Array], before: Tree, after: Tree, t: jax.Arr
 def looked(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Array) -> State:
   """Looks at held-out synthetic and quick real pictures, at every `look_every` steps and at the last.
 
-  The weights that are best on either are kept, and the real accuracy is noted when the synthetic one first
-  reaches `equal_at`. What is seen changes no training.
+  The weights that are best on either are kept, and the real accuracy is noted where the synthetic one first
+  reaches `equal_at`, on a line between two looks. What is seen changes no training.
   """
   due = ((t + 1) % recipe.tune.look_every == 0) | (t + 1 == recipe.tune.steps)
 
@@ -200,12 +200,9 @@ def looked(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Array)
       )
       best[side] = jnp.maximum(share, best[side])
     reached = (shares["synthetic"] >= recipe.tune.equal_at) & (state["equal"] < 0)
-    return {
-      **state,
-      "kept": kept,
-      "best": best,
-      "equal": jnp.where(reached, shares["target"], state["equal"]),
-    }
+    lines = (jnp.stack([state["last"][side], shares[side]]) for side in ("synthetic", "target"))
+    equal = jnp.where(reached, jnp.interp(recipe.tune.equal_at, *lines), state["equal"])
+    return {**state, "kept": kept, "best": best, "last": shares, "equal": equal}
 
   return jax.lax.cond(due, look, lambda state: state, state)
 
