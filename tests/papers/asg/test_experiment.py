@@ -156,6 +156,13 @@ def test_every_method_takes_the_one_step(method, teacher_file):
   assert {"task", "kl", "anchor", *(f"multiplier_{name}" for name in nets.names)} == found.keys()
 
 
+def test_a_method_without_a_teacher_says_nothing_of_its_loss():
+  """0 would say that nothing is forgotten."""
+  compared = {m for m in METHODS if steps.compares(recipe_of(small.config(m)))}
+  without = ("source_only", "backbone_x01", "frozen", "early_stop", "l2_sp", "layer_decay", "lp_ft")
+  assert compared == set(METHODS) - {*without, "surgical", "wise_ft"}
+
+
 def test_methods_of_one_seed_start_from_one_student(teacher_file):
   heads = [
     _started(m, teacher_file)[3]["params"]["head"]["out"]["kernel"] for m in ("frozen", "random_policy")

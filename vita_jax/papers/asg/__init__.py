@@ -34,11 +34,8 @@ def build(config: Any) -> Experiment:
   recipe = recipe_of(config)
   inputs = read_inputs(recipe)
   nets = nets_of(recipe, len(inputs.classes), inputs.old_groups)
-  step, choice = (
-    partial(f, recipe, nets, inputs.classes, inputs.old_groups) for f in (evaluate_step, choice_step)
-  )
-  found = stages(recipe, nets, inputs)
-  last = (found[-1].name,)
+  given, found = (recipe, nets, inputs.classes, inputs.old_groups), stages(recipe, nets, inputs)
+  step, last = partial(evaluate_step, *given), (found[-1].name,)
   return Experiment(
     init=partial(first_state, recipe, nets),
     stages=found,
@@ -46,7 +43,7 @@ def build(config: Any) -> Experiment:
     evals={
       "real": Eval(inputs.real, step, every=0, stages=last),
       "held_out": Eval(evaluated(inputs.held_out), step, every=0, stages=last),
-      "choices": Eval(inputs.real, choice, every=0, stages=("report",)),  # of no stage: for the report alone
+      "choices": Eval(inputs.real, partial(choice_step, *given), every=0, stages=("report",)),  # no stage's
     },
     report=partial(report, recipe, nets, inputs),
     export=partial(export, recipe, nets, inputs),

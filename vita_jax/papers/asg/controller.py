@@ -176,12 +176,10 @@ def _judged(wanted: int, meta: Tree) -> Tree:
   """Ends an episode: keeps the controller if the mean reward of the last `wanted` is the best so far."""
   mean = meta["sum"] / jnp.maximum(meta["count"], 1)
   last = jnp.concatenate([meta["last"][1:], mean[None]])
-  counted = jnp.isfinite(last)
-  value = jnp.sum(jnp.where(counted, last, 0.0)) / jnp.maximum(jnp.sum(counted), 1)
-  enough = jnp.sum(counted) >= wanted  # a mean of fewer is noisier, and would too often be the best
-  better = enough & (value > meta["best"])
+  value = jnp.mean(last[-wanted:])  # -inf until there are so many: means of fewer are noisier
+  better = value > meta["best"]
   best = jax.tree.map(lambda new, old: jnp.where(better, new, old), meta["theta"], meta["best_theta"])
-  return {**meta, "last": last, "best": jnp.where(better, value, meta["best"]), "best_theta": best}
+  return {**meta, "last": last, "best": jnp.maximum(value, meta["best"]), "best_theta": best}
 
 
 def card_of(recipe: Recipe, nets: Nets, source: str, controller: Tree) -> dict[str, Any]:

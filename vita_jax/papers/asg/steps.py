@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -37,6 +38,11 @@ class Taken(NamedTuple):
   terms: Terms
 
 
+def compares(recipe: Recipe) -> bool:
+  """Tells whether a step computes the teacher's old logits; else its `kl` says nothing."""
+  return recipe.proxy.weight > 0 or recipe.anchor.kind in ("synaptic", "feature_l2")
+
+
 def take_step(
   recipe: Recipe,
   nets: Nets,
@@ -62,11 +68,10 @@ def take_step(
   """
   anchor, proxy = recipe.anchor, recipe.proxy
   ignore = recipe.data.ignore if recipe.pixels else None
-  synaptic = anchor.kind == "synaptic"
   old, features = None, None
   if "old_logits" in batch:
     old = batch["old_logits"].astype(jnp.float32)
-  if (old is None and (proxy.weight or synaptic)) or anchor.kind == "feature_l2":
+  if compares(recipe) and (old is None or anchor.kind == "feature_l2"):
     old, features = teach(nets, teacher, batch["image"])
   start = start_of(nets, teacher) if anchor.kind in ("l2_sp", "synaptic") else None
   weights = None
@@ -145,7 +150,8 @@ def finetune_step(
   values = {"task": terms.task, "kl": terms.kl, "anchor": terms.anchor}
   used = multipliers_of(taken.tx)
   values |= {f"multiplier_{name}": used[i] for i, name in enumerate(nets.names)}
-  return new, {name: metrics.once(value) for name, value in values.items()}
+  found = {name: metrics.once(value) for name, value in values.items()}
+  return new, found if compares(recipe) else {**found, "kl": (jnp.zeros(()), jnp.zeros(()))}  # not measured
 
 
 def pictures_of(recipe: Recipe, state: State, batch: Batch, t: jax.Array) -> dict[str, Any]:
@@ -195,9 +201,7 @@ def looked(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Array)
     kept, best = dict(state["kept"]), dict(state["best"])
     for side, share in shares.items():
       better = share > best[side]
-      kept[side] = jax.tree.map(
-        lambda new, old, b=better: jnp.where(b, new, old), state["params"], kept[side]
-      )
+      kept[side] = jax.tree.map(partial(jnp.where, better), state["params"], kept[side])
       best[side] = jnp.maximum(share, best[side])
     reached = (shares["synthetic"] >= recipe.tune.equal_at) & (state["equal"] < 0)
     lines = (jnp.stack([state["last"][side], shares[side]]) for side in ("synthetic", "target"))
