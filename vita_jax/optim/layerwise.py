@@ -102,6 +102,7 @@ class Settings(NamedTuple):
     reward: of a window: "exp_neg_loss", exp(-l) with l the mean of loss + kl_weight kl; "neg_loss", -l; or
       "improvement", l of the window before less l.
     kl_weight: see `reward`.
+    kl_cap: most that kl_weight kl counts there, as `vita_jax.losses.distil.capped_weight` has it; None: any.
     legacy_window: as released, see `windows.window_length`.
     legacy_memoryless: as released, every decision starts from a state of zeros.
   """
@@ -115,6 +116,7 @@ class Settings(NamedTuple):
   action: str = "sampled"
   reward: str = "exp_neg_loss"
   kl_weight: float = 0.0
+  kl_cap: float | None = None
   legacy_window: bool = False
   legacy_memoryless: bool = False
 
@@ -264,7 +266,8 @@ def _observe(
   sums, taken, left = state.sums + now, state.taken + 1, state.left - 1
   ended = left == 0
   observation = jnp.where(ended, _bounded(sums / taken), state.observation)
-  total = observation[0] + settings.kl_weight * observation[1]
+  term = settings.kl_weight * observation[1]
+  total = observation[0] + (term if settings.kl_cap is None else jnp.minimum(term, settings.kl_cap))
   reward = {
     "exp_neg_loss": jnp.exp(-total),
     "neg_loss": -total,
@@ -319,7 +322,7 @@ def count_decisions(settings: Settings) -> int:
   """Counts the decisions of a run: the windows that end before its last step.
 
   Examples:
-    >>> count_decisions(Settings(100, 35, "head", legacy_window=True))  # windows of 10, 10, 20
+    >>> count_decisions(Settings(100, 35, "head", legacy_window=True))  # windows of 10, 10, 15
     2
   """
   epoch, steps = min(settings.epoch, settings.steps), settings.steps

@@ -7,7 +7,7 @@ from golden.update import ROOT
 
 from vita_jax import papers, train
 from vita_jax.base.files import load_python_file
-from vita_jax.papers.asg.recipe import METHODS
+from vita_jax.papers.asg.recipe import METHODS, check
 
 SUITE = runpy.run_path(str(ROOT / "configs/asg/table.py"))
 ROWS = {row.label: row for row in SUITE["get_suite"]()}
@@ -30,6 +30,18 @@ def test_a_controller_is_trained_by_an_earlier_row_in_the_folder_that_later_ones
     elif row.config.endswith(":asg"):
       trains[row.folder] = row
   assert len(taken) == len(trains) == 3
+
+
+def _config(row):
+  name, _, method = row.config.partition(":")
+  config = load_python_file(ROOT / name).get_config(method)
+  config.update_from_flattened_dict(dict(row.overrides))
+  return config
+
+
+def test_the_settings_of_every_row_go_together():
+  for row in ROWS.values():
+    check(_config(row))
 
 
 def test_methods_are_compared_at_equal_rates_and_all_that_have_the_proxy_with_one_weight():
@@ -73,18 +85,14 @@ def test_what_is_chosen_costs_no_accuracy_and_holds_most():
   }
   assert "- emoji: proxy: 0.3\n" in search["finish"](summaries, None)
   for row in rows:
-    name, _, method = row.config.partition(":")
-    config = load_python_file(ROOT / name).get_config(method)
-    config.update_from_flattened_dict(dict(row.overrides))
+    check(config := _config(row))
     assert config.seed == 100 and config.data.held_out == search["HELD_OUT"]
 
 
 @pytest.mark.slow
 def test_a_row_of_fonts_runs_to_its_end(tmp_path):
   row = ROWS["fonts: wise_ft"]
-  name, _, method = row.config.partition(":")
-  config = load_python_file(ROOT / name).get_config(method)
-  config.update_from_flattened_dict(dict(row.overrides))
+  config = _config(row)
   tiny = {"data.real": "digits", "data.size": 8, "data.count": 60, "data.held_out": 20, "data.quick": 20}
   tiny |= {"model.width": 4, "pretrain.steps": 3, "finetune.steps": 4, "finetune.batch": 10, "seeds": 2}
   config.update_from_flattened_dict(tiny)

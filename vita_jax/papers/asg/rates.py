@@ -59,6 +59,7 @@ def settings_of(recipe: Recipe, nets: Nets, *, epoch: int, steps: int, action: s
     action=action,
     reward=keys.reward,
     kl_weight=recipe.proxy.weight,
+    kl_cap=recipe.proxy.cap,
     legacy_window=keys.legacy_window,
     legacy_memoryless=keys.legacy_memoryless,
   )
