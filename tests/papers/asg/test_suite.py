@@ -7,7 +7,7 @@ from golden.update import ROOT
 
 from vita_jax import papers, train
 from vita_jax.base.files import load_python_file
-from vita_jax.papers.asg.recipe import METHODS, check
+from vita_jax.papers.asg.recipe import METHODS
 
 SUITE = runpy.run_path(str(ROOT / "configs/asg/table.py"))
 ROWS = {row.label: row for row in SUITE["get_suite"]()}
@@ -37,11 +37,6 @@ def _config(row):
   config = load_python_file(ROOT / name).get_config(method)
   config.update_from_flattened_dict(dict(row.overrides))
   return config
-
-
-def test_the_settings_of_every_row_go_together():
-  for row in ROWS.values():
-    check(_config(row))
 
 
 def test_methods_are_compared_at_equal_rates_and_all_that_have_the_proxy_with_one_weight():
@@ -85,7 +80,7 @@ def test_what_is_chosen_costs_no_accuracy_and_holds_most():
   }
   assert "- emoji: proxy: 0.3\n" in search["finish"](summaries, None)
   for row in rows:
-    check(config := _config(row))
+    config = _config(row)
     assert config.seed == 100 and config.data.held_out == search["HELD_OUT"]
 
 
