@@ -126,6 +126,15 @@ def test_rewards_have_three_forms():
     np.testing.assert_allclose(states.rollout.rewards[-1, :rows], expected[-rows:], rtol=1e-3, atol=1e-5)
 
 
+def test_a_capped_term_is_capped_in_the_reward_too():
+  """At a weight of 75 the reward of any window would else be 0."""
+  _, observations, _, actions = _by_hand(SETTINGS)
+  rows = (len(actions) - 1) % 3 + 1
+  expected = -(observations[1:, 0] + np.minimum(75 * observations[1:, 1], 9.0))
+  _, states = _run(SETTINGS._replace(reward="neg_loss", kl_weight=75.0, kl_cap=9.0))
+  np.testing.assert_allclose(states.rollout.rewards[-1, :rows], expected[-rows:], rtol=1e-3)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
 def test_a_loss_that_is_not_finite_counts_as_the_worst(bad):
   losses = LOSSES.copy()

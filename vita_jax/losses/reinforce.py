@@ -78,7 +78,8 @@ def discounted_returns(rewards: jax.Array, gamma: float) -> jax.Array:
 def advantages(returns: jax.Array, baseline: Baseline | None = None, *, scaled: bool = False) -> jax.Array:
   """Computes R - b, [steps]; `scaled` takes the rollout's own mean away and divides by its deviation.
 
-  The deviation is that of the population, plus 1e-5: equal returns give zeros.
+  The deviation is that of the population, plus 1e-5: equal returns give zeros. `scaled` is for decisions that
+  do not act on each other's rewards: with gamma 0 an action's later rewards would count against it.
 
   Examples:
     >>> advantages(jnp.array([1.0, 3.0]), scaled=True).round(3).tolist()

@@ -98,6 +98,18 @@ class CategoricalPolicy(nn.Module):
     return jnp.concatenate([shared, multipliers[:, None]], axis=1), (hidden, cell)
 
 
+def init_theta(policy: CategoricalPolicy, key: jax.Array) -> Any:
+  """Draws the variables of a policy: nearly uniform decisions."""
+  zeros = jnp.zeros(policy.observations), jnp.zeros(policy.groups), policy.initial_state()
+  return policy.init(key, *zeros)
+
+
+def uniform_theta(policy: CategoricalPolicy) -> Any:
+  """Returns variables of zeros: every decision is uniformly random."""
+  shapes = jax.eval_shape(lambda key: init_theta(policy, key), jax.random.key(0))
+  return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
 def sample(key: jax.Array, logits: jax.Array) -> jax.Array:
   """Draws one action for each group: logits [..., groups, actions] -> int32 [..., groups]."""
   return jax.random.categorical(key, logits).astype(jnp.int32)

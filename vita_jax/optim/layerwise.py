@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from vita_jax.base.choose import choose, hint
@@ -23,7 +24,7 @@ from vita_jax.nn import policy as policies
 from vita_jax.nn.policy import Carry, CategoricalPolicy
 from vita_jax.optim.groups import Labels, ScaleByGroupState, check_groups, group_names, scaled_by_group
 from vita_jax.optim.leaves import COUNT, check_number, check_theta
-from vita_jax.optim.windows import window_length
+from vita_jax.optim.windows import window_length, window_lengths
 
 Tree = Any
 OBSERVED = ("loss", "kl", "progress", "head_mean", "head_std")
@@ -101,6 +102,7 @@ class Settings(NamedTuple):
     reward: of a window: "exp_neg_loss", exp(-l) with l the mean of loss + kl_weight kl; "neg_loss", -l; or
       "improvement", l of the window before less l.
     kl_weight: see `reward`.
+    kl_cap: most that kl_weight kl counts there, as `vita_jax.losses.distil.capped_weight` has it; None: any.
     legacy_window: as released, see `windows.window_length`.
     legacy_memoryless: as released, every decision starts from a state of zeros.
   """
@@ -114,6 +116,7 @@ class Settings(NamedTuple):
   action: str = "sampled"
   reward: str = "exp_neg_loss"
   kl_weight: float = 0.0
+  kl_cap: float | None = None
   legacy_window: bool = False
   legacy_memoryless: bool = False
 
@@ -263,7 +266,8 @@ def _observe(
   sums, taken, left = state.sums + now, state.taken + 1, state.left - 1
   ended = left == 0
   observation = jnp.where(ended, _bounded(sums / taken), state.observation)
-  total = observation[0] + settings.kl_weight * observation[1]
+  term = settings.kl_weight * observation[1]
+  total = observation[0] + (term if settings.kl_cap is None else jnp.minimum(term, settings.kl_cap))
   reward = {
     "exp_neg_loss": jnp.exp(-total),
     "neg_loss": -total,
@@ -310,5 +314,33 @@ def _check(
       f"the policy is for {policy.groups} groups and {policy.observations} observed numbers, and there are"
       f" {len(names)} and {len(OBSERVED)}: {', '.join(names)}"
     )
-  zeros = jnp.zeros(len(OBSERVED)), jnp.zeros(len(names)), policy.initial_state()
-  check_theta(theta, jax.eval_shape(policy.init, jax.random.key(0), *zeros), kind="layerwise_policy")
+  shapes = jax.eval_shape(lambda key: policies.init_theta(policy, key), jax.random.key(0))
+  check_theta(theta, shapes, kind="layerwise_policy")
+
+
+def count_decisions(settings: Settings) -> int:
+  """Counts the decisions of a run: the windows that end before its last step.
+
+  Examples:
+    >>> count_decisions(Settings(100, 35, "head", legacy_window=True))  # windows of 10, 10, 15
+    2
+  """
+  epoch, steps = min(settings.epoch, settings.steps), settings.steps
+  lengths = window_lengths(
+    epoch,
+    -(-steps // epoch),
+    smallest=settings.smallest,
+    shrink=settings.shrink,
+    legacy=settings.legacy_window,
+  )
+  return int(np.searchsorted(np.cumsum(lengths), steps))
+
+
+def controller_state(state: Tree) -> LayerwisePolicyState:
+  """Returns the state of the one `layerwise_policy` that an optimizer's state has in it."""
+  (found,) = (x for x in jax.tree.leaves(state, is_leaf=_is_controller) if _is_controller(x))
+  return found
+
+
+def _is_controller(x: Any) -> bool:
+  return isinstance(x, LayerwisePolicyState)

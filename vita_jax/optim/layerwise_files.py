@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.base.files import write_bytes, write_json
+from vita_jax.base.files import write_bytes
 from vita_jax.base.tree import named_leaves
 from vita_jax.data.files import read_safetensors
 from vita_jax.nn.detectors.weights import fitted
-from vita_jax.nn.policy import CategoricalPolicy
+from vita_jax.nn.policy import CategoricalPolicy, init_theta
 
 FILE, CARD = "controller.safetensors", "controller.json"
+FIRST = "controller_0.safetensors"  # of several seeds
 
 
 def save_controller(folder: str | os.PathLike, theta: Mapping[str, Any], card: Mapping[str, Any]) -> None:
@@ -29,16 +29,23 @@ def save_controller(folder: str | os.PathLike, theta: Mapping[str, Any], card: M
     theta: the policy's variables.
     card: plain facts, e.g. its layer groups and what it was trained on.
   """
+  for name, content in controller_files(theta, card).items():
+    write_bytes(Path(folder) / name, content if isinstance(content, bytes) else content.encode())
+
+
+def controller_files(theta: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, str | bytes]:
+  """Returns what `save_controller` writes, file name -> content: for a report of `vita_jax.train`."""
   from safetensors.numpy import save
 
   arrays = {name: np.asarray(x, order="C") for name, x in named_leaves(jax.device_get(theta)).items()}
-  write_bytes(Path(folder) / FILE, save(arrays))
   what = {"what": "a controller of learning rates: vita_jax.optim.layerwise_policy", **card}
-  write_json(Path(folder) / CARD, json.loads(json.dumps(what)))
+  return {FILE: save(arrays), CARD: json.dumps(what, indent=2) + "\n"}
 
 
 def load_controller(path: str | os.PathLike, policy: CategoricalPolicy) -> dict[str, Any]:
   """Reads a trained controller, theta of `layerwise_policy`: a file, its folder, or the workdir of its run.
+
+  Of a run of several seeds it is that of the first; controller_1.safetensors, ... in the workdir are others.
 
   Args:
     path: where.
@@ -49,12 +56,11 @@ def load_controller(path: str | os.PathLike, policy: CategoricalPolicy) -> dict[
     ValueError: a damaged file, a controller of another number of groups, or weights that are not finite.
   """
   place = Path(path).expanduser()
-  places = [place, place / FILE, place / "export" / FILE]
+  places = [place, place / FILE, place / "export" / FILE, place / FIRST]
   file = next((p for p in places if p.is_file()), None)
   if file is None:
-    raise FileNotFoundError(f"no controller at {path}: give a run that has trained one, or its export/{FILE}")
-  zeros = jnp.zeros(policy.observations), jnp.zeros(policy.groups), policy.initial_state()
-  shapes = jax.eval_shape(policy.init, jax.random.key(0), *zeros)
+    raise FileNotFoundError(f"no controller at {path}: give a run that has trained one, or its {FILE}")
+  shapes = jax.eval_shape(lambda key: init_theta(policy, key), jax.random.key(0))
   theta = fitted(f"the controller of {file}", read_safetensors(file), shapes)
   for name, x in named_leaves(theta).items():
     if not np.isfinite(np.asarray(x)).all():

@@ -11,11 +11,12 @@ import numpy as np
 
 from benchmarks.one_step import Step
 from vita_jax.nn import efficientnet
+from vita_jax.nn.policy import uniform_theta
 from vita_jax.nn.pretrained import GROUPS, Pretrained
 from vita_jax.optim.groups import group_by_pattern
 from vita_jax.optim.layerwise import Settings
 from vita_jax.papers.asg.model import Nets, first_weights
-from vita_jax.papers.asg.rates import grouped_optimizer, uniform_theta, windowed_optimizer
+from vita_jax.papers.asg.rates import grouped_optimizer, windowed_optimizer
 from vita_jax.papers.asg.recipe import default_config, recipe_of
 from vita_jax.papers.asg.steps import take_step
 
@@ -50,7 +51,7 @@ def finetuning(kind: str, batch: int = BATCH, side: int = SIDE, form: str = "top
   make: Any = functools.partial(grouped_optimizer, recipe, nets, 500)
   if decides:
     settings = Settings(epoch=125, steps=500, head=nets.observed, kl_weight=0.1)
-    make = functools.partial(windowed_optimizer, recipe, nets, settings, uniform_theta(nets))
+    make = functools.partial(windowed_optimizer, recipe, nets, settings, uniform_theta(nets.policy))
   optimizer = make()
   rng = np.random.default_rng(0)
   pictures = {

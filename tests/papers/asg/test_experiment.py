@@ -1,6 +1,7 @@
 """Whole runs of seconds, and what each method may and may not move."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from papers.asg import small
 from vita_jax import papers, train
 from vita_jax.data.files import read_safetensors
 from vita_jax.data.resident import batch_at
+from vita_jax.nn.policy import CategoricalPolicy
+from vita_jax.optim import load_controller
 from vita_jax.optim.groups import multipliers_of
 from vita_jax.optim.windows import window_lengths
 from vita_jax.papers.asg import data, model, rates, steps
@@ -47,7 +50,7 @@ def test_a_run_reports_both_accuracies_the_old_task_and_its_decisions(run):
   assert lines[0] == "step,loss,kl,progress,head_mean,head_std,conv1,conv2,fc,head"
   windows = np.cumsum(window_lengths(6, 2, smallest=2))  # 60 pictures in batches of 10
   assert [int(line.split(",")[0]) for line in lines[1:]] == windows[:-1].tolist()
-  assert found["decisions"] == len(lines) - 1 == rates.decisions(recipe_of(config), 6)
+  assert found["decisions"] == len(lines) - 1 == len(windows) - 1
   assert (workdir / "figures" / "policy.png").exists()
   assert int(state["controller"]["updates"]) >= 1 and np.isfinite(float(state["controller"]["best"]))
 
@@ -63,6 +66,43 @@ def test_the_teacher_never_moves_and_the_controller_has(run):
       np.testing.assert_array_equal(a, b)
   theta, first = state["controller"]["theta"], state["controller"]["best_theta"]
   assert theta["params"]["head_kernel"].shape == first["params"]["head_kernel"].shape == (4, 101, 11)
+
+
+def test_the_test_pictures_are_seen_after_the_last_stage_alone(run):
+  lines = [json.loads(line) for line in (run[4] / "metrics.jsonl").read_text().splitlines()]
+  assert {(row["split"], row["stage"]) for row in lines if row["split"] != "train"} == {
+    ("real", "finetune"),
+    ("held_out", "finetune"),
+  }
+
+
+def test_real_accuracy_at_an_equal_synthetic_one_lies_between_two_looks(monkeypatch):
+  """A look is coarse: one method may have 0.55 and another 0.7 when it first has 0.5."""
+  tune = SimpleNamespace(look_every=5, steps=20, equal_at=0.5)
+  sides = {"held_out": iter([0.3, 0.7, 0.9]), "quick": iter([0.2, 0.4, 0.1])}
+
+  def share(recipe, nets, params, teacher, arrays):
+    return jnp.asarray(next(sides[arrays]))
+
+  monkeypatch.setattr(steps, "share_right", share)
+  monkeypatch.setattr(steps.jax.lax, "cond", lambda due, yes, no, state: yes(state))
+  state = {"params": jnp.zeros(1), "teacher": {}, "equal": jnp.asarray(-1.0)}
+  state |= {name: {"synthetic": jnp.asarray(0.1), "target": jnp.asarray(0.1)} for name in ("best", "last")}
+  state["kept"] = {side: jnp.zeros(1) for side in state["best"]}
+  found = []
+  for t in (4, 9, 14):
+    state = steps.looked(SimpleNamespace(tune=tune), None, state, {n: n for n in sides}, jnp.int32(t))
+    found.append(round(float(state["equal"]), 4))
+  assert found == [-1.0, 0.3, 0.3]
+
+
+def test_a_run_leaves_its_controller_for_others(run):
+  """As the rows of the table take it: from the workdir, before anything is exported."""
+  _, _, state, _, workdir = run
+  theta, best = load_controller(workdir, CategoricalPolicy(4)), state["controller"]["best_theta"]
+  for a, b in zip(jax.tree.leaves(theta), jax.tree.leaves(best), strict=True):
+    np.testing.assert_array_equal(a, b)
+  assert json.loads((workdir / "controller.json").read_text())["kl_weight"] == 0.1
 
 
 def test_the_export_runs_and_its_controller_drives_another_run(run, tmp_path):
@@ -114,6 +154,13 @@ def test_every_method_takes_the_one_step(method, teacher_file):
   new, found = jax.eval_shape(stage.step, state, batch, jnp.int32(0))
   assert jax.tree.structure(new) == jax.tree.structure(state)
   assert {"task", "kl", "anchor", *(f"multiplier_{name}" for name in nets.names)} == found.keys()
+
+
+def test_a_method_without_a_teacher_says_nothing_of_its_loss():
+  """0 would say that nothing is forgotten."""
+  compared = {m for m in METHODS if steps.compares(recipe_of(small.config(m)))}
+  without = ("source_only", "backbone_x01", "frozen", "early_stop", "l2_sp", "layer_decay", "lp_ft")
+  assert compared == set(METHODS) - {*without, "surgical", "wise_ft"}
 
 
 def test_methods_of_one_seed_start_from_one_student(teacher_file):

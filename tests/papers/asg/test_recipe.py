@@ -9,7 +9,7 @@ from papers.asg import small
 from PIL import Image
 
 from vita_jax.losses.reinforce import discounted_returns
-from vita_jax.nn.policy import CategoricalPolicy
+from vita_jax.nn.policy import CategoricalPolicy, uniform_theta
 from vita_jax.optim import load_controller
 from vita_jax.papers.asg import data, model, rates
 from vita_jax.papers.asg.recipe import METHODS, check, default_config, recipe_of
@@ -35,6 +35,7 @@ def test_fixed_multipliers_of_methods():
 
   assert of("source_only") == [1, 1, 1, 1] and of("backbone_x01") == [0.1, 0.1, 0.1, 1]
   assert of("surgical") == [1, 0, 0, 1] and of("frozen") == [1]
+  assert recipe_of(small.config("l2_sp")).tune.decay == 0  # it pulls to the start in place of to 0
   assert of("layer_decay") == [round(2.6**-i, 4) for i in (3, 2, 1, 0)]
 
 
@@ -146,7 +147,7 @@ def test_a_controller_that_is_not_there_or_of_other_groups_is_refused(tmp_path):
   with pytest.raises(FileNotFoundError, match="no controller at"):
     load_controller(tmp_path, CategoricalPolicy(4))
   _, nets = _nets(small.config("asg"))
-  save_controller(tmp_path, rates.uniform_theta(nets), {"groups": list(nets.names)})
+  save_controller(tmp_path, uniform_theta(nets.policy), {"groups": list(nets.names)})
   assert load_controller(tmp_path, CategoricalPolicy(4))["params"]["head_kernel"].shape == (4, 101, 11)
   with pytest.raises(ValueError, match="head_"):
     load_controller(tmp_path, CategoricalPolicy(7))

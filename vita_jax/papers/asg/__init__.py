@@ -15,7 +15,7 @@ from vita_jax.papers.asg.data import evaluated, read_inputs
 from vita_jax.papers.asg.export import export
 from vita_jax.papers.asg.model import nets_of
 from vita_jax.papers.asg.recipe import default_config, recipe_of
-from vita_jax.papers.asg.report import evaluate_step, report
+from vita_jax.papers.asg.report import choice_step, evaluate_step, report
 from vita_jax.papers.asg.stages import first_state, stages
 from vita_jax.train.experiment import Eval, Experiment
 
@@ -34,14 +34,16 @@ def build(config: Any) -> Experiment:
   recipe = recipe_of(config)
   inputs = read_inputs(recipe)
   nets = nets_of(recipe, len(inputs.classes), inputs.old_groups)
-  step = partial(evaluate_step, recipe, nets, inputs.classes, inputs.old_groups)
+  given, found = (recipe, nets, inputs.classes, inputs.old_groups), stages(recipe, nets, inputs)
+  step, last = partial(evaluate_step, *given), (found[-1].name,)
   return Experiment(
     init=partial(first_state, recipe, nets),
-    stages=stages(recipe, nets, inputs),
+    stages=found,
     params=lambda state: state["params"],
     evals={
-      "real": Eval(inputs.real, step, every=0),
-      "held_out": Eval(evaluated(inputs.held_out), step, every=0),
+      "real": Eval(inputs.real, step, every=0, stages=last),
+      "held_out": Eval(evaluated(inputs.held_out), step, every=0, stages=last),
+      "choices": Eval(inputs.real, partial(choice_step, *given), every=0, stages=("report",)),  # no stage's
     },
     report=partial(report, recipe, nets, inputs),
     export=partial(export, recipe, nets, inputs),

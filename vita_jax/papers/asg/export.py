@@ -12,6 +12,7 @@ import numpy as np
 from vita_jax.data import augment
 from vita_jax.data.files_image import read_image
 from vita_jax.optim.layerwise_files import save_controller
+from vita_jax.papers.asg.controller import card_of
 from vita_jax.papers.asg.data import Inputs
 from vita_jax.papers.asg.model import Nets, see
 from vita_jax.papers.asg.recipe import Recipe
@@ -72,11 +73,4 @@ def write_files(recipe: Recipe, nets: Nets, inputs: Inputs, state: State, folder
   controller = state.get("controller")
   if controller is None:
     return
-  card = {
-    "groups": dict(zip(nets.groups.names, nets.groups.patterns, strict=True)),
-    "trained on": {"data": inputs.source, "network": recipe.net.kind, **recipe.controller._asdict()},
-    "kl_weight": recipe.proxy.weight,
-  }
-  if "best" in controller:
-    card |= {"best mean reward": float(controller["best"]), "updates": int(controller["updates"])}
-  save_controller(folder, controller["best_theta"], card)
+  save_controller(folder, controller["best_theta"], card_of(recipe, nets, inputs.source, controller))

@@ -11,11 +11,10 @@ import optax
 
 from vita_jax.base.choose import choose
 from vita_jax.optim.groups import layer_decay, scale_by_group, torch_sgd, velocity_sgd
-from vita_jax.optim.layerwise import LayerwisePolicyState, Settings, layerwise_policy
+from vita_jax.optim.layerwise import Settings, layerwise_policy
 from vita_jax.optim.schedules import warmup_poly
-from vita_jax.optim.windows import window_lengths
 from vita_jax.papers.asg.model import Nets
-from vita_jax.papers.asg.recipe import WINDOWED, Rates, Recipe, Tune
+from vita_jax.papers.asg.recipe import Rates, Recipe, Tune
 
 Tree = Any
 
@@ -60,6 +59,7 @@ def settings_of(recipe: Recipe, nets: Nets, *, epoch: int, steps: int, action: s
     action=action,
     reward=keys.reward,
     kl_weight=recipe.proxy.weight,
+    kl_cap=recipe.proxy.cap,
     legacy_window=keys.legacy_window,
     legacy_memoryless=keys.legacy_memoryless,
   )
@@ -85,39 +85,3 @@ def sgd(tune: Tune, scale: optax.GradientTransformation, steps: int) -> optax.Gr
     rate = warmup_poly(tune.rate, steps, warmup=tune.warmup)
   make = velocity_sgd if tune.sgd == "velocity" else torch_sgd
   return make(rate, scale, momentum=tune.momentum, weight_decay=tune.decay)
-
-
-def first_theta(nets: Nets, key: jax.Array) -> Tree:
-  """Draws a controller: nearly uniform decisions."""
-  policy = nets.policy
-  zeros = jnp.zeros(policy.observations), jnp.zeros(policy.groups), policy.initial_state()
-  return policy.init(key, *zeros)
-
-
-def uniform_theta(nets: Nets) -> Tree:
-  """Returns the controller whose decisions are uniformly random."""
-  shapes = jax.eval_shape(lambda key: first_theta(nets, key), jax.random.key(0))
-  return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-
-
-def controller_state(tx_state: Tree) -> LayerwisePolicyState:
-  """Returns the controller's part of an optimizer's state."""
-  leaves = jax.tree.leaves(tx_state, is_leaf=_is_controller)
-  (found,) = (x for x in leaves if _is_controller(x))
-  return found
-
-
-def decisions(recipe: Recipe, epoch: int) -> int:
-  """Counts the decisions of a run of fine-tuning; 0 where nothing decides."""
-  if recipe.rates.kind not in WINDOWED:
-    return 0
-  keys, steps = recipe.controller, recipe.tune.steps
-  epoch = min(epoch, steps)
-  lengths = window_lengths(
-    epoch, -(-steps // epoch), smallest=keys.smallest, shrink=keys.shrink, legacy=keys.legacy_window
-  )
-  return int(np.searchsorted(np.cumsum(lengths), steps))  # windows that end before the last step
-
-
-def _is_controller(x: Any) -> bool:
-  return isinstance(x, LayerwisePolicyState)

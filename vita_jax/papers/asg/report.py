@@ -18,9 +18,11 @@ from vita_jax import metrics
 from vita_jax.metrics.iou import confusion_matrix
 from vita_jax.nn.pretrained import old_classes
 from vita_jax.optim.ema import interpolate_weights
+from vita_jax.optim.layerwise_files import controller_files
+from vita_jax.papers.asg.controller import card_of
 from vita_jax.papers.asg.data import UNKNOWN, Inputs
 from vita_jax.papers.asg.losses import kl_of
-from vita_jax.papers.asg.model import Nets, see, start_of, teach
+from vita_jax.papers.asg.model import Nets, Seen, see, start_of, teach
 from vita_jax.papers.asg.recipe import Recipe
 from vita_jax.papers.asg.stages import chosen
 from vita_jax.report.layerwise import policy_csv, policy_figure
@@ -47,13 +49,32 @@ def averaged(recipe: Recipe, nets: Nets, state: State, params: Tree) -> Tree:
 def evaluate_step(
   recipe: Recipe, nets: Nets, classes: tuple[str, ...], old_groups: Any, state: State, batch: Any
 ) -> Metrics:
+  """Counts what `choice_step` does, and what the teacher makes of the same pictures.
+
+  `kl`: of the teacher's old logits to the student's; `teacher_old_head_accuracy`.
+  """
+  moved, rows = nets.moved("loop"), batch.get("mask", jnp.ones(batch["image"].shape[0]))
+  found, seen = _counted(recipe, moved, classes, old_groups, state, batch)
+  old, _ = teach(moved, state["teacher"], batch["image"])
+  each = jax.vmap(lambda one, other: kl_of(seen._replace(old=one[None]), other[None]))(seen.old, old)
+  return {**found, "kl": metrics.mean(each, rows), **_old_head(_OLD[1], old, old_groups, batch, rows)}
+
+
+def choice_step(
+  recipe: Recipe, nets: Nets, classes: tuple[str, ...], old_groups: Any, state: State, batch: Any
+) -> Metrics:
   """Counts what `state["params"]` gets right of a batch.
 
   `class_<name>_accuracy`: (right, its pictures or pixels); `iou_<name>` for pixels: (both, either);
-  `overall_accuracy`; `kl`: of the teacher's old logits to the student's; `old_head_accuracy` and the
-  teacher's, where labels of the old task are known.
+  `overall_accuracy`; `old_head_accuracy`, where labels of the old task are known.
   """
-  moved, params, teacher = nets.moved("loop"), state["params"], state["teacher"]
+  return _counted(recipe, nets.moved("loop"), classes, old_groups, state, batch)[0]
+
+
+def _counted(
+  recipe: Recipe, moved: Nets, classes: tuple[str, ...], old_groups: Any, state: State, batch: Any
+) -> tuple[dict[str, Any], Seen]:
+  params, teacher = state["params"], state["teacher"]
   images, label = batch["image"], batch["label"].astype(jnp.int32)
   rows = batch.get("mask", jnp.ones(images.shape[0]))
   seen = see(moved, params, teacher, images)
@@ -68,16 +89,14 @@ def evaluate_step(
     found[f"{OF_CLASS}{name}_accuracy"] = (right[i], of_class[i])
     if recipe.pixels:
       found[f"{OVERLAP}{name}"] = (right[i], of_class[i] + called[i] - right[i])
-  old, _ = teach(moved, teacher, images)
-  each = jax.vmap(lambda one, other: kl_of(seen._replace(old=one[None]), other[None]))(seen.old, old)
-  found["kl"] = metrics.mean(each, rows)
-  if old_groups is not None and "old_label" in batch:
-    known = batch["old_label"] != UNKNOWN
-    groups = jnp.asarray(old_groups)
-    for name, logits in (("old_head_accuracy", seen.old), ("teacher_old_head_accuracy", old)):
-      predicted = old_classes(logits, groups)
-      found[name] = metrics.mean(predicted == batch["old_label"], rows * known)
-  return found
+  return {**found, **_old_head(_OLD[0], seen.old, old_groups, batch, rows)}, seen
+
+
+def _old_head(name: str, logits: jax.Array, old_groups: Any, batch: Any, rows: jax.Array) -> Metrics:
+  if old_groups is None or "old_label" not in batch:
+    return {}
+  right = old_classes(logits, jnp.asarray(old_groups)) == batch["old_label"]
+  return {name: metrics.mean(right, rows * (batch["old_label"] != UNKNOWN))}
 
 
 def both_sides(
@@ -100,7 +119,7 @@ def report(
   (`real_mean_iou` and `real_iou_<name>` for pixels), `old_head_accuracy` (old task on real pictures) beside
   `teacher_old_head_accuracy`, `kl` on synthetic hold-out and its accuracies. Of other choices: `last_...`,
   `synthetic_choice_...`, `peeking_...` (chosen on real pictures) and `wise_...` (averaged with the teacher).
-  `at_equal_synthetic_accuracy`: on the quick real pictures, when the synthetic accuracy first reached
+  `at_equal_synthetic_accuracy`: on the quick real pictures, where the synthetic accuracy first reached
   `finetune.equal_at`; missing where it never did. `own_reward`: mean exp(-loss) over a policy's windows.
   """
   del sweep
@@ -113,18 +132,21 @@ def report(
   numbers |= {"kl": synthetic["kl"], "real_kl": real["kl"]}
   for name, params in other_choices(recipe, nets, state).items():
     same = _equal(params, final)
-    found = real if same else scores(evaluate("real", {**state, "params": params}))
+    found = real if same else scores(evaluate("choices", {**state, "params": params}))
     kept = ("overall_accuracy", "mean_class_accuracy", "mean_iou", "old_head_accuracy")
     numbers |= {f"{name}_{key}": found[key] for key in kept if key in found}
   reached = float(state["equal"])
   numbers["at_equal_synthetic_accuracy"] = reached if reached >= 0 else None
-  files, figures = {}, {}
+  files: dict[str, str | bytes] = {}
+  figures = {}
   if "trace" in state:
     trace = {name: np.asarray(x) for name, x in state["trace"].items()}
     numbers["own_reward"] = float(trace["rewards"] / max(trace["windows"], 1.0))
     numbers["decisions"] = len(trace["step"])
     files["policy.csv"] = policy_csv(trace, nets.names)
     figures["policy"] = partial(policy_figure, trace["step"], trace["multipliers"], nets.names)
+  if (controller := state.get("controller")) and "best" in controller:  # trained in this run
+    files |= controller_files(controller["best_theta"], card_of(recipe, nets, inputs.source, controller))
   return Report(numbers, figures, files)
 
 

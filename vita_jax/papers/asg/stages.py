@@ -13,20 +13,14 @@ from vita_jax.data.resident import Resident, n_batches
 from vita_jax.losses.anchor import init_importance
 from vita_jax.losses.self_training import accepted_labels, class_thresholds
 from vita_jax.optim.groups import set_multipliers, torch_sgd
-from vita_jax.optim.layerwise import Settings
+from vita_jax.optim.layerwise import Settings, count_decisions
 from vita_jax.optim.layerwise_files import load_controller
 from vita_jax.optim.schedules import warmup_poly
 from vita_jax.papers.asg.controller import controller_step, start_controller
 from vita_jax.papers.asg.data import EVALUATED, Inputs
 from vita_jax.papers.asg.model import Nets, first_weights, see, student_of, teach
-from vita_jax.papers.asg.rates import (
-  decisions,
-  fixed_multipliers,
-  grouped_optimizer,
-  multipliers_at,
-  settings_of,
-)
-from vita_jax.papers.asg.recipe import Recipe
+from vita_jax.papers.asg.rates import fixed_multipliers, grouped_optimizer, multipliers_at, settings_of
+from vita_jax.papers.asg.recipe import WINDOWED, Recipe
 from vita_jax.papers.asg.steps import cbst_step, finetune_step, optimizer_of, pretrain_step
 from vita_jax.train.experiment import Stage, State, Sweep
 
@@ -60,7 +54,7 @@ def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
     theta = load_controller(keys.path, nets.policy)
   settings = settings_of(recipe, nets, epoch=epoch, steps=recipe.tune.steps, action=keys.action)
   step = partial(finetune_step, recipe, nets, settings)
-  enter = partial(_enter_finetune, recipe, nets, settings, epoch, theta)
+  enter = partial(_enter_finetune, recipe, nets, settings, theta)
   looks = {"held_out": Resident(inputs.held_out), "quick": Resident(inputs.quick)}
   found.append(Stage("finetune", recipe.tune.steps, step, train, also=looks, enter=enter))
   # Without their labels, which self-training must not see.
@@ -109,7 +103,7 @@ def _enter_controller(recipe: Recipe, nets: Nets, settings: Settings, state: Sta
 
 
 def _enter_finetune(
-  recipe: Recipe, nets: Nets, settings: Settings, epoch: int, theta: Tree, state: State, sweep: Sweep
+  recipe: Recipe, nets: Nets, settings: Settings, theta: Tree, state: State, sweep: Sweep
 ) -> State:
   """Starts fine-tuning: a student of the teacher, its optimizer, and places for what is kept."""
   del sweep
@@ -131,11 +125,14 @@ def _enter_finetune(
     new["tx"] = set_multipliers(new["tx"], given_rates)
   new["kept"] = {side: jax.tree.map(jnp.copy, params) for side in ("synthetic", "target")}
   new["best"] = {side: jnp.asarray(-1.0) for side in ("synthetic", "target")}
+  new["last"] = {
+    side: jnp.asarray(1 / nets.classes) for side in ("synthetic", "target")
+  }  # not trained: chance
   new["equal"] = jnp.asarray(-1.0)
   if recipe.anchor.kind == "synaptic":
     new["importance"] = init_importance(params["trunk"])._asdict()
-  if count := decisions(recipe, epoch):
-    groups = len(nets.names)
+  if recipe.rates.kind in WINDOWED:
+    count, groups = count_decisions(settings), len(nets.names)
     new["trace"] = {
       "step": jnp.zeros(count, jnp.int32),
       "multipliers": jnp.zeros((count, groups)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +14,10 @@ from vita_jax import metrics
 from vita_jax.data.augment_on_device import augmented
 from vita_jax.losses.anchor import PathImportance, add_step, importance_of_path
 from vita_jax.losses.self_training import pseudo_loss
+from vita_jax.nn.policy import uniform_theta
 from vita_jax.nn.pretrained import old_of
 from vita_jax.optim.groups import multipliers_of, set_multipliers
-from vita_jax.optim.layerwise import Settings
+from vita_jax.optim.layerwise import Settings, controller_state
 from vita_jax.papers.asg import rates
 from vita_jax.papers.asg.losses import Terms, anchor_loss, kl_of, task_loss, total_loss
 from vita_jax.papers.asg.model import Nets, see, start_of, teach
@@ -34,6 +36,11 @@ class Taken(NamedTuple):
   tx: Tree
   importance: PathImportance | None
   terms: Terms
+
+
+def compares(recipe: Recipe) -> bool:
+  """Tells whether a step computes the teacher's old logits; else its `kl` says nothing."""
+  return recipe.proxy.weight > 0 or recipe.anchor.kind in ("synaptic", "feature_l2")
 
 
 def take_step(
@@ -61,11 +68,10 @@ def take_step(
   """
   anchor, proxy = recipe.anchor, recipe.proxy
   ignore = recipe.data.ignore if recipe.pixels else None
-  synaptic = anchor.kind == "synaptic"
   old, features = None, None
   if "old_logits" in batch:
     old = batch["old_logits"].astype(jnp.float32)
-  if (old is None and (proxy.weight or synaptic)) or anchor.kind == "feature_l2":
+  if compares(recipe) and (old is None or anchor.kind == "feature_l2"):
     old, features = teach(nets, teacher, batch["image"])
   start = start_of(nets, teacher) if anchor.kind in ("l2_sp", "synaptic") else None
   weights = None
@@ -108,7 +114,7 @@ def optimizer_of(
   """Makes the optimizer of fine-tuning: multipliers fixed or set, random or decided by a trained policy."""
   if recipe.rates.kind not in WINDOWED:
     return rates.grouped_optimizer(recipe, nets, recipe.tune.steps)
-  theta = controller["best_theta"] if recipe.rates.kind == "learned" else rates.uniform_theta(nets)
+  theta = controller["best_theta"] if recipe.rates.kind == "learned" else uniform_theta(nets.policy)
   return rates.windowed_optimizer(recipe, nets, settings, theta, key)
 
 
@@ -121,8 +127,8 @@ def finetune_step(
     recipe: the settings.
     nets: the networks.
     settings: how a controller acts.
-    state: `params`, `teacher`, `tx`, `kept`, `best`, `equal`, `key`; `controller`, `trace`, `importance`
-      where the method has them.
+    state: `params`, `teacher`, `tx`, `kept`, `best`, `last`, `equal`, `key`; `controller`, `trace`,
+      `importance` where the method has them.
     batch: as in `take_step`, and `held_out` and `quick`, whole, for looks.
     t: the step.
   """
@@ -144,7 +150,8 @@ def finetune_step(
   values = {"task": terms.task, "kl": terms.kl, "anchor": terms.anchor}
   used = multipliers_of(taken.tx)
   values |= {f"multiplier_{name}": used[i] for i, name in enumerate(nets.names)}
-  return new, {name: metrics.once(value) for name, value in values.items()}
+  found = {name: metrics.once(value) for name, value in values.items()}
+  return new, found if compares(recipe) else {**found, "kl": (jnp.zeros(()), jnp.zeros(()))}  # not measured
 
 
 def pictures_of(recipe: Recipe, state: State, batch: Batch, t: jax.Array) -> dict[str, Any]:
@@ -162,7 +169,7 @@ def traced(trace: Mapping[str, jax.Array], before: Tree, after: Tree, t: jax.Arr
   `step` int32 [decisions], `multipliers` [decisions, groups], `observation` [decisions, 5] (means over the
   window before); `rewards` and `windows`, the sum of exp(-loss) over windows and their number.
   """
-  old, new = rates.controller_state(before), rates.controller_state(after)
+  old, new = controller_state(before), controller_state(after)
   row, decided = old.decisions, new.decisions > old.decisions
 
   def put(place: jax.Array, value: jax.Array) -> jax.Array:
@@ -181,8 +188,8 @@ def traced(trace: Mapping[str, jax.Array], before: Tree, after: Tree, t: jax.Arr
 def looked(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Array) -> State:
   """Looks at held-out synthetic and quick real pictures, at every `look_every` steps and at the last.
 
-  The weights that are best on either are kept, and the real accuracy is noted when the synthetic one first
-  reaches `equal_at`. What is seen changes no training.
+  The weights that are best on either are kept, and the real accuracy is noted where the synthetic one first
+  reaches `equal_at`, on a line between two looks. What is seen changes no training.
   """
   due = ((t + 1) % recipe.tune.look_every == 0) | (t + 1 == recipe.tune.steps)
 
@@ -194,17 +201,12 @@ def looked(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Array)
     kept, best = dict(state["kept"]), dict(state["best"])
     for side, share in shares.items():
       better = share > best[side]
-      kept[side] = jax.tree.map(
-        lambda new, old, b=better: jnp.where(b, new, old), state["params"], kept[side]
-      )
+      kept[side] = jax.tree.map(partial(jnp.where, better), state["params"], kept[side])
       best[side] = jnp.maximum(share, best[side])
     reached = (shares["synthetic"] >= recipe.tune.equal_at) & (state["equal"] < 0)
-    return {
-      **state,
-      "kept": kept,
-      "best": best,
-      "equal": jnp.where(reached, shares["target"], state["equal"]),
-    }
+    lines = (jnp.stack([state["last"][side], shares[side]]) for side in ("synthetic", "target"))
+    equal = jnp.where(reached, jnp.interp(recipe.tune.equal_at, *lines), state["equal"])
+    return {**state, "kept": kept, "best": best, "last": shares, "equal": equal}
 
   return jax.lax.cond(due, look, lambda state: state, state)
 
