@@ -18,8 +18,8 @@ would have given. early_stop and wise_ft are source_only's training with other w
 import os
 
 from vita_jax.papers.asg.recipe import METHODS
-from vita_jax.report.suite import Row
-from vita_jax.report.summary import paired_interval
+from vita_jax.report.suite import Row, pair_runs
+from vita_jax.report.summary import format_difference
 
 EMOJI, FONTS, SCENES = (f"configs/asg/{name}.py" for name in ("emoji", "fonts", "segmentation"))
 RUNS = os.environ.get("VITA_ASG_RUNS", "runs/asg")
@@ -160,13 +160,6 @@ def _bars(rows):
 
 def _difference(rows, one, other, name):
   """The paired difference with its interval, over the seeds of both; of accuracies in points."""
-  ours, theirs = (
-    dict(zip(rows[r]["seeds"], rows[r]["metrics"][name]["values"], strict=True)) for r in (one, other)
-  )
-  common = sorted(ours.keys() & theirs.keys())
-  found = paired_interval([ours[s] for s in common], [theirs[s] for s in common])
-  if found is None:
-    return "of too few seeds"
   scale, digits = (100, 1) if name.endswith("accuracy") else (1, 4)
-  mean, low, high = (f"{scale * x:+.{digits}f}" for x in found)
-  return f"{mean} [{low}, {high}]"
+  found = pair_runs(rows[one], rows[other], name)
+  return format_difference(found and tuple(scale * x for x in found), digits=digits)
