@@ -4,10 +4,10 @@
   python launch/ss_gcn/robust_table.py --suite=configs/ss_gcn/table_robust.py --workdir=W --rows='^Cora'
 
 A suite here has, beside `get_suite()`, `get_columns()` -> (attack, flip, budget, targets, seeds) and
-`get_paper(label)` -> {(flip, budget): robust accuracy}. Each row is a run in a folder of its own; what an
-attack left of it is kept in ROW/robust/ as one JSON file for each column and, where the attack depends on the
-network, each seed. The same command reads them and goes on; a file that was made under other settings is made
-anew. --rows, --seeds and --targets shorten. After each column robust.md and robust.csv are written: means and
+`get_paper(label)` -> {(flip, budget): robust accuracy}, and perhaps `get_bars(shares, differences)` -> the
+Markdown that ends the table. Each row is a run in a folder of its own; what an attack left of it is kept in
+ROW/robust/ as one JSON file for each column and, where the attack depends on the network, each seed. The same
+command reads them and goes on; a file that was made under other settings is made anew. --rows, --seeds and --targets shorten. After each column robust.md and robust.csv are written: means and
 standard deviations over seeds, paired differences to each row's baseline with 95 % Student intervals, and the
 paper's numbers.
 
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
+from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from vita_jax import cli
 from vita_jax.base.files import read_json, write_json, write_text
@@ -158,7 +159,8 @@ def _kept(
   path = folder / "robust" / name
   if path.exists() and (kept := read_json(path))["asked"] == asked:
     return kept
-  with cluster.busy("an attack"):
+  # LAPACK's threads wait actively: on a busy machine the QR of low_rank would take a hundred times as long.
+  with cluster.busy("an attack"), threadpool_limits(1):
     clean, robust = attacked_shares(*network(tuple(seeds)), column)
   made = {"asked": asked, "clean": clean, "robust": robust}
   write_json(path, made)
@@ -193,6 +195,8 @@ def write_tables(
   against: dict[tuple[str, str], str] = {}
   beside: dict[tuple[str, str], str] = {}
   lines: list[dict[str, Any]] = []
+  shares: dict[tuple[str, str], float] = {}
+  differences: dict[tuple[str, str], tuple[float, float, float]] = {}
   get_paper = getattr(module, "get_paper", lambda label: {})
   for row in rows:
     paper = get_paper(row.label)
@@ -204,7 +208,9 @@ def write_tables(
       if (row.label, "clean") not in shown:
         shown[row.label, "clean"] = format_metric(summarize(cell["clean"]), percent=True, digits=1)
       shown[row.label, column.name] = format_metric(entry, percent=True, digits=1)
+      shares[row.label, column.name] = entry["mean"]
       if difference:
+        differences[row.label, column.name] = difference
         mean, low, high = (100 * x for x in difference)
         against[f"{row.label} - {row.baseline}", column.name] = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
       known = paper.get((column.flip, column.budget)) if column.attack == "nettack" else None
@@ -219,6 +225,8 @@ def write_tables(
     parts.append(f"# Paired differences in points, 95 % interval\n\n{grid(against, corner='row')}")
   if beside:
     parts.append(f"# Beside the paper's, as recalled, not verified\n\n{grid(beside, corner='row')}")
+  if hasattr(module, "get_bars") and (bars := module.get_bars(shares, differences)):
+    parts.append(f"# Bars\n\n{bars}\n")
   text = "\n".join(parts)
   write_text(workdir / "robust.md", text)
   write_text(workdir / "robust.csv", csv_text(lines))
