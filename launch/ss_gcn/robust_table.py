@@ -7,9 +7,9 @@ A suite here has, beside `get_suite()`, `get_columns()` -> (attack, flip, budget
 `get_paper(label)` -> {(flip, budget): robust accuracy}, and perhaps `get_bars(shares, differences)` -> the
 Markdown that ends the table. Each row is a run in a folder of its own; what an attack left of it is kept in
 ROW/robust/ as one JSON file for each column and, where the attack depends on the network, each seed. The same
-command reads them and goes on; a file that was made under other settings is made anew. --rows, --seeds and --targets shorten. After each column robust.md and robust.csv are written: means and
-standard deviations over seeds, paired differences to each row's baseline with 95 % Student intervals, and the
-paper's numbers.
+command reads them and goes on; a file that was made under other settings is made anew. --rows, --seeds and
+--targets shorten. After each column robust.md and robust.csv are written: means and standard deviations over
+seeds, paired differences to each row's baseline with 95 % Student intervals, and the paper's numbers.
 
 What the attackers know: see launch/ss_gcn/attack.py. Nettack's flips are made once for all rows.
 """
