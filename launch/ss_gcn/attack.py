@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from vita_jax import cli
 from vita_jax.base.files import write_json, write_text
@@ -70,8 +69,7 @@ def main() -> None:
   rows: list[dict[str, Any]] = []
   summary: dict[str, dict[str, float]] = {}
   for one in wanted:
-    with threadpool_limits(1):  # of LAPACK, whose threads wait actively: see robust_table.py
-      found = _attacked(one, graph, logits, targets, labels, folder)
+    found = _attacked(one, graph, logits, targets, labels, folder)
     known = ({"budget": one.budget, **row, "label_is": _source(graph, row["target"])} for row in found)
     rows += known
     found_of = summary[str(one.budget)] = robustness.robust_accuracy(found)

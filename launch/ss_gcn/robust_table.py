@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
-from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from vita_jax import cli
 from vita_jax.base.files import read_json, write_json, write_text
@@ -159,8 +158,7 @@ def _kept(
   path = folder / "robust" / name
   if path.exists() and (kept := read_json(path))["asked"] == asked:
     return kept
-  # LAPACK's threads wait actively: on a busy machine the QR of low_rank would take a hundred times as long.
-  with cluster.busy("an attack"), threadpool_limits(1):
+  with cluster.busy("an attack"):
     clean, robust = attacked_shares(*network(tuple(seeds)), column)
   made = {"asked": asked, "clean": clean, "robust": robust}
   write_json(path, made)
