@@ -59,7 +59,7 @@ KEYS = (
   Key("learning_rate", 0.01, at_least(0), "Adam's rate; gmnn and graphmix: theirs below."),
   Key("weight_decay", 5e-4, at_least(0), "L2 coefficient, added to the gradient; gmnn and graphmix: theirs."),
   Key("weight_decay_on", ".*", Rule("a regular expression", _is_regex), "Names of the weights that decay."),
-  Key("normalization", "row", one_of(*NORMALIZATIONS), "Divide rows of features by sum, magnitudes, length."),
+  Key("normalization", "row", one_of(*NORMALIZATIONS), "What features become: data.graphs.normalize_rows."),
   Key("features", "auto", one_of("auto", "sparse", "dense"), "Form of the features; auto: by their density."),
   Key("faithful_to_code", False, boolean, "GIN and GAT as released: no dropout after the first epoch."),
   Key("cache_dir", "", any_path, "Where labels are kept; empty: $VITA_CACHE_DIR, or ~/.cache/vita_jax."),
@@ -125,7 +125,7 @@ class Recipe(NamedTuple):
     graph_name, graph_path: `data.name`, `data.path`.
     host, task, mechanism, hidden, features: see `KEYS`.
     protocol, epochs, normalization, tx: the same, and the optimizer, of the chosen host.
-    labels_normalization: of the features that labels of tasks are made of. dtype: of the computation.
+    labels_normalization: of the features that labels are made of (completion: the host's). dtype: of numbers.
     gmnn, graphmix: the keys of these groups, by name. defence: its name and settings.
     ss_weight, n_outputs: λ, and parts or rank, of the chosen host; ss_weight is None without a task.
       Where a number is 0 it goes by the graph's size: see `sized`.
@@ -259,6 +259,7 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
   check(config)
   settings = config.ss[config.host]
   own = config[config.host] if config.host in OWN else config
+  normalization = own.normalization or config.normalization
   return Recipe(
     graph_name=config.data.name,
     graph_path=config.data.path,
@@ -268,8 +269,8 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
     protocol="best_validation" if config.host in OWN else config.protocol,
     epochs=own.epochs,
     hidden=config.hidden,
-    normalization=own.normalization or config.normalization,
-    labels_normalization=config.normalization,
+    normalization=normalization,
+    labels_normalization=normalization if config.task == "completion" else config.normalization,
     features=config.features,
     tx=optimizer(
       own.learning_rate,
