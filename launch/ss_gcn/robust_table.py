@@ -214,7 +214,8 @@ def write_tables(
       known = paper.get((column.flip, column.budget)) if column.attack == "nettack" else None
       if known is not None:
         beside[row.label, column.name] = f"{shown[row.label, column.name]}; {100 * known:.1f} [memory]"
-      numbers = {"mean": entry["mean"], "std": entry["std"], "paper": known}
+      clean = summarize(cell["clean"])["mean"]  # of this column's targets
+      numbers = {"clean": clean, "mean": entry["mean"], "std": entry["std"], "paper": known}
       spread = dict(zip(("difference", "low", "high"), difference or (None,) * 3, strict=True))
       values = " ".join(map(repr, cell["robust"]))
       lines.append({"row": row.label, **column._asdict(), **numbers, **spread, "values": values})
