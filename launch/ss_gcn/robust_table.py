@@ -58,6 +58,8 @@ class Column(NamedTuple):
 
 
 def main() -> None:
+  import jax
+
   cluster.start_watchdog(**limits())
   module = cli.load_python(cli.find_suite(SUITE.value))
   if not (hasattr(module, "get_suite") and hasattr(module, "get_columns")):
@@ -78,6 +80,7 @@ def main() -> None:
     for column in columns:
       cells[row.label, column.name] = _cell(workdir / row.folder, summary, network, column)
       text = write_tables(rows, columns, cells, module, workdir)
+    jax.clear_caches()  # programs of networks hold their weights and tables, and no other row calls them
   print(text)
   print(f"written: {workdir}/robust.md, robust.csv; runs: {workdir}/<row>/")
 
