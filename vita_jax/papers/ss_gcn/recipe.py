@@ -59,7 +59,7 @@ KEYS = (
   Key("learning_rate", 0.01, at_least(0), "Adam's rate; gmnn and graphmix: theirs below."),
   Key("weight_decay", 5e-4, at_least(0), "L2 coefficient, added to the gradient; gmnn and graphmix: theirs."),
   Key("weight_decay_on", ".*", Rule("a regular expression", _is_regex), "Names of the weights that decay."),
-  Key("normalization", "row", one_of(*NORMALIZATIONS), "Divide rows by sum, magnitudes, length; 0/1; 0/1 by sum."),
+  Key("normalization", "row", one_of(*NORMALIZATIONS), "Rows by sum, magnitudes, length; 0/1; 0/1 by sum."),
   Key("features", "auto", one_of("auto", "sparse", "dense"), "Form of the features; auto: by their density."),
   Key("faithful_to_code", False, boolean, "GIN and GAT as released: no dropout after the first epoch."),
   Key("cache_dir", "", any_path, "Where labels are kept; empty: $VITA_CACHE_DIR, or ~/.cache/vita_jax."),
