@@ -77,14 +77,6 @@ def test_what_cannot_be_is_refused_in_one_line(task, change, message):
   assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("task,form", [("completion", "binary_row"), ("cluster", "row")])
-def test_what_is_completed_are_the_features_that_the_host_reads(task, form):
-  config = default_config("pubmed", task)
-  config.update_from_flattened_dict({"host": "gmnn", "gmnn.normalization": "binary_row"})
-  recipe = recipe_of(config)
-  assert (recipe.normalization, recipe.labels_normalization) == ("binary_row", form)
-
-
 def test_an_unknown_task_names_the_nearest():
   with pytest.raises(ValueError, match="did you mean 'partition'"):
     default_config("citeseer", "partitoin")

@@ -124,8 +124,9 @@ class Recipe(NamedTuple):
   Attributes:
     graph_name, graph_path: `data.name`, `data.path`.
     host, task, mechanism, hidden, features: see `KEYS`.
-    protocol, epochs, normalization, tx: the same, and the optimizer, of the chosen host.
-    labels_normalization: of the features that labels are made of (completion: the host's). dtype: of numbers.
+    protocol, epochs, tx: the same, and the optimizer, of the chosen host.
+    normalization: of the features that the host reads, and that labels of tasks are made of.
+    dtype: of the computation.
     gmnn, graphmix: the keys of these groups, by name. defence: its name and settings.
     ss_weight, n_outputs: λ, and parts or rank, of the chosen host; ss_weight is None without a task.
       Where a number is 0 it goes by the graph's size: see `sized`.
@@ -144,7 +145,6 @@ class Recipe(NamedTuple):
   epochs: int
   hidden: int
   normalization: str
-  labels_normalization: str
   features: str
   tx: optax.GradientTransformation
   dtype: str
@@ -259,7 +259,6 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
   check(config)
   settings = config.ss[config.host]
   own = config[config.host] if config.host in OWN else config
-  normalization = own.normalization or config.normalization
   return Recipe(
     graph_name=config.data.name,
     graph_path=config.data.path,
@@ -269,8 +268,7 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
     protocol="best_validation" if config.host in OWN else config.protocol,
     epochs=own.epochs,
     hidden=config.hidden,
-    normalization=normalization,
-    labels_normalization=normalization if config.task == "completion" else config.normalization,
+    normalization=own.normalization or config.normalization,
     features=config.features,
     tx=optimizer(
       own.learning_rate,
