@@ -31,5 +31,5 @@ def get_config(task: str = "none"):
   config = default_config("pubmed", task, HOSTS)
   config.gmnn.optimizer, config.gmnn.learning_rate = "adam", 0.01
   config.graphmix.unlabelled_weight = 1.0
-  config.gmnn.normalization = config.graphmix.normalization = "binary"
+  config.gmnn.normalization = config.graphmix.normalization = "binary_row"
   return config

@@ -4,7 +4,7 @@
   python launch/table.py --suite=configs/ss_gcn/table_robust.py --workdir=runs/ss_gcn_robust
 
 The first trains each row (the second does that alone), attacks its networks as `get_columns` says, and writes
-the table after every column; the same command goes on where it was stopped.
+the table after every column, with the bars of `get_bars`; the same command goes on where it was stopped.
 Nettack is on all 1,000 test nodes with 5 seeds, as in the paper; the adaptive attacks, which follow the
 gradients of each network, on 200 of them with 3 seeds. Every row but those named "best validation" has one
 protocol (early stop); those have 500 epochs, as the released code's adversarial training with completion.
@@ -34,6 +34,7 @@ PAPER = {  # percent right, clean / links / features / both: GCN, then adversari
 }
 SEEDS = 5
 LONG = {"protocol": "best_validation", "epochs": 500}
+BAR = 6  # points between the undefended GCN and the paper's, under Nettack
 
 
 def _row(label, data, task, paper=None, **settings):
@@ -58,7 +59,7 @@ def get_suite():
       against = base if task == "none" else defended
       rows.append(_row(label, data, task, paper, baseline=against, overrides=attack))
     best, long = f"{defended}, best validation", {**attack, **LONG}
-    rows.append(_row(best, data, "none", baseline=base, overrides=long))
+    rows.append(_row(best, data, "none", baseline=defended, overrides=long))
     label = f"{defended} + completion, best validation"
     rows.append(_row(label, data, "completion", others[-1], baseline=best, overrides=long))
     for name, title in (("jaccard", "Jaccard"), ("low_rank", "low rank")):
@@ -83,3 +84,39 @@ def get_paper(label):
       found = [*numbers, numbers[-1]][names.index(label)]
       return {(flip, 2): x / 100 for flip, x in zip(("links", "features", "both"), found[1:], strict=True)}
   return {}
+
+
+def get_bars(shares, differences):
+  """Says what the bars of the comparison come to, as far as their cells are there; Markdown.
+
+  Args:
+    shares: (row, column) -> mean share that stays right.
+    differences: (row, column) -> (mean, low, high) of the paired difference to the row's baseline.
+  """
+  lines = []
+  for data in PAPER:
+    base, defended = f"{data} GCN", f"{data} AdvT"
+    for (flip, budget), theirs in get_paper(base).items():
+      ours = shares.get((base, f"nettack {flip} {budget}"))
+      if ours is not None:
+        gap = 100 * (ours - theirs)
+        said = "within" if abs(gap) <= BAR else "NOT within"
+        lines.append(
+          f"- {base}, Nettack, {flip}, budget {budget}: {gap:+.1f} points from the paper's, {said} {BAR}."
+        )
+    gains = {column: mean for (row, column), (mean, _, _) in differences.items() if row == defended}
+    if gains:
+      short = [column for column, mean in gains.items() if mean <= 0]
+      said = f"; not in {', '.join(short)}" if short else ""
+      above = len(gains) - len(short)
+      lines.append(f"- {defended} is above {base} in {above} of {len(gains)} columns{said}.")
+    tasks = [f"{defended} + {task}" for task in TASKS[1:]]
+    for row in (*tasks, f"{tasks[-1]}, best validation"):
+      for kind, adaptive in (("Nettack", False), ("adaptive", True)):
+        found = [d for (r, c), d in differences.items() if r == row and c.startswith("nettack") != adaptive]
+        if found:
+          more, less = sum(low > 0 for _, low, _ in found), sum(high < 0 for _, _, high in found)
+          lines.append(
+            f"- {row}, {kind}: {more} of {len(found)} intervals are above its baseline, {less} below."
+          )
+  return "\n".join(lines)

@@ -4,12 +4,12 @@
   python launch/ss_gcn/robust_table.py --suite=configs/ss_gcn/table_robust.py --workdir=W --rows='^Cora'
 
 A suite here has, beside `get_suite()`, `get_columns()` -> (attack, flip, budget, targets, seeds) and
-`get_paper(label)` -> {(flip, budget): robust accuracy}. Each row is a run in a folder of its own; what an
-attack left of it is kept in ROW/robust/ as one JSON file for each column and, where the attack depends on the
-network, each seed. The same command reads them and goes on; a file that was made under other settings is made
-anew. --rows, --seeds and --targets shorten. After each column robust.md and robust.csv are written: means and
-standard deviations over seeds, paired differences to each row's baseline with 95 % Student intervals, and the
-paper's numbers.
+`get_paper(label)` -> {(flip, budget): robust accuracy}, and perhaps `get_bars(shares, differences)` -> the
+Markdown that ends the table. Each row is a run in a folder of its own; what an attack left of it is kept in
+ROW/robust/ as one JSON file for each column and, where the attack depends on the network, each seed. The same
+command reads them and goes on; a file that was made under other settings is made anew. --rows, --seeds and
+--targets shorten. After each column robust.md and robust.csv are written: means and standard deviations over
+seeds, paired differences to each row's baseline with 95 % Student intervals, and the paper's numbers.
 
 What the attackers know: see launch/ss_gcn/attack.py. Nettack's flips are made once for all rows.
 """
@@ -58,6 +58,8 @@ class Column(NamedTuple):
 
 
 def main() -> None:
+  import jax
+
   cluster.start_watchdog(**limits())
   module = cli.load_python(cli.find_suite(SUITE.value))
   if not (hasattr(module, "get_suite") and hasattr(module, "get_columns")):
@@ -78,6 +80,7 @@ def main() -> None:
     for column in columns:
       cells[row.label, column.name] = _cell(workdir / row.folder, summary, network, column)
       text = write_tables(rows, columns, cells, module, workdir)
+    jax.clear_caches()  # programs of networks hold their weights and tables, and no other row calls them
   print(text)
   print(f"written: {workdir}/robust.md, robust.csv; runs: {workdir}/<row>/")
 
@@ -193,6 +196,8 @@ def write_tables(
   against: dict[tuple[str, str], str] = {}
   beside: dict[tuple[str, str], str] = {}
   lines: list[dict[str, Any]] = []
+  shares: dict[tuple[str, str], float] = {}
+  differences: dict[tuple[str, str], tuple[float, float, float]] = {}
   get_paper = getattr(module, "get_paper", lambda label: {})
   for row in rows:
     paper = get_paper(row.label)
@@ -204,13 +209,16 @@ def write_tables(
       if (row.label, "clean") not in shown:
         shown[row.label, "clean"] = format_metric(summarize(cell["clean"]), percent=True, digits=1)
       shown[row.label, column.name] = format_metric(entry, percent=True, digits=1)
+      shares[row.label, column.name] = entry["mean"]
       if difference:
+        differences[row.label, column.name] = difference
         mean, low, high = (100 * x for x in difference)
         against[f"{row.label} - {row.baseline}", column.name] = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
       known = paper.get((column.flip, column.budget)) if column.attack == "nettack" else None
       if known is not None:
         beside[row.label, column.name] = f"{shown[row.label, column.name]}; {100 * known:.1f} [memory]"
-      numbers = {"mean": entry["mean"], "std": entry["std"], "paper": known}
+      clean = summarize(cell["clean"])["mean"]  # of this column's targets
+      numbers = {"clean": clean, "mean": entry["mean"], "std": entry["std"], "paper": known}
       spread = dict(zip(("difference", "low", "high"), difference or (None,) * 3, strict=True))
       values = " ".join(map(repr, cell["robust"]))
       lines.append({"row": row.label, **column._asdict(), **numbers, **spread, "values": values})
@@ -219,6 +227,8 @@ def write_tables(
     parts.append(f"# Paired differences in points, 95 % interval\n\n{grid(against, corner='row')}")
   if beside:
     parts.append(f"# Beside the paper's, as recalled, not verified\n\n{grid(beside, corner='row')}")
+  if hasattr(module, "get_bars") and (bars := module.get_bars(shares, differences)):
+    parts.append(f"# Bars\n\n{bars}\n")
   text = "\n".join(parts)
   write_text(workdir / "robust.md", text)
   write_text(workdir / "robust.csv", csv_text(lines))

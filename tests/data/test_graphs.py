@@ -167,6 +167,7 @@ MIXED = np.array([[1, 3, 0], [0, 0, 0], [4, -1, 0], [2, -2, 0]], np.float32)
     ("l2", [[0.1**0.5, 0.9**0.5, 0], [0, 0, 0], [4 / 17**0.5, -1 / 17**0.5, 0], [0.5**0.5, -(0.5**0.5), 0]]),
     ("none", MIXED),
     ("binary", [[1, 1, 0], [0, 0, 0], [1, 1, 0], [1, 1, 0]]),
+    ("binary_row", [[0.5, 0.5, 0], [0, 0, 0], [0.5, 0.5, 0], [0.5, 0.5, 0]]),
   ],
 )
 def test_normalisation_by_hand_is_the_same_for_sparse_dense_and_traced_rows(normalization, expected):

@@ -159,6 +159,8 @@ def low_rank(graph: GraphsTuple, n_nodes: int, *, rank: int) -> Adjacency:
   `gcn_no_self` is the same of A_r without its diagonal and without the ones. The others are absent:
   networks that read edges cannot be defended so. The r directions of the largest eigenvalues by size are
   found by subspace iteration from a fixed start; gradients hold them fixed, and pass through A beside them.
+  On the CPU its QR is LAPACK's, whose threads wait actively: on a busy machine it is up to a hundred times
+  slower than with one thread, `threadpoolctl.threadpool_limits(1)`, as attacks and `robustness` set it.
 
   Args:
     graph: undirected, both directions of each link; with or without weights.

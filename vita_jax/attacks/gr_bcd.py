@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from vita_jax.attacks.pr_bcd import check_budget
 from vita_jax.attacks.space import (
@@ -25,6 +26,7 @@ from vita_jax.attacks.space import (
 )
 
 
+@threadpool_limits.wrap(limits=1)  # see defences.low_rank
 def gr_bcd(
   logits: Logits,
   space: LinkSpace,

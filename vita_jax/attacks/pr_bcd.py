@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from vita_jax.attacks.space import (
   LinkSpace,
@@ -52,6 +53,7 @@ class _Block(NamedTuple):
   amount: jax.Array
 
 
+@threadpool_limits.wrap(limits=1)  # see defences.low_rank
 def pr_bcd(
   logits: Logits,
   space: LinkSpace,

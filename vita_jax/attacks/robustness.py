@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from vita_jax.attacks.graph_edits import Flips, apply_flips, disconnected, flip_links
 from vita_jax.attacks.space import (
@@ -62,6 +63,7 @@ def judge_whole(
   return _rows(graph, targets, labels, touched, none, before, after, [lost] * len(targets))
 
 
+@threadpool_limits.wrap(limits=1)  # see defences.low_rank
 def margins(
   logits: Logits, graph: Graph, flips: Sequence[Flips], labels: np.ndarray, *, features: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +84,7 @@ def margins(
   return np.asarray(clean), np.stack([_margin(logits, space, graph, *one, most) for one in pairs], axis=-1)
 
 
+@threadpool_limits.wrap(limits=1)  # see defences.low_rank
 def margins_whole(
   logits: Logits, graph: Graph, pairs: np.ndarray, targets: np.ndarray, labels: np.ndarray, *, features: bool
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -172,6 +175,7 @@ def _all_margins(logits, space, pairs, targets, labels):
   return probability_margins(logits(perturbed(space, pairs, jnp.ones(pairs.shape[0]))), targets, labels)
 
 
+@threadpool_limits.wrap(limits=1)  # see defences.low_rank
 def predicted(logits: Logits, graph: Graph, *, features: bool = True) -> np.ndarray:
   """Returns the classes that a network, or several, predict on the clean graph, int32 [..., N]."""
   space = link_space(graph, features=features)

@@ -48,13 +48,14 @@ def train_surrogate(
   matrices = adjacency(graph.edges, graph.self_loops, len(graph.labels), **links)
   features = sparse.from_scipy(normalize_rows(graph.features, "row"))
   labels = jnp.asarray(np.maximum(graph.labels, 0)), jnp.asarray(graph.train_mask)
-  tx = optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate))
-  w0, w1 = _train(tx, epochs, params, keys[2], features, matrices, labels)
+  w0, w1 = _train(learning_rate, weight_decay, epochs, params, keys[2], features, matrices, labels)
   return np.asarray(w0, np.float64) @ np.asarray(w1, np.float64)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _train(tx, epochs, params, key, features, matrices, labels):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))  # of numbers, so that it is compiled once
+def _train(learning_rate, weight_decay, epochs, params, key, features, matrices, labels):
+  tx = optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate))
+
   def loss(params, key):
     h = jax.nn.relu(propagate(matrices, sparse.matmul(features, params[0]), matrices.gcn))
     logits = propagate(matrices, dropout(key, h, 0.5) @ params[1], matrices.gcn)

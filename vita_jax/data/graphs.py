@@ -16,7 +16,7 @@ from vita_jax.base.hashing import file_sha256
 from vita_jax.data.files import read_npz
 from vita_jax.data.sources import SOURCES, load
 
-NORMALIZATIONS = ("row", "abs", "l2", "none", "binary")
+NORMALIZATIONS = ("row", "abs", "l2", "none", "binary", "binary_row")
 # Keys that may be left out, so that a misspelt one would be missed by nobody; and all that are known.
 OPTIONAL = ("edge_weight", "directed", "test_mask", "self_loop_nodes", "num_classes", "num_features")
 KEYS = ("edges", "features", "feat_indptr", "feat_indices", "feat_data", "labels", "train_mask", "val_mask")
@@ -147,7 +147,7 @@ def normalize_rows(features: Any, normalization: str) -> Any:
     features: float32 [N, F]: scipy CSR, numpy or JAX.
     normalization: what a row's size is: "row", its sum; "abs", its sum of magnitudes; "l2", its
       Euclidean length; "none": the features stay as they are; "binary": what is not 0 becomes 1 (gradients of
-      JAX arrays pass straight through).
+      JAX arrays pass straight through); "binary_row": the same, divided by how many there are.
 
   Returns:
     float32 [N, F] of the kind given. Check host features with `check_normalizable` first.
@@ -164,6 +164,8 @@ def normalize_rows(features: Any, normalization: str) -> Any:
     return features
   if normalization == "binary":
     return _binary(features)
+  if normalization == "binary_row":
+    return normalize_rows(_binary(features), "row")
   if not sp.issparse(features):
     sizes = _row_sizes(features, normalization, lambda x: x.sum(-1, keepdims=True))
     return (features * (sizes != 0) / (sizes + (sizes == 0))).astype(features.dtype)
@@ -200,9 +202,9 @@ def check_normalizable(features: sp.csr_matrix, normalization: str) -> None:
 
   Raises:
     ValueError: with "row", a row whose sum is below 0 or below a tenth of its sum of magnitudes; with
-      any but "none", a row too small or too large for float32. The message names the rows and a remedy.
+      "row", "abs" or "l2", a row too small or too large for float32. The message names the rows and a remedy.
   """
-  if normalization in ("none", "binary"):
+  if normalization in ("none", "binary", "binary_row"):
     return
   sizes = np.asarray(abs(features).sum(axis=1, dtype=np.float64)).ravel()
   least, most = _RANGE

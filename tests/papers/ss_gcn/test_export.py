@@ -47,7 +47,14 @@ def _compared(experiment, path):
 
 
 @pytest.mark.parametrize(
-  "normalization,kind", [("row", "positive"), ("abs", "centred"), ("l2", "centred"), ("none", "centred")]
+  "normalization,kind",
+  [
+    ("row", "positive"),
+    ("abs", "centred"),
+    ("l2", "centred"),
+    ("none", "centred"),
+    ("binary_row", "centred"),
+  ],
 )
 def test_training_and_export_normalise_alike_and_the_card_says_how(normalization, kind, tmp_path):
   path = _graph(tmp_path, kind)

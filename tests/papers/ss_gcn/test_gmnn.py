@@ -10,7 +10,10 @@ from laws.small_graph import write_small_graph
 
 from vita_jax import papers
 from vita_jax.data import load_graph_npz
+from vita_jax.data.graph_vectors import completion_targets
+from vita_jax.data.graphs import normalize_rows
 from vita_jax.papers.ss_gcn import gmnn
+from vita_jax.papers.ss_gcn.data import supervision_of
 from vita_jax.papers.ss_gcn.model import HOSTS
 from vita_jax.papers.ss_gcn.recipe import default_config, recipe_of
 from vita_jax.train.batches import resident_sweep, spec
@@ -90,3 +93,17 @@ def test_the_best_epoch_of_the_last_network_is_tested(built, states):
   *_, (entered, state, _) = states
   assert float(entered["best"]) == -np.inf and float(state["best"]) > 0
   assert _equal(experiment.params(state), state["kept"])
+
+
+def test_labels_of_tasks_are_made_of_the_features_that_the_host_reads(built, tmp_path):
+  _, graph, recipe = built
+  graph = graph._replace(features=graph.features.multiply(3.0).tocsr())  # no sum of 1
+  recipe = recipe._replace(task="completion", n_outputs=5, cache_dir=str(tmp_path))
+  for form in ("row", "none", "binary_row"):
+    found = supervision_of(recipe._replace(normalization=form), graph)
+    np.testing.assert_array_equal(
+      found.target, completion_targets(normalize_rows(graph.features, form), rank=5)
+    )
+  config = default_config("pubmed", "cluster")
+  config.update_from_flattened_dict({"host": "gmnn", "gmnn.normalization": "binary_row"})
+  assert recipe_of(config).normalization == "binary_row"

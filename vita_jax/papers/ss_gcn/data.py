@@ -28,8 +28,6 @@ def read_graph(recipe: Recipe) -> Graph:
   if not graph.val_mask.any():
     raise ValueError(f"graph '{graph.name}' has an empty val_mask: the protocol needs validation nodes")
   check_normalizable(graph.features, recipe.normalization)
-  if recipe.task in ("cluster", "completion"):
-    check_normalizable(graph.features, recipe.labels_normalization)
   return graph
 
 
@@ -48,7 +46,7 @@ def supervision_of(recipe: Recipe, graph: Graph) -> SelfSupervision | None:
       n_parts=recipe.n_outputs,
       rank=recipe.n_outputs,
       seed=recipe.labels_seed,
-      normalization=recipe.labels_normalization,
+      normalization=recipe.normalization,
       cache_dir=recipe.cache_dir,
     )
   except ValueError as error:

@@ -19,6 +19,7 @@ from vita_jax.train.experiment import Exported
 
 INSIDE = {
   "binary": "entries that are not 0 become 1 inside (normalization=binary)",
+  "binary_row": "entries that are not 0 become 1, divided by how many a row has (normalization=binary_row)",
   "none": "taken as they are (normalization=none)",
   "row": "each row is divided by its sum inside (normalization=row)",
   "abs": "each row is divided by its sum of magnitudes inside (normalization=abs)",

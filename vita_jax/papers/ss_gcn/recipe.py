@@ -59,7 +59,7 @@ KEYS = (
   Key("learning_rate", 0.01, at_least(0), "Adam's rate; gmnn and graphmix: theirs below."),
   Key("weight_decay", 5e-4, at_least(0), "L2 coefficient, added to the gradient; gmnn and graphmix: theirs."),
   Key("weight_decay_on", ".*", Rule("a regular expression", _is_regex), "Names of the weights that decay."),
-  Key("normalization", "row", one_of(*NORMALIZATIONS), "Divide rows of features by sum, magnitudes, length."),
+  Key("normalization", "row", one_of(*NORMALIZATIONS), "Rows by sum, magnitudes, length; 0/1; 0/1 by sum."),
   Key("features", "auto", one_of("auto", "sparse", "dense"), "Form of the features; auto: by their density."),
   Key("faithful_to_code", False, boolean, "GIN and GAT as released: no dropout after the first epoch."),
   Key("cache_dir", "", any_path, "Where labels are kept; empty: $VITA_CACHE_DIR, or ~/.cache/vita_jax."),
@@ -124,8 +124,9 @@ class Recipe(NamedTuple):
   Attributes:
     graph_name, graph_path: `data.name`, `data.path`.
     host, task, mechanism, hidden, features: see `KEYS`.
-    protocol, epochs, normalization, tx: the same, and the optimizer, of the chosen host.
-    labels_normalization: of the features that labels of tasks are made of. dtype: of the computation.
+    protocol, epochs, tx: the same, and the optimizer, of the chosen host.
+    normalization: of the features that the host reads, and that labels of tasks are made of.
+    dtype: of the computation.
     gmnn, graphmix: the keys of these groups, by name. defence: its name and settings.
     ss_weight, n_outputs: λ, and parts or rank, of the chosen host; ss_weight is None without a task.
       Where a number is 0 it goes by the graph's size: see `sized`.
@@ -144,7 +145,6 @@ class Recipe(NamedTuple):
   epochs: int
   hidden: int
   normalization: str
-  labels_normalization: str
   features: str
   tx: optax.GradientTransformation
   dtype: str
@@ -269,7 +269,6 @@ def recipe_of(config: ml_collections.ConfigDict) -> Recipe:
     epochs=own.epochs,
     hidden=config.hidden,
     normalization=own.normalization or config.normalization,
-    labels_normalization=config.normalization,
     features=config.features,
     tx=optimizer(
       own.learning_rate,
