@@ -19,10 +19,9 @@ import optax
 from vita_jax.data.images import load_images
 from vita_jax.data.resident import Resident
 from vita_jax.metrics import mean
-from vita_jax.optim.by_name import CLASSICAL, Optimizer, classical, read_optimizer, schedule_of
+from vita_jax.optim.by_name import CLASSICAL, Optimizer, classical, read_optimizer, schedule_of, scheduled
 from vita_jax.optim.comparison import numbers
 from vita_jax.optim.optimizees import FLOOR, Optimizee, as_float, optimizee
-from vita_jax.optim.outputs import with_rate
 from vita_jax.papers.l2o import tasks
 from vita_jax.papers.l2o.progress import counted
 from vita_jax.train.experiment import Eval, Evaluate, Experiment, Report, Stage, State, Sweep
@@ -48,8 +47,7 @@ class Run(NamedTuple):
     schedule, builder = schedule_of(self.schedule, self.steps), classical(self.optimizer.kind)
     if builder:
       return builder(weights if self.schedule == "constant" else lambda count: weights * schedule(count))
-    tx = self.problem.build(weights, tasks.stream(key, STATE))
-    return tx if self.schedule == "constant" else with_rate(tx, schedule)
+    return scheduled(self.problem.build(weights, tasks.stream(key, STATE)), self.schedule, self.steps)
 
 
 def build(config: Any) -> Experiment:
