@@ -45,7 +45,7 @@ def text(tmp_path_factory):
 
 
 def test_the_tally_counts_problems(text):
-  assert "Over 2 problems, beside adam" in text
+  assert "Problems: 2, beside adam" in text
   rows = {line.split(" | ")[0][2:]: line for line in text.splitlines() if line.startswith("| ")}
   # problems, better, surely, best or level, diverged, late
   assert rows["adam"] == "| adam | 2 |  |  | 1 | 0 | 1 |"

@@ -72,6 +72,16 @@ def scheduled(
   return with_rate(tx, schedule_of(schedule, steps))
 
 
+def shown(kind: str, state: Any, params: Any) -> Any:
+  """Returns the parameters whose loss counts: of Schedule-Free the average it keeps, of others `params`.
+
+  Schedule-Free's gradients are taken elsewhere, between that average and its newest point.
+  """
+  if not kind.startswith("schedule_free"):
+    return params
+  return optax.contrib.schedule_free_eval_params(state, params)
+
+
 class Optimizer(NamedTuple):
   """An optimizer to run.
 

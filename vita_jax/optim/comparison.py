@@ -328,6 +328,8 @@ def at_equal_seconds(results: Sequence[Result], workdir: str | Path) -> str:
         difference,
       )
       lines.append("| " + " | ".join(cells) + " |")
+  if any(r.row.overrides["run.schedule"] != "constant" for r in results):
+    lines += ["", "Rates decay over whole runs: those that are cut short have not come to the end of it."]
   return "\n".join([*lines, ""])
 
 

@@ -31,7 +31,7 @@ def tally(results: Sequence[Result], workdir: str | Path, *, reference: str) -> 
   tasks = [t for t in dict.fromkeys(r.task for r in results) if _found(results, t, reference)]
   lines = [
     "",
-    f"Over {len(tasks)} problems, beside {reference} (ln loss; see `vita_jax.optim.verdicts.tally`):",
+    f"Problems: {len(tasks)}, beside {reference} (ln loss; see `vita_jax.optim.verdicts.tally`):",
     "",
     "| optimizer | problems | better | surely | best or level | diverged seeds | steps to its loss, worst |",
     "|---" * 7 + "|",

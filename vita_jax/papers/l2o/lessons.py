@@ -100,13 +100,7 @@ def _persistent(
 
 
 def _imitation(
-  name: str,
-  recipe: Recipe,
-  problem: Problem,
-  theta: Any,
-  task: Task,
-  arrays: Any,
-  keys: jax.Array,
+  name: str, recipe: Recipe, problem: Problem, theta: Any, task: Task, arrays: Any, keys: jax.Array
 ) -> tuple[Any, Task]:
   found = segment.imitation(
     builder(recipe, problem, task, keys),

@@ -19,7 +19,15 @@ import optax
 from vita_jax.data.images import load_images
 from vita_jax.data.resident import Resident
 from vita_jax.metrics import mean
-from vita_jax.optim.by_name import CLASSICAL, Optimizer, classical, read_optimizer, schedule_of, scheduled
+from vita_jax.optim.by_name import (
+  CLASSICAL,
+  Optimizer,
+  classical,
+  read_optimizer,
+  schedule_of,
+  scheduled,
+  shown,
+)
 from vita_jax.optim.comparison import numbers
 from vita_jax.optim.optimizees import FLOOR, Optimizee, as_float, optimizee
 from vita_jax.papers.l2o import tasks
@@ -76,7 +84,7 @@ def build(config: Any) -> Experiment:
   return Experiment(
     init=functools.partial(start, this),
     stages=(Stage("optimize", run.steps, step, Resident(fit, None), enter=enter, done=_is_over),),
-    params=lambda state: problem.unravel(state["x"]),
+    params=functools.partial(_params, this),
     evals=evals,
     report=functools.partial(_report, this),
   )
@@ -135,7 +143,10 @@ def take_step(run: Run, state: State, batch: Any, t: jax.Array) -> tuple[State, 
   moved = optax.apply_updates(state["x"], delta)
   finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(moved)]).all()
   x = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state["x"])
-  loss, gradient = jax.value_and_grad(run.problem.loss(batch))(x, tasks.stream(state["key"], BATCH, t + 1))
+  loss_of, key = run.problem.loss(batch), tasks.stream(state["key"], BATCH, t + 1)
+  loss, gradient = jax.value_and_grad(loss_of)(x, key)
+  if (seen := shown(run.optimizer.kind, memory, x)) is not x:
+    loss = loss_of(seen, key)
   loss = jnp.where(finite, loss, jnp.nan)
   new = {
     **state,
@@ -148,6 +159,10 @@ def take_step(run: Run, state: State, batch: Any, t: jax.Array) -> tuple[State, 
   return new, {"ln_loss": counted(jnp.log(loss + FLOOR), finite)}
 
 
+def _params(run: Run, state: State) -> Any:
+  return run.problem.unravel(shown(run.optimizer.kind, state["tx"], state["x"]))
+
+
 def _is_over(state: State, t: jax.Array) -> jax.Array:
   return state["over"]
 
@@ -155,7 +170,7 @@ def _is_over(state: State, t: jax.Array) -> jax.Array:
 def _score(run: Run, state: State, batch: Any) -> dict:
   logits_of = run.optimizee.logits
   assert logits_of is not None  # only then is there such an eval
-  logits = logits_of(run.problem.unravel(state["x"]), as_float(batch["image"]))
+  logits = logits_of(_params(run, state), as_float(batch["image"]))
   return {"accuracy": mean(jnp.argmax(logits, -1) == batch["label"], batch["mask"])}
 
 

@@ -15,15 +15,7 @@ from vita_jax.papers.l2o import curriculum
 from vita_jax.papers.l2o import tasks as streams
 from vita_jax.papers.l2o.curriculum import REBASE, TRAIN
 from vita_jax.papers.l2o.lessons import builder
-from vita_jax.papers.l2o.progress import (
-  State,
-  counted,
-  metrics,
-  over_tasks,
-  slot,
-  spent,
-  validation_segments,
-)
+from vita_jax.papers.l2o.progress import State, counted, metrics, over_tasks, slot, spent, validation_segments
 from vita_jax.papers.l2o.recipe import Recipe
 from vita_jax.papers.l2o.tasks import loss_of, stream
 
