@@ -431,7 +431,7 @@ def _ln_loss(tx):
     ({"mixture.tasks": ("digits_mlp", "mnist_mlp")}, "problems on digits, mnist: choose those of one"),
     ({"mixture.tasks": ("quadratic:0",)}, "names in OPTIMIZEES, each with a weight"),
     ({"mixture.shortest": 100}, "from config.unroll_length"),
-    ({"mixture.schedule": "cosine", "imitation.ratio": (0.5,), "variant": "il"}, "teachers of imitation"),
+    ({"mixture.schedule": "cosine", "variant": "cl_il"}, "teachers of imitation"),
     ({"mixture.staggered": True, "tasks": "vmap"}, "begin all optimizations at once"),
     ({"meta.gradient": "pes", "optimizer.kind": "l2o_scale"}, "which PES does not follow"),
     ({"optimizer.scale": 0.1, "optimizer.kind": "l2o_mlp"}, "l2o_mlp has no such option"),
