@@ -49,9 +49,9 @@ SIDE, NOISE = 32, 0.1  # of the crops of photographs, and the deviation of what 
 
 @functools.cache
 def bert_tiny() -> Optimizee:
-  """A BERT of 2 layers of 128, from random weights, on SST-2: its 2,000 most frequent words, 15 of each.
+  """Returns a BERT of 2 layers of 128, from random weights, on SST-2's first 15 words of each.
 
-  No dropout; the classifier is a dense layer on the pooled output. 0.7 million parameters.
+  Of the words the 2,000 most frequent. No dropout; the classifier is a dense layer on the pooled output. 0.7 million parameters.
   """
   texts = load_glue("sst2")["train"]
   words = [re.findall(r"[a-z']+", text.lower())[: TOKENS - 1] for text in texts.first]
@@ -100,9 +100,9 @@ def _sample_rows(columns: tuple, arrays: Any, key: jax.Array, batch_size: int) -
 
 @functools.cache
 def citeseer_gcn() -> Optimizee:
-  """A GCN of 16 hidden units on Citeseer's 120 labelled nodes, dropout 1/2, decay 5e-4 of the first layer.
+  """Returns a GCN of 16 hidden units on Citeseer's 120 labelled nodes.
 
-  As Kipf and Welling train it, without biases: 59,344 parameters. Every step sees the whole graph.
+  As Kipf and Welling train it, dropout 1/2, decay 5e-4 of the first layer, but without biases: 59,344 parameters. Every step sees the whole graph.
   """
   graph = load_graph("citeseer")
   n = len(graph.labels)
@@ -130,7 +130,7 @@ def citeseer_gcn() -> Optimizee:
 
 @functools.cache
 def nnpu_mlp() -> Optimizee:
-  """An MLP of four layers of 300 with batch norm on the non-negative PU risk of MNIST's even digits.
+  """Returns an MLP of four layers of 300 with batch norm on the non-negative PU risk of MNIST's even digits.
 
   1,000 labelled even digits and 10,000 unlabelled ones; half of a batch is of each. The gradient is that of
   Kiryo et al., Algorithm 1, the loss the risk R_pos + max(R_neg, 0). 507,901 parameters.
@@ -178,7 +178,7 @@ def nnpu_mlp() -> Optimizee:
 
 @functools.cache
 def credit_mlp() -> Optimizee:
-  """An MLP of 64 and 64 hidden units, ReLU, on Taiwan's credit clients: who defaults. 6,146 parameters."""
+  """Returns an MLP of 64 and 64 hidden units, ReLU, on who defaults of Taiwan's credit clients. 6,146 weights."""
   schema = parse_schema(SCHEMAS["credit/taiwan"])._replace(private=())
   table = as_table(load("credit/taiwan"), source="credit/taiwan")
   encoding = tabular.fit(schema, table)
@@ -198,7 +198,7 @@ def credit_mlp() -> Optimizee:
 
 @functools.cache
 def denoising_unet() -> Optimizee:
-  """A U-Net of 8, 16 and 32 channels that takes noise of deviation 0.1 off crops of 212 photographs.
+  """Returns a U-Net of 8, 16 and 32 channels that takes noise of deviation 0.1 off crops of 212 photographs.
 
   Mean squared error of [32, 32, 3] crops, which are mirrored at random. 27,067 parameters.
   """

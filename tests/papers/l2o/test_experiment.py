@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 from pathlib import Path
 
 import jax
@@ -275,6 +276,19 @@ def test_the_rate_decays_over_each_optimization_as_long_as_it_is():
     last = float(b.age[0]) / float(b.length[0])
   assert last == 1.0 and sorted(moves) == [1, 2, 3]
   assert moves[3] < 0.3 * moves[1]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("kind", ["l2o_dm", "l2o_mlp"])
+def test_side_by_side_the_axis_of_optimizations_is_the_one_that_is_cut(kind, schedule):
+  overrides = {"tasks": "vmap", "meta_batch": 3, "mixture.schedule": schedule, "meta.gradient": "pes"}
+  experiment = l2o.build(_config(kind=kind, **overrides))
+  state = jax.eval_shape(experiment.init, jax.random.key(0))
+  for name, leaf in named_leaves(state).items():
+    spec = next(spec for pattern, spec in experiment.shard if re.search(pattern, name))
+    for axis, size in zip(spec, leaf.shape, strict=False):
+      assert axis is None or size in (3, 3 * 1280), name  # or all coordinates of all three
+    assert len(spec) <= leaf.ndim, name
 
 
 def test_meta_gradients_are_averaged_over_the_finite_ones_each_clipped():

@@ -88,7 +88,7 @@ def _sharded(kind: str) -> tuple[tuple[str, P], ...]:
   if not KINDS[kind].coordinatewise:
     return (*whole, ("task/.*", P("data")), (".*", P()))
   return (
-    ("task/[^/]*/(tx|twin/1)/((plus|minus)/)?[hc][12]", P(None, "data")),  # features lead
+    ("task/[^/]*/(tx|twin/1)/(0/)?((plus|minus)/)?[hc][12]", P(None, "data")),  # features lead
     *whole,
     ("task/.*count", P()),
     ("task/.*", P("data")),
