@@ -49,9 +49,10 @@ SIDE, NOISE = 32, 0.1  # of the crops of photographs, and the deviation of what 
 
 @functools.cache
 def bert_tiny() -> Optimizee:
-  """Returns a BERT of 2 layers of 128, from random weights, on SST-2's first 15 words of each.
+  """Returns a BERT of 2 layers of 128, from random weights, on the first 15 words of SST-2's sentences.
 
-  Of the words the 2,000 most frequent. No dropout; the classifier is a dense layer on the pooled output. 0.7 million parameters.
+  It knows the 2,000 most frequent words, and has no dropout; the classifier is a dense layer on the pooled
+  output. 0.7 million parameters.
   """
   texts = load_glue("sst2")["train"]
   words = [re.findall(r"[a-z']+", text.lower())[: TOKENS - 1] for text in texts.first]
@@ -100,9 +101,10 @@ def _sample_rows(columns: tuple, arrays: Any, key: jax.Array, batch_size: int) -
 
 @functools.cache
 def citeseer_gcn() -> Optimizee:
-  """Returns a GCN of 16 hidden units on Citeseer's 120 labelled nodes.
+  """Returns a GCN of 16 hidden units on Citeseer's 120 labelled nodes; every step sees the whole graph.
 
-  As Kipf and Welling train it, dropout 1/2, decay 5e-4 of the first layer, but without biases: 59,344 parameters. Every step sees the whole graph.
+  As Kipf and Welling train it, with dropout 1/2 and decay 5e-4 of the first layer, but without biases:
+  59,344 parameters.
   """
   graph = load_graph("citeseer")
   n = len(graph.labels)
@@ -178,7 +180,10 @@ def nnpu_mlp() -> Optimizee:
 
 @functools.cache
 def credit_mlp() -> Optimizee:
-  """Returns an MLP of 64 and 64 hidden units, ReLU, on who defaults of Taiwan's credit clients. 6,146 weights."""
+  """Returns an MLP of 64 and 64 hidden units, ReLU, on Taiwan's credit clients: who defaults?
+
+  6,146 parameters, 30,000 rows.
+  """
   schema = parse_schema(SCHEMAS["credit/taiwan"])._replace(private=())
   table = as_table(load("credit/taiwan"), source="credit/taiwan")
   encoding = tabular.fit(schema, table)
