@@ -25,7 +25,7 @@ from absl import flags
 from vita_jax import cli
 from vita_jax.base.choose import choose
 from vita_jax.base.files import read_json, write_json, write_text
-from vita_jax.optim import comparison
+from vita_jax.optim import comparison, verdicts
 from vita_jax.report import suite
 from vita_jax.report.pictures import save_figure
 from vita_jax.train import cluster
@@ -73,9 +73,10 @@ def main() -> None:
     results.append(result)
     text = write_tables(workdir, results)  # after each: a stopped comparison shows what it has
     write_json(kept, {"results": comparison.record(results, protocol, before)})
+  text += verdicts.tally(results, workdir, reference=reference)
   if COST.value == "seconds":
     text += comparison.at_equal_seconds(results, workdir)
-    write_text(workdir / "table.md", text)
+  write_text(workdir / "table.md", text)
   save_figure(workdir / "curves.png", functools.partial(comparison.figure, results, workdir))
   print(text)
   print(f"written: {workdir}/table.md, table.csv, curves.png, results.json; runs: {workdir}/<row>/")

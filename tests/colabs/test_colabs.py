@@ -86,8 +86,10 @@ def test_ss_gcn(kernel, tmp_path):
 
 @pytest.mark.slow
 def test_l2o(kernel, tmp_path):
-  question = "[finals, mine, [float(x) for x in (losses[0], losses[-1], linen_accuracy, nnx_accuracy)]]"
-  cells, (finals, mine, (first, last, linen, nnx)) = _run("l2o", kernel, tmp_path, question)
+  numbers = "(losses[0], losses[-1], linen_accuracy, nnx_accuracy, rate)"
+  question = f"[finals, mine, [float(x) for x in {numbers}]]"
+  cells, (finals, mine, (first, last, linen, nnx, rate)) = _run("l2o", kernel, tmp_path, question)
+  assert 0.002 < rate < 0.2  # of an optimizer of one's own, from 0.0001
   assert last < 0.05 * first
   assert finals["rnnprop-cl-il"]["diverged"] == 0 and finals["rnnprop-cl-il"]["mean"] < -2
   assert finals["untrained-rnnprop"]["diverged"] or finals["untrained-rnnprop"]["mean"] > -1

@@ -112,6 +112,17 @@ def test_untrained_the_general_optimizer_goes_as_adam_does_and_lowers_a_loss():
   assert losses[-1] < 0.02 * losses[0]
 
 
+def test_a_tensor_whose_gradients_have_ended_stops():
+  """Steps have one size whatever the gradients: momenta alone would carry a dead layer on for ever."""
+  tx, x = vita_mlp(init_vita_mlp(jax.random.key(0)), scale=0.01), jnp.ones((4, 6))
+  rng = np.random.default_rng(0)
+  noise = [jnp.asarray(rng.normal(size=x.shape), jnp.float32) for _ in range(30)]
+  found, _ = play(tx, [*noise, *[jnp.zeros_like(x)] * 120], x, compiled=True)
+  sizes = np.array([float(jnp.sqrt(jnp.mean(u * u))) for u in found])
+  np.testing.assert_allclose(sizes[:30], 0.01, rtol=1e-4)  # of noise alone, too
+  assert sizes[-1] < 1e-5 and sizes[30:].sum() < 30 * 0.01
+
+
 def test_rows_and_columns_are_those_of_adafactor():
   """At the first step v_ij = rows_i columns_j / mean; its weight alone gives m over the root."""
   theta = jax.tree.map(jnp.zeros_like, theta_of("vita_mlp"))

@@ -193,7 +193,8 @@ def _numpy_vita(theta, gradients, state):
         x = np.maximum(x, 0.1 * x)
       weights = (x @ theta["linear"]["w"] + theta["linear"]["b"]).T
       d = np.sum(weights * f.reshape(len(f), -1), axis=0)
-      updates.append(-1e-3 * d / np.sqrt(np.mean(d**2)))
+      alive = min(np.sqrt(np.mean(f[0] ** 2)) / 0.1, 1.0)
+      updates.append(-1e-3 * alive * d / np.sqrt(np.mean(d**2)))
       p = p + updates[-1].reshape(shape)
     found[name] = np.stack(updates)
   return found

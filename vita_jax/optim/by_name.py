@@ -19,6 +19,7 @@ from vita_jax.base.choose import choose
 from vita_jax.base.hashing import arrays_sha256
 from vita_jax.base.tree import named_leaves
 from vita_jax.optim.library import KINDS, SHIPPED, learned_names, read_learned
+from vita_jax.optim.outputs import with_rate
 
 # name -> (rate -> optax transformation), of those that treat each coordinate by itself; add your own.
 # `classical` also finds all others of optax by their names.
@@ -50,14 +51,35 @@ def classical(name: str) -> Callable[[Any], optax.GradientTransformation] | None
   return None
 
 
-def schedule_of(name: str, steps: int) -> optax.Schedule:
-  """Returns a factor of the rate over `steps`: "constant" 1, or "cosine" from 1 to 0.
+def schedule_of(name: str, steps: Any) -> optax.Schedule:
+  """Returns a factor of the rate over `steps`, which may be traced: "constant" 1, or "cosine" from 1 to 0.
 
   Raises:
     ValueError: unknown name.
   """
   choose("schedule", name, SCHEDULES)
-  return optax.constant_schedule(1.0) if name == "constant" else optax.cosine_decay_schedule(1.0, steps)
+  if name == "constant":
+    return optax.constant_schedule(1.0)
+  return lambda count: 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(count / steps, 1.0)))
+
+
+def scheduled(
+  tx: optax.GradientTransformation, schedule: str, steps: Any
+) -> optax.GradientTransformationExtraArgs:
+  """Puts a schedule of `schedule_of` around an optimizer: update = factor m(g)."""
+  if schedule == "constant":
+    return optax.with_extra_args_support(tx)
+  return with_rate(tx, schedule_of(schedule, steps))
+
+
+def shown(kind: str, state: Any, params: Any) -> Any:
+  """Returns the parameters whose loss counts: of Schedule-Free the average it keeps, of others `params`.
+
+  Schedule-Free's gradients are taken elsewhere, between that average and its newest point.
+  """
+  if not kind.startswith("schedule_free"):
+    return params
+  return optax.contrib.schedule_free_eval_params(state, params)
 
 
 class Optimizer(NamedTuple):

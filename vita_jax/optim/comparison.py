@@ -281,12 +281,13 @@ def figure(results: Sequence[Result], workdir: str | Path) -> Any:
   panels: dict[str, list[Curve]] = {}
   for r in results:
     panels.setdefault(r.task, []).append(
-      _curve(r, workdir, dashed=bool(classical(r.entrant.name)), note=f" {r.rate:g}" if r.grid else "")
+      curve_of(r, workdir, dashed=bool(classical(r.entrant.name)), note=f" {r.rate:g}" if r.grid else "")
     )
   return overlay(panels, ylabel="ln loss")
 
 
-def _curve(result: Result, workdir: str | Path, **style: Any) -> Curve:
+def curve_of(result: Result, workdir: str | Path, **style: Any) -> Curve:
+  """Reads the curve of ln loss of a result's run in `workdir`; `style` as in `overlay.Curve`."""
   metrics = result.summary["metrics"]
   return curve(
     read_rows(Path(workdir) / result.row.folder / "metrics.jsonl"),
@@ -307,7 +308,7 @@ def at_equal_seconds(results: Sequence[Result], workdir: str | Path) -> str:
   lines = ["", "At equal seconds:", "", "| task | optimizer | seconds | steps | ln loss | minus the first |"]
   lines.append("|---" * 6 + "|")
   for task in dict.fromkeys(r.task for r in results):
-    curves = [_curve(r, workdir) for r in results if r.task == task]
+    curves = [curve_of(r, workdir) for r in results if r.task == task]
     budget = min(c.seconds * c.steps[-1] for c in curves)
     first = None
     for c in curves:
@@ -327,6 +328,8 @@ def at_equal_seconds(results: Sequence[Result], workdir: str | Path) -> str:
         difference,
       )
       lines.append("| " + " | ".join(cells) + " |")
+  if any(r.row.overrides["run.schedule"] != "constant" for r in results):
+    lines += ["", "Rates decay over whole runs: those that are cut short have not come to the end of it."]
   return "\n".join([*lines, ""])
 
 

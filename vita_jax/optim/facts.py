@@ -57,9 +57,12 @@ def cautions(found: Mapping[str, Any], *, longest: int) -> list[str]:
       f"where a weight must move by more than {found['step bound']:g} in a step, or {found['travel']:g} in"
       f" {STEPS:,} steps; option `scale` is the only dial"
     )
+  if found["drift"]:
+    said.append(
+      "on parameters whose gradient is zero (frozen, masked, unused rows): they drift by up to"
+      f" {found['drift']:g} in {STEPS:,} steps from a fresh state; leave them out with optax.partition"
+    )
   said += [
-    "on parameters whose gradient is zero (frozen, masked, unused rows): they drift by up to"
-    f" {found['drift']:g} in {STEPS:,} steps from a fresh state; leave them out with optax.partition",
     f"for many more steps than the {longest:,} it was trained on, without watching the loss",
     f"where a gradient costs less than {found['FLOP']:,} FLOP per parameter, or {found['bytes']} bytes of"
     " state per parameter do not fit",

@@ -231,6 +231,29 @@ def through_init(build: Build, theta: Tree, x: Tree, of_start: list) -> Tree:
   return vjp(of_start)[0]
 
 
+def mean_gradient(gradients: Tree, *, largest: float = 0.0) -> Tree:
+  """Averages the meta-gradients of several optimizations: leaves [B, ...] -> [...].
+
+  One that is not finite is left out, so that an optimization that is lost does not stop the others; where
+  none is finite the mean is NaN.
+
+  Args:
+    gradients: a tree like theta, with a leading axis.
+    largest: norm over the tree to which each is clipped first, if over 0: the norms of PES grow a
+      hundredfold along an optimization, and the mean would be that of the latest alone.
+  """
+  rows = [jnp.sum(g.reshape(g.shape[0], -1) ** 2, axis=1) for g in jax.tree.leaves(gradients)]
+  norm = jnp.sqrt(sum(rows))
+  good = jnp.isfinite(norm)
+  factor = jnp.minimum(largest / jnp.maximum(norm, 1e-30), 1.0) if largest else jnp.ones_like(norm)
+
+  def mean(g):
+    wide = (-1, *(1,) * (g.ndim - 1))
+    return jnp.sum(jnp.where(good.reshape(wide), factor.reshape(wide) * g, 0.0), 0) / jnp.sum(good)
+
+  return jax.tree.map(mean, gradients)
+
+
 def trajectory(
   tx: optax.GradientTransformation,
   loss: Callable[[Tree, jax.Array], jax.Array],

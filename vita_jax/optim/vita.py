@@ -33,6 +33,9 @@ DECAYS = (0.9, 0.99, 0.999)
 SQUARES = 0.999  # decay of second moments
 FEATURES = len(DECAYS) + 2
 BLOCKS = (16_384, 8_192, -1)  # lengths that are tried, the longest first
+ALIVE = (
+  0.1  # rms of the fast momentum over the root, from which steps have their full size; 0.2 is noise alone
+)
 SLOPE = 0.1  # of a hidden unit below zero, so that none is ever dead
 
 
@@ -82,7 +85,8 @@ def scale_by_vita_mlp(
   each over the root of the mean squared gradient v (decay 0.999), and the fast momentum over the root of v as
   Adafactor has it, from rows and columns. A network of two layers of 8 sees |f| / (1 + |f|) and
   |p| / (|p| + rms p), and gives each feature a weight. direction = sum w f, divided by its root mean square
-  over the tensor.
+  over the tensor, times min(1, rms f_1 / 0.1), f_1 the feature of the fast momentum: that of mere noise is
+  above 0.2, and where gradients have ended it goes to 0 within some tens of steps, and the tensor stops.
 
   So a gradient that was always zero gives exactly no step, -g gives the opposite step, and gradients times a
   constant give the same one. `update` needs `params`. Tensors see themselves alone.
@@ -135,7 +139,9 @@ def _times(factor: Any, theta: Theta, specs: Tree, dtype: Any) -> optax.Gradient
     coordinate = functools.partial(_in_blocks, functools.partial(_move, _entries(theta), corrections, dtype))
     before = [of(moment) for moment in state[1:5]]
     directions, *moments = map_coordinates(coordinate, 5, leaves, *before, factored, sizes)
-    steps = [_normalised(factor, *row) for row in zip(directions, leaves, cut, strict=True)]
+    normalised = functools.partial(_normalised, factor, corrections[0] ** 2 / corrections[-1])
+    moved = zip(directions, moments[0], moments[3], leaves, cut, strict=True)
+    steps = [normalised(*row) for row in moved]
     put = functools.partial(jax.tree.unflatten, structure)
     return put(steps), VitaMLPState(count, *map(put, (*moments, *sums)))
 
@@ -234,9 +240,13 @@ def _weights(layers: list, f: list[jax.Array], size: jax.Array) -> list[jax.Arra
   return x
 
 
-def _normalised(factor, direction, gradient, cut):
+def _normalised(factor, correction, direction, fast, squares, gradient, cut):
+  """A tensor's step: of one size, but for tensors whose gradients have ended, where only momenta are left."""
   power = mean_over(direction * direction, axis_name=cut.whole)
-  return (factor * direction * _inverse_root(power)).astype(jnp.asarray(gradient).dtype)
+  f = fast.astype(jnp.float32) * _inverse_root(squares.astype(jnp.float32))
+  alive = correction * mean_over(f * f, axis_name=cut.whole)
+  size = jnp.minimum(alive * _inverse_root(alive) / ALIVE, 1.0)
+  return (factor * size * direction * _inverse_root(power)).astype(jnp.asarray(gradient).dtype)
 
 
 def _inverse_root(x: jax.Array) -> jax.Array:

@@ -47,6 +47,8 @@ _MIXTURE = {
   "mixture.held_out": ("digits_relu",),
   "mixture.reparametrise": 2.0,
   "mixture.staggered": True,
+  "mixture.schedule": "cosine",
+  "meta.schedule": "cosine",
 }
 ROWS = {
   "l2o_dm": _train("l2o_dm")._replace(slow=True),

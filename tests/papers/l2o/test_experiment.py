@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +13,17 @@ import pytest
 
 from vita_jax import train
 from vita_jax.base import named_leaves
+from vita_jax.base.files import load_python_file
 from vita_jax.optim import KINDS, OPTIMIZEES, Optimizee, library, load_learned, optimize, optimizee
 from vita_jax.optim.optimizees import late_log_loss
+from vita_jax.optim.segment import mean_gradient, trajectory
 from vita_jax.papers import l2o
-from vita_jax.papers.l2o import resume, tasks
+from vita_jax.papers.l2o import curriculum, resume, tasks
 from vita_jax.papers.l2o.curriculum import REBASE, TRAIN, VALIDATE
 from vita_jax.papers.l2o.recipe import default_config, recipe_of
 from vita_jax.train.weights import load_params, save_params
 
+ROOT = Path(__file__).parents[3]
 PLAIN = ("plain", "cl_il")
 
 
@@ -196,6 +201,7 @@ MIXTURE = {
   "mixture.reparametrise": 2.0,
   "mixture.shortest": 5,
   "mixture.staggered": True,
+  "mixture.schedule": "cosine",
   "meta.gradient": "pes",
   "validation.every": 3,
 }
@@ -219,8 +225,6 @@ def test_a_mixture_trains_on_its_problems_and_is_validated_on_those_held_out():
     moved[changed[0]] += 1
   assert moved["family_factorisation"] > moved["quadratic"] > 0 and moved[held] > 0
   assert all(np.isfinite(x).all() for state in states for x in jax.tree.leaves(state["params"]))
-  lengths = np.diff([t for t, (a, b) in enumerate(itertools.pairwise(states)) if a["epoch"] != b["epoch"]])
-  assert len(set(lengths.tolist())) > 1  # log-uniform
   found = [float(total) for m in metrics for total, weight, *_ in [m["validation_cost"]] if weight > 0]
   assert found and np.isfinite(found).all()
 
@@ -233,9 +237,14 @@ def _differ(a, b):
 
 def test_staggered_optimizations_begin_one_after_the_other_and_outlast_validations():
   states, _ = _mixture()
-  counts = [np.asarray(s["task"]["family_factorisation"].tx.count) for s in states]
-  apart = [c for c in counts if c[0] != c[1]]
-  assert apart and max(c.max() for c in counts) <= 2 * 20
+  tasks_of = [s["task"]["family_factorisation"] for s in states]
+  for task in tasks_of:
+    np.testing.assert_array_equal(task.tx[0].count, 5 * task.age)
+    np.testing.assert_array_equal(task.tx[1].count, 5 * task.age)  # of the schedule
+    assert np.all(task.age <= task.length)
+  assert any(task.age[0] != task.age[1] for task in tasks_of)
+  lengths = np.unique([task.length for task in tasks_of])
+  assert set(lengths.tolist()) <= {0, 1, 2, 3, 4} and len(lengths) > 3  # log-uniform, each its own
   for before, after in zip(states[:-1], states[1:], strict=True):
     if int(before["phase"]) != TRAIN:
       for name in ("quadratic", "family_factorisation"):
@@ -245,13 +254,85 @@ def test_staggered_optimizations_begin_one_after_the_other_and_outlast_validatio
 def test_pes_carries_both_optimizations_and_the_sum_of_their_perturbations():
   states, _ = _mixture()
   task = next(
-    s["task"]["family_factorisation"] for s in states if s["task"]["family_factorisation"].tx.count[0] == 10
+    s["task"]["family_factorisation"] for s in states if s["task"]["family_factorisation"].age[0] == 2
   )
   assert _differ(task.twin[0], task.x)
   size = np.concatenate([np.asarray(x)[0].ravel() for x in jax.tree.leaves(task.noise)]).std()
   np.testing.assert_allclose(size, 0.01 * np.sqrt(2), rtol=0.25)  # of two segments, 173 weights
   factors = np.array([np.unique(x[0]) for x in jax.tree.leaves(task.factors)])
   assert factors.shape == (2, 1) and (factors != 1).all() and (0.5 <= factors).all() and (factors <= 2).all()
+
+
+def test_the_rate_decays_over_each_optimization_as_long_as_it_is():
+  """A step of vita_mlp has one size, so that what an optimization moves in a segment is the schedule's."""
+  states, _ = _mixture()
+  held = "validation of family_quadratic"
+  moves, last = {}, 0.0
+  for before, after in zip(states[:-1], states[1:], strict=True):
+    if int(before["phase"]) == TRAIN or int(before["segment"]) == 0:
+      continue
+    a, b = before["task"][held], after["task"][held]
+    moves[int(a.age[0])] = float(jnp.linalg.norm(b.x["x"][0] - a.x["x"][0]))
+    last = float(b.age[0]) / float(b.length[0])
+  assert last == 1.0 and sorted(moves) == [1, 2, 3]
+  assert moves[3] < 0.3 * moves[1]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("kind", ["l2o_dm", "l2o_mlp"])
+def test_side_by_side_the_axis_of_optimizations_is_the_one_that_is_cut(kind, schedule):
+  overrides = {"tasks": "vmap", "meta_batch": 3, "mixture.schedule": schedule, "meta.gradient": "pes"}
+  experiment = l2o.build(_config(kind=kind, **overrides))
+  state = jax.eval_shape(experiment.init, jax.random.key(0))
+  for name, leaf in named_leaves(state).items():
+    spec = next(spec for pattern, spec in experiment.shard if re.search(pattern, name))
+    for axis, size in zip(spec, leaf.shape, strict=False):
+      assert axis is None or size in (3, 3 * 1280), name  # or all coordinates of all three
+    assert len(spec) <= leaf.ndim, name
+
+
+def test_meta_gradients_are_averaged_over_the_finite_ones_each_clipped():
+  gradients = {"a": jnp.array([[3.0, 0.0], [jnp.nan, 1.0], [0.0, 0.3]]), "b": jnp.array([4.0, 0.0, 0.4])}
+  found = mean_gradient(gradients, largest=1.0)
+  np.testing.assert_allclose(found["a"], [0.3, 0.15], rtol=1e-6)
+  np.testing.assert_allclose(found["b"], 0.6, rtol=1e-6)
+  np.testing.assert_allclose(mean_gradient(gradients)["a"], [1.5, 0.15], rtol=1e-6)
+  assert np.isnan(mean_gradient({"a": jnp.full((2, 1), jnp.inf)})["a"]).all()
+
+
+def test_thetas_rate_decays_with_the_budget():
+  config = {"inner_steps": 40, "meta.schedule": "cosine"}
+  moved = []
+  for overrides in (config, {"inner_steps": 40}):
+    states, _ = _play("plain", 13, **overrides)
+    steps = [
+      float(jnp.abs(b["params"]["linear"]["w"] - a["params"]["linear"]["w"]).max())
+      for a, b in itertools.pairwise(states)
+      if int(a["phase"]) == TRAIN
+    ]
+    moved.append(steps)
+  np.testing.assert_allclose(moved[0][0], moved[1][0], rtol=1e-4)
+  assert moved[0][-1] < 0.2 * moved[1][-1]
+  with pytest.raises(ValueError, match="config.meta.schedule is cosine: it needs config.inner_steps"):
+    l2o.build(_config(**{"meta.schedule": "cosine"}))
+
+
+def test_the_logged_loss_is_that_of_a_step_whatever_its_form():
+  """The logarithm of a ratio is a mean over steps already."""
+  states, metrics = _play("plain", 1, meta_loss="log_ratio")
+  problem = tasks.problem(optimizee("quadratic"), batch_size=128, kind="l2o_dm")
+  x = problem.init(jax.random.split(tasks.stream(jax.random.key(0), tasks.INIT, 0), 1)[0])
+  tx, keys = KINDS["l2o_dm"].build(states[0]["params"]), jax.random.split(jax.random.key(0), 6)
+  losses = trajectory(tx, problem.loss({}), x, tx.init(x), keys)[2]
+  loss, weight = (float(x) for x in metrics[0]["self_loss"])
+  assert weight == 1.0
+  np.testing.assert_allclose(loss, jnp.mean(jnp.log(losses / losses[0])), rtol=1e-3, atol=1e-5)
+
+
+def test_the_budget_of_rnnprop_2_reaches_its_longest_optimizations():
+  config = load_python_file(ROOT / "configs" / "l2o" / "rnnprop_2.py").get_config()
+  least = curriculum.LEAST * config.validation.every * sum(config.stages) * config.meta_batch
+  assert least < config.inner_steps and max(config.stages) == 5000
 
 
 def test_options_of_the_builder_may_be_trained_with():
@@ -364,6 +445,7 @@ def _ln_loss(tx):
     ({"mixture.tasks": ("digits_mlp", "mnist_mlp")}, "problems on digits, mnist: choose those of one"),
     ({"mixture.tasks": ("quadratic:0",)}, "names in OPTIMIZEES, each with a weight"),
     ({"mixture.shortest": 100}, "from config.unroll_length"),
+    ({"mixture.schedule": "cosine", "variant": "cl_il"}, "teachers of imitation"),
     ({"mixture.staggered": True, "tasks": "vmap"}, "begin all optimizations at once"),
     ({"meta.gradient": "pes", "optimizer.kind": "l2o_scale"}, "which PES does not follow"),
     ({"optimizer.scale": 0.1, "optimizer.kind": "l2o_mlp"}, "l2o_mlp has no such option"),

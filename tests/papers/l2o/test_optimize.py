@@ -6,6 +6,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from vita_jax import optim, train
@@ -207,3 +208,20 @@ def test_a_key_that_this_experiment_does_not_read_is_refused():
     l2o.build(_config(epochs=3))
   with pytest.raises(ValueError, match="config.run.split is tset: .*|did you mean 'test'"):
     l2o.build(_config(**{"run.split": "tset"}))
+
+
+def test_schedule_free_is_seen_where_it_averages():
+  """Its loss is that of the average, not of the point where its gradients are taken."""
+  config = _config("quadratic", "schedule_free_sgd", 0.1)
+  first, losses, _ = _losses(config, steps=3)
+  problem, key = OPTIMIZEES["quadratic"], tasks.stream(jax.random.key(0), optimize.STREAMS["report"], 0)
+  tx = optax.contrib.schedule_free_sgd(0.1)
+  y, batch = problem.init(tasks.stream(key, optimize.X_0)), problem.sample({}, key, 1)
+  state = tx.init(y)
+  found = []
+  for _ in range(3):
+    updates, state = tx.update(jax.grad(problem.loss)(y, batch), state, y)
+    y = optax.apply_updates(y, updates)
+    found.append(float(problem.loss(optax.contrib.schedule_free_eval_params(state, y), batch)))
+  np.testing.assert_allclose(losses, found, rtol=1e-4)
+  assert abs(found[-1] - float(problem.loss(y, batch))) > 1e-3 * found[-1]

@@ -84,11 +84,12 @@ def _kept(state: State) -> Any:
 
 def _sharded(kind: str) -> tuple[tuple[str, P], ...]:
   """Optimizations side by side lie along the mesh axis `data`; theta is everywhere."""
+  whole = (("task/[^/]*/(noise/.*|age|length|tx/1/count|twin/1/1/count)", P()),)
   if not KINDS[kind].coordinatewise:
-    return (("task/[^/]*/noise/.*", P()), ("task/.*", P("data")), (".*", P()))
+    return (*whole, ("task/.*", P("data")), (".*", P()))
   return (
-    ("task/[^/]*/(tx|twin/1)/((plus|minus)/)?[hc][12]", P(None, "data")),  # features lead
-    ("task/[^/]*/noise/.*", P()),
+    ("task/[^/]*/(tx|twin/1)/(0/)?((plus|minus)/)?[hc][12]", P(None, "data")),  # features lead
+    *whole,
     ("task/.*count", P()),
     ("task/.*", P("data")),
     (".*", P()),

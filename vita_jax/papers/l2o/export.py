@@ -39,7 +39,7 @@ def make_export(kind: str, options: Mapping[str, Any], theta: Any, trained_on: M
       "optimizer": {"kind": kind, **options},
       "inputs": {
         "gradients": "one row per step, of one tensor of parameters",
-        "x": "the parameters before the first step (only l2o_mlp reads them)",
+        "x": "the parameters before the first step (l2o_mlp and vita_mlp read them)",
       },
       "outputs": {"updates": "to be added, float32 [steps, coordinates]", "x": "after the last step"},
       "trained on": {**trained_on, "weights": _count(theta)},

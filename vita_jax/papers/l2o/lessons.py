@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax.optim import pes, segment
+from vita_jax.optim.by_name import schedule_of, scheduled
 from vita_jax.papers.l2o import tasks as streams
 from vita_jax.papers.l2o.curriculum import TRAIN, VALIDATE
-from vita_jax.papers.l2o.progress import State, begins, metrics, over_tasks, segments, spent
+from vita_jax.papers.l2o.progress import State, metrics, over_tasks, segments, spent
 from vita_jax.papers.l2o.recipe import Recipe
 from vita_jax.papers.l2o.tasks import Problem, Task, loss_of, stream
 
@@ -23,8 +24,7 @@ class Lesson(NamedTuple):
 
   Attributes:
     meta: name of its meta-optimizer: "self" or a teacher's.
-    run: `(recipe, problem, theta, task, first, arrays, keys [T + 1]) -> (segment, task after it)`; `first`
-      says whether the optimization starts here.
+    run: `(recipe, problem, theta, task, arrays, keys [T + 1]) -> (segment, task after it)`.
   """
 
   meta: str
@@ -47,24 +47,26 @@ def _meta_loss(recipe: Recipe, first_loss: jax.Array) -> Callable[[jax.Array], j
   return lambda losses: jnp.mean(jnp.log(losses / (first_loss + 1e-6) + 1e-6))
 
 
-def _builder(problem: Problem, keys: jax.Array) -> segment.Build:
-  return lambda theta: problem.build(theta, keys[0])
+def builder(recipe: Recipe, problem: Problem, task: Task, keys: jax.Array) -> segment.Build:
+  """Returns theta -> the optimizer, with the schedule over this optimization."""
+  steps = task.length * recipe.unroll_length
+  return lambda theta: scheduled(problem.build(theta, keys[0]), recipe.schedule, steps)
 
 
-def _start_loss(recipe: Recipe, loss: Callable, task: Task, first: jax.Array, keys: jax.Array) -> jax.Array:
+def _start_loss(recipe: Recipe, loss: Callable, task: Task, keys: jax.Array) -> jax.Array:
   """The unit of all losses of an optimization, where there is one."""
   if recipe.meta_loss != "log_ratio":
     return task.first_loss
-  return jnp.where(first, loss(task.x, keys[0]), task.first_loss)
+  return jnp.where(task.age == 0, loss(task.x, keys[0]), task.first_loss)
 
 
 def _self_training(
-  recipe: Recipe, problem: Problem, theta: Any, task: Task, first: jax.Array, arrays: Any, keys: jax.Array
+  recipe: Recipe, problem: Problem, theta: Any, task: Task, arrays: Any, keys: jax.Array
 ) -> tuple[Any, Task]:
   loss = loss_of(problem, task, arrays)
-  start_loss = _start_loss(recipe, loss, task, first, keys)
+  start_loss = _start_loss(recipe, loss, task, keys)
   found = segment.self_training(
-    _builder(problem, keys),
+    builder(recipe, problem, task, keys),
     theta,
     loss,
     task.x,
@@ -77,12 +79,12 @@ def _self_training(
 
 
 def _persistent(
-  recipe: Recipe, problem: Problem, theta: Any, task: Task, first: jax.Array, arrays: Any, keys: jax.Array
+  recipe: Recipe, problem: Problem, theta: Any, task: Task, arrays: Any, keys: jax.Array
 ) -> tuple[Any, Task]:
   loss = loss_of(problem, task, arrays)
-  start_loss = _start_loss(recipe, loss, task, first, keys)
+  start_loss = _start_loss(recipe, loss, task, keys)
   found = pes.persistent(
-    _builder(problem, keys),
+    builder(recipe, problem, task, keys),
     theta,
     loss,
     (task.x, task.tx),
@@ -98,18 +100,10 @@ def _persistent(
 
 
 def _imitation(
-  name: str,
-  recipe: Recipe,
-  problem: Problem,
-  theta: Any,
-  task: Task,
-  first: jax.Array,
-  arrays: Any,
-  keys: jax.Array,
+  name: str, recipe: Recipe, problem: Problem, theta: Any, task: Task, arrays: Any, keys: jax.Array
 ) -> tuple[Any, Task]:
-  del first
   found = segment.imitation(
-    _builder(problem, keys),
+    builder(recipe, problem, task, keys),
     theta,
     loss_of(problem, task, arrays),
     task.x,
@@ -140,7 +134,7 @@ def train(recipe: Recipe, family: str, lesson: Lesson, state: State, arrays: Any
     "validations": state["validations"] + due,
     "round": jnp.zeros_like(state["round"]),
   }
-  loss = jnp.mean(losses) / (recipe.unroll_length + 1)
+  loss = jnp.mean(losses) / (recipe.unroll_length + 1 if recipe.meta_loss == "sum" else 1)
   return new, metrics(recipe, new, "self" if lesson.meta == "self" else "imitation", loss)
 
 
@@ -152,18 +146,18 @@ def _meta_gradient(
   tag = streams.TRAIN if lesson.meta == "self" else streams.TEACHER
   key = stream(state["key"], tag, state["epoch"], state["segment"])
 
-  def one(task_and_first, keys):
-    task, first = task_and_first
-    found, after = lesson.run(recipe, problem, theta, task, first, arrays, keys)
+  def one(task, keys):
+    found, after = lesson.run(recipe, problem, theta, task, arrays, keys)
     gradient = found.gradient
     if recipe.learns_start:
-      build = _builder(problem, keys)
-      more = segment.through_init(build, theta, task.x, found.of_start)
-      gradient = jax.tree.map(lambda g, m: g + jnp.where(first, m, 0.0), gradient, more)
-    return (gradient, found.loss), after
+      more = segment.through_init(builder(recipe, problem, task, keys), theta, task.x, found.of_start)
+      gradient = jax.tree.map(lambda g, m: g + jnp.where(task.age == 0, m, 0.0), gradient, more)
+    return (gradient, found.loss), after._replace(age=task.age + 1)
 
-  (gradients, losses), task = over_tasks(recipe, one, (state["task"][family], begins(recipe, state)), key)
-  return jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients), losses, task
+  (gradients, losses), task = over_tasks(recipe, one, state["task"][family], key)
+  if recipe.clips:
+    return jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients), losses, task
+  return segment.mean_gradient(gradients, largest=recipe.clip_each), losses, task
 
 
 def _update_theta(recipe: Recipe, lesson: Lesson, state: State, gradient: Any) -> State:
@@ -174,6 +168,9 @@ def _update_theta(recipe: Recipe, lesson: Lesson, state: State, gradient: Any) -
     gradient = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradient)
   theta, old = state["params"], state["meta"][lesson.meta]
   updates, memory = recipe.meta.update(gradient, old, theta)
+  if recipe.meta_schedule != "constant":
+    factor = schedule_of(recipe.meta_schedule, recipe.inner_steps)(state["inner_steps"])
+    updates = jax.tree.map(lambda u: factor * u, updates)
   theta, memory = jax.tree.map(
     lambda new, old: jnp.where(finite, new, old), (optax.apply_updates(theta, updates), memory), (theta, old)
   )

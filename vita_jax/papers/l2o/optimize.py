@@ -19,10 +19,17 @@ import optax
 from vita_jax.data.images import load_images
 from vita_jax.data.resident import Resident
 from vita_jax.metrics import mean
-from vita_jax.optim.by_name import CLASSICAL, Optimizer, classical, read_optimizer, schedule_of
+from vita_jax.optim.by_name import (
+  CLASSICAL,
+  Optimizer,
+  classical,
+  read_optimizer,
+  schedule_of,
+  scheduled,
+  shown,
+)
 from vita_jax.optim.comparison import numbers
 from vita_jax.optim.optimizees import FLOOR, Optimizee, as_float, optimizee
-from vita_jax.optim.outputs import with_rate
 from vita_jax.papers.l2o import tasks
 from vita_jax.papers.l2o.progress import counted
 from vita_jax.train.experiment import Eval, Evaluate, Experiment, Report, Stage, State, Sweep
@@ -48,8 +55,7 @@ class Run(NamedTuple):
     schedule, builder = schedule_of(self.schedule, self.steps), classical(self.optimizer.kind)
     if builder:
       return builder(weights if self.schedule == "constant" else lambda count: weights * schedule(count))
-    tx = self.problem.build(weights, tasks.stream(key, STATE))
-    return tx if self.schedule == "constant" else with_rate(tx, schedule)
+    return scheduled(self.problem.build(weights, tasks.stream(key, STATE)), self.schedule, self.steps)
 
 
 def build(config: Any) -> Experiment:
@@ -78,7 +84,7 @@ def build(config: Any) -> Experiment:
   return Experiment(
     init=functools.partial(start, this),
     stages=(Stage("optimize", run.steps, step, Resident(fit, None), enter=enter, done=_is_over),),
-    params=lambda state: problem.unravel(state["x"]),
+    params=functools.partial(_params, this),
     evals=evals,
     report=functools.partial(_report, this),
   )
@@ -137,7 +143,10 @@ def take_step(run: Run, state: State, batch: Any, t: jax.Array) -> tuple[State, 
   moved = optax.apply_updates(state["x"], delta)
   finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(moved)]).all()
   x = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state["x"])
-  loss, gradient = jax.value_and_grad(run.problem.loss(batch))(x, tasks.stream(state["key"], BATCH, t + 1))
+  loss_of, key = run.problem.loss(batch), tasks.stream(state["key"], BATCH, t + 1)
+  loss, gradient = jax.value_and_grad(loss_of)(x, key)
+  if (seen := shown(run.optimizer.kind, memory, x)) is not x:
+    loss = loss_of(seen, key)
   loss = jnp.where(finite, loss, jnp.nan)
   new = {
     **state,
@@ -150,6 +159,10 @@ def take_step(run: Run, state: State, batch: Any, t: jax.Array) -> tuple[State, 
   return new, {"ln_loss": counted(jnp.log(loss + FLOOR), finite)}
 
 
+def _params(run: Run, state: State) -> Any:
+  return run.problem.unravel(shown(run.optimizer.kind, state["tx"], state["x"]))
+
+
 def _is_over(state: State, t: jax.Array) -> jax.Array:
   return state["over"]
 
@@ -157,7 +170,7 @@ def _is_over(state: State, t: jax.Array) -> jax.Array:
 def _score(run: Run, state: State, batch: Any) -> dict:
   logits_of = run.optimizee.logits
   assert logits_of is not None  # only then is there such an eval
-  logits = logits_of(run.problem.unravel(state["x"]), as_float(batch["image"]))
+  logits = logits_of(_params(run, state), as_float(batch["image"]))
   return {"accuracy": mean(jnp.argmax(logits, -1) == batch["label"], batch["mask"])}
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from vita_jax.metrics import once
 from vita_jax.papers.l2o import tasks as streams
+from vita_jax.papers.l2o.curriculum import TRAIN
 from vita_jax.papers.l2o.recipe import Recipe
 from vita_jax.papers.l2o.tasks import stream
 
@@ -38,27 +39,50 @@ def slot(recipe: Recipe, family: str, held: bool) -> str:
 
 
 def segments(recipe: Recipe, state: State) -> jax.Array:
-  """Computes how many segments the epoch in progress has, int32: of its stage, or a draw up to that."""
-  lengths = jnp.array(recipe.lengths, jnp.int32) // recipe.unroll_length
-  longest = lengths[state["curriculum"].stage]
+  """Computes how many segments the epoch in progress has, int32.
+
+  It is one optimization: of the length of its stage, or a draw up to that. Staggered optimizations have
+  lengths of their own and go on in later epochs: an epoch is as long as the shortest of them can be, and
+  then comes another problem.
+  """
+  if recipe.staggered and recipe.shortest:
+    return jnp.asarray(max(recipe.shortest // recipe.unroll_length, 1), jnp.int32)
+  return _drawn(recipe, state, stream(state["key"], streams.LENGTH, state["epoch"]), ())
+
+
+def validation_segments(recipe: Recipe, state: State) -> jax.Array:
+  """Computes how many segments a validation run has: the next stage's; the last stage's are its own."""
+  lengths = jnp.array((*recipe.lengths[1:], recipe.lengths[-1]), jnp.int32) // recipe.unroll_length
+  return lengths[state["curriculum"].stage]
+
+
+def lengths(recipe: Recipe, state: State, before: jax.Array) -> jax.Array:
+  """Computes how many segments the optimizations have that begin here, int32 like `before`.
+
+  Args:
+    recipe: says whether they are staggered: then each draws its own, and the first ones of all are cut short
+      one after the other, so that a meta-gradient sees all parts of optimizations.
+    state: with the phase.
+    before: those of the optimizations whose places they take; 0 where there was none.
+  """
+  training = jnp.broadcast_to(segments(recipe, state), before.shape)
+  if recipe.staggered:
+    key = stream(state["key"], streams.LENGTH, state["epoch"], state["segment"])
+    drawn = _drawn(recipe, state, key, before.shape)
+    cut = jnp.maximum(drawn * (1 + jnp.arange(recipe.meta_batch)) // recipe.meta_batch, 1)
+    training = jnp.where(before == 0, cut, drawn)
+  return jnp.where(state["phase"] == TRAIN, training, validation_segments(recipe, state))
+
+
+def _drawn(recipe: Recipe, state: State, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  """The stage's number of segments, or draws up to it, log-uniform."""
+  stages = jnp.array(recipe.lengths, jnp.int32) // recipe.unroll_length
+  longest = jnp.broadcast_to(stages[state["curriculum"].stage], shape)
   if not recipe.shortest:
     return longest
-  u = jax.random.uniform(stream(state["key"], streams.LENGTH, state["epoch"]))
+  u = jax.random.uniform(key, shape)
   low, high = jnp.log(recipe.shortest / recipe.unroll_length), jnp.log(longest.astype(jnp.float32))
   return jnp.clip(jnp.round(jnp.exp(low + u * (high - low))).astype(jnp.int32), 1, longest)
-
-
-def begins(recipe: Recipe, state: State) -> jax.Array:
-  """Tells of each optimization of a training epoch whether it begins at this segment: bool [meta_batch].
-
-  All at once, or, staggered, one after the other, so that a meta-gradient sees all parts of optimizations.
-  Side by side they are one: a scalar.
-  """
-  if recipe.side_by_side or not recipe.staggered:
-    first = state["segment"] == 0
-    return first if recipe.side_by_side else jnp.broadcast_to(first, (recipe.meta_batch,))
-  offsets = jnp.arange(recipe.meta_batch) * segments(recipe, state) // recipe.meta_batch
-  return state["segment"] == offsets
 
 
 def spent(recipe: Recipe, state: State) -> jax.Array:

@@ -104,14 +104,16 @@ KEYS = (
   Key("imitation.learning_rate", 0.01, above(0), "Learning rate of the teachers without one."),
   Key("imitation.steps", 1, at_least(1), "Steps of the teacher that one step of the student imitates."),
   Key("validation.every", 10, at_least(1), "Epochs between validations, E."),
-  Key("validation.runs", 4, at_least(1), "Optimizations in a validation, R."),
+  Key("validation.runs", 4, at_least(1), "Optimizations of each problem in a validation, R."),
   Key("validation.draws", "fixed", one_of("fresh", "fixed"), "Start and minibatches of validations."),
   Key("patience", "stop", one_of(*curriculum.PATIENCE), "What follows a stage that never improved."),
   Key("inner_steps", 0, at_least(0), "Budget of steps of the optimizee; 0: none."),
   Key("epochs", 10_000, at_least(1), "Optimizations to train on, at most."),
   Key("meta.optimizer", "adam", one_of("adam", "rmsprop"), "Optimizer of theta."),
   Key("meta.learning_rate", 1e-3, above(0), "Its learning rate."),
+  Key("meta.schedule", "constant", one_of(*SCHEDULES), "Factor of it over the budget of inner steps."),
   Key("meta.clip_norm", 0.0, at_least(0), "Largest norm of a meta-gradient; 0: any."),
+  Key("meta.clip_each", 0.0, at_least(0), "Largest norm of that of one optimization of several; 0: any."),
   Key("meta.clip_value", 0.0, at_least(0), "Largest entry of a meta-gradient; 0: any."),
   Key("meta.gradient", "truncated", one_of("truncated", "pes"), "Meta-gradient: of T steps, or PES."),
   Key("meta.sigma", 0.01, above(0), "Deviation of the perturbations of theta in PES."),
@@ -124,6 +126,9 @@ KEYS = (
   ),
   Key("mixture.shortest", 0, at_least(0), "Least steps of an optimization, log-uniform to N; 0: always N."),
   Key("mixture.staggered", False, boolean, "Optimizations of a meta-batch begin one after the other."),
+  Key(
+    "mixture.schedule", "constant", one_of(*SCHEDULES), "Factor of the updates over an optimization's steps."
+  ),
   Key("meta_loss", "sum", one_of("sum", "log_ratio"), "Loss of a segment of T steps."),
   Key("meta_batch", 1, at_least(1), "Optimizations at once; their meta-gradients are averaged."),
   Key("tasks", "map", one_of("map", "vmap"), "Those one after the other, or side by side."),
@@ -238,6 +243,13 @@ def _check_mixture(config: Any, lengths: tuple[int, ...]) -> None:
       "config.mixture.staggered is True: imitation epochs and config.tasks=vmap begin all optimizations at"
       " once; set config.imitation.ratio to (0.0,) and config.tasks to map"
     )
+  if mixture.schedule != "constant" and any(config.imitation.ratio):
+    raise ValueError(
+      f"config.mixture.schedule is {mixture.schedule}: the teachers of imitation epochs keep their rates; set"
+      " config.imitation.ratio to (0.0,)"
+    )
+  if config.meta.schedule != "constant" and not config.inner_steps:
+    raise ValueError(f"config.meta.schedule is {config.meta.schedule}: it needs config.inner_steps, over 0")
   if config.meta.gradient == "pes" and KINDS[kind].learns_start:
     raise ValueError(
       f"config.meta.gradient is pes: {kind} learns its first state, which PES does not follow; use truncated"
@@ -285,7 +297,8 @@ class Recipe(NamedTuple):
     teacher_steps, save_every: see `segment`.
     final_steps, final_runs: the optimizations after training.
     gradient, sigma: "truncated" | "pes", and the deviation of its perturbations.
-    reparametrise, shortest, staggered: see the keys of `mixture`.
+    reparametrise, shortest, staggered, schedule: see the keys of `mixture`.
+    meta_schedule, clip_each: see the keys of `meta`.
     learns_start: the optimizer's first state depends on theta.
     clips: the meta-optimizer clips every entry, and so takes non-finite ones for zero.
   """
@@ -320,6 +333,9 @@ class Recipe(NamedTuple):
   reparametrise: float
   shortest: int
   staggered: bool
+  schedule: str
+  meta_schedule: str
+  clip_each: float
   learns_start: bool
   clips: bool
 
@@ -373,6 +389,9 @@ def recipe_of(config: Any) -> Recipe:
     reparametrise=config.mixture.reparametrise,
     shortest=config.mixture.shortest,
     staggered=config.mixture.staggered,
+    schedule=config.mixture.schedule,
+    meta_schedule=config.meta.schedule,
+    clip_each=config.meta.clip_each,
     learns_start=KINDS[kind].learns_start,
     clips=config.meta.clip_value > 0,
   )

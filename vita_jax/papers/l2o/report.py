@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vita_jax.optim.by_name import scheduled
 from vita_jax.optim.optimizees import late_log_loss, optimize
 from vita_jax.papers.l2o import tasks
 from vita_jax.papers.l2o.recipe import Recipe
@@ -20,7 +21,8 @@ def final(recipe: Recipe, state: State, batch: Any) -> Metrics:
 
   def one(problem, key):
     init_key, run_key = jax.random.split(key)
-    tx, loss = problem.build(state["kept"], init_key), problem.loss(batch)
+    tx = scheduled(problem.build(state["kept"], init_key), recipe.schedule, recipe.final_steps)
+    loss = problem.loss(batch)
     _, losses = optimize(tx, loss, problem.init(init_key), run_key, steps=recipe.final_steps)
     return losses[0], late_log_loss(losses), losses[-1]
 

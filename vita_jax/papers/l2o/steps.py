@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 
 from vita_jax.metrics import Last, last
+from vita_jax.optim.by_name import scheduled
 from vita_jax.papers.l2o import curriculum
 from vita_jax.papers.l2o import tasks as streams
 from vita_jax.papers.l2o.curriculum import TRAIN
 from vita_jax.papers.l2o.lessons import imitation, self_training, train
-from vita_jax.papers.l2o.progress import State, begins, slot
+from vita_jax.papers.l2o.progress import State, lengths, slot
 from vita_jax.papers.l2o.recipe import Recipe
 from vita_jax.papers.l2o.tasks import Task, stream
 from vita_jax.papers.l2o.validation import draws, validate
@@ -101,9 +102,11 @@ def _fresh(recipe: Recipe, family: str, theta: Any, key: jax.Array) -> Task:
     if recipe.reparametrise > 1:
       factors = problem.factors(stream(key, streams.FACTORS), recipe.reparametrise)
       x = jax.tree.map(jnp.divide, x, factors)
-    tx = problem.build(theta, key).init(x)
+    tx = scheduled(problem.build(theta, key), recipe.schedule, 1).init(x)
     first_loss = jnp.zeros((recipe.meta_batch,) if recipe.side_by_side else (), jnp.float32)
-    task = Task(x, tx, {n: t.init(x) for n, t in recipe.teachers.items()}, first_loss, factors)
+    none = jnp.zeros((), jnp.int32)
+    teachers = {n: t.init(x) for n, t in recipe.teachers.items()}
+    task = Task(x, tx, teachers, first_loss, factors, age=none, length=none)
     if recipe.gradient == "pes":
       task = task._replace(twin=(x, tx), noise=jax.tree.map(jnp.zeros_like, theta))
     return task
@@ -133,33 +136,40 @@ def _begin(recipe: Recipe, state: State) -> State:
 
 def _begun(recipe: Recipe, state: State) -> dict[str, Task]:
   """The optimizations in progress, with those that begin at this segment begun anew."""
-  key = _init_key(recipe, state)
+  key, old = _init_key(recipe, state), state["task"]
 
-  def anew(family, held, mask):
-    name, task = slot(recipe, family, held), _fresh(recipe, family, state["params"], key)
-    if mask is not None:
+  def anew(family, held):
+    name = slot(recipe, family, held)
+    task = _fresh(recipe, family, state["params"], key)
+    task = task._replace(length=lengths(recipe, state, old[name].length))
+    if recipe.staggered and not held:
+      over = _is_over(old[name])
       task = jax.tree.map(
-        lambda new, old: jnp.where(mask.reshape(-1, *(1,) * (new.ndim - 1)), new, old),
-        task,
-        state["task"][name],
+        lambda new, old: jnp.where(over.reshape(-1, *(1,) * (new.ndim - 1)), new, old), task, old[name]
       )
-    return {**state["task"], name: task}
+    return {**old, name: task}
 
   of_family, of_validated = _families(recipe, state)
-  first, training = state["segment"] == 0, state["phase"] == TRAIN
+  due, training = state["segment"] == 0, state["phase"] == TRAIN
   if len(recipe.problems) == 1 and not recipe.staggered:
     (family,) = recipe.problems
-    return jax.lax.cond(first, lambda: anew(family, False, None), lambda: state["task"])
-  mask = begins(recipe, state) if recipe.staggered else None
-  trained = [functools.partial(anew, family, False, mask) for family in recipe.families]
-  held = [functools.partial(anew, family, True, None) for family in recipe.validated]
+    return jax.lax.cond(due, lambda: anew(family, False), lambda: old)
+  if recipe.staggered:
+    any_over = jnp.stack([jnp.any(_is_over(old[family])) for family in recipe.families])
+    due = jnp.where(training, any_over[of_family], due)
+  trained = [functools.partial(anew, family, False) for family in recipe.families]
+  held = [functools.partial(anew, family, True) for family in recipe.validated]
   which = jnp.where(training, of_family, len(trained) + of_validated)
-  due = first if mask is None else jnp.where(training, jnp.any(mask), first)
-  return jax.lax.cond(due, lambda: jax.lax.switch(which, trained + held), lambda: state["task"])
+  return jax.lax.cond(due, lambda: jax.lax.switch(which, trained + held), lambda: old)
+
+
+def _is_over(task: Task) -> jax.Array:
+  return task.age >= task.length
 
 
 def _init_key(recipe: Recipe, state: State) -> jax.Array:
-  training = stream(state["key"], streams.INIT, state["epoch"])
+  within = (state["segment"],) if recipe.staggered else ()
+  training = stream(state["key"], streams.INIT, state["epoch"], *within)
   validation = stream(state["key"], streams.VALIDATION_INIT, *draws(recipe, state))
   return jax.random.wrap_key_data(
     jnp.where(state["phase"] == TRAIN, jax.random.key_data(training), jax.random.key_data(validation))

@@ -38,6 +38,7 @@ class Task(NamedTuple):
     factors: like x; the problem is f(factors x): see `mixture.reparametrise`. () where there are none.
     twin: with PES the (x, tx) that the opposite perturbations lead to, beside those above; else ().
     noise: with PES the sum of the perturbations of theta since the optimization began; else ().
+    age, length: int32 scalars, segments that were taken, and how many there are in all.
   """
 
   x: Tree
@@ -47,6 +48,8 @@ class Task(NamedTuple):
   factors: Tree = ()
   twin: Tree = ()
   noise: Tree = ()
+  age: Any = 0
+  length: Any = 0
 
 
 class Problem(NamedTuple):

@@ -14,7 +14,8 @@ from vita_jax.optim.segment import trajectory
 from vita_jax.papers.l2o import curriculum
 from vita_jax.papers.l2o import tasks as streams
 from vita_jax.papers.l2o.curriculum import REBASE, TRAIN
-from vita_jax.papers.l2o.progress import State, counted, metrics, over_tasks, slot, spent
+from vita_jax.papers.l2o.lessons import builder
+from vita_jax.papers.l2o.progress import State, counted, metrics, over_tasks, slot, spent, validation_segments
 from vita_jax.papers.l2o.recipe import Recipe
 from vita_jax.papers.l2o.tasks import loss_of, stream
 
@@ -32,15 +33,13 @@ def validate(recipe: Recipe, family: str, state: State, arrays: Any) -> tuple[St
   problem, name = recipe.problems[family], slot(recipe, family, True)
 
   def one(task, keys):
-    tx = problem.build(state["params"], keys[0])
+    tx = builder(recipe, problem, task, keys)(state["params"])
     x, tx_state, losses = trajectory(tx, loss_of(problem, task, arrays), task.x, task.tx, keys)
-    start = jnp.where(state["segment"] == 0, losses[0], task.first_loss)
-    return losses, task._replace(x=x, tx=tx_state, first_loss=start)
+    start = jnp.where(task.age == 0, losses[0], task.first_loss)
+    return losses, task._replace(x=x, tx=tx_state, first_loss=start, age=task.age + 1)
 
   losses, task = over_tasks(recipe, one, state["task"][name], key)  # losses [tasks, T + 1, ...]
-  # The next stage's length; the last stage is validated at its own.
-  lengths = jnp.array((*recipe.lengths[1:], recipe.lengths[-1]), jnp.int32) // steps
-  count = lengths[state["curriculum"].stage]
+  count = validation_segments(recipe, state)
   left = count - state["segment"] - 1
   cost = jnp.mean(jnp.sum(losses, axis=1)) if recipe.meta_loss == "sum" else jnp.mean(losses[:, -1])
   if recipe.is_mixture:  # losses of problems have units of their own
