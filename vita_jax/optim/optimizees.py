@@ -71,12 +71,28 @@ def optimizee(name: str, *, logit_relu: bool = False) -> Optimizee:
   return _classifier(found.data, found.init, lambda params, x: jax.nn.relu(logits(params, x)))
 
 
-def _of_function(name: str) -> Optimizee:
+def check_optimizee(name: str) -> None:
+  """Checks that there is a problem of this name, and reads none of its data.
+
+  Raises:
+    ValueError: unknown name, or a function that cannot be found.
+  """
+  if ":" in name:
+    _function(name)
+  else:
+    choose("optimizee", name, tuple(OPTIMIZEES))
+
+
+def _function(name: str) -> Callable[[], Any]:
   module, _, function = name.partition(":")
   try:
-    found = getattr(importlib.import_module(module), function)()
+    return getattr(importlib.import_module(module), function)
   except (ImportError, AttributeError) as error:
     raise ValueError(f"optimizee '{name}': {error}; give it as package.module:function") from error
+
+
+def _of_function(name: str) -> Optimizee:
+  found = _function(name)()
   if not isinstance(found, Optimizee):
     raise ValueError(f"optimizee '{name}' gave {type(found).__name__}: return a vita_jax.optim.Optimizee")
   return found

@@ -235,6 +235,7 @@ def _differ(a, b):
   )
 
 
+@pytest.mark.slow
 def test_staggered_optimizations_begin_one_after_the_other_and_outlast_validations():
   states, _ = _mixture()
   tasks_of = [s["task"]["family_factorisation"] for s in states]
@@ -300,6 +301,7 @@ def test_meta_gradients_are_averaged_over_the_finite_ones_each_clipped():
   assert np.isnan(mean_gradient({"a": jnp.full((2, 1), jnp.inf)})["a"]).all()
 
 
+@pytest.mark.slow
 def test_thetas_rate_decays_with_the_budget():
   config = {"inner_steps": 40, "meta.schedule": "cosine"}
   moved = []

@@ -30,7 +30,7 @@ from vita_jax.optim import KINDS
 from vita_jax.optim.by_name import SCHEDULES
 from vita_jax.optim.leaves import COUNT, OPTIONS
 from vita_jax.optim.library import options_of
-from vita_jax.optim.optimizees import OPTIMIZEES, WINDOW, optimizee
+from vita_jax.optim.optimizees import OPTIMIZEES, WINDOW, check_optimizee, optimizee
 from vita_jax.optim.teachers import TEACHERS, teacher
 from vita_jax.papers.l2o import curriculum, tasks
 from vita_jax.train import config as train_config
@@ -187,7 +187,7 @@ def optimize_config(task: str = "digits_mlp") -> ml_collections.ConfigDict:
   """
   config = default_config("l2o_dm", "plain")
   config.experiment, config.log_every = "optimize", 50
-  optimizee(task)  # raises where there is none
+  check_optimizee(task)
   config.optimizee.name = task
   return config
 
