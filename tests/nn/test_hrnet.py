@@ -116,7 +116,11 @@ def test_hrnet_w32_has_the_published_size():
 @pytest.mark.slow
 @pytest.mark.parametrize(
   ("width", "size", "millions", "gflops"),
-  [(32, (384, 288), 28.5, 16.0), (48, (256, 192), 63.6, 14.6), (48, (384, 288), 63.6, 32.9)],
+  [
+    pytest.param(32, (384, 288), 28.5, 16.0, marks=pytest.mark.slow),
+    (48, (256, 192), 63.6, 14.6),
+    pytest.param(48, (384, 288), 63.6, 32.9, marks=pytest.mark.slow),
+  ],
 )
 def test_the_other_published_sizes_of_hrnet(width, size, millions, gflops):
   parameters, macs = _counts(HRNet(width=width, form="native"), *size)
@@ -124,7 +128,12 @@ def test_the_other_published_sizes_of_hrnet(width, size, millions, gflops):
 
 
 @pytest.mark.parametrize(
-  ("depth", "millions", "gflops"), [(50, 34.0, 8.9), (101, 53.0, 12.4), (152, 68.6, 15.7)]
+  ("depth", "millions", "gflops"),
+  [
+    (50, 34.0, 8.9),
+    pytest.param(101, 53.0, 12.4, marks=pytest.mark.slow),
+    pytest.param(152, 68.6, 15.7, marks=pytest.mark.slow),
+  ],
 )
 def test_simple_baselines_have_the_published_sizes(depth, millions, gflops):
   parameters, macs = _counts(SimpleBaseline(depth=depth, form="native"))

@@ -27,7 +27,7 @@ def test_medians_are_numpys(size, values):
   np.testing.assert_array_equal(median_filter(jnp.asarray(image), size), expected)
 
 
-@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("size", [1, 3, pytest.param(5, marks=pytest.mark.slow)])
 def test_the_gradient_goes_to_the_selected_pixel_as_that_of_a_sort(size):
   image = jax.random.uniform(jax.random.key(0), (11, 9, 3))
   weights = jax.random.normal(jax.random.key(1), image.shape)
