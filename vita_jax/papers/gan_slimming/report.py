@@ -14,7 +14,7 @@ import numpy as np
 from vita_jax import metrics
 from vita_jax.compress import channel_table, layer_bytes, post_training
 from vita_jax.data.histograms import apply_curves
-from vita_jax.metrics import decibels, frechet_of_features, kernel_distance, ssim
+from vita_jax.metrics import decibels, frechet_of_features, kernel_distance, paired_kernel_distance, ssim
 from vita_jax.nn import features
 from vita_jax.papers.gan_slimming.data import Inputs, to_bytes, to_floats
 from vita_jax.papers.gan_slimming.model import MEASURED, Nets, extracted, macs, variables_of
@@ -130,7 +130,9 @@ def quality(
     with warnings.catch_warnings():  # fewer crops than features: the README says so beside the numbers
       warnings.simplefilter("ignore", RuntimeWarning)
       found[f"frechet_{net.name}"] = frechet_of_features(ours, theirs)
-    if min(len(ours), len(theirs)) >= 3:
+    if inputs.paired and len(np.unique(inputs.photo)) >= 3:  # partners are alike, and crops of one picture
+      found[f"kernel_{net.name}"] = paired_kernel_distance(ours, theirs, inputs.photo).distance
+    elif not inputs.paired and min(len(ours), len(theirs)) >= 3:
       found[f"kernel_{net.name}"] = kernel_distance(ours, theirs).distance
   return found
 
