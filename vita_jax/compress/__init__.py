@@ -47,6 +47,7 @@ from vita_jax.compress.counts import (
   count_parameters,
   layer_bytes,
   layer_costs,
+  live_bytes,
   live_macs,
   traced_macs,
 )
@@ -129,6 +130,7 @@ __all__ = [
   "layer_bytes",
   "layer_costs",
   "layer_sparsity",
+  "live_bytes",
   "live_macs",
   "load_sparse",
   "load_ticket",

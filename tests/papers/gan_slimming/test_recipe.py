@@ -137,6 +137,15 @@ def test_teachers_that_do_not_fit_are_named(tmp_path):
   assert nets_of(recipe_of(config)).loaded["generator"]["stem"]["kernel"].shape == (7, 7, 3, 2)
 
 
+def test_a_teacher_file_with_a_network_of_another_name_is_refused(tmp_path):
+  """Read without it, a student would meet a discriminator that was never trained."""
+  config = small.config(tmp_path, **{"teacher.path": str(tmp_path / "teacher.safetensors")})
+  weights = small.weights(nets_of(recipe_of(small.config(tmp_path))).teacher)
+  save_params(tmp_path / "teacher.safetensors", {"generator": weights, "judge": weights})
+  with pytest.raises(ValueError, match="teacher.safetensors has a network 'judge'.*train the teacher again"):
+    nets_of(recipe_of(config))
+
+
 def test_a_narrow_student_is_half_as_wide_or_as_wide_as_the_budget_allows(tmp_path):
   half = nets_of(recipe_of(small.config(tmp_path, "gd"))).student.widths
   assert (half.stem, half.down, half.blocks) == (2, (4, 8), (8,))

@@ -13,8 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from vita_jax.base.files import read_json, write_bytes, write_json
+from vita_jax.base.tree import named_leaves
 from vita_jax.compress import integer_program, layer_bytes, post_training, write_onnx
 from vita_jax.data.files_image import read_image
 from vita_jax.papers.gan_slimming.data import Inputs, to_bytes, to_floats
@@ -122,16 +124,7 @@ def serialized(program: Callable[..., Any], arrays: Any, *, platforms: Sequence[
   """Exports the integer program with open sizes: `call(flat arrays, image)`, names as in int8.safetensors."""
 
   def flat_program(flat: Mapping[str, jax.Array], image: jax.Array) -> jax.Array:
-    nested: dict[str, Any] = {}
-    for name, x in flat.items():
-      layer, _, leaf = name.partition("/")
-      if leaf:
-        nested.setdefault(layer, {})[leaf] = x
-      else:
-        nested[layer] = x
-    return program(nested, image)
-
-  from vita_jax.base.tree import named_leaves
+    return program(unflatten_dict(flat, sep="/"), image)
 
   flat = {n: jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype) for n, x in named_leaves(arrays).items()}
   image = jax.ShapeDtypeStruct(jax.export.symbolic_shape(SHAPE), jnp.float32)

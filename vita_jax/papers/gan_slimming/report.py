@@ -17,7 +17,7 @@ from vita_jax.data.histograms import apply_curves
 from vita_jax.metrics import decibels, frechet_of_features, kernel_distance, paired_kernel_distance, ssim
 from vita_jax.nn import features
 from vita_jax.papers.gan_slimming.data import Inputs, to_bytes, to_floats
-from vita_jax.papers.gan_slimming.model import MEASURED, Nets, extracted, macs, variables_of
+from vita_jax.papers.gan_slimming.model import MEASURED, Nets, extracted, macs, stored, variables_of
 from vita_jax.papers.gan_slimming.recipe import Recipe
 from vita_jax.report.tables import csv_text
 from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
@@ -155,9 +155,7 @@ def costs(recipe: Recipe, nets: Nets, small: Any) -> dict[str, float]:
   `bytes` (int8 kernels where trained so), `bytes_ratio` of the teacher's to them; `channels_pruned`, a share
   of the channels that can be.
   """
-  bits = 0 if recipe.quant is None else recipe.quant.weight_bits
-  per_channel = recipe.quant is not None and recipe.quant.per_channel
-  size = layer_bytes(small.layers, bits=bits, per_channel=per_channel)
+  size = layer_bytes(small.layers, **stored(recipe))
   before, after = _widths(nets.teacher, nets), _widths(small, nets)
   return {
     "macs": macs(small),
