@@ -58,6 +58,7 @@ from vita_jax.compress.gates import (
   proximal_l1,
   pruned_share,
   soft_threshold,
+  spare_last,
   zero_shifts,
 )
 from vita_jax.compress.integer import integer_program
@@ -159,6 +160,7 @@ __all__ = [
   "shuffle_layers",
   "sizes",
   "soft_threshold",
+  "spare_last",
   "sparsity",
   "steer_rho",
   "traced_macs",

@@ -20,6 +20,7 @@ from vita_jax.compress import (
   live_bytes,
   live_macs,
   pruned_share,
+  spare_last,
   steer_rho,
   zero_shifts,
 )
@@ -98,7 +99,7 @@ def slim_step(
   updates, tx = optimizers[0].update(grads, state["tx"]["generator"], params["generator"], **more)
   generator = optax.apply_updates(params["generator"], updates)
   if not phase.fixed:
-    generator = zero_shifts(generator, nets.graph)
+    generator = zero_shifts(spare_last(generator, params["generator"], nets.graph), nets.graph)
     values["pruned"] = pruned_share(generator, nets.graph)
   new |= {"params": {**params, "generator": generator}, "tx": {**state["tx"], "generator": tx}}
   if clips is not None:
