@@ -78,11 +78,11 @@ class Eval(NamedTuple):
 
 class Report(NamedTuple):
   """Final numbers of one seed; figures: name -> matplotlib Figure, or a function that draws one; files:
-  name -> text, written to the workdir (with several seeds `audit.md` becomes `audit_0.md`, ...)."""
+  name -> text or bytes, written to the workdir (with several seeds `audit.md` becomes `audit_0.md`, ...)."""
 
   metrics: Mapping[str, Any]
   figures: Mapping[str, Any] = {}
-  files: Mapping[str, str] = {}
+  files: Mapping[str, str | bytes] = {}
 
 
 class Exported(NamedTuple):

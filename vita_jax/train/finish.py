@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from vita_jax.base.files import read_json, remedy, write_json, write_text
+from vita_jax.base.files import read_json, remedy, write_bytes, write_json
 from vita_jax.base.tree import named_leaves
 from vita_jax.report.curves import write_figures
 from vita_jax.report.summary import summarize
@@ -77,8 +77,8 @@ def write_results(
   }
 
   def write() -> None:
-    for name, text in report.files.items():
-      write_text(Path(workdir) / name, text)
+    for name, content in report.files.items():
+      write_bytes(Path(workdir) / name, content.encode() if isinstance(content, str) else content)
     export = Path(workdir) / "export"
     export.mkdir(exist_ok=True)
     save_params(export / "params.safetensors", params)

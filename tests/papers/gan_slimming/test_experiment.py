@@ -52,6 +52,8 @@ def test_it_prunes_within_the_budget_and_says_what_is_left(run):
   rows = [line.split(",") for line in (workdir / "channels.csv").read_text().splitlines()]
   assert rows[0][:3] == ["layer", "features", "features_left"] and len(rows) == 1 + len(nets.teacher.layers)
   assert all((workdir / "figures" / f"{name}.png").exists() for name in ("sheet", "channels", "curves"))
+  with np.load(workdir / "crops.npz") as crops:
+    assert list(crops) == ["input", "target", "teacher", "method"] and crops["method"].shape == (4, 16, 16, 3)
 
 
 def test_the_extracted_network_is_the_masked_one(run):
