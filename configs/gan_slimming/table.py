@@ -3,7 +3,7 @@
   python launch/table.py --suite=configs/gan_slimming/table.py --workdir=runs/gan_slimming --split=1
 
 The first row trains the teacher that all students share, in runs/gan_slimming/teacher; VITA_GS_TEACHER names
-another place. --rows=REGEX picks rows (e.g. "^35"; "teacher" must have been run), --seeds=N shortens, and the
+another place. --rows=REGEX picks rows (e.g. "^35"; "teacher" must have been run), --seeds=1 shortens, and the
 same command goes on where it was stopped; what the bars need comes first, single techniques on the full
 network last. Hardware and time: two CPU cores; 6 minutes for the teacher, 2 to 4 for each of 60 students with
 its report, about 3 hours in all, estimated from single steps; on a busy machine 32 minutes and 9 each were
