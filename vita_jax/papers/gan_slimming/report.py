@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax import metrics
+from vita_jax.base.files import npz_bytes
 from vita_jax.compress import channel_table, layer_bytes, post_training
 from vita_jax.data.histograms import apply_curves
 from vita_jax.metrics import decibels, frechet_of_features, kernel_distance, paired_kernel_distance, ssim
@@ -91,7 +91,7 @@ def report(
   rows = channel_table(nets.teacher.layers, small.layers, MEASURED, MEASURED)
   crops = shown_crops(inputs, pictures)
   figures = {"sheet": partial(picture_grid, crops), "channels": partial(channel_bars, rows)}
-  return Report(found, figures, {"channels.csv": csv_text(rows), "crops.npz": zipped(crops)})
+  return Report(found, figures, {"channels.csv": csv_text(rows), "crops.npz": npz_bytes(crops)})
 
 
 def quality(
@@ -220,10 +220,3 @@ def shown_crops(inputs: Inputs, pictures: Pictures, *, count: int = 6) -> dict[s
   shown |= {name.rstrip("_"): x for name, x in pictures.items() if name.startswith("ptq")}
   crops = {name: x[places] for name, x in shown.items() if x is not None}
   return {name: x if x.dtype == np.uint8 else to_bytes(x) for name, x in crops.items()}
-
-
-def zipped(arrays: Mapping[str, np.ndarray]) -> bytes:
-  """Returns the content of an npz file."""
-  content = io.BytesIO()
-  np.savez_compressed(content, **dict(arrays))
-  return content.getvalue()
