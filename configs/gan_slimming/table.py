@@ -3,10 +3,11 @@
   python launch/table.py --suite=configs/gan_slimming/table.py --workdir=runs/gan_slimming --split=1
 
 The first row trains the teacher that all students share, in runs/gan_slimming/teacher; VITA_GS_TEACHER names
-another place. --rows=REGEX picks rows (e.g. "^35"; "teacher" must have been run), --seeds=N shortens, and the
-same command goes on where it was stopped. Hardware and time: two CPU cores; 6 minutes for the teacher, 2 to
-4 for each of 51 students with its report, about 3 hours in all, estimated from single steps. Memory: 2 GB,
-estimated.
+another place. --rows=REGEX picks rows (e.g. "^35"; "teacher" must have been run), --seeds=1 shortens, and the
+same command goes on where it was stopped; what the bars need comes first, single techniques on the full
+network last. Hardware and time: two CPU cores; 6 minutes for the teacher, 2 to 4 for each of 60 students with
+its report, about 3 hours in all, estimated from single steps; on a busy machine 32 minutes and 9 each were
+measured. Memory: 2 GB, estimated.
 Each student has 1,000 steps in all: at the end of 800 its distance to the teacher, on training crops, was
 still falling. The first number is PSNR to the cartoon in dB, of the mean error over all held-out crops;
 beside it SSIM, errors to target and teacher, Fréchet and kernel distances on two networks, multiply-adds,
@@ -15,12 +16,15 @@ of other data (horse2zebra by FID) and stand in the README.
 """
 
 import functools
+import math
 import os
+
+import numpy as np
 
 from vita_jax.papers.gan_slimming.recipe import METHODS
 from vita_jax.report import format_difference, pair_runs
 from vita_jax.report.charts import lines
-from vita_jax.report.pictures import save_figure
+from vita_jax.report.pictures import picture_grid, save_figure
 from vita_jax.report.suite import Row
 
 FILE = "configs/gan_slimming/cartoon.py"
@@ -37,83 +41,102 @@ BASELINES = ("identity_psnr", "histogram_psnr", "teacher_psnr")
 BESIDE = (*QUALITY, *COSTS, *BASELINES)
 HEADER = (
   "One shared teacher (base 24, 4 blocks, added to the picture); 170 photographs train, 42 are held out: 252"
-  " crops of 64 x 64; cv2.stylization(sigma_s=60, sigma_r=0.45). Shares are of the teacher's multiply-adds."
+  " crops of 64 x 64; cv2.stylization(sigma_s=60, sigma_r=0.45). Shares are of the teacher's multiply-adds,"
+  " '20 times' of its float32 bytes. All students have 1,000 steps at one rate, but GD, which is drawn anew"
+  " and begins at the teacher's."
 )
-# label -> (method, share of the multiply-adds; 0: no budget)
+BITS = (8, 6, 4)
+AFTER = ("35 % stack", "35 % GS-32")  # their float networks are quantised after training as well
+BY_BYTES = {f"{n} times smaller GS-8": {"budget.bytes": 1 / n} for n in (20, 30, 47)}  # 47: the paper's most
+# label -> (method, overrides)
 STUDENTS = {
-  "35 % GS-32": ("gs32", 0.35),
-  "35 % GS-8": ("gs8", 0.35),
-  "35 % GD": ("gd", 0.35),
-  "35 % CP": ("cp", 0.35),
-  "35 % D+CP": ("d_cp", 0.35),
-  "35 % CP+Q": ("cp_q", 0.35),
-  "35 % stack": ("stack", 0.35),
-  "35 % magnitude": ("magnitude", 0.35),
-  "35 % random": ("random", 0.35),
-  "35 % CEC": ("cec", 0.35),
-  "full D": ("d", 0.0),
-  "full Q": ("q", 0.0),
-  "full D+Q": ("d_q", 0.0),
-  "50 % GS-32": ("gs32", 0.5),
-  "50 % random": ("random", 0.5),
-  "20 % GS-32": ("gs32", 0.2),
-  "20 % random": ("random", 0.2),
+  "35 % GS-32": ("gs32", {"budget.macs": 0.35, "quant.after": BITS}),
+  "35 % GS-8": ("gs8", {"budget.macs": 0.35}),
+  "35 % CP": ("cp", {"budget.macs": 0.35}),
+  "35 % stack": ("stack", {"budget.macs": 0.35}),
+  "35 % magnitude": ("magnitude", {"budget.macs": 0.35}),
+  "35 % random": ("random", {"budget.macs": 0.35}),
+  **{label: ("gs8", overrides) for label, overrides in BY_BYTES.items()},
+  "35 % GD": ("gd", {"budget.macs": 0.35, "slim.rate": 1e-3}),
+  "35 % D+CP": ("d_cp", {"budget.macs": 0.35}),
+  "35 % CEC": ("cec", {"budget.macs": 0.35}),
+  "50 % GS-32": ("gs32", {"budget.macs": 0.5}),
+  "50 % random": ("random", {"budget.macs": 0.5}),
+  "20 % GS-32": ("gs32", {"budget.macs": 0.2}),
+  "20 % random": ("random", {"budget.macs": 0.2}),
+  "full D": ("d", {}),
+  "full Q": ("q", {}),
+  "full D+Q": ("d_q", {}),
+  "35 % CP+Q": ("cp_q", {"budget.macs": 0.35}),
 }
+RIVALS = ("CP", "stack", "magnitude", "random")  # of GS-32, at its multiply-adds
 
 
 def get_suite():
   assert {method for method, _ in STUDENTS.values()} | {"teacher"} == set(METHODS)
   rows = [Row("teacher", f"{FILE}:teacher", metric="psnr", beside=BESIDE)]
-  for label, (method, share) in STUDENTS.items():
-    overrides = {"teacher.path": TEACHER, "budget.macs": share, "seeds": 3}
-    baseline = {"35": "35 % GS-32", "50": "50 % GS-32", "20": "20 % GS-32"}.get(label[:2], "")
-    baseline = "" if baseline == label else baseline
+  for label, (method, own) in STUDENTS.items():
+    overrides = {"teacher.path": TEACHER, "seeds": 3, **own}
+    baseline = f"{label[:4]} GS-32" if label[2:4] == " %" and not label.endswith("GS-32") else ""
     rows.append(Row(label, f"{FILE}:{method}", overrides, metric="psnr", baseline=baseline, beside=BESIDE))
-  stack = next(row for row in rows if row.label == "35 % stack")
-  for bits in (8, 6, 4):
-    beside = (*(f"ptq{bits}_{name}" for name in QUALITY), f"ptq{bits}_bytes_ratio")
-    label = f"35 % stack, {bits} bits after"
-    rows.append(
-      stack._replace(
-        label=label, metric=f"ptq{bits}_psnr", baseline="35 % GS-8", beside=beside, run="35 % stack"
-      )
-    )
+    for bits in BITS if label in AFTER else ():
+      beside = (*(f"ptq{bits}_{name}" for name in QUALITY), f"ptq{bits}_bytes_ratio")
+      name = f"{label}, {bits} bits after"
+      more = {"label": name, "metric": f"ptq{bits}_psnr", "baseline": "35 % GS-8", "beside": beside}
+      rows.append(rows[-1]._replace(**more, run=label))
   return tuple(rows)
 
 
 def finish(summaries, workdir):
-  """Draws quality against bytes, and says what the bars of the comparison come to."""
+  """Draws quality against bytes and one sheet of all methods, and says what the bars come to."""
   points = {}
   for label, summary in summaries.items():
-    values = {name: entry["mean"] for name, entry in summary["metrics"].items()}
     bits = label.rpartition(", ")[2].partition(" ")[0]
-    prefix = f"ptq{bits}_" if bits.isdigit() and f"ptq{bits}_psnr" in values else ""
-    size, quality = values.get(f"{prefix}bytes_ratio"), values.get(f"{prefix}psnr")
-    if size and quality is not None:
+    prefix = f"ptq{bits}_" if label.endswith(" after") else ""
+    size, quality = _mean(summary, f"{prefix}bytes_ratio"), _mean(summary, f"{prefix}psnr")
+    if math.isfinite(size * quality):
       points[label] = [(1 / size, quality)]
   if points:
     axes = {"x": "bytes, share of the dense float32 network", "y": "PSNR to the cartoon, dB"}
     save_figure(workdir / "bytes.png", functools.partial(lines, points, **axes))
-  found = [*_of_teacher(summaries), *_of_float(summaries), *_of_integers(summaries)]
+  if columns := _columns(summaries, workdir):
+    save_figure(workdir / "pictures.png", functools.partial(picture_grid, columns))
+  parts = (_of_teacher, _of_float, _of_integers, _of_training)
+  found = [line for part in parts for line in part(summaries)]
   return "\n".join(["", "## Bars", "", *(f"- {line}" for line in found), ""]) if found else ""
 
 
+def _columns(summaries, workdir):
+  """Held-out crops by column: input, target, teacher, and what each method's first seed makes of them."""
+  columns = {}
+  for row in get_suite():
+    files = sorted((workdir / row.folder).rglob("crops*.npz"))
+    if row.label not in summaries or not files or not row.label.startswith("35 %"):
+      continue
+    with np.load(files[0]) as crops:
+      columns = {name: crops[name] for name in ("input", "target", "teacher")} | columns
+      name = row.metric.partition("_")[0] if row.run else "method"
+      columns[row.label.removeprefix("35 % ")] = crops[name]
+  return columns
+
+
 def _mean(summary, name):
-  return summary["metrics"][name]["mean"]
+  """The mean over seeds; NaN where no seed has a finite number."""
+  value = summary["metrics"].get(name, {}).get("mean")
+  return math.nan if value is None else value
 
 
 def _of_teacher(summaries):
-  if "teacher" in summaries:
-    gains = [
-      _mean(summaries["teacher"], "psnr") - _mean(summaries["teacher"], f"{other}_psnr")
-      for other in ("identity", "histogram")
-    ]
-    yield "Teacher over the identity map {:+.2f} dB (bar 2), over histogram matching {:+.2f} (1).".format(
-      *gains
-    )
-  for label in ("35 % GS-32", "35 % GS-8"):
-    if {label, "teacher"} <= summaries.keys():
-      more = _mean(summaries[label], "mse_target") / _mean(summaries["teacher"], "mse_target") - 1
+  if "teacher" not in summaries:
+    return
+  teacher = summaries["teacher"]
+  gains = [_mean(teacher, "psnr") - _mean(teacher, f"{other}_psnr") for other in ("identity", "histogram")]
+  yield (
+    f"Teacher over the identity map {gains[0]:+.2f} dB (bar 2), over histogram matching {gains[1]:+.2f} (1)."
+  )
+  for label in ("35 % GS-32", "35 % GS-8", *BY_BYTES):
+    if label in summaries:
+      more = _mean(summaries[label], "mse_target") / _mean(teacher, "mse_target") - 1
       size = _mean(summaries[label], "bytes_ratio")
       bar = "bar for GS-32: 5 %" if label.endswith("32") else "bars: 10 %, 15 times"
       yield (
@@ -123,10 +146,9 @@ def _of_teacher(summaries):
 
 def _of_float(summaries):
   """GS-32 beside the other ways to the same multiply-adds: PSNR, seed by seed."""
-  ours = summaries.get("35 % GS-32")
-  rivals = [f"35 % {name}" for name in ("CP", "stack", "magnitude", "random")]
+  ours, labels = summaries.get("35 % GS-32"), [f"35 % {name}" for name in RIVALS]
   pairs = {
-    label: pair_runs(ours, summaries[label], "psnr") for label in rivals if ours and label in summaries
+    label: pair_runs(ours, summaries[label], "psnr") for label in labels if ours and label in summaries
   }
   above = sum(pair is not None and pair[1] > 0 for pair in pairs.values())
   if pairs:
@@ -135,13 +157,41 @@ def _of_float(summaries):
 
 
 def _of_integers(summaries):
-  """GS-8 beside the stack quantised after training: PSNR and both kernel distances (smaller is better)."""
-  ours, stack = summaries.get("35 % GS-8"), summaries.get("35 % stack")
-  for bits in (8, 6, 4) if ours and stack else ():
-    sizes = [_mean(run, name) for run, name in ((ours, "bytes_ratio"), (stack, f"ptq{bits}_bytes_ratio"))]
-    names = ("psnr", *(f"kernel_{net}" for net in NETS))
-    listed = ", ".join(
-      f"{name} {format_difference(pair_runs(ours, stack, name, f'ptq{bits}_{name}'), digits=3)}"
-      for name in names
-    )
-    yield f"35 % GS-8 ({sizes[0]:.1f} times smaller) minus stack, {bits} bits ({sizes[1]:.1f}): {listed}."
+  """GS-8 beside networks quantised after training that have as many bytes: PSNR, and kernel distances.
+
+  Of the GS-8 rows the largest that has no more bytes (give or take 2 %).
+  """
+  sizes = {
+    label: _mean(summaries[label], "bytes_ratio") for label in ("35 % GS-8", *BY_BYTES) if label in summaries
+  }
+  for rival, bits in ((rival, bits) for rival in AFTER if rival in summaries and sizes for bits in BITS):
+    size = _mean(summaries[rival], f"ptq{bits}_bytes_ratio")
+    small = {label: ratio for label, ratio in sizes.items() if ratio >= 0.98 * size}
+    if not small:
+      yield f"{rival}, {bits} bits after ({size:.1f} times smaller): no row of GS-8 is as small."
+      continue
+    ours = min(small, key=small.__getitem__)
+    names = [
+      name
+      for name in ("psnr", *(f"kernel_{net}" for net in NETS))
+      if name in summaries[ours]["metrics"] and f"ptq{bits}_{name}" in summaries[rival]["metrics"]
+    ]
+    pairs = {name: pair_runs(summaries[ours], summaries[rival], name, f"ptq{bits}_{name}") for name in names}
+    listed = ", ".join(f"{name} {format_difference(pair, digits=3)}" for name, pair in pairs.items())
+    bar = " (bar: psnr above 0, both kernel distances below)" if rival.endswith("stack") and bits < 8 else ""
+    yield f"{ours} ({small[ours]:.1f} times) minus {rival}, {bits} bits after ({size:.1f}): {listed}{bar}."
+
+
+def _of_training(summaries):
+  shares = {label: _mean(summary, "pruned_by_training") for label, summary in summaries.items()}
+  pruning = {
+    label: share
+    for label, share in shares.items()
+    if label in STUDENTS and STUDENTS[label][0] in ("gs32", "gs8", "cp", "d_cp", "cp_q", "stack")
+  }
+  if pruning:
+    least = min(pruning, key=pruning.__getitem__)
+    yield f"Scales that training made 0: {100 * pruning[least]:.0f} % at least, in {least} (bar 10 %)."
+  lost = {label: summary["metrics"]["psnr"]["diverged"] for label, summary in summaries.items()}
+  named = ", ".join(f"{label} ({count})" for label, count in lost.items() if count)
+  yield f"Seeds that diverged: {named or 'none'} (bar none)."

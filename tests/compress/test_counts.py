@@ -13,8 +13,10 @@ from vita_jax.compress.counts import (
   channel_table,
   count_macs,
   count_parameters,
+  layer_bytes,
   layer_costs,
   layer_parameters,
+  live_bytes,
   live_macs,
   traced_macs,
 )
@@ -53,6 +55,12 @@ def test_live_multiply_adds_are_those_of_the_extracted_network(resnet, pruned):
     wanted = count_macs(small.layers, 16, 20, convention=convention)
     found = jax.jit(lambda p, c=convention: live_macs(p, graph, net.layers, 16, 20, convention=c))(params)
     assert float(found) == pytest.approx(wanted, rel=1e-6)
+  for options in ({}, {"bits": 8}, {"bits": 6, "per_channel": True}):
+    wanted = layer_bytes(small.layers, **options)
+    found = float(jax.jit(lambda p, o=options: live_bytes(p, graph, net.layers, **o))(params))
+    stream = small.widths.down[-1]
+    gone = 4 * (stream + bool(options) * (stream if options.get("per_channel") else 2))  # of the empty block
+    assert found == pytest.approx(wanted + gone, abs=len(net.layers))
 
 
 def test_loops_and_branches_are_counted():

@@ -12,6 +12,7 @@ from vita_jax.compress.gates import (
   proximal_l1,
   pruned_share,
   soft_threshold,
+  spare_last,
   zero_shifts,
 )
 
@@ -115,6 +116,18 @@ def test_labels_shares_and_shifts_follow_the_graph(resnet, pruned):
     gate_labels({"a": jnp.ones(2)}, graph[:1])
   with pytest.raises(ValueError, match="no group of the graph has a scale"):
     pruned_share(params, (graph[0]._replace(scale=None),))
+
+
+def test_a_group_that_must_not_be_empty_keeps_its_largest_gate(resnet):
+  _, params, graph = resnet
+  before = {**params, "stem": {**params["stem"], "scale": jnp.array([0.1, -0.4, 0.2, 0.4])}}
+  after = jax.tree.map(jnp.zeros_like, before)
+  after["up_0"]["scale"] = jnp.zeros_like(before["up_0"]["scale"]).at[1].set(0.3)
+  found = jax.jit(spare_last, static_argnums=2)(after, before, graph)
+  np.testing.assert_array_equal(found["stem"]["scale"], jnp.array([0, -0.4, 0, 0.4]))
+  np.testing.assert_array_equal(found["up_0"]["scale"], after["up_0"]["scale"])  # one is alive: as it is
+  assert not found["block_0_a"]["scale"].any()  # a residual connection leads around it
+  assert not found["stem"]["kernel"].any()
 
 
 def _leaf(params, path):

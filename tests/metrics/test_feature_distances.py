@@ -8,7 +8,13 @@ import pytest
 import scipy.linalg
 
 from vita_jax import metrics
-from vita_jax.metrics import frechet_distance, frechet_of_features, kernel_distance, sliced_wasserstein
+from vita_jax.metrics import (
+  frechet_distance,
+  frechet_of_features,
+  kernel_distance,
+  paired_kernel_distance,
+  sliced_wasserstein,
+)
 
 FILE = Path(__file__).parent / "fixtures" / "pictures.npz"
 
@@ -97,6 +103,50 @@ def test_kernel_distance_has_no_bias_and_its_error_is_what_it_varies_by():
   assert abs(same.mean()) < 4 * same.std() / np.sqrt(200) and (same < 0).any()
   errors = np.sqrt(np.mean([x.error**2 for x in found]))
   assert 0.75 < errors / values.std() < 1.35
+
+
+def test_paired_rows_of_one_source_have_no_part_in_the_kernel_distance():
+  """Pictures and the targets of the same photographs: k(x_i, y_i) is large, and would pull the mean down."""
+  rng = np.random.default_rng(7)
+  photo = np.repeat(np.arange(8), 3)
+  x, y = rng.normal(size=(2, 24, 5))
+
+  def distance(x, y, photo):
+    def kernel(u, v):
+      return (u @ v / 5 + 1) ** 3
+
+    others = [(i, j) for i in range(len(x)) for j in range(len(x)) if photo[i] != photo[j]]
+    return np.mean([kernel(x[i], x[j]) + kernel(y[i], y[j]) - 2 * kernel(x[i], y[j]) for i, j in others])
+
+  found = paired_kernel_distance(x, y, photo)
+  np.testing.assert_allclose(found.distance, distance(x, y, photo), rtol=1e-10)
+  left_out = np.array([distance(*(z[photo != k] for z in (x, y, photo))) for k in range(8)])
+  expected = np.sqrt(7 / 8 * np.sum((left_out - left_out.mean()) ** 2))
+  np.testing.assert_allclose(found.error, expected, rtol=1e-8)
+  assert paired_kernel_distance(x, x).distance == 0 > kernel_distance(x, x).distance
+
+
+def test_the_paired_kernel_distance_has_no_bias_where_partners_are_alike():
+  rng = np.random.default_rng(8)
+  sets = []
+  for _ in range(150):  # both sides of one distribution, partners close to each other
+    source = rng.normal(size=(20, 6))
+    sets.append([0.9 * source + np.sqrt(1 - 0.9**2) * rng.normal(size=(20, 6)) for _ in "ab"])
+  paired, plain = (
+    np.array([f(*pair).distance for pair in sets]) for f in (paired_kernel_distance, kernel_distance)
+  )
+  assert abs(paired.mean()) < 4 * paired.std() / np.sqrt(150)
+  assert plain.mean() < -10 * plain.std() / np.sqrt(150)
+
+
+def test_pairs_that_cannot_be_are_refused():
+  x = np.random.default_rng(0).normal(size=(6, 3))
+  with pytest.raises(ValueError, match="6 and 5 rows are no pairs"):
+    paired_kernel_distance(x, x[:5])
+  with pytest.raises(ValueError, match="5 groups for 6 rows"):
+    paired_kernel_distance(x, x, np.arange(5))
+  with pytest.raises(ValueError, match="at least 3 groups, there are 2"):
+    paired_kernel_distance(x, x, np.arange(6) // 3)
 
 
 def test_subsets_are_seeded_and_centred_on_the_whole():

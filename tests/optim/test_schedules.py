@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.optim import velocity_sgd, warmup_poly
+from vita_jax.optim import epoch_cosine, velocity_sgd, warmup_poly
 from vita_jax.optim.windows import window_length, window_lengths
 
 
@@ -15,6 +15,16 @@ def test_the_warm_up_and_the_decay_that_stops():
   np.testing.assert_allclose([rate(t) for t in by_hand], list(by_hand.values()), rtol=1e-6)
   np.testing.assert_allclose(jax.jit(rate)(jnp.int32(500)), 0.5**0.9, rtol=1e-6)
   np.testing.assert_allclose(warmup_poly(3e-4, 1000)(900), 3e-4 * 0.2349238, rtol=1e-6)
+
+
+def test_the_rate_falls_by_epochs_along_a_cosine_to_zero():
+  rate = epoch_cosine(0.1, total_steps=200 * 133, per_epoch=133)
+  assert float(rate(jnp.int32(132))) == float(rate(jnp.int32(0))) == pytest.approx(0.1)
+  assert float(rate(jnp.int32(100 * 133))) == pytest.approx(0.05)
+  epochs = sum(float(rate(jnp.int32(133 * e))) for e in range(200))
+  assert epochs == pytest.approx(
+    0.1 * 100.5
+  )  # what a scale without gradient loses is rho times 133 times this
 
 
 def test_it_is_a_schedule_of_optax():

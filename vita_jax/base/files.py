@@ -68,10 +68,15 @@ def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
 
 def write_npz(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:
   """Writes a compressed npz file as `write_bytes` does."""
+  write_bytes(path, npz_bytes(arrays))
+
+
+def npz_bytes(arrays: Mapping[str, Any]) -> bytes:
+  """Returns the content of a compressed npz file."""
   content = io.BytesIO()
   named: dict[str, Any] = {name: np.asarray(x) for name, x in arrays.items()}
   np.savez_compressed(content, **named)
-  write_bytes(path, content.getvalue())
+  return content.getvalue()
 
 
 def read_json(

@@ -47,6 +47,7 @@ from vita_jax.compress.counts import (
   count_parameters,
   layer_bytes,
   layer_costs,
+  live_bytes,
   live_macs,
   traced_macs,
 )
@@ -57,6 +58,7 @@ from vita_jax.compress.gates import (
   proximal_l1,
   pruned_share,
   soft_threshold,
+  spare_last,
   zero_shifts,
 )
 from vita_jax.compress.integer import integer_program
@@ -129,6 +131,7 @@ __all__ = [
   "layer_bytes",
   "layer_costs",
   "layer_sparsity",
+  "live_bytes",
   "live_macs",
   "load_sparse",
   "load_ticket",
@@ -157,6 +160,7 @@ __all__ = [
   "shuffle_layers",
   "sizes",
   "soft_threshold",
+  "spare_last",
   "sparsity",
   "steer_rho",
   "traced_macs",

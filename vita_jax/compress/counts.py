@@ -100,18 +100,52 @@ def live_macs(
     float32 [].
   """
   choose("convention", convention, CONVENTIONS)
+  live, total = _live_shares(params, graph), jnp.zeros(())
+  for cost in layer_costs(layers, height, width):
+    macs = cost.macs if convention == "true" else cost.macs_paper
+    kernel = f"{cost.name}/kernel"
+    total = total + macs * live.get((kernel, 2), 1.0) * live.get((kernel, 3), 1.0)
+  return total
+
+
+def live_bytes(
+  params: Any, graph: Graph, layers: Sequence[Layer], *, bits: int = 0, per_channel: bool = False
+) -> jax.Array:
+  """Computes the `layer_bytes` of the network without the channels whose gamma is 0, in a traced program.
+
+  As `live_macs`: what the extracted network will have, but for rounding up to bytes, multiples and minima,
+  and for the vectors of layers that go with an empty branch.
+
+  Args:
+    params: the network's, traced or not.
+    graph: its channels; groups without gamma count whole.
+    layers: its table.
+    bits: see `layer_bytes`.
+    per_channel: see `artifact_bytes`.
+
+  Returns:
+    float32 [].
+  """
+  live, total = _live_shares(params, graph), jnp.zeros(())
+  for layer in layers:
+    kernel = f"{layer.name}/kernel"
+    outputs = layer.features * live.get((kernel, 3), 1.0)
+    weights = layer.kernel**2 * layer.inputs * live.get((kernel, 2), 1.0) * outputs
+    vectors = (3 if layer.norm == "affine" else 1) * outputs
+    steps = (outputs if per_channel else 1.0) if bits else 0.0
+    total = total + weights * (bits / 8 if bits else 4.0) + 4.0 * (vectors + steps)
+  return total
+
+
+def _live_shares(params: Any, graph: Graph) -> dict[tuple[str, int], jax.Array]:
+  """(path of an array, axis) -> the share of its places whose gamma is not 0."""
   leaves = leaves_by_path(params)
   live: dict[tuple[str, int], jax.Array] = {}
   for group in graph:
     if group.scale is not None:
       share = jnp.mean((leaves[group.scale] != 0).astype(jnp.float32))
       live |= {(path, axis): share for path, axis, _ in group.slices}
-  total = jnp.zeros(())
-  for cost in layer_costs(layers, height, width):
-    macs = cost.macs if convention == "true" else cost.macs_paper
-    kernel = f"{cost.name}/kernel"
-    total = total + macs * live.get((kernel, 2), 1.0) * live.get((kernel, 3), 1.0)
-  return total
+  return live
 
 
 def traced_macs(function: Callable[..., Any], *args: Any) -> int:

@@ -143,6 +143,34 @@ def zero_shifts(params: Any, graph: Graph) -> Any:
   return jax.tree_util.tree_map_with_path(one, params)
 
 
+def spare_last(params: Any, before: Any, graph: Graph) -> Any:
+  """Puts the largest gammas back where an update zeroed all of a group that must not be empty.
+
+  A network whose stem has no channels gives constants, and never learns again. Groups that a residual
+  connection bypasses may become empty. Call it before `zero_shifts`.
+
+  Args:
+    params: after the update.
+    before: the same before it.
+    graph: its channels.
+
+  Examples:
+    >>> from vita_jax.nn.channels import ChannelGroup
+    >>> after, before = {"scale": jnp.zeros(3)}, {"scale": jnp.array([0.0, 0.5, -0.25])}
+    >>> spare_last(after, before, (ChannelGroup("n", "scale", None, ()),))["scale"].tolist()
+    [0.0, 0.5, 0.0]
+  """
+  last = {g.scale: leaves_by_path(before)[g.scale] for g in graph if g.scale is not None and g.minimum > 0}
+
+  def one(path: tuple[Any, ...], x: Any) -> Any:
+    if (old := last.get(path_name(path))) is None:
+      return x
+    largest = jnp.abs(old) == jnp.max(jnp.abs(old))
+    return jnp.where(jnp.any(x != 0), x, jnp.where(largest, old, x))
+
+  return jax.tree_util.tree_map_with_path(one, params)
+
+
 def pruned_share(params: Any, graph: Graph) -> jax.Array:
   """Computes the share of gammas that are exactly 0, float32; can be traced.
 

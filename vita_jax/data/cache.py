@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vita_jax.base.files import write_bytes
+from vita_jax.base.files import npz_bytes, write_bytes
 from vita_jax.base.hashing import arrays_sha256
 from vita_jax.data.files import read_npz
 
@@ -72,11 +70,7 @@ def cached_arrays(
 
 
 def _packed(arrays: dict[str, np.ndarray], key: str) -> bytes:
-  buffer = io.BytesIO()
-  marks = {_KEY: _as_bytes(key), _DIGEST: _as_bytes(arrays_sha256(arrays))}
-  content: dict[str, Any] = {**arrays, **marks}
-  np.savez_compressed(buffer, **content)
-  return buffer.getvalue()
+  return npz_bytes({**arrays, _KEY: _as_bytes(key), _DIGEST: _as_bytes(arrays_sha256(arrays))})
 
 
 def _read(path: Path, key: str) -> dict[str, np.ndarray]:

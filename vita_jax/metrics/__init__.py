@@ -19,6 +19,7 @@ from vita_jax.metrics.kernel_distance import (
   KernelDistance,
   kernel_distance,
   kernel_distance_subsets,
+  paired_kernel_distance,
   polynomial_kernel,
 )
 from vita_jax.metrics.keypoints import oks, pck
@@ -85,6 +86,7 @@ __all__ = [
   "once",
   "one_vs_rest_auc",
   "overall_accuracy",
+  "paired_kernel_distance",
   "pck",
   "pearson",
   "polynomial_kernel",

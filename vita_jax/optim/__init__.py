@@ -17,6 +17,7 @@ from vita_jax.optim.groups import (
   multipliers_of,
   scale_by_group,
   set_multipliers,
+  torch_adam,
   torch_sgd,
   velocity_sgd,
 )
@@ -29,7 +30,7 @@ from vita_jax.optim.optimizees import OPTIMIZEES, Optimizee, optimize, optimizee
 from vita_jax.optim.outputs import make_odd, with_rate
 from vita_jax.optim.rnn_prop import rnnprop
 from vita_jax.optim.scale import l2o_scale
-from vita_jax.optim.schedules import warmup_poly
+from vita_jax.optim.schedules import epoch_cosine, warmup_poly
 from vita_jax.optim.vita import init_vita_mlp, scale_by_vita_mlp, vita_mlp
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
   "OPTIMIZEES",
   "LayerwiseSettings",
   "Optimizee",
+  "epoch_cosine",
   "group_by_pattern",
   "init_vita_mlp",
   "interpolate_weights",
@@ -60,6 +62,7 @@ __all__ = [
   "scale_by_group",
   "scale_by_vita_mlp",
   "set_multipliers",
+  "torch_adam",
   "torch_sgd",
   "velocity_sgd",
   "vita_mlp",

@@ -289,6 +289,29 @@ def torch_sgd(
   return optax.with_extra_args_support(optax.chain(*parts))
 
 
+def torch_adam(
+  learning_rate: Any, *, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+  """Builds torch.optim.Adam, whose weight decay is added to the gradient (not AdamW's).
+
+  Args:
+    learning_rate: a number, or an optax schedule.
+    betas: of the averages of the gradient and of its square.
+    weight_decay: of every leaf.
+
+  Examples:
+    >>> tx, w = torch_adam(0.1, weight_decay=0.5), jnp.array([2.0, -3.0])
+    >>> updates, _ = tx.update(jnp.zeros(2), tx.init(w), w)
+    >>> [round(float(u), 4) for u in updates]
+    [-0.1, 0.1]
+  """
+  return optax.chain(
+    optax.add_decayed_weights(weight_decay),
+    optax.scale_by_adam(*betas),
+    optax.scale_by_learning_rate(learning_rate),
+  )
+
+
 def _check_sgd(learning_rate: Any, momentum: Any, weight_decay: Any) -> None:
   if not callable(learning_rate):
     check_number("learning_rate", learning_rate, at_least(0))

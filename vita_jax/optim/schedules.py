@@ -50,3 +50,26 @@ def warmup_poly(
     return peak * rise * (1 - jnp.minimum(count / total_steps, stop)) ** power
 
   return rate
+
+
+def epoch_cosine(peak: float, total_steps: int, per_epoch: int) -> optax.Schedule:
+  """Builds a cosine to 0 that falls once per epoch: peak (1 + cos(pi e / E)) / 2 in epoch e of E.
+
+  As torch's CosineAnnealingLR stepped after each epoch.
+
+  Args:
+    peak: the rate of the first epoch.
+    total_steps: of the run; E = total_steps / per_epoch need not be whole: the last epoch may be cut short.
+    per_epoch: steps of an epoch.
+
+  Examples:
+    >>> rate = epoch_cosine(0.1, total_steps=40, per_epoch=10)
+    >>> [round(float(rate(t)), 4) for t in (0, 9, 20, 40)]
+    [0.1, 0.1, 0.05, 0.0]
+  """
+  epochs = max(total_steps / per_epoch, 1.0)
+
+  def rate(count):  # optax gives numbers of Python, of NumPy and of JAX
+    return peak * (1 + jnp.cos(jnp.pi * jnp.minimum(count // per_epoch / epochs, 1.0))) / 2
+
+  return rate

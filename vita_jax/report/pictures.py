@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from vita_jax.base.files import write_bytes
 
@@ -39,3 +41,29 @@ def save_figure(
     warn(f"warning: {os.fspath(path)} was not drawn ({cause}); the numbers are complete")
     return False
   return True
+
+
+def picture_grid(columns: Mapping[str, np.ndarray]) -> Any:
+  """Draws a sheet of pictures, a column for each name and a row for each picture: a matplotlib Figure.
+
+  Args:
+    columns: title -> uint8 [n, h, w, 3]; as many pictures each.
+
+  Raises:
+    ValueError: columns of unlike numbers of pictures, or none.
+  """
+  from matplotlib.figure import Figure
+
+  counts = {len(shown) for shown in columns.values()}
+  if len(counts) != 1:
+    raise ValueError(f"a sheet needs columns with as many pictures each, these have {sorted(counts)}")
+  rows = counts.pop()
+  figure = Figure(figsize=(1.5 * len(columns), 1.5 * rows + 0.3), layout="constrained")
+  for column, (name, shown) in zip(
+    figure.subplots(rows, len(columns), squeeze=False).T, columns.items(), strict=True
+  ):
+    column[0].set_title(name, fontsize=8)
+    for axis, picture in zip(column, shown, strict=True):
+      axis.imshow(picture, interpolation="nearest")
+      axis.set_axis_off()
+  return figure

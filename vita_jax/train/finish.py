@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from vita_jax.base.files import read_json, remedy, write_bytes, write_json, write_text
+from vita_jax.base.files import read_json, remedy, write_bytes, write_json
 from vita_jax.base.tree import named_leaves
 from vita_jax.report.curves import write_figures
 from vita_jax.report.summary import summarize
@@ -78,10 +78,7 @@ def write_results(
 
   def write() -> None:
     for name, content in report.files.items():
-      if isinstance(content, bytes):
-        write_bytes(Path(workdir) / name, content)
-      else:
-        write_text(Path(workdir) / name, content)
+      write_bytes(Path(workdir) / name, content.encode() if isinstance(content, str) else content)
     export = Path(workdir) / "export"
     export.mkdir(exist_ok=True)
     save_params(export / "params.safetensors", params)

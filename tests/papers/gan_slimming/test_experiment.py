@@ -1,5 +1,6 @@
 """A whole run on painted pictures: it prunes, the smaller network is the masked one, and its files run."""
 
+import importlib.util
 import json
 from functools import partial
 
@@ -52,6 +53,8 @@ def test_it_prunes_within_the_budget_and_says_what_is_left(run):
   rows = [line.split(",") for line in (workdir / "channels.csv").read_text().splitlines()]
   assert rows[0][:3] == ["layer", "features", "features_left"] and len(rows) == 1 + len(nets.teacher.layers)
   assert all((workdir / "figures" / f"{name}.png").exists() for name in ("sheet", "channels", "curves"))
+  with np.load(workdir / "crops.npz") as crops:
+    assert list(crops) == ["input", "target", "teacher", "method"] and crops["method"].shape == (4, 16, 16, 3)
 
 
 def test_the_extracted_network_is_the_masked_one(run):
@@ -78,14 +81,19 @@ def test_channels_that_left_stay_empty_while_the_others_train(run):
 
 
 def test_the_files_hold_integers_and_run_on_any_size(run, tmp_path):
-  _, _, _, state, _, _, experiment = run
+  _, _, _, state, summary, _, experiment = run
   exported = experiment.export(state)
   exported.write(tmp_path)
   arrays = read_safetensors(tmp_path / "int8.safetensors")
   assert all(x.dtype == np.int8 for name, x in arrays.items() if name.endswith("/kernel"))
   card = json.loads((tmp_path / "card.json").read_text())
   assert card["largest difference of int8 to its simulation"] < 1e-3
-  assert set(card["seconds for 256 x 256 on this machine, p50 and p95 of 10"]) == {"float32", "int8"}
+  kinds = {"float32", "int8", "teacher"}
+  if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+    kinds |= {"model.onnx", "model_int8.onnx", "model_integer.onnx"}
+  assert set(card["seconds for 256 x 256 on this machine, p50 and p95 of 10"]) == kinds
+  assert set(card["held-out psnr, dB"]) == kinds
+  assert abs(card["held-out psnr, dB"]["int8"] - summary["metrics"]["psnr"]["mean"]) < 0.1
   picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (18, 27, 3), dtype=np.uint8))
   picture.save(tmp_path / "own.png")
   inputs = exported.read(str(tmp_path / "own.png"))

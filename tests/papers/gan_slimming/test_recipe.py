@@ -3,17 +3,20 @@
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 from papers.gan_slimming import small
 from PIL import Image
 
 from vita_jax.base.files import load_python_file
 from vita_jax.compress import layer_bytes
+from vita_jax.nn import features
 from vita_jax.nn.gan import ResnetGenerator, resnet_widths
 from vita_jax.papers.gan_slimming.channels import check_floor, choose_channels
-from vita_jax.papers.gan_slimming.data import read_inputs
+from vita_jax.papers.gan_slimming.data import Inputs, read_inputs, to_floats
 from vita_jax.papers.gan_slimming.model import nets_of
 from vita_jax.papers.gan_slimming.recipe import METHODS, check, default_config, recipe_of
+from vita_jax.papers.gan_slimming.report import quality
 from vita_jax.train.weights import save_params
 
 ROOT = Path(__file__).parents[3]
@@ -101,6 +104,17 @@ def test_pictures_that_do_not_serve_are_named(tmp_path):
     read_inputs(recipe_of(config))
 
 
+def test_a_student_that_gives_the_targets_has_a_kernel_distance_of_zero():
+  """Its pictures and the targets are partners: counted as strangers they would be nearer than 0."""
+  pictures = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+  test = {"image": pictures, "target": pictures}
+  inputs = Inputs([], None, 16, test, np.arange(6) // 2, pictures, None, "")
+  net = features.load("random", form="native")
+  seen = {"random": features.pooled_features(net, pictures)}
+  found = quality(to_floats(pictures), inputs, None, [net], seen)
+  assert found["kernel_random"] == pytest.approx(0.0, abs=1e-6) and found["mse_target"] == 0
+
+
 def test_grey_and_transparent_pictures_are_taken(tmp_path):
   config = small.config(tmp_path)
   Image.new("LA", (28, 24), (90, 128)).save(tmp_path / "source" / "3.png")
@@ -121,6 +135,15 @@ def test_teachers_that_do_not_fit_are_named(tmp_path):
   assert "\n" not in str(caught.value)
   config.generator.base = 2
   assert nets_of(recipe_of(config)).loaded["generator"]["stem"]["kernel"].shape == (7, 7, 3, 2)
+
+
+def test_a_teacher_file_with_a_network_of_another_name_is_refused(tmp_path):
+  """Read without it, a student would meet a discriminator that was never trained."""
+  config = small.config(tmp_path, **{"teacher.path": str(tmp_path / "teacher.safetensors")})
+  weights = small.weights(nets_of(recipe_of(small.config(tmp_path))).teacher)
+  save_params(tmp_path / "teacher.safetensors", {"generator": weights, "judge": weights})
+  with pytest.raises(ValueError, match="teacher.safetensors has a network 'judge'.*train the teacher again"):
+    nets_of(recipe_of(config))
 
 
 def test_a_narrow_student_is_half_as_wide_or_as_wide_as_the_budget_allows(tmp_path):

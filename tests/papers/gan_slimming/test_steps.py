@@ -10,15 +10,14 @@ import pytest
 from papers.gan_slimming import small
 
 from vita_jax.base.tree import named_leaves
-from vita_jax.compress import count_macs
+from vita_jax.compress import Quant, count_macs, layer_bytes
 from vita_jax.nn.gan import PatchDiscriminator, ResnetGenerator, resnet_widths
 from vita_jax.papers.gan_slimming.model import Nets
-from vita_jax.papers.gan_slimming.recipe import Phase, recipe_of
+from vita_jax.papers.gan_slimming.recipe import Budget, recipe_of
 from vita_jax.papers.gan_slimming.steps import (
-  epoch_cosine,
-  live_share,
   planned_share,
   slim_step,
+  steered_shares,
   student_optimizers,
 )
 
@@ -94,35 +93,29 @@ def test_a_step_leaves_the_teacher_alone_and_fills_the_pool_with_what_it_made(ca
   np.testing.assert_allclose(new["pool"]["images"][:2], made, atol=1e-5)
 
 
-def test_the_rate_falls_by_epochs_along_a_cosine_to_zero():
-  rate = epoch_cosine(0.1, steps=200 * 133, per_epoch=133)
-  assert float(rate(jnp.int32(132))) == float(rate(jnp.int32(0))) == pytest.approx(0.1)
-  assert float(rate(jnp.int32(100 * 133))) == pytest.approx(0.05)
-  epochs = sum(float(rate(jnp.int32(133 * e))) for e in range(200))
-  assert epochs == pytest.approx(
-    0.1 * 100.5
-  )  # what a scale without gradient loses is rho times 133 times this
-
-
 def test_rho_follows_the_plan_for_the_multiply_adds(case):
-  _, nets, _, state, _ = case
-  phase = recipe_phase(steer=0.35)
-  assert [round(float(planned_share(phase, jnp.int32(t))), 3) for t in (0, 300, 600, 900)] == [
-    1,
-    0.675,
-    0.35,
-    0.35,
-  ]
+  recipe, nets, _, state, _ = case
+  recipe = recipe._replace(slim=recipe.slim._replace(steps=900), budget=Budget(0.35, 0.0, 1))
+  planned = [float(planned_share(900, jnp.int32(t), first=1.0, last=0.35)) for t in (0, 300, 600, 900)]
+  assert planned == pytest.approx([1, 0.675, 0.35, 0.35])
   generator = state["params"]["generator"]
-  assert float(live_share(nets, generator)) == pytest.approx(1.0)
+  shares, excess = steered_shares(recipe, nets, generator, jnp.int32(300))
+  assert {name: float(x) for name, x in shares.items()} == {"macs_share": pytest.approx(1.0)}
+  assert float(excess) == pytest.approx(1 / 0.675)
   empty = {**generator, "block_0_a": {**generator["block_0_a"], "scale": jnp.zeros(8)}}
   left = nets.student.resized({"block_0_a": 0}).layers
-  assert float(live_share(nets, empty)) == pytest.approx(
-    count_macs(left, 64, 64) / count_macs(nets.student.layers, 64, 64)
-  )
+  share = float(steered_shares(recipe, nets, empty, jnp.int32(0))[0]["macs_share"])
+  assert share == pytest.approx(count_macs(left, 64, 64) / count_macs(nets.student.layers, 64, 64))
 
 
-def recipe_phase(**changes):
-  """A slimming phase of 900 steps."""
-  plain = Phase(900, 2, 1e-3, 0.1, 1e-3, 0.1, 0.0, distil=True, gan=True, fixed=False)
-  return plain._replace(**changes)
+def test_rho_follows_a_budget_of_bytes_from_those_of_the_dense_student(case):
+  """One of 8 bits begins at a quarter of the teacher's bytes: a plan from 1 would let it wait."""
+  recipe, nets, _, state, _ = case
+  generator, slim = state["params"]["generator"], recipe.slim._replace(steps=900)
+  recipe = recipe._replace(slim=slim, budget=Budget(0.0, 0.1, 1), quant=Quant())
+  shares, excess = steered_shares(recipe, nets, generator, jnp.int32(0))
+  whole, teacher = (layer_bytes(nets.teacher.layers, bits=bits) for bits in (8, 0))
+  assert float(shares["bytes_share"]) == pytest.approx(whole / teacher) and set(shares) == {"bytes_share"}
+  assert float(excess) == pytest.approx(1.0)
+  _, later = steered_shares(recipe, nets, generator, jnp.int32(600))
+  assert float(later) == pytest.approx(whole / teacher / 0.1)

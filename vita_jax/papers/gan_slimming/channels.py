@@ -24,7 +24,7 @@ from vita_jax.compress import (
 from vita_jax.compress.budget import floor_counts
 from vita_jax.nn.gan import score
 from vita_jax.papers.gan_slimming.data import to_floats
-from vita_jax.papers.gan_slimming.model import Nets, macs, shapes_of
+from vita_jax.papers.gan_slimming.model import Nets, macs, shapes_of, stored
 from vita_jax.papers.gan_slimming.recipe import Recipe
 
 Kept = dict[str, np.ndarray]
@@ -37,14 +37,9 @@ def relative_cost(recipe: Recipe, nets: Nets, counts: Counts) -> float:
   if recipe.budget.macs:
     shares.append(macs(small) / macs(nets.teacher) / recipe.budget.macs)
   if recipe.budget.bytes:
-    shares.append(_bytes(recipe, small) / layer_bytes(nets.teacher.layers) / recipe.budget.bytes)
+    size = layer_bytes(small.layers, **stored(recipe)) / layer_bytes(nets.teacher.layers)
+    shares.append(size / recipe.budget.bytes)
   return max(shares)
-
-
-def _bytes(recipe: Recipe, generator: Any) -> int:
-  if recipe.quant is None:
-    return layer_bytes(generator.layers)
-  return layer_bytes(generator.layers, bits=recipe.quant.weight_bits, per_channel=recipe.quant.per_channel)
 
 
 def check_floor(recipe: Recipe, nets: Nets) -> None:
@@ -59,7 +54,7 @@ def check_floor(recipe: Recipe, nets: Nets) -> None:
   small = nets.student.resized(floor_counts(params, nets.graph, round_to=recipe.budget.round_to))
   floors = {
     "macs": macs(small) / macs(nets.teacher),
-    "bytes": _bytes(recipe, small) / layer_bytes(nets.teacher.layers),
+    "bytes": layer_bytes(small.layers, **stored(recipe)) / layer_bytes(nets.teacher.layers),
   }
   for name, floor in floors.items():
     wanted = getattr(recipe.budget, name)

@@ -29,6 +29,7 @@ class Inputs(NamedTuple):
     others: pictures of the target domain that are no partners, {"image"}; None: pairs, or no target at all.
     crop: side of a training crop.
     test: held-out crops `image` uint8 [n, crop, crop, 3], and with pairs `target`.
+    photo: int32 [n], from which held-out picture each of them is.
     targets: held-out crops of the target domain, uint8 [m, crop, crop, 3]; None: there are none.
     curves: of colour-histogram matching, float64 [256, 3], learned on training pictures; None likewise.
     source: where the pictures are from.
@@ -38,6 +39,7 @@ class Inputs(NamedTuple):
   others: Rows | None
   crop: int
   test: dict[str, np.ndarray]
+  photo: np.ndarray
   targets: np.ndarray | None
   curves: np.ndarray | None
   source: str
@@ -59,17 +61,18 @@ def read_inputs(recipe: Recipe) -> Inputs:
     train, test, source = _cartoon_pairs(data) if data.style == "cartoon" else _folder_pairs(data)
     crops = grid_crops(test, size=data.crop, most=data.crops)
     curves = histogram_curves([row["image"] for row in train], [row["target"] for row in train])
-    kept = {key: crops[key] for key in ("image", "target")}
-    return Inputs(train, None, data.crop, kept, crops["target"], curves, source)
+    photo = crops.pop("picture")
+    return Inputs(train, None, data.crop, crops, photo, crops["target"], curves, source)
   domains = _cifar10() if data.style == "horse2deer" else _folders(data)
   (train, test), others = domains[0], domains[1] if len(domains) > 1 else None
-  images = grid_crops(test, size=data.crop, most=data.crops)["image"]
+  crops = grid_crops(test, size=data.crop, most=data.crops)
+  photo = crops.pop("picture")
   source = "CIFAR-10" if data.style == "horse2deer" else f"{data.source} {data.target}".strip()
   if others is None:
-    return Inputs(train, None, data.crop, {"image": images}, None, None, source)
+    return Inputs(train, None, data.crop, crops, photo, None, None, source)
   targets = grid_crops(others[1], size=data.crop, most=data.crops)["image"]
   curves = histogram_curves([row["image"] for row in train], [row["image"] for row in others[0]])
-  return Inputs(train, others[0], data.crop, {"image": images}, targets, curves, source)
+  return Inputs(train, others[0], data.crop, crops, photo, targets, curves, source)
 
 
 def batches(inputs: Inputs, size: int) -> Stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import time
 import warnings
@@ -13,10 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from vita_jax.base.files import read_json, write_bytes, write_json
-from vita_jax.compress import integer_program, layer_bytes, post_training, write_onnx
+from vita_jax.base.tree import named_leaves
+from vita_jax.compress import integer_program, layer_bytes, open_onnx, post_training, write_onnx
 from vita_jax.data.files_image import read_image
+from vita_jax.metrics import decibels
 from vita_jax.papers.gan_slimming.data import Inputs, to_bytes, to_floats
 from vita_jax.papers.gan_slimming.model import MEASURED, Nets, describe, extracted, macs
 from vita_jax.papers.gan_slimming.recipe import Recipe
@@ -36,7 +40,10 @@ def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported
   `write` adds the integer arrays and program, and ONNX files where `onnx` is installed.
   """
   small, variables = extracted(nets, state)
-  small = small.clone(form="native", dtype=None)  # accelerators get convolutions, not the CPU's products
+  plain = {"form": "native", "dtype": None}  # accelerators get convolutions, not the CPU's products
+  small, teacher = small.clone(**plain), None
+  if "teacher" in state:
+    teacher = functools.partial(nets.teacher.clone(**plain).apply, {"params": state["teacher"]})
   return Exported(
     params=variables["params"],
     program=functools.partial(stylize, small, variables.get("clips")),
@@ -54,7 +61,7 @@ def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported
       "bytes as int8": layer_bytes(small.layers, bits=8),
       "bytes of the teacher as float32": layer_bytes(nets.teacher.layers),
     },
-    write=functools.partial(write_files, recipe, inputs, small, variables),
+    write=functools.partial(write_files, recipe, inputs, small, variables, teacher),
     decode=decode,
   )
 
@@ -80,10 +87,17 @@ def decode(path: str, outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def write_files(
-  recipe: Recipe, inputs: Inputs, small: Any, variables: Mapping[str, Any], folder: Path
+  recipe: Recipe,
+  inputs: Inputs,
+  small: Any,
+  variables: Mapping[str, Any],
+  teacher: Callable[[Any], Any] | None,
+  folder: Path,
 ) -> None:
-  """Writes int8.safetensors, program_int8.jax, model.onnx, model_int8.onnx, and measures into card.json.
+  """Writes int8.safetensors, program_int8.jax and ONNX files, and measures each into card.json.
 
+  model.onnx is in float32, model_int8.onnx for any runtime, model_integer.onnx integer arithmetic in
+  onnxruntime (see `compress.onnx_files`). Beside them stand the quality and latency of the dense teacher.
   Clips of activations are those of training; of a network that was not trained so they are the largest inputs
   on training crops. Without `onnx`, and of 257 levels (`quant.compat`), a warning says what is left out.
   """
@@ -96,6 +110,8 @@ def write_files(
   runs: dict[str, Callable[[Any], Any]] = {
     "float32": jax.jit(functools.partial(plain.apply, dict(variables)))
   }
+  if teacher is not None:
+    runs["teacher"] = jax.jit(teacher)
   if quantised.quant.paper_code_compat:
     warnings.warn("no int8 files: config.quant.compat has 257 levels, which no 8 bits hold", stacklevel=2)
   else:
@@ -109,6 +125,8 @@ def write_files(
     )
   for name, bytes_ in _onnx_files(folder, plain, quantised, variables, complete).items():
     facts[f"bytes of {name}"] = bytes_
+    if importlib.util.find_spec("onnxruntime") is not None:
+      runs[name] = open_onnx(folder / name)
   if inputs.paired:
     facts["held-out psnr, dB"] = {name: _psnr(run, inputs) for name, run in runs.items()}
   facts["seconds for 256 x 256 on this machine, p50 and p95 of 10"] = {
@@ -122,16 +140,7 @@ def serialized(program: Callable[..., Any], arrays: Any, *, platforms: Sequence[
   """Exports the integer program with open sizes: `call(flat arrays, image)`, names as in int8.safetensors."""
 
   def flat_program(flat: Mapping[str, jax.Array], image: jax.Array) -> jax.Array:
-    nested: dict[str, Any] = {}
-    for name, x in flat.items():
-      layer, _, leaf = name.partition("/")
-      if leaf:
-        nested.setdefault(layer, {})[leaf] = x
-      else:
-        nested[layer] = x
-    return program(nested, image)
-
-  from vita_jax.base.tree import named_leaves
+    return program(unflatten_dict(flat, sep="/"), image)
 
   flat = {n: jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype) for n, x in named_leaves(arrays).items()}
   image = jax.ShapeDtypeStruct(jax.export.symbolic_shape(SHAPE), jnp.float32)
@@ -142,7 +151,8 @@ def _onnx_files(folder: Path, plain: Any, quantised: Any, variables: Any, comple
   try:
     found = {"model.onnx": write_onnx(folder / "model.onnx", plain, variables)}
     if not quantised.quant.paper_code_compat:
-      found["model_int8.onnx"] = write_onnx(folder / "model_int8.onnx", quantised, complete, kind="qdq")
+      for name, kind in (("model_int8.onnx", "qdq"), ("model_integer.onnx", "integer")):
+        found[name] = write_onnx(folder / name, quantised, complete, kind=kind)
   except ImportError as error:
     warnings.warn(f"no ONNX files: {error}", stacklevel=3)
     return {}
@@ -150,12 +160,8 @@ def _onnx_files(folder: Path, plain: Any, quantised: Any, variables: Any, comple
 
 
 def _psnr(run: Callable[[Any], Any], inputs: Inputs) -> float:
-  from vita_jax.metrics import decibels
-
-  error = np.mean(
-    np.square(np.asarray(run(to_floats(inputs.test["image"]))) - to_floats(inputs.test["target"]))
-  )
-  return float(decibels(float(error), data_range=2.0))
+  errors = np.square(np.asarray(run(to_floats(inputs.test["image"]))) - to_floats(inputs.test["target"]))
+  return float(decibels(float(np.mean(errors)), data_range=2.0))
 
 
 def percentiles(run: Callable[[Any], Any], *, repeats: int = 10) -> dict[str, float]:

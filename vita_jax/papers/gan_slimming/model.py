@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from vita_jax.base.files import read_json
 from vita_jax.base.keys import flat
@@ -92,8 +93,12 @@ def _loaded(recipe: Recipe, dense: Any, discriminator: Any) -> tuple[Any, Any]:
     except ValueError as error:
       raise ValueError(f"{file}: {error}") from error
     return dense.clone(widths=theirs.widths, output="tanh"), {"generator": params}
-  loaded = _nested(arrays)
+  loaded = unflatten_dict(arrays, sep="/")
   loaded = loaded if "generator" in loaded else {"generator": loaded}  # as launch/export.py writes it
+  if unknown := sorted(loaded.keys() - {"generator", "discriminator"}):
+    raise ValueError(
+      f"{file} has a network '{unknown[0]}', which no run of this version writes: train the teacher again"
+    )
   _check_shapes(file, "generator", loaded["generator"], dense)
   if "discriminator" in loaded:
     _check_shapes(file, "discriminator", loaded["discriminator"], discriminator)
@@ -128,17 +133,6 @@ def _file_of_run(path: Path, recipe: Recipe) -> Path:
   return file
 
 
-def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  tree: dict[str, Any] = {}
-  for name, x in arrays.items():
-    *folders, leaf = name.split("/")
-    place = tree
-    for folder in folders:
-      place = place.setdefault(folder, {})
-    place[leaf] = x
-  return tree
-
-
 def shapes_of(net: Any, size: int = 32) -> Any:
   """Returns the shapes of a network's variables."""
   return jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, size, size, net.images)))
@@ -147,6 +141,13 @@ def shapes_of(net: Any, size: int = 32) -> Any:
 def macs(generator: Any, *, convention: str = "true") -> int:
   """Counts the multiply-adds of a generator for a picture of 256 x 256."""
   return count_macs(generator.layers, MEASURED, MEASURED, convention=convention)
+
+
+def stored(recipe: Recipe) -> dict[str, Any]:
+  """Returns how a student's kernels are stored, as `layer_bytes` and `live_bytes` take it."""
+  if recipe.quant is None:
+    return {"bits": 0}
+  return {"bits": recipe.quant.weight_bits, "per_channel": recipe.quant.per_channel}
 
 
 def narrowed(recipe: Recipe, teacher: Any) -> Any:
@@ -165,7 +166,9 @@ def narrowed(recipe: Recipe, teacher: Any) -> Any:
     small = scaled(n / widths.stem)
     share = max(
       macs(small) / macs(teacher) / (recipe.budget.macs or 1.0),
-      layer_bytes(small.layers) / layer_bytes(teacher.layers) / (recipe.budget.bytes or 1.0),
+      layer_bytes(small.layers, **stored(recipe))
+      / layer_bytes(teacher.layers)
+      / (recipe.budget.bytes or 1.0),
     )
     if share <= 1:
       return small

@@ -86,7 +86,7 @@ KEYS = (
   Key("slim.decay", 1e-3, at_least(0), "L2 added to the gradients of both Adams (paper: 1e-3)."),
   Key("slim.beta", 20.0, at_least(0), "Weight of the distance to the teacher (paper: 20)."),
   Key("slim.rho", 0.01, at_least(0), "Weight of the sum of |scales| (paper's command: 0.01)."),
-  Key("slim.steer", True, boolean, "With budget.macs: rho is steered to it from its value (paper: fixed)."),
+  Key("slim.steer", True, boolean, "With a budget: rho is steered to it from its value (paper: fixed)."),
   Key("slim.gan", "least_squares", one_of(*KINDS), "The adversarial loss (paper's code: least_squares)."),
   Key("slim.real", "teacher", one_of(*REALS), "What the discriminator calls real (paper's code: teacher)."),
   Key("slim.pool", 50, at_least(0), "Earlier pictures that it is shown again (paper: 50)."),
@@ -163,7 +163,7 @@ class Phase(NamedTuple):
     steps, batch: how long, and how many pictures in a step.
     rate, gate_rate, discriminator_rate: of weights, scales (slimming alone) and discriminator, at the start.
     rho: weight of the proximal step; 0: it prunes nothing.
-    steer: the share of the multiply-adds that rho is steered to; 0: rho stays.
+    steer: whether rho is steered to the budget.
     distil, gan: the terms of the objective.
     fixed: whether channels that are not kept stay empty.
   """
@@ -174,7 +174,7 @@ class Phase(NamedTuple):
   gate_rate: float
   discriminator_rate: float
   rho: float
-  steer: float
+  steer: bool
   distil: bool
   gan: bool
   fixed: bool
@@ -261,9 +261,8 @@ def check(config: Any) -> None:
   if config.objective.prune:
     if not config.slim.steps:
       raise ValueError("config.slim.steps is 0: config.objective.prune needs steps that shrink scales")
-    steered = config.slim.steer and config.budget.macs > 0
     reach = config.slim.rho * config.slim.gate_rate * (config.slim.steps + 1) / 2
-    if not config.slim.rho or (reach < 1 and not steered):  # scales start at 1
+    if not config.slim.rho or (reach < 1 and not _steered(config)):  # scales start at 1
       raise ValueError(
         f"config.slim.rho is {config.slim.rho}: over {config.slim.steps} steps it takes {reach:.2g} off a"
         f" scale of 1, so nothing is pruned; give {5 * config.slim.rho / max(reach, 1e-9):.2g}, or more steps"
@@ -334,7 +333,7 @@ def recipe_of(config: Any) -> Recipe:
       gate_rate=slim.gate_rate,
       discriminator_rate=slim.discriminator_rate,
       rho=slim.rho if switch.prune else 0.0,
-      steer=config.budget.macs if switch.prune and slim.steer else 0.0,
+      steer=_steered(config),
       distil=switch.distil,
       gan=switch.gan,
       fixed=False,
@@ -346,7 +345,7 @@ def recipe_of(config: Any) -> Recipe:
       gate_rate=tune.rate,
       discriminator_rate=tune.rate,
       rho=0.0,
-      steer=0.0,
+      steer=False,
       distil=tune.distil,
       gan=switch.gan,
       fixed=True,
@@ -362,6 +361,10 @@ def recipe_of(config: Any) -> Recipe:
     dtype=None if config.dtype == "float32" else config.dtype,
     form=form_for(steps_per_call=1, replicas=config.seeds),  # streamed batches: each step is a program
   )
+
+
+def _steered(config: Any) -> bool:
+  return bool(config.objective.prune and config.slim.steer and (config.budget.macs or config.budget.bytes))
 
 
 def _quant(keys: Any) -> Quant:

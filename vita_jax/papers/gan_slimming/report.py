@@ -12,13 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax import metrics
+from vita_jax.base.files import npz_bytes
 from vita_jax.compress import channel_table, layer_bytes, post_training
 from vita_jax.data.histograms import apply_curves
-from vita_jax.metrics import decibels, frechet_of_features, kernel_distance, ssim
+from vita_jax.metrics import decibels, frechet_of_features, kernel_distance, paired_kernel_distance, ssim
 from vita_jax.nn import features
 from vita_jax.papers.gan_slimming.data import Inputs, to_bytes, to_floats
-from vita_jax.papers.gan_slimming.model import MEASURED, Nets, extracted, macs, variables_of
+from vita_jax.papers.gan_slimming.model import MEASURED, Nets, extracted, macs, stored, variables_of
 from vita_jax.papers.gan_slimming.recipe import Recipe
+from vita_jax.report.pictures import picture_grid
 from vita_jax.report.tables import csv_text
 from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
 
@@ -62,8 +64,9 @@ def report(
   """Measures the student of one seed on held-out crops, beside the identity, recolouring and its teacher.
 
   Metrics: those of `quality` of the student, and with the prefixes `identity_`, `histogram_` and `teacher_`;
-  with `ptq8_` and so on those of post-training quantisation; `costs`. File: `channels.csv`. Figures: `sheet`
-  and `channels`. `see` is `look` of these networks, one function for all seeds: it is compiled once.
+  with `ptq8_` and so on those of post-training quantisation; `costs`. Files: `channels.csv`, and `crops.npz`
+  with what is on the sheet. Figures: `sheet` and `channels`. `see` is `look` of these networks, one function
+  for all seeds: it is compiled once.
   """
   del evaluate
   seen = sweep(see, state, over="held_out")
@@ -86,13 +89,9 @@ def report(
     values = quality(shown, inputs, pictures.get("teacher_"), loaded, targets)
     found |= {f"{prefix}{name}": value for name, value in values.items()}
   rows = channel_table(nets.teacher.layers, small.layers, MEASURED, MEASURED)
-  figures = {
-    "sheet": partial(
-      sheet, inputs, {k: v for k, v in pictures.items() if k not in ("identity_", "histogram_")}
-    ),
-    "channels": partial(channel_bars, rows),
-  }
-  return Report(found, figures, {"channels.csv": csv_text(rows)})
+  crops = shown_crops(inputs, pictures)
+  figures = {"sheet": partial(picture_grid, crops), "channels": partial(channel_bars, rows)}
+  return Report(found, figures, {"channels.csv": csv_text(rows), "crops.npz": npz_bytes(crops)})
 
 
 def quality(
@@ -130,7 +129,9 @@ def quality(
     with warnings.catch_warnings():  # fewer crops than features: the README says so beside the numbers
       warnings.simplefilter("ignore", RuntimeWarning)
       found[f"frechet_{net.name}"] = frechet_of_features(ours, theirs)
-    if min(len(ours), len(theirs)) >= 3:
+    if inputs.paired and len(np.unique(inputs.photo)) >= 3:  # partners are alike, and crops of one picture
+      found[f"kernel_{net.name}"] = paired_kernel_distance(ours, theirs, inputs.photo).distance
+    elif not inputs.paired and min(len(ours), len(theirs)) >= 3:
       found[f"kernel_{net.name}"] = kernel_distance(ours, theirs).distance
   return found
 
@@ -153,9 +154,7 @@ def costs(recipe: Recipe, nets: Nets, small: Any) -> dict[str, float]:
   `bytes` (int8 kernels where trained so), `bytes_ratio` of the teacher's to them; `channels_pruned`, a share
   of the channels that can be.
   """
-  bits = 0 if recipe.quant is None else recipe.quant.weight_bits
-  per_channel = recipe.quant is not None and recipe.quant.per_channel
-  size = layer_bytes(small.layers, bits=bits, per_channel=per_channel)
+  size = layer_bytes(small.layers, **stored(recipe))
   before, after = _widths(nets.teacher, nets), _widths(small, nets)
   return {
     "macs": macs(small),
@@ -210,24 +209,14 @@ def channel_bars(rows: list[dict[str, Any]]) -> Any:
   return figure
 
 
-def sheet(inputs: Inputs, pictures: Pictures, *, count: int = 6) -> Any:
-  """Draws held-out crops, a row each: input, target where there are pairs, teacher, student: a Figure."""
-  from matplotlib.figure import Figure
+def shown_crops(inputs: Inputs, pictures: Pictures, *, count: int = 6) -> dict[str, np.ndarray]:
+  """Returns some held-out crops, uint8 [count, h, w, 3], by column of a sheet.
 
-  columns = {"input": inputs.test["image"]}
-  if inputs.paired:
-    columns["target"] = inputs.test["target"]
-  if "teacher_" in pictures:
-    columns["teacher"] = to_bytes(pictures["teacher_"])
-  columns |= {name.rstrip("_") or "method": to_bytes(x) for name, x in pictures.items() if name != "teacher_"}
-  total = len(inputs.test["image"])
-  places = np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
-  figure = Figure(figsize=(1.5 * len(columns), 1.5 * len(places) + 0.3), layout="constrained")
-  axes = figure.subplots(len(places), len(columns), squeeze=False)
-  for row, place in zip(axes, places, strict=True):
-    for axis, (name, shown) in zip(row, columns.items(), strict=True):
-      axis.imshow(shown[place], interpolation="nearest")
-      axis.set_axis_off()
-      if place == places[0]:
-        axis.set_title(name, fontsize=8)
-  return figure
+  `input`, `target` where there are pairs, `teacher`, `method`, and `ptq8` and so on.
+  """
+  places = np.unique(np.linspace(0, len(inputs.test["image"]) - 1, count).astype(int))
+  shown = {"input": inputs.test["image"], "target": inputs.test.get("target")}
+  shown |= {"teacher": pictures.get("teacher_"), "method": pictures[""]}
+  shown |= {name.rstrip("_"): x for name, x in pictures.items() if name.startswith("ptq")}
+  crops = {name: x[places] for name, x in shown.items() if x is not None}
+  return {name: x if x.dtype == np.uint8 else to_bytes(x) for name, x in crops.items()}

@@ -16,8 +16,11 @@ from vita_jax.compress import (
   empty_channels,
   gate_labels,
   ista,
+  layer_bytes,
+  live_bytes,
   live_macs,
   pruned_share,
+  spare_last,
   steer_rho,
   zero_shifts,
 )
@@ -25,33 +28,15 @@ from vita_jax.data.image_pool import ImagePool, push_and_sample
 from vita_jax.losses.distil import absolute_distance
 from vita_jax.losses.gan import discriminator_loss, generator_loss
 from vita_jax.nn.features import FeatureNet
+from vita_jax.optim import epoch_cosine, torch_adam
 from vita_jax.papers.gan_slimming.data import to_floats
 from vita_jax.papers.gan_slimming.losses import teacher_distance
-from vita_jax.papers.gan_slimming.model import Nets, variables_of
+from vita_jax.papers.gan_slimming.model import Nets, stored, variables_of
 from vita_jax.papers.gan_slimming.recipe import Objective, Phase, Recipe, Teacher
 from vita_jax.train.experiment import Metrics, State
 
-Schedule = Any  # step -> rate
+BETAS = (0.5, 0.999)
 GAIN, PAUSED = 0.02, 0.1  # how fast rho is steered; what is left of it below the plan
-
-
-def epoch_cosine(rate: float, steps: int, per_epoch: int) -> Schedule:
-  """Makes the paper's schedule: rate (1 + cos(pi e / E)) / 2 in epoch e of E, to 0, without warm-up."""
-  epochs = max(steps / per_epoch, 1.0)  # need not be whole: the last epoch may be cut short
-
-  def at(step: jax.Array) -> jax.Array:
-    return rate * (1 + jnp.cos(jnp.pi * jnp.minimum(step // per_epoch / epochs, 1.0))) / 2
-
-  return at
-
-
-def coupled_adam(rate: Schedule, decay: float) -> optax.GradientTransformation:
-  """Makes Adam (0.5, 0.999) whose L2 is added to the gradient, as torch's `Adam(weight_decay=...)`."""
-  return optax.chain(
-    optax.add_decayed_weights(decay),
-    optax.scale_by_adam(b1=0.5, b2=0.999),
-    optax.scale_by_learning_rate(rate),
-  )
 
 
 def student_optimizers(
@@ -62,14 +47,13 @@ def student_optimizers(
   Slimming: ISTA on the scales of the graph, coupled Adam on all else. Fine-tuning: coupled Adam on all.
   """
 
-  def schedule(rate: float) -> Schedule:
-    return epoch_cosine(rate, phase.steps, per_epoch)
-
-  weights = coupled_adam(schedule(phase.rate), objective.decay)
-  discriminator = coupled_adam(schedule(phase.discriminator_rate), objective.decay)
+  rates = (phase.rate, phase.discriminator_rate, phase.gate_rate)
+  rate, discriminator_rate, gate_rate = (epoch_cosine(x, phase.steps, per_epoch) for x in rates)
+  weights = torch_adam(rate, betas=BETAS, weight_decay=objective.decay)
+  discriminator = torch_adam(discriminator_rate, betas=BETAS, weight_decay=objective.decay)
   if phase.fixed:
     return weights, discriminator
-  gates = ista(schedule(phase.gate_rate), phase.rho, objective.momentum)
+  gates = ista(gate_rate, phase.rho, objective.momentum)
   labels = gate_labels(params, nets.graph)
   return optax.multi_transform({"gate": gates, "weight": weights}, labels), discriminator
 
@@ -106,16 +90,16 @@ def slim_step(
   new: State = dict(state)
   more: dict[str, jax.Array] = {} if phase.fixed else {"rho": state["rho"]}
   if phase.steer:
-    share, planned = live_share(nets, params["generator"]), planned_share(phase, t)
+    shares, excess = steered_shares(recipe, nets, params["generator"], t)
     # A pruned channel hardly comes back (the gradient of ReLU at 0 is 0): so none is pruned before
     # the plan requires it. Not 0, with which the rest of the momentum would make every zero a tiny number.
-    more = {"rho": jnp.where(share > planned, 1.0, PAUSED) * state["rho"]}
-    new["rho"] = steer_rho(state["rho"], share, planned, gain=GAIN)
-    values |= {"macs_share": share, "rho": more["rho"]}
+    more = {"rho": jnp.where(excess > 1.0, 1.0, PAUSED) * state["rho"]}
+    new["rho"] = steer_rho(state["rho"], excess, 1.0, gain=GAIN)
+    values |= {**shares, "rho": more["rho"]}
   updates, tx = optimizers[0].update(grads, state["tx"]["generator"], params["generator"], **more)
   generator = optax.apply_updates(params["generator"], updates)
   if not phase.fixed:
-    generator = zero_shifts(generator, nets.graph)
+    generator = zero_shifts(spare_last(generator, params["generator"], nets.graph), nets.graph)
     values["pruned"] = pruned_share(generator, nets.graph)
   new |= {"params": {**params, "generator": generator}, "tx": {**state["tx"], "generator": tx}}
   if clips is not None:
@@ -135,17 +119,33 @@ def slim_step(
   return new, {name: metrics.once(value) for name, value in values.items()}
 
 
-def live_share(nets: Nets, generator: Any) -> jax.Array:
-  """Computes what is left of the multiply-adds without the channels whose scale is 0."""
-  side = 64  # shares are the same for every size
-  left = live_macs(generator, nets.graph, nets.student.layers, side, side)
-  return left / count_macs(nets.teacher.layers, side, side)
+def steered_shares(
+  recipe: Recipe, nets: Nets, generator: Any, t: jax.Array
+) -> tuple[dict[str, jax.Array], jax.Array]:
+  """Computes what the channels whose scale is not 0 cost, and how far that is above the plan of rho.
+
+  Returns:
+    `macs_share` and `bytes_share` of the dense float32 teacher's, where they have a budget; and the largest
+    share / planned of them.
+  """
+  side, layers, found, excess = 64, nets.student.layers, {}, []  # shares of macs are the same for every size
+  if recipe.budget.macs:
+    found["macs"] = live_macs(generator, nets.graph, layers, side, side), count_macs(layers, side, side)
+  if recipe.budget.bytes:
+    options = stored(recipe)
+    found["bytes"] = live_bytes(generator, nets.graph, layers, **options), layer_bytes(layers, **options)
+  teacher = {"macs": count_macs(nets.teacher.layers, side, side), "bytes": layer_bytes(nets.teacher.layers)}
+  for name, (left, whole) in found.items():
+    first, last = whole / teacher[name], getattr(recipe.budget, name)
+    excess.append(left / teacher[name] / planned_share(recipe.slim.steps, t, first=first, last=last))
+  shares = {f"{name}_share": left / teacher[name] for name, (left, _) in found.items()}
+  return shares, jnp.max(jnp.stack(excess))
 
 
-def planned_share(phase: Phase, t: jax.Array) -> jax.Array:
-  """Computes the share that rho is steered to: a line from 1 to the budget in 2/3 of the steps, then that."""
-  done = jnp.minimum(t / max(2 * phase.steps / 3, 1.0), 1.0)
-  return 1.0 + (phase.steer - 1.0) * done
+def planned_share(steps: int, t: jax.Array, *, first: float, last: float) -> jax.Array:
+  """Computes what rho is steered to: a line from `first` to `last` in 2/3 of the steps, then that."""
+  done = jnp.minimum(t / max(2 * steps / 3, 1.0), 1.0)
+  return first + (last - first) * done
 
 
 def _student_loss(
@@ -211,7 +211,7 @@ def _discriminator_step(
 
 def teacher_optimizer(teacher: Teacher, per_epoch: int) -> optax.GradientTransformation:
   """Makes the optimizer of both networks while a teacher is trained: Adam (0.5, 0.999), no decay."""
-  return coupled_adam(epoch_cosine(teacher.rate, teacher.steps, per_epoch), 0.0)
+  return torch_adam(epoch_cosine(teacher.rate, teacher.steps, per_epoch), betas=BETAS)
 
 
 def teacher_step(
