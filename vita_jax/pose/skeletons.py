@@ -209,4 +209,13 @@ OPENFIELD = skeleton(
   torso=((0,), (3,)),
 )
 FIGURES = COCO._replace(name="figures")
-SKELETONS: Mapping[str, Skeleton] = {s.name: s for s in (COCO, MPII, OPENFIELD, FIGURES)}
+# One hand, left or right: a mirrored picture shows the other hand, with the same joints. It has no torso: give
+# PCK a length in pixels or mm.
+HAND = skeleton(
+  "hand",
+  "wrist thumb_cmc thumb_mcp thumb_ip thumb_tip index_mcp index_pip index_dip index_tip middle_mcp middle_pip"
+  " middle_dip middle_tip ring_mcp ring_pip ring_dip ring_tip little_mcp little_pip little_dip little_tip".split(),
+  sigmas=0.05,
+  limbs=[(0 if i % 4 == 1 else i - 1, i) for i in range(1, 21)],
+)
+SKELETONS: Mapping[str, Skeleton] = {s.name: s for s in (COCO, MPII, OPENFIELD, FIGURES, HAND)}
