@@ -1,8 +1,8 @@
 """What guides a generator to a pose: heat maps, a depth map and a drawing of the joints, from (uv, z) alone.
 
 Pure functions under jit and vmap. Joints are those of `HAND`: `uv` in pixels (x, y), counted from the centre
-of the pixel at the upper left, and `z` in mm. Pixel constants are those of the paper's 256-pixel pictures (MM-Hand, arXiv
-2010.01158, and its released code); a picture of S pixels takes S / 256 of them.
+of the pixel at the upper left, and `z` in mm. Pixel constants are those of the paper's pictures of 256 pixels
+(MM-Hand, arXiv 2010.01158, and its released code); a picture of S pixels takes S / 256 of them.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def capsule_depth(uv: Any, z: Any, *, size: int, mm_per_pixel: Any = None, far: 
   """Draws the depth of a hand of capsules in mm, one around each bone.
 
   For the edge (a, b) and the pixel p, with t = clip(((p - a) . (b - a)) / (|b - a|^2 + 1e-8), 0, 1) and r =
-  |p - (a + t (b - a))|, the surface is at z_a + t (z_b - z_a) - sqrt(R^2 - r^2) mm_per_pixel where r < R. R is
-  10 S / 256 pixels for edges of the wrist and 7 S / 256 for others. Each pixel gets the nearest surface.
+  |p - (a + t (b - a))|, the surface is at z_a + t (z_b - z_a) - sqrt(R^2 - r^2) mm_per_pixel where r < R. R
+  is 10 S / 256 pixels for edges of the wrist and 7 S / 256 for others. Each pixel gets the nearest surface.
 
   Args:
     uv: [..., 21, 2].

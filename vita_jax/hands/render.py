@@ -21,9 +21,10 @@ from vita_jax.hands.modalities import FAR, SIDE
 from vita_jax.hands.rig import Rig, articulate, random_angles
 from vita_jax.render.camera import pinhole_camera
 from vita_jax.render.maps import shrink
+from vita_jax.render.mesh import Mesh
 from vita_jax.render.raster import rasterize
 from vita_jax.render.shading import Lights, shade
-from vita_jax.render.skinning import rotation_of
+from vita_jax.render.skinning import forward_kinematics
 from vita_jax.render.views import view_by_view
 
 CROPS = ("box", "square")
@@ -92,6 +93,29 @@ class Identity(NamedTuple):
   texture: np.ndarray
 
 
+class Drawn(NamedTuple):
+  """What the device needs of one row: lengths in metres, the camera's axes.
+
+  Attributes:
+    angles, lengths: see `rig.articulate`.
+    turn: float32 [3, 3], from the hand to the camera.
+    distance: of the middle of the joints.
+    light: float32 [3], towards it.
+    texture: float32 [64, 64, 3].
+    behind: uint8 [S, S, 3], the background.
+    noise: float32 [S, S, 3], standard normal.
+  """
+
+  angles: Any
+  lengths: Any
+  turn: Any
+  distance: Any
+  light: Any
+  texture: Any
+  behind: Any
+  noise: Any
+
+
 def render_hands(
   seed: int,
   rig: Rig,
@@ -102,17 +126,18 @@ def render_hands(
   identities: Sequence[int] = tuple(range(32)),
   first: int = 0,
   crop: str = "box",
-  antialias: int = 2,
+  antialias: int = 3,
   angles: np.ndarray | None = None,
 ) -> Renderings:
   """Renders hands in random poses, before random photographs, in random light.
 
-  Per row: an identity; angles (`random_angles`); the palm or the back, turned by up to 40 degrees of azimuth,
-  20 of elevation and 30 in the picture; 0.45 to 0.6 m before a camera whose focal length is 1.2 of its frame;
-  light from a random direction in front, 0.45 + 0.6 max(n . l, 0) of the skin; a part of a photograph behind
-  it, the identity's own one in 71 % of the rows, so that two rows of an identity share it half of the time, or one colour in 20 % ;
-  and 2 % of pixel noise. The picture is the box of the joints, 20 pixels of a frame of 256 wider on each
-  side and cut at the frame's border, rendered straight by the camera of that box: nothing is resampled.
+  Each row draws an identity and angles (`random_angles`); the palm or the back, turned by up to 40 degrees of
+  azimuth, 20 of elevation and 30 in the picture, 0.45 to 0.6 m before a camera whose focal length is 1.2 of
+  its frame; light from a direction in front of the hand, the skin shows 0.45 + 0.6 max(n . l, 0) of its
+  colour; a part of a photograph behind it, in 71 % of the rows the one of the identity (so that two rows of
+  an identity share it half of the time), or, in 20 %, one colour; and 2 % of pixel noise. The picture is the
+  box of the joints, wider by 20 pixels of a frame of 256 on each side and cut at the frame, rendered straight
+  by the camera of that box: nothing is resampled.
 
   Args:
     seed: 0 .. 2**32-1.
@@ -120,13 +145,205 @@ def render_hands(
     number: how many.
     size: S, side of the pictures.
     backgrounds: uint8 pictures [h, w, 3] of any size; (): one colour behind every hand.
-    identities: drawn from; each number is one tone of 8, one of many sets of lengths, and a skin of its own.
+    identities: drawn from; each number is one tone of 8, one set of lengths, and a skin of its own.
     first: number of the first row.
-    crop: "box": stretched to the square, as the paper's; "square": the longer side on both axes.
-    antialias: n x n samples per pixel of the picture.
+    crop: "box": the box stretched to the square, as the paper has it; "square": its longer side on both axes.
+    antialias: n x n samples per pixel of the picture, n odd: mask and depth are those of the middle one.
     angles: [number, 5, 4] in place of random ones.
 
   Raises:
     ValueError: a number or size that is not positive, no identities, or angles of another shape.
+
   """
-  raise NotImplementedError
+  choose("crop", crop, CROPS)
+  if number < 1 or size < 8:
+    raise ValueError(f"{number} pictures of {size} pixels: give at least one, of at least 8 pixels")
+  if antialias not in (1, 3, 5, 7):
+    raise ValueError(
+      f"antialias is {antialias}: give 1, 3, 5 or 7, so that a sample lies at a pixel's centre"
+    )
+  if not len(identities):
+    raise ValueError("there are no identities: give at least one number")
+  if angles is not None and np.shape(angles) != (number, 5, 4):
+    raise ValueError(f"angles are [{number}, 5, 4], these are {list(np.shape(angles))}")
+  frame = hand_frame(rig)
+  parts: list[Renderings] = []
+  for start in range(0, number, BATCH):
+    rows = range(start, min(start + BATCH, number))
+    facts, drawn = zip(
+      *(
+        _draw(seed, first + i, frame, size, backgrounds, identities, None if angles is None else angles[i])
+        for i in rows
+      ),
+      strict=True,
+    )
+    parts.append(_render(rig, facts, drawn, size, crop, antialias))
+  return Renderings(*(np.concatenate(xs) for xs in zip(*parts, strict=True)))
+
+
+@functools.lru_cache(maxsize=256)
+def identity_of(number: int) -> Identity:
+  """Returns what belongs to an identity, the same for every seed.
+
+  Tone number % 8; the length of each finger, U(0.9, 1.1), of number // 8; and blots of the skin, bilinear
+  between 8 x 8 places, of its own.
+  """
+  lengths = row_rng(0, IDENTITY, number // len(TONES)).uniform(0.9, 1.1, 5)
+  rng = row_rng(1, IDENTITY, number)
+  blots = rng.normal(0, 1, (BLOTS, BLOTS, 1)) * 0.1 + rng.normal(0, 1, (BLOTS, BLOTS, 3)) * 0.03
+  factor = 1 + resize(blots.astype(np.float32), size=(TEXTURE, TEXTURE), method="bilinear")
+  texture = np.clip(TONES[number % len(TONES)] * factor, 0, 1)
+  return Identity(lengths.astype(np.float32), texture.astype(np.float32))
+
+
+def hand_frame(rig: Rig) -> np.ndarray:
+  """Returns the rotation [3, 3] that shows the palm, fingers up, to a camera (x right, y down, z forward)."""
+  world = forward_kinematics(jnp.asarray(rig.rest), rig.parents)
+  joints = np.asarray(world, np.float64)[rig.std21]
+  up = joints[9, :3, 3] - joints[0, :3, 3]
+  up /= np.linalg.norm(up)
+  back = joints[9, :3, 1] - up * (joints[9, :3, 1] @ up)
+  back /= np.linalg.norm(back)
+  return np.stack([np.cross(-up, back), -up, back])
+
+
+def _draw(
+  seed: int,
+  row: int,
+  frame: np.ndarray,
+  size: int,
+  backgrounds: Sequence[np.ndarray],
+  identities: Sequence[int],
+  angles: np.ndarray | None,
+) -> tuple[dict[str, Any], Drawn]:
+  """(what is reported, what is rendered) of a row; everything is drawn, in one order, whatever is given."""
+  rng = row_rng(seed, 0, row)
+  number = int(identities[int(rng.integers(len(identities)))])
+  own = random_angles(rng)
+  angles = own if angles is None else np.asarray(angles, np.float32)
+  view = rng.uniform(-1, 1, 3) * [AZIMUTH, ELEVATION, ROLL] + [180.0 * rng.integers(2), 0, 0]
+  distance = rng.uniform(*DISTANCES)
+  light = rng.normal(0, 1, 3)
+  light[2] = -abs(light[2])
+  at_home = rng.random() < HOME
+  place = row_rng(seed, IDENTITY, number) if at_home else rng
+  which, behind = _background(place, backgrounds, size)
+  noise = rng.standard_normal((size, size, 3), np.float32)
+  turn = np.asarray(turned(view) @ frame, np.float32)
+  who = identity_of(number)
+  facts = {"angles": angles, "identity": number, "view": view, "background": which, "row": row}
+  drawn = Drawn(
+    angles, who.lengths, turn, np.float32(distance), light.astype(np.float32), who.texture, behind, noise
+  )
+  return facts, drawn
+
+
+def turned(view: np.ndarray) -> np.ndarray:
+  """Returns the rotation [3, 3] of a view (azimuth, elevation, roll in degrees): about y, then x, then z."""
+  a, e, r = np.deg2rad(view)
+  about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+  about_x = np.array([[1, 0, 0], [0, np.cos(e), -np.sin(e)], [0, np.sin(e), np.cos(e)]])
+  about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
+  return about_z @ about_x @ about_y
+
+
+def _background(
+  rng: np.random.Generator, backgrounds: Sequence[np.ndarray], size: int
+) -> tuple[int, np.ndarray]:
+  colour, flat = rng.integers(0, 256, 3), rng.random() < FLAT
+  if flat or not len(backgrounds):
+    return -1, np.broadcast_to(colour.astype(np.uint8), (size, size, 3))
+  which = int(rng.integers(len(backgrounds)))
+  picture = backgrounds[which]
+  side = int(np.ceil(min(picture.shape[:2]) * rng.uniform(0.4, 1)))
+  top, left = (int(rng.integers(n - side + 1)) for n in picture.shape[:2])
+  return which, resize(picture[top : top + side, left : left + side], size=(size, size), method="bilinear")
+
+
+def _render(
+  rig: Rig, facts: Sequence[dict[str, Any]], drawn: Sequence[Drawn], size: int, crop: str, antialias: int
+) -> Renderings:
+  """A batch, padded to `BATCH` rows so that one program serves all."""
+  count = len(drawn)
+  padded = [*drawn, *[drawn[0]] * (BATCH - count)]
+  stacked = Drawn(*(np.stack(xs) for xs in zip(*padded, strict=True)))
+  program = _program(tuple(rig.parents.tolist()), tuple(rig.std21.tolist()), size, crop, antialias)
+  surface = rig.mesh._replace(parents=None)
+  found = [np.asarray(x)[:count] for x in program(surface, rig.rest, stacked)]
+  image, mask, depth, uv, xyz, intrinsics = found
+  kinds = {
+    "angles": np.float32,
+    "identity": np.int32,
+    "view": np.float32,
+    "background": np.int32,
+    "row": np.int32,
+  }
+  told = {key: np.array([one[key] for one in facts], kind) for key, kind in kinds.items()}
+  return Renderings(image, mask, depth, uv, xyz, intrinsics, right=np.full(count, rig.right), **told)
+
+
+@functools.lru_cache(maxsize=16)
+def _program(parents: tuple[int, ...], std21: tuple[int, ...], size: int, crop: str, antialias: int) -> Any:
+  one = functools.partial(_one, np.array(parents), np.array(std21), size, crop, antialias)
+  return jax.jit(jax.vmap(view_by_view(one), (None, None, 0)))
+
+
+def _one(
+  parents: np.ndarray,
+  std21: np.ndarray,
+  size: int,
+  crop: str,
+  antialias: int,
+  mesh: Mesh,
+  rest: Any,
+  row: Drawn,
+) -> tuple[jax.Array, ...]:
+  """(image, mask, depth, uv, xyz, intrinsics) of a row."""
+  rig = Rig("", mesh, rest, parents, std21, right=False)
+  vertices, joints = articulate(rig, row.angles, lengths=row.lengths)
+  middle = (jnp.min(joints, axis=0) + jnp.max(joints, axis=0)) / 2
+  ahead = jnp.array([0.0, 0.0, 1.0]) * row.distance
+  vertices, joints = ((x - middle) @ row.turn.T + ahead for x in (vertices, joints))
+  intrinsics = crop_intrinsics(joints, size, crop)
+  fine = size * antialias
+  camera = pinhole_camera(
+    fine_intrinsics(intrinsics, antialias), jnp.eye(3), jnp.zeros(3), size=(fine, fine), near=0.05, far=5.0
+  )
+  moved = Mesh(vertices, mesh.faces, uv=mesh.uv, face_uv=mesh.face_uv, texture=row.texture)
+  seen = rasterize(moved, camera, (fine, fine), cull="back")  # the mesh is closed
+  middles = slice(antialias // 2, None, antialias)  # the samples at the pixels' centres
+  mask = seen.face[middles, middles, 0] >= 0
+  depth = jnp.where(mask, 1000 * seen.depth[middles, middles, 0], FAR)
+  lit = shade(seen, moved, camera, lights=Lights(AMBIENT, DIFFUSE, row.light), shading="gouraud")
+  alpha = shrink(lit.alpha[..., None], antialias)
+  color = shrink(lit.color * lit.alpha[..., None], antialias) + (1 - alpha) * (row.behind / 255.0)
+  image = jnp.round(255 * jnp.clip(color + NOISE * row.noise, 0, 1)).astype(jnp.uint8)
+  uv = joints @ intrinsics.T
+  return image, mask, depth, uv[:, :2] / uv[:, 2:], 1000 * joints, intrinsics
+
+
+def crop_intrinsics(joints: jax.Array, size: int, crop: str) -> jax.Array:
+  """Returns the camera [3, 3] of the crop around joints [21, 3] in metres; pixel (0, 0) has its centre at 0.
+
+  In a frame of 256 pixels with the focal length 1.2 * 256 the box of the joints is `MARGIN` wider on each
+  side and cut at the frame.
+  """
+  focal = FOCAL * SIDE
+  places = focal * joints[:, :2] / joints[:, 2:] + SIDE / 2  # from the frame's corner
+  low, high = jnp.min(places, axis=0) - MARGIN, jnp.max(places, axis=0) + MARGIN
+  if crop == "square":
+    half = jnp.max(high - low) / 2
+    low, high = (low + high) / 2 - half, (low + high) / 2 + half
+  else:
+    low, high = jnp.maximum(low, 0.0), jnp.minimum(high, float(SIDE))
+  scale = size / (high - low)
+  centre = (SIDE / 2 - low) * scale - 0.5
+  zero, one = jnp.zeros(()), jnp.ones(())
+  rows = [[focal * scale[0], zero, centre[0]], [zero, focal * scale[1], centre[1]], [zero, zero, one]]
+  return jnp.stack([jnp.stack(row) for row in rows])
+
+
+def fine_intrinsics(intrinsics: jax.Array, factor: int) -> jax.Array:
+  """Returns the camera of a picture with `factor` times as many pixels on each side."""
+  shift = jnp.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+  return jnp.array([[factor], [factor], [1.0]]) * (intrinsics + shift) - shift

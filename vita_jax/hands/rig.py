@@ -1,7 +1,7 @@
 """Rigged hands: a mesh that follows 20 angles and five lengths.
 
-Every rig has the same angles, so that one set of poses moves all of them. In a joint's own frame the bone runs
-along -z, the palm is towards -y and x lies across: flexion turns about x, abduction about y.
+Every rig has the same angles, so that one set of poses moves all of them. In a joint's own frame the bone
+runs along -z, the palm is towards -y and x lies across: flexion turns about x, abduction about y.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAMES = ("left", "right")
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 ANGLES = ("flexion_1", "flexion_2", "flexion_3", "abduction")  # of each finger, from the palm outwards
 DIP = 0.66  # flexion of the last joint of a finger, as a share of that of the middle one
-# Degrees: the least and the most of (finger, angle). The last joint of the four fingers follows the middle one.
+# Degrees: the least and the most of (finger, angle). The last joint of a finger follows its middle one.
 LIMITS = np.array(
   [
     [(0, 35), (0, 40), (0, 50), (0, 0)],
@@ -99,14 +99,18 @@ def _rig(arrays: Mapping[str, np.ndarray], name: str) -> Rig:
   uv = np.array(arrays["uv"], np.float32) * [1, -1] + [0, 1]  # glTF counts rows from above
   parents, std21 = (np.asarray(arrays[key], np.int32) for key in ("joint_parents", "std21"))
   faces = np.asarray(arrays["faces"], np.int32)
+  # Vertices that differ in uv alone are one: else their normals would show the seam.
+  _, one, place = np.unique(
+    np.concatenate([arrays["vertices"], weights], axis=1), axis=0, return_index=True, return_inverse=True
+  )
   mesh = Mesh(
-    arrays["vertices"],
-    faces,
+    arrays["vertices"][one],
+    place.reshape(-1)[faces],
     uv=uv,
     face_uv=faces,
     joints=arrays["inverse_bind"],
     parents=parents,
-    weights=weights,
+    weights=weights[one],
   )
   world = np.asarray(arrays["joint_world_rest"], np.float64)
   mesh = check_mesh(mesh, name=name)
@@ -149,7 +153,8 @@ def articulate(rig: Rig, angles: Any, *, lengths: Any = None) -> tuple[jax.Array
 
   Args:
     rig: the hand.
-    angles: [5, 4], radians, `FINGERS` by `ANGLES`; zeros leave it as the mesh has it. Flexion closes the fist.
+    angles: [5, 4], radians, `FINGERS` by `ANGLES`; zeros leave it as the mesh has it, and flexion closes the
+      fist.
     lengths: [5], factor of the bones of each finger; None: 1.
 
   Returns:
@@ -162,21 +167,17 @@ def articulate(rig: Rig, angles: Any, *, lengths: Any = None) -> tuple[jax.Array
   if angles.shape != (len(FINGERS), len(ANGLES)):
     raise ValueError(f"angles are [5, 4], these are {list(angles.shape)}: for many hands take jax.vmap")
   lengths = jnp.ones(5) if lengths is None else jnp.asarray(lengths, jnp.float32)
+  chains = rig.std21[1:].reshape(len(FINGERS), 4)  # the joints of each finger, the last is its tip
+  zero = jnp.zeros((len(FINGERS), 3))
+  flexion = rotation_of(jnp.stack([-angles[:, :3], zero, zero], axis=-1))  # [5, 3, 3, 3]
+  abduction = rotation_of(jnp.stack([zero[:, 0], angles[:, 3], zero[:, 0]], axis=-1))
+  turns = flexion.at[:, 0].set(abduction @ flexion[:, 0])
   local = jnp.asarray(rig.rest)
-  stretched = jnp.ones(len(rig.parents))
-  for finger in range(len(FINGERS)):
-    chain = [int(j) for j in rig.std21[4 * finger + 1 : 4 * finger + 5]]
-    for i, joint in enumerate(chain[:3]):
-      turn = rotation_of(jnp.stack([-angles[finger, i], jnp.float32(0), jnp.float32(0)]))
-      if i == 0:
-        zero = jnp.float32(0)
-        turn = rotation_of(jnp.stack([zero, angles[finger, 3], zero])) @ turn
-      local = local.at[joint, :3, :3].set(local[joint, :3, :3] @ turn)
-      local = local.at[chain[i + 1], :3, 3].multiply(lengths[finger])
-      stretched = stretched.at[joint].set(lengths[finger])
+  local = local.at[chains[:, :3], :3, :3].set(local[chains[:, :3], :3, :3] @ turns)
+  local = local.at[chains[:, 1:], :3, 3].multiply(lengths[:, None, None])
   world = forward_kinematics(local, rig.parents)
-  # A bone is stretched along its own -z, which its children do not inherit.
-  moves = world.at[:, :3, 2].multiply(stretched[:, None])
+  # A bone is stretched along its own z, which its children do not inherit.
+  moves = world.at[chains[:, :3], :3, 2].multiply(lengths[:, None, None])
   return jnp.asarray(skin(rig.mesh, moves).vertices), world[rig.std21, :3, 3]
 
 

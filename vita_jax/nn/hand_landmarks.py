@@ -144,16 +144,15 @@ def judge(module: HandLandmarks, variables: Any, pictures: jax.Array) -> Landmar
     ValueError: pictures of another shape or dtype.
   """
   if pictures.ndim != 4 or pictures.shape[-1] != 3 or not jnp.issubdtype(pictures.dtype, jnp.floating):
-    raise ValueError(
-      f"pictures are floating [n, height, width, 3] in [0, 1]; these are {pictures.dtype} {list(pictures.shape)}"
-    )
+    found = f"{pictures.dtype} {list(pictures.shape)}"
+    raise ValueError(f"pictures are floating [n, height, width, 3] in [0, 1]; these are {found}")
   height, width = pictures.shape[1:3]
   x = pictures if (height, width) == (SIZE, SIZE) else resize(pictures, (SIZE, SIZE))
-  found = module.apply(variables, x)
-  assert isinstance(found, Landmarks)
+  outputs = module.apply(variables, x)
+  assert isinstance(outputs, Landmarks)
   scale = jnp.array([width, height, (width + height) / 2]) / SIZE
   # A corner of the network's picture is 0: the centre of the upper left pixel is 1/2.
-  return found._replace(joints=found.joints * scale - jnp.array([0.5, 0.5, 0.0]))
+  return outputs._replace(joints=outputs.joints * scale - jnp.array([0.5, 0.5, 0.0]))
 
 
 def prepare(which: str, folder: Path) -> Path:

@@ -208,13 +208,14 @@ OPENFIELD = skeleton(
   limbs=((0, 1), (0, 2), (1, 3), (2, 3)),
   torso=((0,), (3,)),
 )
+FINGERS = ("index", "middle", "ring", "little")
 FIGURES = COCO._replace(name="figures")
-# One hand, left or right: a mirrored picture shows the other hand, with the same joints. It has no torso: give
-# PCK a length in pixels or mm.
+# One hand, left or right: a mirrored picture shows the other hand, with the same joints. It has no torso: PCK
+# is told in pixels or mm.
 HAND = skeleton(
   "hand",
-  "wrist thumb_cmc thumb_mcp thumb_ip thumb_tip index_mcp index_pip index_dip index_tip middle_mcp middle_pip"
-  " middle_dip middle_tip ring_mcp ring_pip ring_dip ring_tip little_mcp little_pip little_dip little_tip".split(),
+  ["wrist", "thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip"]
+  + [f"{name}_{part}" for name in FINGERS for part in ("mcp", "pip", "dip", "tip")],
   sigmas=0.05,
   limbs=[(0 if i % 4 == 1 else i - 1, i) for i in range(1, 21)],
 )
