@@ -1,4 +1,4 @@
-"""What a user takes away: a program from a source picture and target poses to pictures, a sheet and a film."""
+"""What a user takes away: a program from a source picture and target poses to pictures; a sheet, a film."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def read_poses(size: int, path: str) -> dict[str, np.ndarray]:
   """Reads a source and target poses from an npz file.
 
   `picture` uint8 [h, w, 3], a crop around a hand, `source_uv` [21, 2] and `source_z` [21] of its joints, and
-  `uv` [n, 21, 2] and `z` [n, 21] of the targets: x and y in pixels of the picture, z in mm. (`picture` and its
-  joints may be [n, ...], too, one for each target.) Other sizes than that of training are resized.
+  `uv` [n, 21, 2] and `z` [n, 21] of the targets: x and y in pixels of the picture, z in mm. (`picture` and
+  its joints may be [n, ...], too, one for each target.) Pictures of another size are resized.
 
   Raises:
     FileNotFoundError, ValueError: no such file, an array that is missing or of another shape.
@@ -100,8 +100,10 @@ def read_poses(size: int, path: str) -> dict[str, np.ndarray]:
   whole = {name: _rows(path, name, arrays[name], axes, n) for name, axes in wanted.items()}
   height, width = whole["picture"].shape[1:3]
   scale = np.array([size / width, size / height])
-  pictures = {id(x): x for x in ([arrays["picture"]] if arrays["picture"].ndim == 3 else whole["picture"])}
-  resized = [augment.resize(x, size=(size, size), method="bilinear") for x in pictures.values()]
+  one = arrays["picture"].ndim == 3
+  resized = [
+    augment.resize(x, size=(size, size)) for x in (whole["picture"][:1] if one else whole["picture"])
+  ]
   found = {"picture": np.broadcast_to(np.stack(resized), (n, size, size, 3))}
   for name in ("source_uv", "uv"):
     found[name] = ((whole[name] + 0.5) * scale - 0.5).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Who says where the joints of a drawn hand are: networks that never saw a drawn picture, and no loss used."""
+"""Who says where the joints of a drawn hand are: networks that no loss used and no drawn picture trained."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.metrics import pck_auc
 from vita_jax.nn.hand_landmarks import judge, load_hand_landmarks
 from vita_jax.papers.mm_hand.data import Inputs
 from vita_jax.papers.mm_hand.recipe import Recipe
