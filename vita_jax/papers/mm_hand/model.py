@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vita_jax.nn import features
 from vita_jax.nn.attention_transfer import ResidualDiscriminator, TransferGenerator
@@ -21,6 +22,7 @@ from vita_jax.papers.mm_hand.recipe import Recipe
 Tree = Any
 Maps = Mapping[str, jax.Array]
 PLAIN = (ResnetGenerator, PatchDiscriminator)  # without batch norm and dropout
+DEVIATION = 0.02  # of kernels at first
 # What a judge sees besides the picture, in channels; that of depth maps sees one of them and the joints.
 SEES = {"appearance": 3, "shape": CHANNELS["pose"], "joints": 3, "picture": 0, "map": 0, "depth": 3}
 
@@ -211,22 +213,29 @@ def transfer(
 
 
 def init(recipe: Recipe, nets: Nets, key: jax.Array) -> dict[str, Tree]:
-  """Draws {"params", "stats"}, each by network: "generator", "depth" and the judges."""
-  size, found = recipe.size, {"params": {}, "stats": {}}
+  """Draws {"params", "stats"}, each by network: "generator", "depth" and the judges.
 
-  def drawn(net: Any, key: jax.Array, *channels: int) -> tuple[Tree, Tree]:
-    options = {} if isinstance(net, PLAIN) else {"train": False}
-    inputs = [jnp.zeros((1, size, size, c)) for c in channels]
-    variables = jax.jit(partial(net.init, **options))(key, *inputs)
-    return variables["params"], variables.get("batch_stats", {})
-
-  for i, (name, net, channels) in enumerate(_drawn_nets(recipe, nets)):
-    own = jax.random.fold_in(key, i)
-    found["params"][name], found["stats"][name] = drawn(net, own, *channels)
+  Kernels are N(0, 0.02^2), as DCGAN, pix2pix and CycleGAN draw them; scales and variances 1, all else 0.
+  """
+  size = recipe.size
+  shapes: dict[str, dict[str, Tree]] = {"params": {}, "stats": {}}
+  for name, net, channels in _drawn_nets(recipe, nets):
+    initial = net.init if isinstance(net, PLAIN) else partial(net.init, train=False)
+    inputs = [jax.ShapeDtypeStruct((1, size, size, c), jnp.float32) for c in channels]
+    found = jax.eval_shape(initial, jax.random.key(0), *inputs)
+    shapes["params"][name], shapes["stats"][name] = found["params"], found.get("batch_stats", {})
     if name == "generator" and recipe.generator.kind == "cycle":
-      back, _ = drawn(net, jax.random.fold_in(own, 1), *channels)
-      found["params"][name] = {"there": found["params"][name], "back": back}
-  return found
+      shapes["params"][name] = {"there": found["params"], "back": found["params"]}
+  leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
+  names = [path[-1].key for path, _ in leaves]
+  sizes = [x.size if name == "kernel" else 0 for name, (_, x) in zip(names, leaves, strict=True)]
+  # All kernels by one draw: a draw for each is half a minute of compiling.
+  noise = DEVIATION * jax.random.normal(key, (sum(sizes),))
+  ends, drawn = np.cumsum(sizes), []
+  for name, (_, x), end, count in zip(names, leaves, ends, sizes, strict=True):
+    constant = jnp.ones if name in ("scale", "var") else jnp.zeros
+    drawn.append(noise[end - count : end].reshape(x.shape) if count else constant(x.shape))
+  return jax.tree.unflatten(structure, drawn)
 
 
 def _drawn_nets(recipe: Recipe, nets: Nets) -> list[tuple[str, Any, tuple[int, ...]]]:
