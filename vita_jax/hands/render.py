@@ -166,10 +166,10 @@ def render_hands(
     raise ValueError("there are no identities: give at least one number")
   if angles is not None and np.shape(angles) != (number, 5, 4):
     raise ValueError(f"angles are [{number}, 5, 4], these are {list(np.shape(angles))}")
-  frame = hand_frame(rig)
+  frame, batch = hand_frame(rig), min(BATCH, number)
   parts: list[Renderings] = []
-  for start in range(0, number, BATCH):
-    rows = range(start, min(start + BATCH, number))
+  for start in range(0, number, batch):
+    rows = range(start, min(start + batch, number))
     facts, drawn = zip(
       *(
         _draw(seed, first + i, frame, size, backgrounds, identities, None if angles is None else angles[i])
@@ -177,7 +177,7 @@ def render_hands(
       ),
       strict=True,
     )
-    parts.append(_render(rig, facts, drawn, size, crop, antialias))
+    parts.append(_render(rig, facts, drawn, size, crop, antialias, batch))
   return Renderings(*(np.concatenate(xs) for xs in zip(*parts, strict=True)))
 
 
@@ -261,11 +261,17 @@ def _background(
 
 
 def _render(
-  rig: Rig, facts: Sequence[dict[str, Any]], drawn: Sequence[Drawn], size: int, crop: str, antialias: int
+  rig: Rig,
+  facts: Sequence[dict[str, Any]],
+  drawn: Sequence[Drawn],
+  size: int,
+  crop: str,
+  antialias: int,
+  batch: int,
 ) -> Renderings:
-  """A batch, padded to `BATCH` rows so that one program serves all."""
+  """The rows of a batch, padded to its size so that one program serves all."""
   count = len(drawn)
-  padded = [*drawn, *[drawn[0]] * (BATCH - count)]
+  padded = [*drawn, *[drawn[0]] * (batch - count)]
   stacked = Drawn(*(np.stack(xs) for xs in zip(*padded, strict=True)))
   program = _program(tuple(rig.parents.tolist()), tuple(rig.std21.tolist()), size, crop, antialias)
   surface = rig.mesh._replace(parents=None)
