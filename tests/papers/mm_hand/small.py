@@ -13,7 +13,10 @@ def columns(n=16, size=SIZE, seed=0):
   """Arrays of hands of one's own: two identities, the last quarter of each is tested."""
   rng = np.random.default_rng(seed)
   fingers = np.linspace(-0.8, 0.8, 5)[None, :, None] + rng.normal(0, 0.06, (n, 5, 1))
-  reach = np.arange(1, 5) * rng.uniform(15, 24, (n, 5, 1)) + 20
+  lengths = np.array([1.2, 1.0, 1.0, 1.0, 0.7])[
+    :, None
+  ]  # the thumb's chain is longer than the little finger's
+  reach = np.arange(1, 5) * lengths * rng.uniform(16, 20, (n, 5, 1)) + 20
   xyz = np.zeros((n, 21, 3), np.float32)
   xyz[:, 1:, 0] = (reach * np.sin(fingers)).reshape(n, 20)
   xyz[:, 1:, 1] = (-reach * np.cos(fingers)).reshape(n, 20)

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vita_jax.data.curriculum import candidates
-from vita_jax.data.files import read_npz
 from vita_jax.data.resident import Resident
 from vita_jax.hands import nearest, pose_distance
+from vita_jax.hands.sets import Sets, read_custom, read_rendered, read_rhd, read_stb
 from vita_jax.papers.mm_hand.recipe import Recipe
-from vita_jax.pose.skeletons import HAND
 
 Columns = Mapping[str, np.ndarray]
 TEST_BATCH = 32
@@ -42,7 +41,7 @@ def read_inputs(recipe: Recipe) -> Inputs:
   Raises:
     FileNotFoundError, ValueError: missing or unusable hands; fewer of an identity than there are candidates.
   """
-  train, tests, source = read_custom(recipe)
+  train, tests, source = read_sets(recipe.data)
   keys = recipe.curriculum
   distance = partial(pose_distance, chain=keys.chain)
   groups = train["identity"]
@@ -57,9 +56,35 @@ def read_inputs(recipe: Recipe) -> Inputs:
   if recipe.learns_depth:
     if "depth" not in train:
       raise ValueError(f"{source} has no depth maps, which config.depth.source=learned learns from")
-    kept["depth"] = train["depth"].astype(np.float32)
+    # 0 is where a sensor saw nothing.
+    kept["depth"] = np.where(train["depth"] > 0, train["depth"], recipe.depth.far).astype(np.float32)
   pairs = {name: test_pairs(recipe, hands, train) for name, hands in tests.items()}
   return Inputs(kept, pairs, source)
+
+
+def read_sets(data: Any) -> Sets:
+  """Reads the hands that keys `data.*` say.
+
+  Raises:
+    FileNotFoundError, ValueError: missing or unusable files.
+  """
+  if data.name == "custom":
+    return read_custom(data.folder, data.size)
+  if data.name == "stb":
+    return read_stb(data.folder, data.size, data.test_videos)
+  if data.folder:
+    return read_rhd(data.folder, data.size, crop=data.name == "rhd")
+  return read_rendered(
+    size=data.size,
+    train=data.number[0],
+    test=data.number[1],
+    strangers=data.strangers,
+    identities=data.identities,
+    unseen=data.unseen,
+    held_out=data.held_photographs,
+    seed=data.seed,
+    photographs=data.photographs,
+  )
 
 
 def test_pairs(recipe: Recipe, hands: Columns, train: Columns) -> dict[str, np.ndarray]:
@@ -96,33 +121,6 @@ def _sources(
     _, first = nearest(known[of]["xyz"][rows], hands["xyz"][row : row + 1], 1, chain=chain)
     places.append((of, int(rows[int(first[0, 0])])))
   return places, known
-
-
-def read_custom(recipe: Recipe) -> tuple[Columns, dict[str, Columns], str]:
-  """Reads hands of one's own from an npz file: (training columns, test columns by name, where from).
-
-  `image` uint8 [n, S, S, 3], `uv` [n, 21, 2] in pixels, `xyz` [n, 21, 3] in mm before the camera, `test` bool
-  [n]; `identity` int [n] (none: one) and `depth` [n, S, S] in mm may be there, too.
-
-  Raises:
-    FileNotFoundError, ValueError: no such file, or arrays that are not these.
-  """
-  path, size = recipe.data.folder, recipe.size
-  arrays = read_npz(path)
-  wanted = {"image": (size, size, 3), "uv": (HAND.n_keypoints, 2), "xyz": (HAND.n_keypoints, 3), "test": ()}
-  for name, shape in wanted.items():
-    if name not in arrays:
-      raise ValueError(f"{path} has no '{name}': hands of one's own are {', '.join(wanted)}")
-    if arrays[name].shape[1:] != shape:
-      raise ValueError(
-        f"{path}: '{name}' is {list(arrays[name].shape)}, not [n{''.join(f', {k}' for k in shape)}]"
-      )
-  arrays.setdefault("identity", np.zeros(len(arrays["image"]), np.int32))
-  test = arrays.pop("test").astype(bool)
-  if not test.any() or test.all():
-    raise ValueError(f"{path}: 'test' is the same for all hands, so that none are left to train or to test")
-  train, held = ({k: x[rows] for k, x in arrays.items()} for rows in (~test, test))
-  return train, {"test": held}, str(path)
 
 
 def _z(hands: Columns) -> np.ndarray:

@@ -65,17 +65,22 @@ _COUNT = between(1, 2**31 - 1)
 _ZERO = between(0, 2**31 - 1)
 _MAPS = each(f"of {', '.join(MODALITIES)}, at least one", MODALITIES.__contains__, least=1)
 _JUDGES = each(f"of {', '.join(JUDGES)}, at least one", JUDGES.__contains__, least=1)
+_VIDEOS = each("names of videos, at least one", lambda name: isinstance(name, str), least=1)
 _NETS = each(f"{', '.join(NAMES)}", NAMES.__contains__)
 
 KEYS = (
   Key("method", "mm_hand", one_of(*METHODS), "What is compared; give it as the config's argument."),
   Key("data.name", "rendered", one_of(*DATA), "Which hands: rendered here, or a folder of one of the sets."),
-  Key(
-    "data.folder", "", any_path, "Folder of the set; of rendered ones where they are, empty: rendered now."
-  ),
+  Key("data.folder", "", any_path, "Folder of the set (custom: npz file); empty: hands are rendered."),
   Key("data.size", 256, at_least(16), "Side of the pictures, in pixels (paper: 256)."),
   Key("data.number", (2000, 400), each("two counts", _COUNT.holds, least=2), "Training and test pictures."),
-  Key("data.held_identities", 2, _ZERO, "Identities that are tested alone; with rendered hands."),
+  Key("data.strangers", 100, _COUNT, "Test pictures of identities that do not train; of rendered hands."),
+  Key("data.identities", 8, _COUNT, "Identities that train; of rendered hands."),
+  Key("data.unseen", 2, _COUNT, "Identities that are tested alone; of rendered hands."),
+  Key("data.photographs", "", any_path, "Folder of their backgrounds; empty: those of VITA_DATA_DIR."),
+  Key("data.held_photographs", 60, _COUNT, "Photographs that are behind tested hands alone."),
+  Key("data.seed", 0, _ZERO, "Of what is rendered."),
+  Key("data.test_videos", ("B4Counting", "B4Random"), _VIDEOS, "Of STB, which are tested (literature: B1)."),
   Key("generator.kind", "transfer", one_of(*GENERATORS), "Streams that are transferred, or a baseline."),
   Key("generator.fusion", "attention", one_of(*FUSIONS), "Guides gate the picture's stream, or are joined."),
   Key("generator.modalities", ("pose", "depth"), _MAPS, "The guides, each of source and target."),

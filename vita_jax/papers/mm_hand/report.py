@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax import metrics
+from vita_jax.hands.estimator import train_keypoint_net
+from vita_jax.hands.judges import Judge, landmark_judge, pose_numbers
 from vita_jax.metrics import frechet_of_features, kernel_distance, ssim
 from vita_jax.nn import features
 from vita_jax.papers.mm_hand.data import Inputs, to_bytes, to_floats
@@ -45,7 +47,7 @@ def report(
   """Measures one seed on pairs whose poses were never trained on.
 
   Of each test set (the second one, of new identities, with the prefix `identities_`) what `appearance` and
-  `judges.pose_numbers` say of the drawn pictures, with the prefix `copy_` of the copied sources, and with
+  `hands.judges.pose_numbers` say of the drawn pictures, with the prefix `copy_` of the copied sources, and with
   `floor_` what judges say of the true pictures. Figures: `sheet`, and `failures`, the largest pose errors (or
   the largest L1, without a judge).
   """
@@ -74,6 +76,23 @@ def report(
     figures[f"{prefix}sheet"] = partial(sheet, columns, pairs["uv"], even)
     figures[f"{prefix}failures"] = partial(sheet, columns, pairs["uv"], order[:SHOWN])
   return Report(found, figures)
+
+
+def judges_of(recipe: Recipe, inputs: Inputs) -> list[Judge]:
+  """Returns the judges: the landmark network (a warning says if it has no weights), and the small one.
+
+  The small one is trained here, on training pictures alone and from one seed: all runs have the same.
+  """
+  found = []
+  if recipe.report.judge != "none":
+    try:
+      found.append(landmark_judge(recipe.report.judge))
+    except FileNotFoundError as error:
+      warnings.warn(f"pose errors are left out: {error}", stacklevel=2)
+  if recipe.report.small_judge:
+    train = inputs.train
+    found.append(train_keypoint_net(train["image"], train["uv"], steps=recipe.report.small_judge))
+  return found
 
 
 def appearance(shown: np.ndarray, truth: np.ndarray, nets: list[features.FeatureNet]) -> dict[str, float]:

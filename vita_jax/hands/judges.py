@@ -1,8 +1,10 @@
-"""Who says where the joints of a drawn hand are: networks that no loss used and no drawn picture trained."""
+"""Where the joints of a pictured hand are, by networks, and how far from where they should be.
+
+Whoever makes pictures must not train with the network that judges them: MediaPipe's "full" is for reports.
+"""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,8 +15,6 @@ import numpy as np
 
 from vita_jax.metrics import pck_auc
 from vita_jax.nn.hand_landmarks import judge, load_hand_landmarks
-from vita_jax.papers.mm_hand.data import Inputs
-from vita_jax.papers.mm_hand.recipe import Recipe
 
 SIDE, PAPER_SIDE = 224, 256  # pixels that errors, and distances of PCK, are told in
 BATCH = 32
@@ -26,24 +26,13 @@ class Judge(NamedTuple):
   """A network that finds joints.
 
   Attributes:
-    prefix: of its numbers: "" of the landmark network, "small_" of the small one.
+    prefix: of its numbers, e.g. "" of the landmark network, "small_" of a small one.
     find: pictures float32 [n, S, S, 3] in [0, 1] -> joints [n, 21, 2] in their pixels, and the probability
       [n] that there is a hand, or None.
   """
 
   prefix: str
   find: Callable[[jax.Array], tuple[jax.Array, jax.Array | None]]
-
-
-def judges_of(recipe: Recipe, inputs: Inputs) -> list[Judge]:
-  """Returns the judges of a report; a warning says which one has no weights."""
-  found = []
-  if recipe.report.judge != "none":
-    try:
-      found.append(landmark_judge(recipe.report.judge))
-    except FileNotFoundError as error:
-      warnings.warn(f"pose errors are left out: {error}", stacklevel=2)
-  return found
 
 
 def landmark_judge(which: str = "full") -> Judge:
@@ -78,7 +67,7 @@ def pose_numbers(judge: Judge, pictures: np.ndarray, uv: np.ndarray) -> tuple[di
   """Compares the joints that a judge finds with the pose that was asked for.
 
   Args:
-    judge: see `judges_of`.
+    judge: e.g. `landmark_judge()`.
     pictures: uint8 [n, S, S, 3].
     uv: [n, 21, 2] in their pixels.
 
