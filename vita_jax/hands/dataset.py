@@ -45,6 +45,7 @@ def rendered_hands(
   rig: Rig | None = None,
   crop: str = "box",
   antialias: int = 3,
+  bend: float = 1.0,
 ) -> RenderedHands:
   """Renders training and test pictures of hands.
 
@@ -63,6 +64,7 @@ def rendered_hands(
     rig: None: the left one of `load_rig`.
     crop: see `render_hands`.
     antialias: as well.
+    bend: as well.
 
   Raises:
     ValueError: see `render_hands` and `data.split_photographs`.
@@ -72,7 +74,7 @@ def rendered_hands(
   found = load_photographs(side=128) if photographs is None else photographs
   known, new = split_photographs(found, held_out=held_out, seed=seed) if len(found.names) else (found, found)
   every = range(identities + unseen)
-  options: dict[str, Any] = {"size": size, "crop": crop, "antialias": antialias}
+  options: dict[str, Any] = {"size": size, "crop": crop, "antialias": antialias, "bend": bend}
   return RenderedHands(
     render_hands(
       seed, rig, number=train, backgrounds=known.pictures, identities=every[:identities], **options

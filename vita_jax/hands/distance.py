@@ -15,6 +15,7 @@ from vita_jax.pose.skeletons import HAND
 CHAINS = ("tree", "index")
 
 
+@functools.partial(jax.jit, static_argnames="chain")
 def pose_distance(a: Any, b: Any, *, chain: str = "tree") -> jax.Array:
   """Computes the angle between two poses over pi, in [0, 1].
 
@@ -90,10 +91,15 @@ def nearest(
   known, asked = bones(poses, chain=chain), bones(query, chain=chain)
   block = min(block, max(m, 1))
   padded = jnp.pad(asked, ((0, -m % block), (0, 0))).reshape(-1, block, asked.shape[-1])
-  places = jax.lax.map(functools.partial(_closest, known, k), padded).reshape(-1, k)[:m]
+  places = _closest(known, padded, k).reshape(-1, k)[:m]
   return pose_distance(jnp.asarray(query)[:, None], jnp.asarray(poses)[places], chain=chain), places
 
 
-def _closest(known: jax.Array, k: int, asked: jax.Array) -> jax.Array:
-  cosines = jnp.matmul(asked, known.T, precision=jax.lax.Precision.HIGHEST)
-  return jax.lax.top_k(cosines, k)[1]
+@functools.partial(jax.jit, static_argnames="k")
+def _closest(known: jax.Array, asked: jax.Array, k: int) -> jax.Array:
+  """The rows of `known` with the k largest cosines for each of `asked` [blocks, block, 60]."""
+
+  def of_block(block: jax.Array) -> jax.Array:
+    return jax.lax.top_k(jnp.matmul(block, known.T, precision=jax.lax.Precision.HIGHEST), k)[1]
+
+  return jax.lax.map(of_block, asked)

@@ -7,6 +7,7 @@ of the pixel at the upper left, and `z` in mm. Pixel constants are those of the 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -32,6 +33,7 @@ LEVELS = np.array(
 )
 
 
+@functools.partial(jax.jit, static_argnames="size")
 def heat_maps(uv: Any, *, size: int, sigma: float | None = None) -> jax.Array:
   """Draws P_j(x, y) = exp(-((x - u_j)^2 + (y - v_j)^2) / (2 sigma^2)), 0 where it is below 0.0099.
 
@@ -60,6 +62,7 @@ def heat_maps(uv: Any, *, size: int, sigma: float | None = None) -> jax.Array:
   return jnp.where(maps >= CUT, maps, 0.0)
 
 
+@functools.partial(jax.jit, static_argnames="size")
 def capsule_depth(uv: Any, z: Any, *, size: int, mm_per_pixel: Any = None, far: float = FAR) -> jax.Array:
   """Draws the depth of a hand of capsules in mm, one around each bone.
 
@@ -102,6 +105,7 @@ def scale_of(uv: jax.Array, z: jax.Array) -> jax.Array:
   return jnp.sqrt(jnp.maximum(len(ends) * PALM**2 - deep, 0.0) / jnp.maximum(flat, 1e-8))
 
 
+@functools.partial(jax.jit, static_argnames="size")
 def joints_map(uv: Any, z: Any, *, size: int) -> jax.Array:
   """Draws every bone as a filled ellipse, nearer ones over farther ones.
 
@@ -123,6 +127,7 @@ def joints_map(uv: Any, z: Any, *, size: int) -> jax.Array:
   lengthwise, across = x * unit[0] + y * unit[1] - length / 2, y * unit[0] - x * unit[1]
   half = jnp.maximum(length / 2, 1e-8)
   covered = jnp.square(lengthwise / half) + jnp.square(across / (HALF_WIDTH * size / SIDE)) <= 1
+  covered &= length > 0  # joints in one place have no direction
   depth = (z[..., EDGES[:, 0]] + z[..., EDGES[:, 1]])[..., None, None] / 2
   depth = jnp.where(covered, depth, jnp.inf)
   level = jnp.asarray(LEVELS, jnp.float32)[jnp.argmin(depth, axis=-3)]

@@ -127,6 +127,7 @@ def render_hands(
   first: int = 0,
   crop: str = "box",
   antialias: int = 3,
+  bend: float = 1.0,
   angles: np.ndarray | None = None,
 ) -> Renderings:
   """Renders hands in random poses, before random photographs, in random light.
@@ -149,6 +150,7 @@ def render_hands(
     first: number of the first row.
     crop: "box": the box stretched to the square, as the paper has it; "square": its longer side on both axes.
     antialias: n x n samples per pixel of the picture, n odd: mask and depth are those of the middle one.
+    bend: share of the limits to which fingers bend: closed fists hide most of their joints.
     angles: [number, 5, 4] in place of random ones.
 
   Raises:
@@ -172,7 +174,9 @@ def render_hands(
     rows = range(start, min(start + batch, number))
     facts, drawn = zip(
       *(
-        _draw(seed, first + i, frame, size, backgrounds, identities, None if angles is None else angles[i])
+        _draw(
+          seed, first + i, frame, size, backgrounds, identities, bend, None if angles is None else angles[i]
+        )
         for i in rows
       ),
       strict=True,
@@ -214,12 +218,13 @@ def _draw(
   size: int,
   backgrounds: Sequence[np.ndarray],
   identities: Sequence[int],
+  bend: float,
   angles: np.ndarray | None,
 ) -> tuple[dict[str, Any], Drawn]:
   """(what is reported, what is rendered) of a row; everything is drawn, in one order, whatever is given."""
   rng = row_rng(seed, 0, row)
   number = int(identities[int(rng.integers(len(identities)))])
-  own = random_angles(rng)
+  own = random_angles(rng) * np.float32([bend, bend, bend, 1])
   angles = own if angles is None else np.asarray(angles, np.float32)
   view = rng.uniform(-1, 1, 3) * [AZIMUTH, ELEVATION, ROLL] + [180.0 * rng.integers(2), 0, 0]
   distance = rng.uniform(*DISTANCES)
@@ -273,7 +278,7 @@ def _render(
   count = len(drawn)
   padded = [*drawn, *[drawn[0]] * (batch - count)]
   stacked = Drawn(*(np.stack(xs) for xs in zip(*padded, strict=True)))
-  program = _program(tuple(rig.parents.tolist()), tuple(rig.std21.tolist()), size, crop, antialias)
+  program = _program(tuple(rig.parents.tolist()), tuple(rig.std21.tolist()), rig.right, size, crop, antialias)
   surface = rig.mesh._replace(parents=None)
   found = [np.asarray(x)[:count] for x in program(surface, rig.rest, stacked)]
   image, mask, depth, uv, xyz, intrinsics = found
@@ -289,14 +294,17 @@ def _render(
 
 
 @functools.lru_cache(maxsize=16)
-def _program(parents: tuple[int, ...], std21: tuple[int, ...], size: int, crop: str, antialias: int) -> Any:
-  one = functools.partial(_one, np.array(parents), np.array(std21), size, crop, antialias)
+def _program(
+  parents: tuple[int, ...], std21: tuple[int, ...], right: bool, size: int, crop: str, antialias: int
+) -> Any:
+  one = functools.partial(_one, np.array(parents), np.array(std21), right, size, crop, antialias)
   return jax.jit(jax.vmap(view_by_view(one), (None, None, 0)))
 
 
 def _one(
   parents: np.ndarray,
   std21: np.ndarray,
+  right: bool,
   size: int,
   crop: str,
   antialias: int,
@@ -305,7 +313,7 @@ def _one(
   row: Drawn,
 ) -> tuple[jax.Array, ...]:
   """(image, mask, depth, uv, xyz, intrinsics) of a row."""
-  rig = Rig("", mesh, rest, parents, std21, right=False)
+  rig = Rig("", mesh, rest, parents, std21, right)
   vertices, joints = articulate(rig, row.angles, lengths=row.lengths)
   middle = (jnp.min(joints, axis=0) + jnp.max(joints, axis=0)) / 2
   ahead = jnp.array([0.0, 0.0, 1.0]) * row.distance

@@ -153,8 +153,8 @@ def articulate(rig: Rig, angles: Any, *, lengths: Any = None) -> tuple[jax.Array
 
   Args:
     rig: the hand.
-    angles: [5, 4], radians, `FINGERS` by `ANGLES`; zeros leave it as the mesh has it, and flexion closes the
-      fist.
+    angles: [5, 4], radians, `FINGERS` by `ANGLES`; zeros leave it as the mesh has it, flexion closes the fist,
+      and abduction turns a finger to the same side of both hands, as a mirror does.
     lengths: [5], factor of the bones of each finger; None: 1.
 
   Returns:
@@ -170,7 +170,8 @@ def articulate(rig: Rig, angles: Any, *, lengths: Any = None) -> tuple[jax.Array
   chains = rig.std21[1:].reshape(len(FINGERS), 4)  # the joints of each finger, the last is its tip
   zero = jnp.zeros((len(FINGERS), 3))
   flexion = rotation_of(jnp.stack([-angles[:, :3], zero, zero], axis=-1))  # [5, 3, 3, 3]
-  abduction = rotation_of(jnp.stack([zero[:, 0], angles[:, 3], zero[:, 0]], axis=-1))
+  outwards = -angles[:, 3] if rig.right else angles[:, 3]
+  abduction = rotation_of(jnp.stack([zero[:, 0], outwards, zero[:, 0]], axis=-1))
   turns = flexion.at[:, 0].set(abduction @ flexion[:, 0])
   local = jnp.asarray(rig.rest)
   local = local.at[chains[:, :3], :3, :3].set(local[chains[:, :3], :3, :3] @ turns)
