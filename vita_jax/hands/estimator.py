@@ -32,7 +32,7 @@ def train_keypoint_net(
 ) -> Judge:
   """Trains `nn.convolutional_pose.KeypointNet` on pictures of hands; returns it as a judge, "small_".
 
-  Adam, a cosine to 0, mean |joints - uv|, batches drawn with replacement: sets of unlike sizes get equal steps.
+  Adam, a cosine to 0, mean |joints - uv|, batches drawn with replacement: sets of any size get equal steps.
 
   Args:
     images: uint8 [n, S, S, 3].
@@ -41,8 +41,8 @@ def train_keypoint_net(
     batch: pictures in a step.
     rate: at first.
     width: of the network.
-    augmentation: "classical": colours, turns by up to 30 degrees about the middle, and shifts, of pictures and
-      joints alike.
+    augmentation: "classical": colours, turns by up to 30 degrees about the middle, and shifts, of pictures
+      and joints alike.
     seed: of weights and batches.
 
   Raises:

@@ -13,9 +13,7 @@ def columns(n=16, size=SIZE, seed=0):
   """Arrays of hands of one's own: two identities, the last quarter of each is tested."""
   rng = np.random.default_rng(seed)
   fingers = np.linspace(-0.8, 0.8, 5)[None, :, None] + rng.normal(0, 0.06, (n, 5, 1))
-  lengths = np.array([1.2, 1.0, 1.0, 1.0, 0.7])[
-    :, None
-  ]  # the thumb's chain is longer than the little finger's
+  lengths = np.array([1.2, 1.0, 1.0, 1.0, 0.7])[:, None]  # a thumb's chain is the longest
   reach = np.arange(1, 5) * lengths * rng.uniform(16, 20, (n, 5, 1)) + 20
   xyz = np.zeros((n, 21, 3), np.float32)
   xyz[:, 1:, 0] = (reach * np.sin(fingers)).reshape(n, 20)

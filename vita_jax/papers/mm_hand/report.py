@@ -18,7 +18,6 @@ from vita_jax.metrics import frechet_of_features, kernel_distance, ssim
 from vita_jax.nn import features
 from vita_jax.papers.mm_hand.data import Inputs, to_bytes, to_floats
 from vita_jax.papers.mm_hand.guidance import Pose
-from vita_jax.papers.mm_hand.judges import judges_of, pose_numbers
 from vita_jax.papers.mm_hand.model import Nets, transfer
 from vita_jax.papers.mm_hand.recipe import Recipe
 from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
@@ -47,9 +46,9 @@ def report(
   """Measures one seed on pairs whose poses were never trained on.
 
   Of each test set (the second one, of new identities, with the prefix `identities_`) what `appearance` and
-  `hands.judges.pose_numbers` say of the drawn pictures, with the prefix `copy_` of the copied sources, and with
-  `floor_` what judges say of the true pictures. Figures: `sheet`, and `failures`, the largest pose errors (or
-  the largest L1, without a judge).
+  `hands.judges.pose_numbers` say of the drawn pictures, with the prefix `copy_` of the copied sources, and
+  with `floor_` what judges say of the true pictures. Figures: `sheet`, and `failures`, the largest pose
+  errors (or the largest L1, without a judge).
   """
   del evaluate
   judges = judges_of(recipe, inputs)
