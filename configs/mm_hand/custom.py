@@ -4,9 +4,9 @@
     --config.data.folder=hands.npz --config.data.size=64
 
 The argument is the method, as in configs/mm_hand/rendered.py. The file has `image` uint8 [n, S, S, 3], crops
-around hands that are all left or all right, `uv` [n, 21, 2] in pixels (x, y), `xyz` [n, 21, 3] in mm before the
-camera, `test` bool [n], and where there are any `identity` int [n] and `depth` [n, S, S] in mm. Joints are in
-the order wrist, thumb, index, middle, ring, little, each from the palm outwards.
+around hands that are all left or all right, `uv` [n, 21, 2] in pixels (x, y), `xyz` [n, 21, 3] in mm before
+the camera, `test` bool [n], and where there are any `identity` int [n] and `depth` [n, S, S] in mm. Joints
+are in the order wrist, thumb, index, middle, ring, little, each from the palm outwards.
 Hardware: two CPU cores for 64 pixels, a GPU for 256. Time: not measured. Peak memory: not measured.
 Numbers: `pose_error` beside `copy_pose_error` and `floor_pose_error`.
 """
