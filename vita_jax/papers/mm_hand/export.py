@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import numpy as np
 from vita_jax.base.files import write_bytes
 from vita_jax.data import augment
 from vita_jax.data.files import read_npz
+from vita_jax.data.hands import check_poses
+from vita_jax.nn.detectors.palm import check_hands
 from vita_jax.papers.mm_hand.data import Inputs, to_bytes, to_floats
 from vita_jax.papers.mm_hand.guidance import Pose
 from vita_jax.papers.mm_hand.model import Nets, transfer
@@ -89,7 +92,8 @@ def read_poses(size: int, path: str) -> dict[str, np.ndarray]:
   its joints may be [n, ...], too, one for each target.) Pictures of another size are resized.
 
   Raises:
-    FileNotFoundError, ValueError: no such file, an array that is missing or of another shape.
+    FileNotFoundError, ValueError: no such file, an array that is missing or of another shape, poses that
+      cannot be (see `data.hands.check_poses`), a picture in which the palm detector finds no hand.
   """
   arrays = read_npz(path)
   wanted = {"picture": 4, "source_uv": 3, "source_z": 2, "uv": 3, "z": 2}
@@ -100,14 +104,19 @@ def read_poses(size: int, path: str) -> dict[str, np.ndarray]:
   whole = {name: _rows(path, name, arrays[name], axes, n) for name, axes in wanted.items()}
   height, width = whole["picture"].shape[1:3]
   scale = np.array([size / width, size / height])
-  one = arrays["picture"].ndim == 3
-  resized = [
-    augment.resize(x, size=(size, size)) for x in (whole["picture"][:1] if one else whole["picture"])
-  ]
+  pictures = whole["picture"][: 1 if arrays["picture"].ndim == 3 else n]
+  resized = [augment.resize(x, size=(size, size)) for x in pictures]
   found = {"picture": np.broadcast_to(np.stack(resized), (n, size, size, 3))}
   for name in ("source_uv", "uv"):
     found[name] = ((whole[name] + 0.5) * scale - 0.5).astype(np.float32)
-  return found | {name: whole[name].astype(np.float32) for name in ("source_z", "z")}
+  found |= {name: whole[name].astype(np.float32) for name in ("source_z", "z")}
+  for prefix in ("source_", ""):
+    check_poses(found[f"{prefix}uv"], found[f"{prefix}z"], size=size, name=f"{prefix}uv of {path}")
+  try:
+    check_hands(list(pictures), [path] * len(pictures))
+  except FileNotFoundError as error:
+    warnings.warn(f"whether the source shows a hand is not checked: {error}", stacklevel=2)
+  return found
 
 
 def _rows(path: str, name: str, x: np.ndarray, axes: int, n: int) -> np.ndarray:

@@ -27,8 +27,8 @@ DepthOf = Callable[[Pose], jax.Array]  # -> [n, S, S, 1] in [-1, 1]
 
 
 def scaled_depth(depth: jax.Array, far: float) -> jax.Array:
-  """Returns 2 d / far - 1, 1 at most: by fixed constants, so that maps of two pictures can be compared."""
-  return jnp.minimum(2.0 * depth / far - 1.0, 1.0)
+  """Returns 2 d / far - 1, clipped to [-1, 1]: by fixed constants, so that two maps can be compared."""
+  return jnp.clip(2.0 * depth / far - 1.0, -1.0, 1.0)
 
 
 def analytic_depth(recipe: Recipe, pose: Pose) -> jax.Array:

@@ -1,0 +1,134 @@
+"""A whole run on drawn hands: it learns, reports beside what a copy is worth, and its program draws."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from papers.mm_hand import small
+from PIL import Image
+
+from vita_jax import train
+from vita_jax.hands import judges
+from vita_jax.papers import mm_hand
+from vita_jax.papers.mm_hand import export, report
+from vita_jax.papers.mm_hand.data import read_inputs
+from vita_jax.papers.mm_hand.recipe import recipe_of
+from vita_jax.train.program_file import write_program
+
+
+def _sees_a_hand(pictures, names):
+  """In place of the palm detector, for which 16 pixels are none."""
+  assert len(pictures) == len(names)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """(state, summary, workdir, experiment) of MM-Hand, judged by one that finds every joint in the middle."""
+  config = small.config(tmp_path_factory.mktemp("hands"), "mm_hand", **{"train.rate": 2e-3})
+  workdir, seen = tmp_path_factory.mktemp("run"), {}
+  experiment = mm_hand.build(config, form="native")
+
+  def find(pictures):
+    return jnp.full((len(pictures), 21, 2), 7.5), jnp.full(len(pictures), 0.75)
+
+  def reported(state, evaluate, sweep):
+    seen["state"] = state
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setattr(report, "judges_of", lambda *_: [judges.Judge("", find)])
+      return experiment.report(state, evaluate, sweep)
+
+  summary = train.run(experiment._replace(report=reported), config, workdir, quiet=True)
+  return seen["state"], summary, workdir, experiment
+
+
+def test_it_reports_beside_what_a_copy_and_the_truth_are_worth(run):
+  _, summary, workdir, _ = run
+  found = {name: entry["mean"] for name, entry in summary["metrics"].items()}
+  assert found["l1"] <= found["l1_p95"] and found["ssim_p5"] <= found["ssim"]
+  assert found["presence"] == 0.75 and found["absent"] == 0
+  # This judge sees no difference between pictures, so what it says of all three is the same.
+  assert found["pose_error"] == found["copy_pose_error"] == found["floor_pose_error"] > 0
+  assert found["pose_error_p95"] >= found["pose_error"] and 0 <= found["pck_auc"] <= 1
+  assert all((workdir / "figures" / f"{name}.png").exists() for name in ("sheet", "failures", "curves"))
+
+
+def test_what_it_draws_comes_out_of_its_program_as_files(run, tmp_path, monkeypatch):
+  state, _, _, experiment = run
+  monkeypatch.setattr(export, "check_hands", _sees_a_hand)
+  exported = experiment.export(state)
+  hands = small.columns(4, seed=3)
+  path = str(tmp_path / "poses.npz")
+  arrays = {"uv": hands["uv"], "z": hands["xyz"][..., 2], "picture": hands["image"][0]}
+  np.savez(path, **arrays, source_uv=hands["uv"][0], source_z=hands["xyz"][0, :, 2])
+  inputs = exported.read(path)
+  assert {name: x.shape[0] for name, x in inputs.items()} == dict.fromkeys(exported.inputs, 4)
+  outputs = jax.jit(exported.program)(exported.params, **inputs)
+  assert exported.decode(path, outputs)["rgb"].shape == (4, small.SIZE, small.SIZE, 3)
+  said = exported.save(path, outputs, tmp_path)
+  assert said == "4 pictures, sheet.png and film.gif"
+  with Image.open(tmp_path / "film.gif") as film:
+    assert 1 <= film.n_frames <= 4  # equal pictures are one
+  write_program(tmp_path / "program.jax", exported, platforms=("cpu",))
+  program = jax.export.deserialize(bytearray((tmp_path / "program.jax").read_bytes()))
+  assert {"tpu", "cuda", "cpu"} >= set(program.platforms)
+
+
+def test_poses_that_cannot_be_drawn_are_one_line(run, tmp_path, monkeypatch):
+  monkeypatch.setattr(export, "check_hands", _sees_a_hand)
+  read = functools.partial(export.read_poses, small.SIZE)
+  hands = small.columns(2, seed=3)
+  good = {"uv": hands["uv"], "z": hands["xyz"][..., 2], "picture": hands["image"][0]}
+  good |= {"source_uv": hands["uv"][0], "source_z": hands["xyz"][0, :, 2]}
+  nan = good["uv"].copy()
+  nan[1, 4] = np.nan
+  cases = {
+    "has no 'source_z'": {"source_z": None},
+    r"index_1 of row 0 is at .* far outside|far outside of a picture": {"uv": good["uv"] + 60},
+    "is not a number": {"uv": nan},
+    "multiply metres by 1000": {"z": good["z"] / 1000},
+    r"'uv' is \[2, 20, 2\]": {"uv": good["uv"][:, :20]},
+    "'picture' is float32: it must be uint8": {"picture": good["picture"].astype(np.float32)},
+  }
+  for message, changes in cases.items():
+    arrays = {name: x for name, x in {**good, **changes}.items() if x is not None}
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(ValueError, match=message) as caught:
+      read(str(tmp_path / "bad.npz"))
+    assert "\n" not in str(caught.value), message
+
+
+def test_a_source_without_a_hand_is_refused(tmp_path, monkeypatch):
+  def refuse(pictures, names):
+    raise ValueError(f"{names[0]} shows no hand")
+
+  monkeypatch.setattr(export, "check_hands", refuse)
+  hands = small.columns(2, seed=3)
+  arrays = {"uv": hands["uv"], "z": hands["xyz"][..., 2], "picture": hands["image"][0]}
+  np.savez(tmp_path / "a.npz", **arrays, source_uv=hands["uv"][0], source_z=hands["xyz"][0, :, 2])
+  with pytest.raises(ValueError, match=r"a.npz shows no hand"):
+    export.read_poses(small.SIZE, str(tmp_path / "a.npz"))
+
+
+def test_copied_sources_need_no_training(tmp_path):
+  config = small.config(tmp_path, "copy_source")
+  experiment = mm_hand.build(config, form="native")
+  assert experiment.stages == ()
+  summary = train.run(experiment, config, tmp_path / "run", quiet=True)
+  found = {name: entry["mean"] for name, entry in summary["metrics"].items()}
+  assert found["l1"] == pytest.approx(found["copy_l1"], abs=1e-6)
+
+
+def test_test_pairs_are_of_one_identity_and_of_other_hands(tmp_path):
+  for source in ("random", "nearest"):
+    recipe = recipe_of(small.config(tmp_path, **{"report.source": source}))
+    inputs = read_inputs(recipe)
+    pairs, hands = inputs.tests["test"], small.columns()
+    where = [int(np.argmax([(x == y).all() for y in hands["image"]])) for x in pairs["source"]]
+    own = [int(np.argmax([(x == y).all() for y in hands["image"]])) for x in pairs["image"]]
+    assert (hands["identity"][where] == hands["identity"][own]).all() and not set(zip(where, own)) & {
+      (i, i) for i in range(16)
+    }
+    assert hands["test"][own].all() and hands["test"][where].all() == (source == "random")
+    assert len(inputs.train["image"]) == 12 and not hands["test"][inputs.train["candidates"]].any()
