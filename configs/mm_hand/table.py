@@ -1,7 +1,8 @@
 """The results table of MM-Hand: rendered hands of 64 x 64, arms and curricula, three seeds.
 
   python launch/table.py --suite=configs/mm_hand/table.py --workdir=runs/mm_hand --split=1
-  python launch/mm_hand/augment.py --runs=runs/mm_hand --out=runs/mm_hand/augment.json   # afterwards
+  python launch/mm_hand/augment.py --out=runs/mm_hand/augment.json \\
+    --runs=runs/mm_hand/mm_hand,runs/mm_hand/pose_only_patn,runs/mm_hand/pix2pix
 
 --rows=REGEX picks rows, --seeds=N shortens, and the same command goes on where it was stopped. Hardware and
 time: two CPU cores; about 10 minutes for each of 18 runs, 3 hours in all, estimated from the multiply-adds.

@@ -85,7 +85,7 @@ def test_hands_that_do_not_serve_are_named(tmp_path):
     "has no 'test': hands of one's own are image, uv, xyz, test": {"test": None},
     r"'image' is \[16, 8, 8, 3\], not \[16, 16, 16, 3\]": {"image": hands["image"][:, ::2, ::2]},
     "'test' is the same for all hands": {"test": np.ones(16, bool)},
-    "of row 3 is not a number": {"uv": broken},
+    "of row 3 is not finite": {"uv": broken},
     "multiply metres by 1000": {"xyz": hands["xyz"] / 1000},
     "far outside of a picture of 16 x 16": {"uv": hands["uv"] + 100},
     "its joints are in the order of STB_ORDER": {"xyz": hands["xyz"][:, stb], "uv": hands["uv"][:, stb]},

@@ -27,11 +27,13 @@ class Inputs(NamedTuple):
       [n, S, S] in mm.
     tests: name -> pairs, one a row: `image`, `uv`, `z` of the target and `source`, `source_uv`, `source_z`.
       "test" are held-out poses; "identities", where there are any, hands that were never trained on.
+    identity: int [n], whose hand each one of `train` is.
     source: where the hands are from.
   """
 
   train: dict[str, np.ndarray]
   tests: dict[str, dict[str, np.ndarray]]
+  identity: np.ndarray
   source: str
 
 
@@ -59,7 +61,7 @@ def read_inputs(recipe: Recipe) -> Inputs:
     # 0 is where a sensor saw nothing.
     kept["depth"] = np.where(train["depth"] > 0, train["depth"], recipe.depth.far).astype(np.float32)
   pairs = {name: test_pairs(recipe, hands, train) for name, hands in tests.items()}
-  return Inputs(kept, pairs, source)
+  return Inputs(kept, pairs, groups, source)
 
 
 def read_sets(data: Any) -> Sets:
