@@ -21,7 +21,7 @@ from vita_jax.metrics.kernel_distance import (
   kernel_distance_subsets,
   polynomial_kernel,
 )
-from vita_jax.metrics.keypoints import oks, pck
+from vita_jax.metrics.keypoints import oks, pck, pck_auc
 from vita_jax.metrics.mixture import best_bin_estimate, dedpul_estimate, tice_estimate, tice_subsets
 from vita_jax.metrics.pairs import Last, accuracy, add, divide, finite, last, mean, once
 from vita_jax.metrics.predictions import cross_entropies, information, r_squared
@@ -85,6 +85,7 @@ __all__ = [
   "one_vs_rest_auc",
   "overall_accuracy",
   "pck",
+  "pck_auc",
   "pearson",
   "polynomial_kernel",
   "prior_numbers",
