@@ -83,7 +83,7 @@ def test_a_turn_of_zero_is_the_identity_and_has_a_gradient():
 
 
 def test_the_keypoint_net_learns_where_a_dot_is():
-  """Joints 0 to 20 at fixed places around a white dot at (x, y): off the diagonal, so that axes are not swapped."""
+  """All joints at a white dot at (x, y), x beyond y: axes are not swapped."""
   rng = np.random.default_rng(0)
   centre = rng.integers([8, 4], [24, 12], (64, 2))
   images = np.zeros((64, 32, 32, 3), np.float32)
