@@ -33,7 +33,7 @@ def test_rows_in_rhds_layout_come_back(rhd):
 
 
 def test_the_layout_is_rhds(rhd):
-  """Depth in 5 m / 65535, high byte in red; 42 joints, left before right, each finger from its tip; metres."""
+  """Depth in 5 m / 65535, high byte in red; 42 joints in metres, left first, a finger from its tip on."""
   root, rows = rhd
   with Image.open(root / "training/depth/00000.png") as image:
     pair = np.asarray(image).astype(int)
@@ -41,7 +41,9 @@ def test_the_layout_is_rhds(rhd):
   with np.load(root / "training/anno_training.npz", allow_pickle=False) as labels:
     assert labels["uv_vis"].shape == labels["xyz"].shape == (4, 42, 3) and labels["K"].shape == (4, 3, 3)
     np.testing.assert_allclose(labels["xyz"][0, 1] * 1000, rows[0]["xyz"][4], atol=1e-3)  # thumb's tip
-    np.testing.assert_allclose(labels["uv_vis"][1, 21 + 5, :2], rows[1]["uv"][8], atol=1e-3)  # right index's tip
+    np.testing.assert_allclose(
+      labels["uv_vis"][1, 21 + 5, :2], rows[1]["uv"][8], atol=1e-3
+    )  # right index's tip
     assert labels["uv_vis"][0, :21, 2].all() and not labels["uv_vis"][0, 21:, 2].any()
   with Image.open(root / "training/mask/00001.png") as image:
     assert set(np.unique(np.asarray(image))) == {0, 33}
