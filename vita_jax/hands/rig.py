@@ -153,8 +153,8 @@ def articulate(rig: Rig, angles: Any, *, lengths: Any = None) -> tuple[jax.Array
 
   Args:
     rig: the hand.
-    angles: [5, 4], radians, `FINGERS` by `ANGLES`; zeros leave it as the mesh has it, flexion closes the fist,
-      and abduction turns a finger to the same side of both hands, as a mirror does.
+    angles: [5, 4], radians, `FINGERS` by `ANGLES`; zeros leave it as the mesh has it, flexion closes the
+      fist, and abduction turns a finger to the same neighbour on both hands.
     lengths: [5], factor of the bones of each finger; None: 1.
 
   Returns:

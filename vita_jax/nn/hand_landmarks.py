@@ -129,7 +129,7 @@ def model_name(which: str) -> str:
   return f"hand_landmarks_{which}"
 
 
-def judge(module: HandLandmarks, variables: Any, pictures: jax.Array) -> Landmarks:
+def judge(module: Any, variables: Any, pictures: jax.Array) -> Landmarks:
   """Finds the joints in pictures of any size, which are resized to 224 (bilinear).
 
   `joints` comes back in pixels of the pictures as given, counted from the centre of the upper left one; z by
