@@ -123,28 +123,3 @@ def pck_auc(distances: Any, visible: Any = None, *, limit: float = 30.0, points:
 def _library(*arrays: Any) -> Any:
   """NumPy where all arrays are NumPy's, else jax.numpy."""
   return np if all(isinstance(x, np.ndarray | np.generic | float | int) for x in arrays) else jnp
-
-
-def pck_auc(distances: Any, *, limit: float = 30.0, points: int = 20) -> float:
-  """Computes the area below the share of keypoints within a distance, from 0 to `limit`, over `limit`.
-
-  The share of distances at most d, at d = linspace(0, limit, points), by the trapezoid rule. (Hand poses:
-  0 to 30 pixels, or 0 to 50 mm, in 20 points.)
-
-  Args:
-    distances: of keypoints to the truth, any shape, in the unit of `limit`.
-    limit: the largest distance.
-    points: of the curve.
-
-  Raises:
-    ValueError: no distances, or one that is not a number.
-
-  Examples:
-    >>> [round(pck_auc(np.full(3, error)), 6) for error in (0.0, 10.0, 15.0, 31.0)]
-    [1.0, 0.657895, 0.5, 0.0]
-  """
-  distances = np.asarray(distances, np.float64).ravel()
-  if not distances.size or np.isnan(distances).any():
-    raise ValueError("distances must be at least one, and numbers")
-  shares = (distances[None] <= np.linspace(0, limit, points)[:, None]).mean(axis=1)
-  return float((shares[1:] + shares[:-1]).sum() / 2 / (points - 1))

@@ -28,7 +28,8 @@ def _sees_a_hand(pictures, names):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
   """(state, summary, workdir, experiment) of MM-Hand, judged by one that finds every joint in the middle."""
-  config = small.config(tmp_path_factory.mktemp("hands"), "mm_hand", **{"train.rate": 2e-3})
+  own = {"train.rate": 2e-3, "discriminator.judges": ("shape",)}
+  config = small.config(tmp_path_factory.mktemp("hands"), "mm_hand", **own)
   workdir, seen = tmp_path_factory.mktemp("run"), {}
   experiment = mm_hand.build(config, form="native")
 
