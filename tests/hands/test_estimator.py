@@ -21,7 +21,7 @@ def blobs(n, size=16, seed=0):
 
 def test_it_learns_and_equal_seeds_give_equal_judges():
   images, uv = blobs(64)
-  judges = [train_keypoint_net(images, uv, steps=40, batch=8, width=4, rate=1e-2) for _ in range(2)]
+  judges = [train_keypoint_net(images, uv, steps=150, batch=8, width=4, rate=1e-2) for _ in range(2)]
   found = [found_joints(judge, images[:5])[0] for judge in judges]
   np.testing.assert_array_equal(*found)
   numbers, errors = pose_numbers(judges[0], *blobs(40, seed=1))
