@@ -7,8 +7,8 @@ The argument is the method, as in configs/mm_hand/rendered.py. The file has `ima
 around hands that are all left or all right, `uv` [n, 21, 2] in pixels (x, y), `xyz` [n, 21, 3] in mm before
 the camera, `test` bool [n], and where there are any `identity` int [n] and `depth` [n, S, S] in mm. Joints
 are in the order wrist, thumb, index, middle, ring, little, each from the palm outwards.
-Hardware: two CPU cores for 64 pixels, a GPU for 256. Time: not measured. Peak memory: not measured.
-Numbers: `pose_error` beside `copy_pose_error` and `floor_pose_error`.
+Hardware: two CPU cores for 64 pixels, a GPU for 256. Time: not measured. Peak memory: 2 GB at 64
+pixels, estimated. Numbers: `pose_error` beside `copy_pose_error` and `floor_pose_error`.
 """
 
 from vita_jax.papers.mm_hand.recipe import default_config

@@ -6,8 +6,8 @@ The argument is the method, as in configs/mm_hand/rendered.py. STB must be fetch
 folder has images/ and labels/. Videos B4 are tested, as in the paper's code; the literature tests B1:
 --config.data.test_videos="('B1Counting','B1Random')". Joint 0 is the middle of the palm. All pictures are
 held on the device: 3 GB for 15,000.
-Hardware: one GPU. Time: not measured; 0.6 TFLOP for one picture forward, estimated. Peak memory: not
-measured. Numbers: the paper's tables were not to be had.
+Hardware: one GPU. Time: not measured; 0.6 TFLOP for one picture forward, estimated. Peak memory: 8 GB,
+estimated. Numbers: the paper's tables were not to be had.
 """
 
 from vita_jax.papers.mm_hand.recipe import default_config

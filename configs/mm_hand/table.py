@@ -5,7 +5,7 @@
     --runs=runs/mm_hand/mm_hand,runs/mm_hand/pose_only_patn,runs/mm_hand/pix2pix
 
 --rows=REGEX picks rows, --seeds=N shortens, and the same command goes on where it was stopped. Hardware and
-time: two CPU cores; about 10 minutes for each of 18 runs, 3 hours in all, estimated from the multiply-adds.
+time: two CPU cores; about 10 minutes for each of 18 runs with its report, 3 hours in all, estimated.
 Memory: 2 GB, estimated. First look at the judge's floor, `python launch/mm_hand/floor.py`: where it is above
 a third of copy-source's error, the judge cannot tell.
 The first number is the mean error of the pose in pixels of 224, by the full landmark network, which no loss
