@@ -17,7 +17,8 @@ network of depth first; --config.loss.net=lite or hed_vgg16 adds a perceptual lo
 landmark network that judges are read from VITA_DATA_DIR (launch/prepare_data.py), the photographs from
 VITA_DATA_DIR/vision/photos_pd; renderings are kept in VITA_CACHE_DIR.
 Hardware: two CPU cores. Time: 0.27 s of CPU time for a step (4 pairs), so 6 minutes on one core and 3 on two
-for the 1,200 steps, and half a minute of compiling, estimated from single steps. Peak memory: 2 GB, estimated.
+for the 1,200 steps, and half a minute of compiling, estimated from single steps. Peak memory: 2 GB,
+estimated.
 Expect: not measured yet. `l1`, `ssim` and `pose_error` stand beside `copy_...` (the source as it is) and
 `floor_pose_error` (what the judge says of the true pictures).
 """

@@ -6,8 +6,8 @@
 The argument is the method, as in configs/mm_hand/rendered.py. RHD must be fetched from its authors; its
 labels are converted once (the message says how). Hands of which a joint is hidden are left out, right ones
 mirrored. Depth is told in 5 m. All pictures are held on the device.
-Hardware: one GPU. Time: not measured. Peak memory: 14 GB, estimated. Numbers: the paper's tables were not to be
-had.
+Hardware: one GPU. Time: not measured. Peak memory: 14 GB, estimated. Numbers: the paper's tables were not to
+be had.
 """
 
 from vita_jax.papers.mm_hand.recipe import default_config

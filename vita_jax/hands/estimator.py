@@ -63,7 +63,7 @@ def train_keypoint_net(
 
 
 def _find(net: KeypointNet, params: Any, pictures: jax.Array) -> tuple[jax.Array, None]:
-  return net.apply({"params": params}, pictures), None
+  return jnp.asarray(net.apply({"params": params}, pictures)), None
 
 
 def _step(
@@ -83,7 +83,8 @@ def _step(
     images, uv = jax.vmap(augmented)(jax.random.split(key, batch), images, uv)
 
   def loss(params: Any) -> jax.Array:
-    return jnp.mean(jnp.abs(net.apply({"params": params}, images) - uv)) * SIDE / pictures.shape[1]
+    found = jnp.asarray(net.apply({"params": params}, images))
+    return jnp.mean(jnp.abs(found - uv)) * SIDE / pictures.shape[1]
 
   params, moments = state
   updates, moments = optimizer.update(jax.grad(loss)(params), moments)

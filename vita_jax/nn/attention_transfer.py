@@ -91,7 +91,8 @@ class TransferBlock(nn.Module):
   @nn.compact
   def __call__(self, streams: tuple[jax.Array, ...], train: bool) -> tuple[jax.Array, ...]:
     x, *guides = streams
-    width, options = x.shape[-1], {"rate": self.rate, "form": self.form}
+    options: dict[str, Any] = {"rate": self.rate, "form": self.form}
+    width = x.shape[-1]
     u = Branch(width, name="picture", **options)(x, train)
     found = [
       Branch(width, normed=False, name=f"guide_{i}", **options)(guide, train)
@@ -247,7 +248,7 @@ class ResidualDiscriminator(nn.Module):
       branch = Branch(4 * self.width, rate=self.rate, form=self.form, name=f"block_{i}")
       x = x + branch(x, train)
     if choose("head", self.head, HEADS) == "patch":
-      options = {"kernel_init": DRAW, "bias_init": nn.initializers.zeros}
+      options: dict[str, Any] = {"kernel_init": DRAW, "bias_init": nn.initializers.zeros}
       x = Conv(1, 3, padding=1, form=self.form, name="head", **options)(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 

@@ -168,14 +168,14 @@ def run(
     What it gives, float32, and its running statistics afterwards.
   """
   if isinstance(net, PLAIN):
-    return net.apply({"params": params}, *inputs).astype(jnp.float32), stats
+    return jnp.asarray(net.apply({"params": params}, *inputs), jnp.float32), stats
   variables = {"params": params, "batch_stats": stats}
   if key is None:
-    return net.apply(variables, *inputs, train=False, **options).astype(jnp.float32), stats
+    return jnp.asarray(net.apply(variables, *inputs, train=False, **options), jnp.float32), stats
   y, moved = net.apply(
     variables, *inputs, train=True, mutable=["batch_stats"], rngs={"dropout": key}, **options
   )
-  return y.astype(jnp.float32), moved.get("batch_stats", {})
+  return jnp.asarray(y, jnp.float32), moved.get("batch_stats", {})
 
 
 def depth_of(recipe: Recipe, nets: Nets, params: Tree, stats: Tree) -> DepthOf:
