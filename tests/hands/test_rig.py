@@ -76,10 +76,12 @@ def test_a_fist_brings_the_fingertips_to_the_palm(rig):
   assert (
     np.linalg.norm(fist[tips] - palm, axis=1) < 0.65 * np.linalg.norm(open_hand[tips] - palm, axis=1)
   ).all()
-  # Of a left palm, fingers up, index and little finger are to the left and right: their cross product is behind.
+  # Of a left palm, fingers up, the index is left and the little finger right: their product points behind.
   across = np.cross(open_hand[5] - open_hand[0], open_hand[17] - open_hand[0])
-  inward = across if rig.right else -across
-  assert ((fist[tips] - open_hand[tips]) @ inward > 0).all()
+  little = np.zeros((5, 4))
+  little[1:, 0] = 0.3
+  moved = _moved(rig, little)[1][tips] - open_hand[tips]
+  assert (moved @ (across if rig.right else -across) > 0).all()
 
 
 @pytest.mark.parametrize("name", ["", "makehuman_"])
