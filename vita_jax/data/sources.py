@@ -187,6 +187,13 @@ SOURCES = {
   "hand/right": Source(
     {"hand/generic_hand_right.npz": "089fbe6b7da9590365b30bbd8e900349e69981c5cc6119b6d776c62b97f2fa5a"}
   ),
+  # MakeHuman's hands with a forearm (CC0), converted by launch/mm_hand/convert_makehuman.py; ship.
+  "hand/makehuman_left": Source(
+    {"hands/makehuman_left.npz": "3bccba160898f11687ae7d3126dcbe138cc955eb293eb5715fe049740b4ca6f5"}
+  ),
+  "hand/makehuman_right": Source(
+    {"hands/makehuman_right.npz": "e654618553ff224023d6f74725d3bda5729d4ddde9c7511f5a039cc0df77d5f0"}
+  ),
   # Networks of features, float16, under torch's names (HED's under TensorFlow's): `nn.features.load`.
   "features/efficientnet_lite0": Source(
     {

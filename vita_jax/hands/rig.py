@@ -22,7 +22,7 @@ from vita_jax.pose.skeletons import HAND
 from vita_jax.render.mesh import Mesh, check_mesh
 from vita_jax.render.skinning import forward_kinematics, local_transforms, rotation_of, skin
 
-NAMES = ("left", "right")
+NAMES = ("left", "right", "makehuman_left", "makehuman_right")
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 ANGLES = ("flexion_1", "flexion_2", "flexion_3", "abduction")  # of each finger, from the palm outwards
 DIP = 0.66  # flexion of the last joint of a finger, as a share of that of the middle one
@@ -57,7 +57,10 @@ class Rig(NamedTuple):
 
 
 def load_rig(name: str = "left") -> Rig:
-  """Loads the generic hand of WebXR's input profiles (MIT, Amazon): "left" or "right".
+  """Loads a hand: one of `NAMES`.
+
+  "left" and "right" are the generic hands of WebXR's input profiles (MIT, Amazon), which do not ship;
+  "makehuman_left" and "makehuman_right" are those of MakeHuman's base mesh (CC0), with a forearm.
 
   Raises:
     ValueError: an unknown name, or a file that is not the recorded one.

@@ -49,16 +49,19 @@ def test_anchors_are_two_of_stride_8_then_six_of_stride_16():
   np.testing.assert_array_equal(table[[1152, 1157, 1158]], [[8, 8], [8, 8], [24, 8]])
 
 
-def test_a_picture_without_a_hand_is_refused_by_name(monkeypatch, stored):
-  monkeypatch.setattr(palm, "best_scores", lambda variables, pictures: [x.std() / 100 for x in pictures])
-  grey = np.full((50, 80, 3), 128, np.uint8)
-  palm.check_hands([stored["image"]], ["mine.png"])
-  with pytest.raises(ValueError, match=r"wall\.png shows no hand: .* give a picture of one hand"):
-    palm.check_hands([stored["image"], grey], ["mine.png", "wall.png"])
+@pytest.mark.parametrize("blind", ["best_scores", "presences"])
+def test_a_picture_without_a_hand_is_refused_by_name(monkeypatch, stored, blind):
+  monkeypatch.setattr(palm, "best_scores", lambda variables, pictures: np.ones(len(pictures)))
+  monkeypatch.setattr(palm, "presences", lambda pictures: np.ones(len(pictures)))
+  palm.check_hands([stored["image"]] * 2, ["mine.png", "wall.png"])
+  monkeypatch.setattr(palm, blind, lambda *args: np.array([1.0, 0.05]))
+  with pytest.raises(ValueError, match=r"wall\.png shows no hand: .* 0.05 .* give a picture of one hand"):
+    palm.check_hands([stored["image"]] * 2, ["mine.png", "wall.png"])
 
 
 @pytest.mark.slow
-def test_a_hand_has_a_high_score_and_a_wall_a_low_one(detector, stored):
+def test_a_hand_is_seen_by_both_networks_and_a_wall_by_neither(stored):
+  palm.check_hands([stored["image"]], ["hand.png"])
   wall = np.full((50, 80, 3), 128, np.uint8)
-  scores = palm.best_scores(detector[1], [stored["image"], wall])
-  assert scores[0] > 0.5 > 0.05 > scores[1]
+  with pytest.raises(ValueError, match=r"wall\.png shows no hand"):
+    palm.check_hands([stored["image"], wall], ["hand.png", "wall.png"])
