@@ -28,7 +28,7 @@ def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
     rows, also = batches(inputs, recipe.train.batch)
     per_epoch = n_batches(rows)
     step = partial(gan_step, recipe, nets, phase, per_epoch)
-    enter = partial(_enter, recipe, phase, i)
+    enter = partial(stage_state, recipe, phase, i)
     found.append(Stage(phase.name, phase_steps(recipe, phase, per_epoch), step, rows, also=also, enter=enter))
   return tuple(found)
 
@@ -41,7 +41,7 @@ def first_state(recipe: Recipe, nets: Nets, key: jax.Array) -> State:
   return {**init(recipe, nets, draw), "key": key}
 
 
-def _enter(recipe: Recipe, phase: Phase, number: int, state: State, sweep: Sweep) -> State:
+def stage_state(recipe: Recipe, phase: Phase, number: int, state: State, sweep: Sweep) -> State:
   """Starts a stage: optimizers of what it trains, and empty pools."""
   del sweep
   learning = (phase.net, *(f"judge_{name}" for name in phase.judges))
