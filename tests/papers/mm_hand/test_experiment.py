@@ -65,7 +65,7 @@ def test_a_whole_run_learns(method, tmp_path):
   summary = train.run(mm_hand.build(config, form="native"), config, tmp_path / "run", quiet=True)
   assert np.isfinite([entry["mean"] for entry in summary["metrics"].values()]).all()
   rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-  losses = [row["loss"] for row in rows if row.get("stage") == "train" and "loss" in row]
+  losses = [row["metrics"]["loss"] for row in rows if (row["stage"], row["split"]) == ("train", "train")]
   assert len(losses) > 10 and np.mean(losses[-5:]) < np.mean(losses[:3])
 
 
