@@ -70,15 +70,20 @@ def read_rhd(folder: str, size: int, *, crop: bool) -> Sets:
     crop: whether hands are cut out of larger pictures; else the pictures are crops already.
   """
   transform = HandCrop(size) if crop else HandCrop(size, margin=None)
-  parts = []
-  for part in ("training", "evaluation"):
-    rows = Rhd(folder, part).shown()
-    found = _columns((rows[i] for i in range(len(rows))), transform)
-    labels = rows.arrays.get("identity")
-    if labels is not None:
-      found["identity"] = np.array([labels[frame] for frame, _ in rows.hands], np.int32)
-    parts.append(found)
-  return Sets(parts[0], {"test": parts[1]}, str(folder))
+  train, test = (_rhd_part(folder, part, transform) for part in ("training", "evaluation"))
+  strangers = Path(folder).expanduser() / "strangers"
+  if crop or not strangers.is_dir():
+    return Sets(train, {"test": test}, str(folder))
+  return Sets(train, {"test": test, "identities": _rhd_part(strangers, "evaluation", transform)}, str(folder))
+
+
+def _rhd_part(folder: str | Path, part: str, transform: HandCrop) -> Columns:
+  rows = Rhd(folder, part).shown()
+  found = _columns((rows[i] for i in range(len(rows))), transform)
+  labels = rows.arrays.get("identity")
+  if labels is not None:
+    found["identity"] = np.array([labels[frame] for frame, _ in rows.hands], np.int32)
+  return found
 
 
 def read_stb(folder: str, size: int, test_videos: Sequence[str]) -> Sets:

@@ -11,6 +11,8 @@ import jax
 import numpy as np
 
 from benchmarks.one_step import Step, of_config
+from vita_jax import cli
+from vita_jax.base.files import load_python_file
 from vita_jax.hands import joints_map
 
 CONFIG = "configs/mm_hand/custom.py"
@@ -47,10 +49,10 @@ def drawing(options: dict[str, Any]) -> tuple:
   """Makes a step that draws each picture again in the pose of the next one."""
   from vita_jax.papers.mm_hand.guidance import Pose
   from vita_jax.papers.mm_hand.model import init, nets_of, transfer
-  from vita_jax.papers.mm_hand.recipe import default_config, recipe_of
+  from vita_jax.papers.mm_hand.recipe import recipe_of
 
-  config = default_config()
-  config.update_from_flattened_dict({"loss.net": "off", **options, "generator.remat": False})
+  config = load_python_file(cli.find_config(CONFIG)).get_config()
+  config.update_from_flattened_dict({**options, "generator.remat": False})
   recipe = recipe_of(config)
   nets, hands = nets_of(recipe), sticks(recipe.size)
   n = recipe.train.batch
