@@ -155,7 +155,7 @@ def mirrored(row: Mapping[str, Any]) -> dict[str, Any]:
   for key in ("image", "depth", "mask"):
     if key in row:
       found[key] = row[key][:, ::-1]
-  found["uv"] = row["uv"] * np.float32([-1, 1]) + np.float32([last, 0])
+  found["uv"] = (row["uv"] * np.array([-1, 1]) + np.array([last, 0])).astype(np.float32)
   found["xyz"] = row["xyz"] @ flip
   found["intrinsics"] = turn @ row["intrinsics"] @ flip
   found["right"] = np.asarray(not row["right"])

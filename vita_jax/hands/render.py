@@ -224,7 +224,7 @@ def _draw(
   """(what is reported, what is rendered) of a row; everything is drawn, in one order, whatever is given."""
   rng = row_rng(seed, 0, row)
   number = int(identities[int(rng.integers(len(identities)))])
-  own = random_angles(rng) * np.float32([bend, bend, bend, 1])
+  own = random_angles(rng) * np.array([bend, bend, bend, 1], np.float32)
   angles = own if angles is None else np.asarray(angles, np.float32)
   view = rng.uniform(-1, 1, 3) * [AZIMUTH, ELEVATION, ROLL] + [180.0 * rng.integers(2), 0, 0]
   distance = rng.uniform(*DISTANCES)
