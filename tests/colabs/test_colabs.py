@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from vita_jax.base.files import load_python_file
-from vita_jax.data.sources import data_file
 from vita_jax.papers.ss_gcn.recipe import default_config
 
 nbformat = pytest.importorskip("nbformat")
@@ -256,8 +255,6 @@ def test_settings_in_the_graph_notebooks_are_those_of_the_config_file():
 
 @pytest.mark.slow
 def test_mm_hand(kernel, tmp_path):
-  if data_file("hand/generic_hand_left.npz") is None:
-    pytest.skip("the rigged hands are not under $VITA_DATA_DIR")
   question = "[numbers, [list(x.shape) for x in drawn.values()]]"
   cells, (numbers, shapes) = _run("mm_hand", kernel, tmp_path, question)
   assert len(numbers) == 3 and shapes == [[10, 32, 32, 3]] * 3

@@ -19,6 +19,7 @@ from vita_jax.data.hands import HandCrop, check_poses, order_of, split_sequences
 from vita_jax.data.hands_files import Rhd, Stb
 from vita_jax.data.photographs import load_photographs
 from vita_jax.hands.dataset import RenderedHands, rendered_hands
+from vita_jax.hands.rig import load_rig
 from vita_jax.pose.skeletons import HAND
 
 Columns = dict[str, np.ndarray]
@@ -34,12 +35,13 @@ class Sets(NamedTuple):
   source: str
 
 
-def read_rendered(*, photographs: str = "", **options: Any) -> Sets:
+def read_rendered(*, rig: str = "left", photographs: str = "", **options: Any) -> Sets:
   """Renders hands once; they are kept in $VITA_CACHE_DIR/hands, one file for each setting.
 
   "test" are new poses before new photographs, "identities" new identities as well.
 
   Args:
+    rig: of `load_rig`.
     photographs: folder of the backgrounds; "": those of `data.load_photographs`.
     options: of `hands.dataset.rendered_hands`: size, train, test, strangers, ...
 
@@ -47,8 +49,8 @@ def read_rendered(*, photographs: str = "", **options: Any) -> Sets:
     FileNotFoundError, ValueError: no photographs, or too few of them.
   """
   found = load_photographs(photographs or None, side=SIDE)
-  key = f"hands {sorted(options.items())} {found.source} {len(found.names)}"
-  make = partial(_rendered, photographs=found, **options)
+  key = f"hands {rig} {sorted(options.items())} {found.source} {len(found.names)}"
+  make = partial(_rendered, rig, photographs=found, **options)
   arrays = cached_arrays(cache_folder("hands"), key, make, prefix=f"hands-{options.get('size', '')}-")
   train, test, strangers = (
     {name: arrays[f"{part}/{name}"] for name in NAMES} for part in RenderedHands._fields
@@ -56,8 +58,8 @@ def read_rendered(*, photographs: str = "", **options: Any) -> Sets:
   return Sets(train, {"test": test, "identities": strangers}, "rendered hands")
 
 
-def _rendered(**options: Any) -> Columns:
-  found = rendered_hands(**options)
+def _rendered(rig: str, **options: Any) -> Columns:
+  found = rendered_hands(rig=load_rig(rig), **options)
   return {f"{part}/{name}": getattr(getattr(found, part), name) for part in found._fields for name in NAMES}
 
 

@@ -1,4 +1,4 @@
-"""MM-Hand: a step beside torch, its guidance maps, and the generator's layers by themselves."""
+"""MM-Hand: a step beside torch, its maps, rendering what it learns from, and layers by themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ def main(*, repeats: int = 5, seconds: float = 5.0) -> None:
       workers["step, torch"] = stack.enter_context(worker("mm_hand.torch_step"))
     except RuntimeError as error:
       print(f"without the comparison to torch: {error}")
+    workers["rendering 4 pairs"] = stack.enter_context(worker("mm_hand.render"))
     costs = interleaved(workers, repeats=repeats, seconds=seconds)
+  costs["rendering 4 pairs"] = costs["rendering 4 pairs"].per(8)  # of its 32
   rows = [["what", "wall ms", "CPU ms", "of a step, wall", "torch / this, wall", "CPU"]]
   for name, cost in costs.items():
     torch = costs.get(f"{name}, torch")

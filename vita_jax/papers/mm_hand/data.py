@@ -77,6 +77,7 @@ def read_sets(data: Any) -> Sets:
   if data.folder:
     return read_rhd(data.folder, data.size, crop=data.name == "rhd")
   return read_rendered(
+    rig=data.rig,
     size=data.size,
     train=data.number[0],
     test=data.number[1],
