@@ -57,5 +57,8 @@ def test_hands_of_ones_own_are_one_persons_unless_they_say_so(tmp_path):
   found = read_custom(str(tmp_path / "own.npz"), SIZE)
   assert found.train["identity"].tolist() == [0, 0] and "depth" not in found.train
   np.testing.assert_array_equal(found.tests["test"]["image"], arrays["image"][2:])
+  np.savez(tmp_path / "mixed.npz", **arrays, test=np.arange(4) > 1, right=np.arange(4) > 0)
+  with pytest.raises(ValueError, match="3 right and 1 left hands: mirror the right ones"):
+    read_custom(str(tmp_path / "mixed.npz"), SIZE)
   with pytest.raises(ValueError, match=r"'image' is \[4, 24, 24, 3\], not \[4, 32, 32, 3\]"):
     read_custom(str(tmp_path / "own.npz"), 32)

@@ -15,7 +15,7 @@ import numpy as np
 
 from vita_jax.data.cache import cache_folder, cached_arrays
 from vita_jax.data.files import read_npz
-from vita_jax.data.hands import HandCrop, check_poses, order_of, split_sequences
+from vita_jax.data.hands import HandCrop, check_one_side, check_poses, order_of, split_sequences
 from vita_jax.data.hands_files import Rhd, Stb
 from vita_jax.data.photographs import load_photographs
 from vita_jax.hands.dataset import RenderedHands, rendered_hands
@@ -106,7 +106,7 @@ def read_custom(path: str, size: int) -> Sets:
   """Reads hands of one's own from an npz file.
 
   `image`, `uv`, `xyz` as in this module, all hands left or all right; `test` bool [n], which ones are tested;
-  `identity` int [n] (none: all are one person's) and `depth` may be there, too.
+  `identity` int [n] (none: all are one person's), `right` bool [n] and `depth` may be there, too.
 
   Raises:
     FileNotFoundError, ValueError: no such file, arrays that are not these, poses that cannot be.
@@ -120,6 +120,8 @@ def read_custom(path: str, size: int) -> Sets:
       expected = ", ".join([str(len(arrays["image"])), *map(str, shape)])
       raise ValueError(f"{path}: '{name}' is {list(arrays[name].shape)}, not [{expected}]")
   check_poses(arrays["uv"], arrays["xyz"][..., 2], size=size, name=path)
+  if "right" in arrays:
+    check_one_side(arrays["right"], name=path)
   orders = [order_of(xyz) for xyz in arrays["xyz"][:16]]
   if (usual := max(set(orders), key=orders.count)) != "HAND":
     raise ValueError(f"{path}: its joints are in the order of {usual}: take joints[data.hands.{usual}]")

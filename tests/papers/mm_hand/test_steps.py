@@ -17,7 +17,7 @@ from vita_jax.papers.mm_hand.losses import pose_distance_in, reconstruction
 from vita_jax.papers.mm_hand.model import init, levels, nets_of
 from vita_jax.papers.mm_hand.recipe import METHODS, recipe_of
 from vita_jax.papers.mm_hand.stages import first_state, stage_state, stages
-from vita_jax.papers.mm_hand.steps import Made, gan_step, judge_step, look, lr_factor, phase_steps
+from vita_jax.papers.mm_hand.steps import Made, gan_step, judge_step, look, lr_factor, phase_steps, rate_at
 
 LN2 = 0.6931472
 
@@ -88,6 +88,13 @@ def test_an_epoch_at_rate_0_is_left_out(case):
   recipe, _, phase, *_ = case
   assert phase_steps(recipe, phase._replace(steps=0), 7) == 99 * 7
   assert phase_steps(recipe, phase, 7) == 6
+
+
+def test_steps_that_are_counted_have_one_rate_however_many_epochs_they_are(case):
+  recipe, _, phase, *_ = case
+  late = jnp.int32(2000 * 7)
+  assert float(rate_at(recipe, phase, 7, late)) == pytest.approx(recipe.train.rate)
+  assert float(rate_at(recipe, phase._replace(steps=0), 7, late)) == 0
 
 
 def test_a_judge_that_cannot_tell_has_the_loss_of_five_log_two(case):

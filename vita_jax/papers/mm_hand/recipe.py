@@ -122,7 +122,7 @@ KEYS = (
   Key("train.rate", 2e-4, above(0), "Learning rate of the Adams (0.5, 0.999) (paper: 2e-4)."),
   Key("train.epochs", 100, _COUNT, "Epochs at this rate, one less with train.decay=0 (paper: 100)."),
   Key("train.decay", 0, _ZERO, "Epochs in which it then falls to 0 (paper: 0)."),
-  Key("train.steps", 0, _ZERO, "Steps; 0: those of the epochs."),
+  Key("train.steps", 0, _ZERO, "Steps, at a constant rate; 0: those of the epochs."),
   Key("report.features", ("efficientnet_lite0", "mobilenet_v2"), _NETS, "For Fréchet and kernel distances."),
   Key("report.judge", "full", one_of("none", *LANDMARKS), "Landmark network that finds the pose."),
   Key("report.small_judge", 0, _ZERO, "Steps that train a small judge on renderings alone; 0: none."),

@@ -80,9 +80,11 @@ def lr_factor(epoch: Any, *, epochs: int, decay: int) -> jax.Array:
 OPTIMIZER = optax.scale_by_adam(b1=0.5)  # of every network; eps 1e-8 and beta2 0.999 are the defaults
 
 
-def rate_at(recipe: Recipe, per_epoch: int, t: jax.Array) -> jax.Array:
-  """Computes the learning rate of all networks at step t."""
+def rate_at(recipe: Recipe, phase: Phase, per_epoch: int, t: jax.Array) -> jax.Array:
+  """Computes the learning rate of all networks at step t: constant where the phase says how many steps."""
   keys = recipe.train
+  if phase.steps:
+    return jnp.asarray(keys.rate)
   return keys.rate * lr_factor(t // per_epoch, epochs=keys.epochs, decay=keys.decay)
 
 
@@ -114,18 +116,17 @@ def gan_step(
     batch: `row` int32 [n], the targets; `hands`: all training hands, see `data.Inputs`.
     t: the step.
   """
-  pair_key, net_key, *judge_keys = jax.random.split(
-    jax.random.fold_in(state["key"], t), 3 + len(phase.judges)
-  )
+  key = jax.random.fold_in(state["key"], t)
+  pair_key, net_key, *judge_keys = jax.random.split(key, 2 + len(phase.judges))
   seen = look(recipe, nets, phase, per_epoch, state, batch, pair_key, t)
   loss = partial(_objective, recipe, nets, phase, state, seen, net_key)
   (total, (made, stats, values)), grads = jax.value_and_grad(loss, has_aux=True)(state["params"][phase.net])
-  rate = rate_at(recipe, per_epoch, t)
+  rate = rate_at(recipe, phase, per_epoch, t)
   new = _updated({**state, "stats": {**state["stats"], **stats}}, phase.net, grads, rate)
   values = {"loss": total, **values}
-  for name, key in zip(phase.judges, judge_keys, strict=False):
+  for name, own in zip(phase.judges, judge_keys, strict=True):
     for i in range(recipe.loss.ratio):
-      again = jax.random.fold_in(key, i)
+      again = jax.random.fold_in(own, i)
       new, values[f"judge_{name}"] = judge_step(recipe, nets, phase, name, new, seen, made, rate, again)
   return new, {name: metrics.once(value) for name, value in values.items()}
 
@@ -185,7 +186,7 @@ def _objective(
   recipe: Recipe, nets: Nets, phase: Phase, state: State, seen: Seen, key: jax.Array, params: Tree
 ) -> tuple[jax.Array, tuple[Made, dict[str, Tree], dict[str, jax.Array]]]:
   """Returns the loss and (what was made, statistics that moved, terms by name)."""
-  net_key, *judge_keys = jax.random.split(key, 2 + len(phase.judges))
+  net_key, *judge_keys = jax.random.split(key, 1 + len(phase.judges))
   made = make(recipe, nets, phase, params, state["stats"][phase.net], seen, net_key)
   terms: dict[str, tuple[float, jax.Array]] = {}
   if phase.l1:
@@ -199,7 +200,7 @@ def _objective(
   if phase.cycle:
     terms["cycle"] = phase.cycle, sum((reconstruction(a, b) for a, b in made.cycles), start=jnp.zeros(()))
   stats, opinions = {phase.net: made.stats}, []
-  for name, own in zip(phase.judges, judge_keys, strict=False):
+  for name, own in zip(phase.judges, judge_keys, strict=True):
     judge, fake = f"judge_{name}", made.back if name == "map" else made.picture
     shown = beside(recipe, name, fake, _condition(name, seen))
     scores, stats[judge] = run(
