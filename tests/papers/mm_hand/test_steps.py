@@ -153,7 +153,10 @@ def _traced(method, folder, **own):
   return found
 
 
-@pytest.mark.parametrize("method", METHODS)
+SLOW = ("no_attention", "cyclegan", "pg2")
+
+
+@pytest.mark.parametrize("method", [pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW)) for m in METHODS])
 def test_every_method_is_the_one_step(method, tmp_path):
   """Pictures are made once: of the generator's tanh there is one in a step (its slope needs no other)."""
   judged = {"loss", "l1", "gan", "judge_appearance", "judge_shape"}
