@@ -45,7 +45,7 @@ TONES = (
   / 255
 )
 TEXTURE, BLOTS = 64, 8  # texels of the skin, and of its low-frequency noise
-BATCH = 64  # rows at a time
+FEW, BATCH = 16, 64  # rows at a time: two programs serve every number
 IDENTITY = 2**31 - 1  # the epoch in whose name identities are drawn: no row is
 
 
@@ -168,7 +168,7 @@ def render_hands(
     raise ValueError("there are no identities: give at least one number")
   if angles is not None and np.shape(angles) != (number, 5, 4):
     raise ValueError(f"angles are [{number}, 5, 4], these are {list(np.shape(angles))}")
-  frame, batch = hand_frame(rig), min(BATCH, number)
+  frame, batch = hand_frame(rig), FEW if number <= FEW else BATCH
   parts: list[Renderings] = []
   for start in range(0, number, batch):
     rows = range(start, min(start + batch, number))
