@@ -78,6 +78,8 @@ def read_sets(data: Any) -> Sets:
     return read_rhd(data.folder, data.size, crop=data.name == "rhd")
   return read_rendered(
     rig=data.rig,
+    crop=data.crop,
+    bend=data.bend,
     size=data.size,
     train=data.number[0],
     test=data.number[1],

@@ -11,6 +11,7 @@ from vita_jax import base
 from vita_jax.base.keys import Key, above, any_path, at_least, between, boolean, each, half_open, one_of
 from vita_jax.data.curriculum import KINDS as CURRICULA
 from vita_jax.hands.distance import CHAINS
+from vita_jax.hands.render import CROPS
 from vita_jax.hands.rig import NAMES as RIGS
 from vita_jax.losses.gan import KINDS as GAN_KINDS
 from vita_jax.nn.attention_transfer import FUSIONS, HEADS
@@ -76,6 +77,8 @@ KEYS = (
   Key("data.size", 256, at_least(16), "Side of the pictures, in pixels (paper: 256)."),
   Key("data.number", (2000, 400), each("two counts", _COUNT.holds, least=2), "Training and test pictures."),
   Key("data.rig", "left", one_of(*RIGS), "Whose hands are rendered; the makehuman ones ship."),
+  Key("data.crop", "box", one_of(*CROPS), "Of rendered hands: their box stretched (paper), or a square."),
+  Key("data.bend", 1.0, between(0.05, 1), "How far rendered fingers bend; closed fists are hard to judge."),
   Key("data.strangers", 100, _COUNT, "Test pictures of identities that do not train; of rendered hands."),
   Key("data.identities", 8, _COUNT, "Identities that train; of rendered hands."),
   Key("data.unseen", 2, _COUNT, "Identities that are tested alone; of rendered hands."),
