@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from papers.mm_hand import small
 
-from vita_jax.papers.mm_hand.downstream import CLASSICAL, NOTHING, RENDERINGS, split_rows, table
+from vita_jax.papers.mm_hand.data import read_inputs
+from vita_jax.papers.mm_hand.downstream import CLASSICAL, NOTHING, RENDERINGS, compare, split_rows, table
+from vita_jax.papers.mm_hand.recipe import recipe_of
 
 
 def test_targets_are_new_poses_and_sources_are_real_pictures_of_the_same_hand():
@@ -37,3 +40,26 @@ def test_differences_are_paired_by_seed():
   )
   assert lines[-1].startswith("| mm_hand | 0.4000 | +0.1000 (+0.1000 to +0.1000) | +0.0900")
   assert lines[-1].endswith("| -0.1000 (-0.1000 to -0.1000) |")
+
+
+@pytest.mark.slow
+def test_every_set_trains_and_is_tested_on_the_same_hands(tmp_path):
+  recipe = recipe_of(small.config(tmp_path))
+  inputs, said, asked = read_inputs(recipe), [], []
+
+  def draw(given):
+    asked.append(given)
+    return given["picture"]
+
+  found = compare(inputs, {"copy": [draw, draw]}, real=6, more=4, steps=3, say=said.append)
+  assert list(found) == [NOTHING, CLASSICAL, RENDERINGS, "copy"] and len(said) == 8
+  assert {len(numbers) for numbers in found.values()} == {2}
+  assert {name: x.shape for name, x in asked[0].items()} == {
+    "picture": (4, 16, 16, 3),
+    "source_uv": (4, 21, 2),
+    "source_z": (4, 21),
+    "uv": (4, 21, 2),
+    "z": (4, 21),
+  }
+  with pytest.raises(ValueError, match=r"the arms have \[1, 2\] seeds"):
+    compare(inputs, {"a": [draw], "b": [draw, draw]}, real=6, more=4, steps=3)
