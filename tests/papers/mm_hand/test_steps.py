@@ -51,8 +51,8 @@ def _nested(arrays, prefix):
 def test_two_steps_are_those_of_pytorch(tmp_path):
   """Generator, then the judge of appearance, then that of shape; statistics move in three passes of each."""
   arrays = dict(np.load(FIXTURE))
-  own = {"generator.width": 2, "generator.blocks": 2, "generator.dropout": 0.0, "train.rate": 1e-3}
-  own |= {"discriminator.width": 2, "discriminator.blocks": 2, "discriminator.dropout": 0.0, "loss.pool": 4}
+  own = {"generator.width": 2, "generator.dropout": 0.0, "train.rate": 1e-3}
+  own |= {"discriminator.width": 2, "discriminator.dropout": 0.0, "loss.pool": 4}
   recipe = recipe_of(small.config(tmp_path, "patn", **own))._replace(form="native")
   nets, (phase,) = nets_of(recipe), recipe.phases
   params = _nested(arrays, "before")
@@ -174,6 +174,7 @@ def test_every_method_is_the_one_step(method, tmp_path):
   assert _traced(method, tmp_path) == expected[method]
 
 
+@pytest.mark.slow
 def test_depth_that_is_learned_has_a_stage_of_its_own(tmp_path):
   found = _traced("mm_hand", tmp_path, **{"depth.source": "learned"})
   assert [name for name, *_ in found] == ["depth", "train"]
