@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from data.hand_rows import joint, stick_hand
+
 from vita_jax.data import hands
 from vita_jax.data.augment import resize
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from data.hand_rows import stick_hand
 from PIL import Image
 from scipy.io import savemat
 
-from data.hand_rows import stick_hand
 from vita_jax.data import Stream, hands, hands_files
 from vita_jax.data.stream import read_batch
 
