@@ -1,17 +1,15 @@
 """Renderings know their joints, depth, mask and camera exactly; a row does not depend on the others."""
 
+import jax
 import numpy as np
 import pytest
 
 from vita_jax import hands
 from vita_jax.data import hands as rows
 from vita_jax.data.photographs import Photographs
-from vita_jax.data.sources import data_file
 from vita_jax.hands import dataset, render
 
-pytestmark = pytest.mark.skipif(
-  data_file("hand/generic_hand_left.npz") is None, reason="the rigged hands are not under $VITA_DATA_DIR"
-)
+RIG = "makehuman_left"  # ships
 SIZE = 48
 
 
@@ -25,7 +23,7 @@ def photographs():
 @pytest.fixture(scope="module")
 def found(photographs):
   options = {"backgrounds": photographs.pictures, "identities": (0, 7, 9), "antialias": 1}
-  return hands.render_hands(0, hands.load_rig("left"), number=12, size=SIZE, **options)
+  return hands.render_hands(0, hands.load_rig(RIG), number=12, size=SIZE, **options)
 
 
 def test_a_rendering_has_every_part(found):
@@ -54,16 +52,18 @@ def test_joints_lie_within_the_mask_behind_the_depth_that_is_seen(found):
   i = np.arange(12)[:, None]
   inside, surface = found.mask[i, place[..., 1], place[..., 0]], found.depth[i, place[..., 1], place[..., 0]]
   assert inside.mean() > 0.93
-  behind = (found.z - surface)[inside]
+  deeper = np.setdiff1d(np.arange(21), [4, 8, 12, 16, 20])  # tips lie on the skin
+  behind = (found.z - surface)[:, deeper][inside[:, deeper]]
   assert (behind > -2).all() and np.median(behind) < 25
   assert (found.depth[~found.mask] == hands.FAR).all() and (found.depth[found.mask] < hands.FAR).all()
 
 
 def test_depth_is_that_of_the_projected_vertices(found):
   """Vertices that are nearest at their pixel have its depth; few, at silhouettes, are nearer."""
-  rig, i = hands.load_rig("left"), 3
+  rig, i = hands.load_rig(RIG), 3
   lengths = render.identity_of(int(found.identity[i])).lengths
-  vertices, joints = (np.asarray(x) for x in hands.articulate(rig, found.angles[i], lengths=lengths))
+  move = jax.jit(lambda angles, lengths: hands.articulate(rig, angles, lengths=lengths))
+  vertices, joints = (np.asarray(x) for x in move(found.angles[i], lengths))
   # The rigid motion to the camera is that of the joints.
   a, b = joints - joints.mean(0), found.xyz[i] / 1000 - found.xyz[i].mean(0) / 1000
   u, _, vt = np.linalg.svd(a.T @ b)
@@ -78,15 +78,15 @@ def test_depth_is_that_of_the_projected_vertices(found):
   surface = found.depth[i, place[inside, 1], place[inside, 0]]
   shown = surface < hands.FAR
   ahead = (surface - moved[inside, 2])[shown]
-  assert shown.mean() > 0.9 and np.quantile(ahead, 0.9) < 4 and (np.abs(ahead) < 2).mean() > 0.3
+  assert shown.mean() > 0.85 and np.quantile(ahead, 0.9) < 4 and (np.abs(ahead) < 2).mean() > 0.3
 
 
 def test_a_row_does_not_depend_on_what_is_rendered_with_it(found, photographs):
   options = {"backgrounds": photographs.pictures, "identities": (0, 7, 9), "antialias": 1}
-  again = hands.render_hands(0, hands.load_rig("left"), number=12, size=SIZE, first=4, **options)
+  again = hands.render_hands(0, hands.load_rig(RIG), number=12, size=SIZE, first=4, **options)
   for name in hands.Renderings._fields:
     np.testing.assert_array_equal(getattr(found, name)[4:], getattr(again, name)[:8], err_msg=name)
-  other = hands.render_hands(1, hands.load_rig("left"), number=12, size=SIZE, **options)
+  other = hands.render_hands(1, hands.load_rig(RIG), number=12, size=SIZE, **options)
   assert (
     np.abs(other.angles - found.angles).min(axis=(1, 2)).max() < 1e-6 or (other.image != found.image).any()
   )
@@ -119,7 +119,14 @@ def test_identities_are_tones_lengths_and_blots():
 
 def test_no_pose_identity_or_photograph_of_a_test_is_in_training(photographs):
   sets = dataset.rendered_hands(
-    size=SIZE, train=12, test=12, strangers=12, photographs=photographs, held_out=4, antialias=1
+    size=SIZE,
+    train=12,
+    test=12,
+    strangers=12,
+    photographs=photographs,
+    held_out=4,
+    antialias=1,
+    rig=hands.load_rig(RIG),
   )
   for test in (sets.test, sets.strangers):
     apart = np.abs(test.angles[:, None] - sets.train.angles[None]).max(axis=(2, 3))
@@ -141,7 +148,7 @@ def test_no_pose_identity_or_photograph_of_a_test_is_in_training(photographs):
 
 
 def test_what_cannot_be_rendered_is_refused():
-  rig = hands.load_rig("left")
+  rig = hands.load_rig(RIG)
   for options, message in (
     ({"number": 0, "size": 64}, "give at least one"),
     ({"number": 1, "size": 64, "identities": ()}, "there are no identities"),

@@ -8,6 +8,7 @@ and `<root>/labels/<video>_SK.mat`. Neither may be shipped; nothing is downloade
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -113,8 +114,9 @@ class Rhd:
       low, high = RHD_RIGHT if right else RHD_LEFT
       if ((labels >= low) & (labels <= high)).any():
         kept.append((frame, right))
-    self.hands = kept
-    return self
+    part = copy.copy(self)
+    part.hands = kept
+    return part
 
 
 def write_rhd(

@@ -24,7 +24,7 @@ from vita_jax.render.maps import shrink
 from vita_jax.render.mesh import Mesh
 from vita_jax.render.raster import rasterize
 from vita_jax.render.shading import Lights, shade
-from vita_jax.render.skinning import forward_kinematics
+from vita_jax.render.skinning import rest_transforms
 from vita_jax.render.views import view_by_view
 
 CROPS = ("box", "square")
@@ -155,7 +155,6 @@ def render_hands(
 
   Raises:
     ValueError: a number or size that is not positive, no identities, or angles of another shape.
-
   """
   choose("crop", crop, CROPS)
   if number < 1 or size < 8:
@@ -202,8 +201,7 @@ def identity_of(number: int) -> Identity:
 
 def hand_frame(rig: Rig) -> np.ndarray:
   """Returns the rotation [3, 3] that shows the palm, fingers up, to a camera (x right, y down, z forward)."""
-  world = forward_kinematics(jnp.asarray(rig.rest), rig.parents)
-  joints = np.asarray(world, np.float64)[rig.std21]
+  joints = rest_transforms(rig.mesh).astype(np.float64)[rig.std21]
   up = joints[9, :3, 3] - joints[0, :3, 3]
   up /= np.linalg.norm(up)
   back = joints[9, :3, 1] - up * (joints[9, :3, 1] @ up)
