@@ -19,10 +19,9 @@ from vita_jax.data.augment import resize
 from vita_jax.data.stream import row_rng
 from vita_jax.hands.modalities import FAR, SIDE
 from vita_jax.hands.rig import Rig, articulate, random_angles
-from vita_jax.render.camera import pinhole_camera
-from vita_jax.render.maps import shrink
+from vita_jax.render.camera import Camera, pinhole_camera
 from vita_jax.render.mesh import Mesh
-from vita_jax.render.raster import rasterize
+from vita_jax.render.raster import fragments, visibility
 from vita_jax.render.shading import Lights, shade
 from vita_jax.render.skinning import rest_transforms
 from vita_jax.render.views import view_by_view
@@ -149,7 +148,8 @@ def render_hands(
     identities: drawn from; each number is one tone of 8, one set of lengths, and a skin of its own.
     first: number of the first row.
     crop: "box": the box stretched to the square, as the paper has it; "square": its longer side on both axes.
-    antialias: n x n samples per pixel of the picture, n odd: mask and depth are those of the middle one.
+    antialias: n x n samples per pixel say how much of it is hand; n is odd, and mask and depth are of the
+      middle one.
     bend: share of the limits to which fingers bend: closed fists hide most of their joints.
     angles: [number, 5, 4] in place of random ones.
 
@@ -317,21 +317,38 @@ def _one(
   ahead = jnp.array([0.0, 0.0, 1.0]) * row.distance
   vertices, joints = ((x - middle) @ row.turn.T + ahead for x in (vertices, joints))
   intrinsics = crop_intrinsics(joints, size, crop)
-  fine = size * antialias
-  camera = pinhole_camera(
-    fine_intrinsics(intrinsics, antialias), jnp.eye(3), jnp.zeros(3), size=(fine, fine), near=0.05, far=5.0
-  )
   moved = Mesh(vertices, mesh.faces, uv=mesh.uv, face_uv=mesh.face_uv, texture=row.texture)
-  seen = rasterize(moved, camera, (fine, fine), cull="back")  # the mesh is closed
-  middles = slice(antialias // 2, None, antialias)  # the samples at the pixels' centres
-  mask = seen.face[middles, middles, 0] >= 0
-  depth = jnp.where(mask, 1000 * seen.depth[middles, middles, 0], FAR)
+  face, mask, alpha = _sampled(moved, intrinsics, size, antialias)
+  camera = _camera(intrinsics, size)
+  seen = fragments(moved, camera, face[..., None])
+  within = jnp.clip(seen.barycentric, 0.0, 1.0)  # a face beside the centre is shaded at its rim
+  within /= jnp.maximum(jnp.sum(within, axis=-1, keepdims=True), 1e-6)
+  seen = seen._replace(barycentric=within)
   lit = shade(seen, moved, camera, lights=Lights(AMBIENT, DIFFUSE, row.light), shading="gouraud")
-  alpha = shrink(lit.alpha[..., None], antialias)
-  color = shrink(lit.color * lit.alpha[..., None], antialias) + (1 - alpha) * (row.behind / 255.0)
+  color = lit.color * alpha + (1 - alpha) * (row.behind / 255.0)
   image = jnp.round(255 * jnp.clip(color + NOISE * row.noise, 0, 1)).astype(jnp.uint8)
+  depth = jnp.where(mask, 1000 * seen.depth[..., 0], FAR)
   uv = joints @ intrinsics.T
   return image, mask, depth, uv[:, :2] / uv[:, 2:], 1000 * joints, intrinsics
+
+
+def _sampled(mesh: Mesh, intrinsics: jax.Array, size: int, n: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """What n x n samples of each pixel see: (face int32 [S, S], mask bool [S, S], alpha [S, S, 1]).
+
+  The face is that of the sample at the pixel's centre or, where it sees none, the first that does; the mask
+  is of the centre, alpha the share that sees one. So each pixel is shaded once.
+  """
+  camera = _camera(fine_intrinsics(intrinsics, n), n * size)
+  found = visibility(mesh, camera, (n * size, n * size), cull="back")[..., 0]  # the mesh is closed
+  samples = found.reshape(size, n, size, n).transpose(0, 2, 1, 3).reshape(size, size, n * n)
+  centre = samples[..., n * n // 2]
+  first = jnp.argmax(samples >= 0, axis=-1)[..., None]
+  face = jnp.where(centre >= 0, centre, jnp.take_along_axis(samples, first, axis=-1)[..., 0])
+  return face, centre >= 0, jnp.mean(samples >= 0, axis=-1, keepdims=True)
+
+
+def _camera(intrinsics: jax.Array, size: int) -> Camera:
+  return pinhole_camera(intrinsics, jnp.eye(3), jnp.zeros(3), size=(size, size), near=0.05, far=5.0)
 
 
 def crop_intrinsics(joints: jax.Array, size: int, crop: str) -> jax.Array:
