@@ -5,13 +5,16 @@
   python launch/prepare_data.py --dataset=minilm_l3     # a Hugging Face folder for config.model.path
   python launch/prepare_data.py --dataset=detectors/movenet_lightning   # weights for nn.detectors.load
   python launch/prepare_data.py --dataset=people --annotations=FILE.json --pictures=FOLDER   # for a Stream
+  python launch/prepare_data.py --dataset=mm_hand/rendered --number=2000 --size=64   # hands, in RHD's layout
   python launch/prepare_data.py --dataset=cartoon       # photographs and their cartoons; needs OpenCV
   python launch/prepare_data.py --dataset=glue/mnli     # downloads through TFDS; also squad, other glue tasks
 
 Data sets are written in the TFDS format (array_record; TensorFlow is not needed). Citeseer is shipped with
 the package; the other graphs, MNIST, CIFAR-10, the weights of MiniLM-L3 and those of the detectors are
 converted from the files under $VITA_DATA_DIR. Cartoons of the photographs there are made by OpenCV and kept
-in $VITA_CACHE_DIR, one file for each setting. A few seconds each, on any machine.
+in $VITA_CACHE_DIR, one file for each setting. A few seconds each, on any machine. Rendered hands come with
+exact joints, depth and masks, in folders as RHD's (`vita_jax.data.hands_files.Rhd` reads them); photographs
+and rigged hands are those under $VITA_DATA_DIR, or --photographs and --rig; 5 to 20 ms a picture.
 """
 
 import os
@@ -28,12 +31,12 @@ from vita_jax.data.tfds_files import tfds_dir, write_rows
 GRAPHS = tuple(name for name in SOURCES if name.startswith("planetoid/"))
 MODELS = ("minilm_l3",)
 DETECTORS = tuple(name for name in SOURCES if name.startswith("detectors/"))
-CARTOON, PEOPLE = "cartoon", "people"
+CARTOON, PEOPLE, HANDS = "cartoon", "people", "mm_hand/rendered"
 DOWNLOADS = ("squad", *(f"glue/{task}" for task in GLUE))
 _DATASET = flags.DEFINE_enum(
   "dataset",
   None,
-  sorted([*GRAPHS, *images.NAMES, *MODELS, *DETECTORS, CARTOON, PEOPLE, *DOWNLOADS]),
+  sorted([*GRAPHS, *images.NAMES, *MODELS, *DETECTORS, CARTOON, PEOPLE, HANDS, *DOWNLOADS]),
   "What to prepare.",
   required=True,
 )
@@ -41,7 +44,9 @@ _DATA_DIR = flags.DEFINE_string(
   "data_dir", None, "Where to; default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."
 )
 _PHOTOGRAPHS = flags.DEFINE_string(
-  "photographs", None, "Of cartoon: folder of photographs; default: vision/photos_pd under $VITA_DATA_DIR."
+  "photographs",
+  None,
+  "Of cartoon and hands: folder of photographs; default: vision/photos_pd under $VITA_DATA_DIR.",
 )
 _SIDE = flags.DEFINE_integer("side", 256, "Of cartoon: shorter side; of people: of their square.", 16)
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "Of people: JSON in COCO's format, or MPII's.")
@@ -49,6 +54,17 @@ _PICTURES = flags.DEFINE_string("pictures", None, "Of people: folder of their pi
 _ASPECT = flags.DEFINE_float("aspect", 0.75, "Of people: width over height of the crops to come.", 0.1, 10.0)
 _SIGMA_S = flags.DEFINE_float("sigma_s", 60.0, "Of cartoon: reach of the filter, in pixels.", 0.0, 200.0)
 _SIGMA_R = flags.DEFINE_float("sigma_r", 0.45, "Of cartoon: how unlike colours are averaged.", 0.0, 1.0)
+_NUMBER = flags.DEFINE_integer("number", 2000, "Of hands: training pictures.", 1)
+_TEST = flags.DEFINE_integer(
+  "test", 400, "Of hands: test pictures; a quarter as many of strangers' hands.", 4
+)
+_SIZE = flags.DEFINE_integer("size", 64, "Of hands: side of the pictures, in pixels.", 8)
+_IDENTITIES = flags.DEFINE_integer(
+  "identities", 8, "Of hands: identities that train; two more are strangers.", 1
+)
+_HELD_OUT = flags.DEFINE_integer("held_out", 60, "Of hands: photographs that only the tests show.", 1)
+_RIG = flags.DEFINE_string("rig", "left", "Of hands: left, right, or an npz file of a rigged hand.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of hands: of all that is drawn.", 0)
 
 
 def main(argv):
@@ -68,14 +84,14 @@ def write(name, data_dir):
     return write_cartoons()
   if name == PEOPLE:
     return write_people(data_dir)
+  if name == HANDS:
+    return write_hands(data_dir)
   if name in MODELS:
     from vita_jax.data.minilm import write_minilm_l3
 
     folder = write_minilm_l3(data_dir / name)
   elif name in DETECTORS:
-    from vita_jax.nn.detectors.detector import prepare
-
-    folder = prepare(name.partition("/")[2], data_dir / name)
+    folder = prepare_network(name.partition("/")[2], data_dir / name)
   elif name in DOWNLOADS:
     folder = download(name, data_dir)
   elif name in images.NAMES:
@@ -94,6 +110,41 @@ def tell(name, folder, data_dir):
     print("TFDS_DATA_DIR already points there.")
   else:
     print(f"To use it: export TFDS_DATA_DIR={data_dir}")
+
+
+def prepare_network(name, folder):
+  """Converts the published weights of a detector or a hand network; returns the folder."""
+  from vita_jax.nn import hand_landmarks
+  from vita_jax.nn.detectors import detector, palm
+
+  if name == palm.NAME:
+    return palm.prepare(folder)
+  if name in (networks := {hand_landmarks.model_name(which): which for which in hand_landmarks.NAMES}):
+    return hand_landmarks.prepare(networks[name], folder)
+  return detector.prepare(name, folder)
+
+
+def write_hands(data_dir):
+  """Renders hands and writes them in RHD's layout; prints where."""
+  from vita_jax.data.photographs import load_photographs
+  from vita_jax.hands import dataset, rig
+
+  hand = rig.load_rig(_RIG.value) if _RIG.value in rig.NAMES else rig.read_rig(_RIG.value)
+  found = dataset.rendered_hands(
+    size=_SIZE.value,
+    train=_NUMBER.value,
+    test=_TEST.value,
+    strangers=_TEST.value // 4,
+    identities=_IDENTITIES.value,
+    photographs=load_photographs(_PHOTOGRAPHS.value, side=128),
+    held_out=_HELD_OUT.value,
+    seed=_SEED.value,
+    rig=hand,
+  )
+  name = f"{HANDS}_{hand.name}_{_SIZE.value}_{_NUMBER.value}_{_SEED.value}"
+  folder = dataset.write_rendered(data_dir / name, found)
+  print(f"{_NUMBER.value} training and {_TEST.value} test pictures of hands are in {folder}, in RHD's layout")
+  print(f"To read them: vita_jax.data.hands_files.Rhd('{folder}', 'training')")
 
 
 def write_people(data_dir):

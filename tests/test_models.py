@@ -67,3 +67,18 @@ def test_nanodet_ships_and_loads_through_the_door(monkeypatch):
   assert (
     sum(x.size for x in jax.tree.leaves(detector.variables)) == models.card("detectors/nanodet")["weights"]
   )
+
+
+def test_a_hand_network_is_made_by_its_command_and_loads_through_the_door(tmp_path, monkeypatch):
+  from vita_jax.data.sources import data_file
+  from vita_jax.nn.detectors import palm
+
+  if data_file("vision/networks/palm_detection_full.tflite") is None:
+    pytest.skip("the published weights are not under $VITA_DATA_DIR")
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+  name = "detectors/palms"
+  assert models.card(name)["made by"] == f"python launch/prepare_data.py --dataset={name}"
+  palm.prepare(tmp_path / name)
+  module, variables = models.load(name)
+  assert isinstance(module, palm.PalmDetector)
+  assert sum(x.size for x in jax.tree.leaves(variables)) == models.card(name)["weights"]

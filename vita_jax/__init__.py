@@ -16,6 +16,7 @@ __all__ = [
   "base",
   "compress",
   "data",
+  "hands",
   "losses",
   "metrics",
   "models",

@@ -2,7 +2,7 @@
 
     import vita_jax
 
-    vita_jax.models.names()                             # ('detectors/movenet_lightning', ..., 'minilm_l3')
+    vita_jax.models.names()                             # ('detectors/hand_landmarks_full', ..., 'minilm_l3')
     vita_jax.models.card("learned/rnnprop-cl-il")       # what it was trained on, how well, its limits
     optimizer = vita_jax.models.load("learned/rnnprop-cl-il")
 
@@ -138,6 +138,31 @@ def _detector(name: str, what: str, trained_on: str, weights: int, sha256: str) 
   )
 
 
+def _load_hand_landmarks(which: str, folder: Path, **options: Any) -> Any:
+  from vita_jax.nn import hand_landmarks
+
+  return hand_landmarks.load_hand_landmarks(which, folder, **options)
+
+
+def _load_palms(folder: Path, **options: Any) -> Any:
+  from vita_jax.nn.detectors import palm
+
+  return palm.load_palms(folder, **options)
+
+
+def _hand_network(name: str, what: str, weights: int, sha256: str, read: Callable[..., Any]) -> Model:
+  """A network of MediaPipe Hands: (module, variables)."""
+  facts = {"name": f"detectors/{name}", "what": f"{what}: (module, variables)"}
+  trained = {"trained on": "Google's own pictures of hands, real and rendered, by its authors"}
+  return Model(
+    folder=functools.partial(_detector_folder, name),
+    files={"params.safetensors": sha256},
+    card=functools.partial(dict, {**facts, **trained, "weights": weights, "licence": "Apache-2.0"}),
+    read=read,
+    command=f"python launch/prepare_data.py --dataset=detectors/{name}",
+  )
+
+
 def _embedded_detectors() -> Path:
   return sources.SHIPPED / "detectors"
 
@@ -149,6 +174,20 @@ def _load_bert(folder: Path) -> Any:
 
 
 MODELS = {
+  "detectors/hand_landmarks_full": _hand_network(
+    "hand_landmarks_full",
+    "21 joints of a hand in 224 pixels, MediaPipe's full network: the judge",
+    2_715_680,
+    "133759adf6cc15e9473d5ba6f93598902943c502419c8bd4a378cb0e0168e2a9",
+    functools.partial(_load_hand_landmarks, "full"),
+  ),
+  "detectors/hand_landmarks_lite": _hand_network(
+    "hand_landmarks_lite",
+    "21 joints of a hand in 224 pixels, MediaPipe's lite network: for losses",
+    1_011_712,
+    "d8b0e3fd2dc578dc54492d65d9b0a135ccd968ece9990a09bdc75fedfa9177cd",
+    functools.partial(_load_hand_landmarks, "lite"),
+  ),
   "detectors/movenet_lightning": _detector(
     "movenet_lightning",
     "MoveNet SinglePose Lightning, 192 pixels",
@@ -168,6 +207,13 @@ MODELS = {
     files={"nanodet.safetensors": sources.SOURCES["nanodet"].sha256},
     card=functools.partial(_detector_card, "nanodet", "NanoDet-g, 416 pixels", "COCO", 3_786_068),
     read=functools.partial(_load_detector, "nanodet", "nanodet.safetensors"),
+  ),
+  "detectors/palms": _hand_network(
+    "palms",
+    "MediaPipe's palm detector, 192 pixels",
+    1_136_248,
+    "a0d644606733cfcff02404e15c5e2d28c79d908a996fbfe7d7c62c73d5dd9490",
+    _load_palms,
   ),
   "detectors/ssd_mobilenetv2": _detector(
     "ssd_mobilenetv2",

@@ -253,3 +253,12 @@ def test_settings_in_the_graph_notebooks_are_those_of_the_config_file():
   assert found == expected
   for name in ("quickstart", "ss_gcn"):
     assert '{\\"gcn\\": {\\"partition\\": (0.8, 14)}}' in (COLABS / f"{name}.ipynb").read_text()
+
+
+@pytest.mark.slow
+def test_mm_hand(kernel, tmp_path):
+  question = "[numbers, [list(x.shape) for x in drawn.values()]]"
+  cells, (numbers, shapes) = _run("mm_hand", kernel, tmp_path, question)
+  assert len(numbers) == 3 and shapes == [[10, 32, 32, 3]] * 3
+  assert all(0 < own["l1"] < 1 for own in numbers.values())
+  assert _pictures(cells) == 3

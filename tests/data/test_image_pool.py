@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.data.image_pool import empty_pool, push_and_sample
+from vita_jax.data.image_pool import empty_pool, empty_pool_like, push_and_sample
 
 push = jax.jit(push_and_sample)
 
@@ -90,5 +90,22 @@ def test_sizes_that_cannot_be_are_refused_and_no_pool_gives_back_what_it_gets():
   np.testing.assert_array_equal(shown, numbered(0, 4))
   with pytest.raises(ValueError, match="size is -1"):
     empty_pool((2, 2, 3), size=-1)
-  with pytest.raises(ValueError, match=r"holds images \[2, 2, 3\], these are \[3, 2, 3\]"):
+  with pytest.raises(ValueError, match=r"holds images \[2, 2, 3\], these are images \[3, 2, 3\]"):
     push_and_sample(empty_pool((2, 2, 3)), jnp.zeros((1, 3, 2, 3)), jax.random.key(0))
+
+
+def test_what_belongs_together_stays_together():
+  """Entries of several arrays are pooled as one array that holds both."""
+  n, keys = 4, [jax.random.key(t) for t in range(5)]
+  plain = empty_pool((2, 2, 3), size=5)
+  both = empty_pool_like({"image": numbered(0, n), "number": jnp.zeros((n, 1), jnp.int32)}, size=5)
+  for t, key in enumerate(keys):
+    images = numbered(n * t, n)
+    plain, shown = push(plain, images, key)
+    both, out = push(both, {"image": images, "number": images[:, 0, 0, :1].astype(jnp.int32)}, key)
+    np.testing.assert_array_equal(out["image"], shown)
+    np.testing.assert_array_equal(out["number"][:, 0], shown[:, 0, 0, 0])
+  with pytest.raises(
+    ValueError, match=r"the pool holds images/image \[2, 2, 3\], images/number \[1\], these"
+  ):
+    push_and_sample(both, {"image": numbered(0, n)}, keys[0])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vita_jax.metrics import divide
-from vita_jax.metrics.keypoints import near, oks, oks_terms, pck
+from vita_jax.metrics.keypoints import near, oks, oks_terms, pck, pck_auc
 from vita_jax.pose.skeletons import COCO
 
 AREA = np.array(1e4)  # a person of 100 x 100 pixels
@@ -49,3 +49,17 @@ def test_pck_counts_labelled_keypoints_of_persons_with_a_length():
   np.testing.assert_array_equal(
     near(np.array([[[3.0, 4.0]]]), np.zeros((1, 1, 2)), np.array([10.0]), threshold=0.5), [[True]]
   )
+
+
+def test_the_area_under_pck_has_its_closed_forms():
+  """Thresholds linspace(0, 30, 20): one is 30 / 19."""
+  for away, area in ((0, 1), (10, 12.5 / 19), (15, 0.5), (30, 0.5 / 19), (30.1, 0)):
+    assert pck_auc(np.full((5, 21), float(away))) == pytest.approx(area, abs=1e-12)
+  mixed = np.array([[0.0, 15.0], [40.0, 15.0]])
+  assert pck_auc(mixed) == pytest.approx(0.5)
+  assert pck_auc(mixed, np.array([[1, 1], [0, 1]])) == pytest.approx(0.75)
+  assert pck_auc(mixed, np.array([[1, 0], [0, 0]])) == 1
+  assert pck_auc(np.full((5, 21), 25.0), limit=50) == pytest.approx(0.5)
+  assert pck_auc(np.full((2, 3), np.nan)) == 0  # a joint that was not found is wrong
+  with pytest.raises(ValueError, match=r"distances are \[n, K\]"):
+    pck_auc(np.zeros(4))

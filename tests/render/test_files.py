@@ -146,6 +146,19 @@ def test_a_skin_bends_the_mesh_it_is_read_with(tmp_path):
   np.testing.assert_allclose(moved, [[0, 0, 0], [0.05, 1.05, 0], [-1, 1, 0]], atol=1e-6)
 
 
+def test_joints_in_any_order_are_chained_from_their_roots():
+  parents = [2, 2, 4, -1, -1, 0, 3, 5]
+  local = np.random.default_rng(0).normal(0, 1, (8, 4, 4)).astype(np.float32)
+  found = np.asarray(render.forward_kinematics(local, np.array(parents)))
+  for j in range(8):
+    expected, above = local[j], parents[j]
+    while above >= 0:
+      expected, above = local[above] @ expected, parents[above]
+    np.testing.assert_allclose(found[j], expected, rtol=1e-4, atol=1e-4)
+  with pytest.raises(ValueError, match="the joints' parents form a circle"):
+    render.forward_kinematics(local, np.array([1, 0, -1, 2, 2, 2, 2, 2]))
+
+
 @pytest.mark.parametrize(
   ("name", "content", "message"),
   [

@@ -36,6 +36,7 @@ FLOORS = {
   "attacks": ("base", "data", "losses", "nn"),
   "audit": ("base", "data", "metrics", "losses", "nn", "report"),
   "render": ("base", "data"),
+  "hands": ("base", "data", "metrics", "nn", "pose", "render"),
   "train": ("base", "data", "metrics", "report"),
 }
 

@@ -7,7 +7,7 @@ from vita_jax.data.files_image import read_image
 from vita_jax.data.folders import ImageFolder
 from vita_jax.data.graphs import Graph, load_graph, load_graph_npz
 from vita_jax.data.histograms import apply_curves, histogram_curves
-from vita_jax.data.image_pool import ImagePool, empty_pool, push_and_sample
+from vita_jax.data.image_pool import ImagePool, empty_pool, empty_pool_like, push_and_sample
 from vita_jax.data.images import Images, load_images
 from vita_jax.data.pairs import cartoons, folder_pairs, grid_crops, pair_rows
 from vita_jax.data.people import People, PersonRows, WideCrops, read_coco, read_mpii, read_people
@@ -36,6 +36,7 @@ __all__ = [
   "crops_of",
   "data_file",
   "empty_pool",
+  "empty_pool_like",
   "file_sha256",
   "folder_pairs",
   "grid_crops",

@@ -78,7 +78,8 @@ class Convolution(NamedTuple):
 def convolutions(graph: OpGraph) -> list[Convolution]:
   """Lists the convolutions with constant kernels, in the order of the operations, in the layout of `nn.conv`.
 
-  The bias is the operation's own or, where a constant vector is added next (TensorFlow.js), that one.
+  The bias is the operation's own or, where a constant vector is added next or after a residual sum
+  (TensorFlow.js), that one.
   """
   readers: dict[str, list[Op]] = {}
   for op in graph.ops:
@@ -100,6 +101,8 @@ def convolutions(graph: OpGraph) -> list[Convolution]:
 
 def _added_next(graph: OpGraph, op: Op, readers: Mapping[str, Sequence[Op]]) -> np.ndarray | None:
   for reader in readers.get(op.outputs[0], ()):
+    if reader.kind == "AddN" and reader.inputs[0] == op.outputs[0]:  # a residual sum comes before the bias
+      return _added_next(graph, reader, readers)
     if reader.kind in BIAS_KINDS:
       for name in reader.inputs:
         if (found := graph.tensors.get(name)) is not None and found.ndim == 1:

@@ -159,6 +159,41 @@ SOURCES = {
       ),
     }
   ),
+  # MediaPipe's hand landmark networks, lite and full, and its palm detector (Apache-2.0), as published.
+  "detectors/hand_landmarks_lite": Source(
+    {
+      "hand/handlandmark-lite.json": "8478ec3224129957f1436194738ad26ac78bbac8ea3be1730399ccad6964a27f",
+      "hand/handlandmark-lite.bin": "3dbf92db39720eac7f88aff322a24d3f4ed3ba1f54aa7a8a37b704f14cb76c0e",
+    }
+  ),
+  "detectors/hand_landmarks_full": Source(
+    {
+      "vision/networks/hand_landmark_full.tflite": (
+        "8c026882c9ec059ce0f8e75266bee5a9a23c341a40e0000df755374d3d1b9b68"
+      ),
+    }
+  ),
+  "detectors/palms": Source(
+    {
+      "vision/networks/palm_detection_full.tflite": (
+        "2f25e740121983f68ffc05f99991d524dc0ea812134f6316a26125816941ee85"
+      ),
+    }
+  ),
+  # The rigged hands of WebXR's input profiles (MIT, (c) 2019 Amazon) as arrays.
+  "hand/left": Source(
+    {"hand/generic_hand_left.npz": "ac41b386c4dbb4ba5f0420a5b167a057b0b7d4ac6f101db10fb515256512933d"}
+  ),
+  "hand/right": Source(
+    {"hand/generic_hand_right.npz": "089fbe6b7da9590365b30bbd8e900349e69981c5cc6119b6d776c62b97f2fa5a"}
+  ),
+  # MakeHuman's hands with a forearm (CC0), converted by launch/mm_hand/convert_makehuman.py; ship.
+  "hand/makehuman_left": Source(
+    {"hands/makehuman_left.npz": "3bccba160898f11687ae7d3126dcbe138cc955eb293eb5715fe049740b4ca6f5"}
+  ),
+  "hand/makehuman_right": Source(
+    {"hands/makehuman_right.npz": "e654618553ff224023d6f74725d3bda5729d4ddde9c7511f5a039cc0df77d5f0"}
+  ),
   # Networks of features, float16, under torch's names (HED's under TensorFlow's): `nn.features.load`.
   "features/efficientnet_lite0": Source(
     {

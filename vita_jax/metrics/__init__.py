@@ -22,7 +22,7 @@ from vita_jax.metrics.kernel_distance import (
   paired_kernel_distance,
   polynomial_kernel,
 )
-from vita_jax.metrics.keypoints import oks, pck
+from vita_jax.metrics.keypoints import oks, pck, pck_auc
 from vita_jax.metrics.mixture import best_bin_estimate, dedpul_estimate, tice_estimate, tice_subsets
 from vita_jax.metrics.pairs import Last, accuracy, add, divide, finite, last, mean, once
 from vita_jax.metrics.predictions import cross_entropies, information, r_squared
@@ -88,6 +88,7 @@ __all__ = [
   "overall_accuracy",
   "paired_kernel_distance",
   "pck",
+  "pck_auc",
   "pearson",
   "polynomial_kernel",
   "prior_numbers",

@@ -1,4 +1,4 @@
-"""Keypoints: how like two poses are (OKS), and how many keypoints are close enough (PCK)."""
+"""Keypoints: how like two poses are (OKS), how many keypoints are close enough (PCK), and PCK's area."""
 
 from __future__ import annotations
 
@@ -87,6 +87,37 @@ def pck(
     counted = counted & (jnp.asarray(mask) > 0)[..., None]
   found = near(jnp.asarray(joints), jnp.asarray(truth), jnp.asarray(length), threshold=threshold)
   return mean(found, counted.astype(jnp.float32))
+
+
+def pck_auc(distances: Any, visible: Any = None, *, limit: float = 30.0, points: int = 20) -> float:
+  """Computes the area under PCK over thresholds from 0 to a limit, as a share; the mean over keypoints.
+
+  PCK_k(t) is the share of the rows in which keypoint k is at most t away; the area is that of the trapezoids
+  between the thresholds linspace(0, limit, points), over the limit. Say the thresholds beside every number:
+  hands are measured from 0 to 30 pixels of 256, from 0 to 50 mm, and from 20 to 50 mm.
+
+  Args:
+    distances: [n, K] between joints and truth, in pixels or mm.
+    visible: [n, K]: 0 is not labelled; None: all are. A keypoint that no row labels does not count.
+    limit: the largest threshold, in the same unit.
+    points: how many thresholds.
+
+  Raises:
+    ValueError: distances of another shape, or nothing labelled.
+
+  Examples:
+    >>> [round(pck_auc(np.full((4, 21), away)), 6) for away in (0.0, 10.0, 15.0, 31.0)]
+    [1.0, 0.657895, 0.5, 0.0]
+  """
+  distances = np.asarray(distances, np.float64)
+  seen = np.ones(distances.shape, bool) if visible is None else np.asarray(visible) > 0
+  if distances.ndim != 2 or seen.shape != distances.shape or not seen.any():
+    raise ValueError(f"distances are [n, K] with some of them labelled, these are {list(distances.shape)}")
+  thresholds = np.linspace(0.0, limit, points)
+  right = (distances[..., None] <= thresholds) & seen[..., None]
+  counted = seen.any(axis=0)
+  share = right.sum(axis=0)[counted] / seen.sum(axis=0)[counted][:, None]
+  return float(np.mean(np.trapezoid(share, thresholds, axis=-1)) / limit)
 
 
 def _library(*arrays: Any) -> Any:

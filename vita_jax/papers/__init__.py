@@ -10,7 +10,18 @@ from vita_jax.base.choose import choose
 from vita_jax.base.keys import Key
 
 # The one list that a new paper is added to.
-PAPERS = ("adv_logo", "asg", "autopose", "bert_tickets", "gan_slimming", "l2o", "pcal", "self_pu", "ss_gcn")
+PAPERS = (
+  "adv_logo",
+  "asg",
+  "autopose",
+  "bert_tickets",
+  "gan_slimming",
+  "l2o",
+  "mm_hand",
+  "pcal",
+  "self_pu",
+  "ss_gcn",
+)
 __all__ = ["PAPERS", "build", "check", "keys", *PAPERS]
 
 __getattr__, __dir__ = submodules(__name__)

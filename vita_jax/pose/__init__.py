@@ -36,11 +36,22 @@ from vita_jax.pose.heatmaps import (
   heatmap_loss,
   to_input,
 )
-from vita_jax.pose.skeletons import COCO, FIGURES, MPII, OPENFIELD, SKELETONS, Skeleton, flip_order, skeleton
+from vita_jax.pose.skeletons import (
+  COCO,
+  FIGURES,
+  HAND,
+  MPII,
+  OPENFIELD,
+  SKELETONS,
+  Skeleton,
+  flip_order,
+  skeleton,
+)
 
 __all__ = [
   "COCO",
   "FIGURES",
+  "HAND",
   "MPII",
   "OPENFIELD",
   "SKELETONS",

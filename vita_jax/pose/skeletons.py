@@ -208,5 +208,15 @@ OPENFIELD = skeleton(
   limbs=((0, 1), (0, 2), (1, 3), (2, 3)),
   torso=((0,), (3,)),
 )
+FINGERS = ("index", "middle", "ring", "little")
 FIGURES = COCO._replace(name="figures")
-SKELETONS: Mapping[str, Skeleton] = {s.name: s for s in (COCO, MPII, OPENFIELD, FIGURES)}
+# One hand, left or right: a mirrored picture shows the other hand, with the same joints. It has no torso: PCK
+# is told in pixels or mm.
+HAND = skeleton(
+  "hand",
+  ["wrist", "thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip"]
+  + [f"{name}_{part}" for name in FINGERS for part in ("mcp", "pip", "dip", "tip")],
+  sigmas=0.05,
+  limbs=[(0 if i % 4 == 1 else i - 1, i) for i in range(1, 21)],
+)
+SKELETONS: Mapping[str, Skeleton] = {s.name: s for s in (COCO, MPII, OPENFIELD, FIGURES, HAND)}

@@ -50,15 +50,20 @@ def forward_kinematics(local: Array, parents: np.ndarray) -> jax.Array:
   Raises:
     ValueError: parents that form a circle.
   """
-  parents = np.asarray(parents)
-  done: dict[int, Array] = {}
-  while len(done) < len(parents):
-    ready = [j for j in range(len(parents)) if j not in done and (parents[j] < 0 or int(parents[j]) in done)]
+  parents, local = np.asarray(parents), jnp.asarray(local)
+  place: dict[int, int] = {-1: -1}  # of a joint among the ones that are done
+  levels: list[jax.Array] = []
+  while len(place) <= len(parents):
+    ready = [j for j in range(len(parents)) if j not in place and max(int(parents[j]), -1) in place]
     if not ready:
       raise ValueError("the joints' parents form a circle")
-    for j in ready:
-      done[j] = local[j] if parents[j] < 0 else done[int(parents[j])] @ local[j]
-  return jnp.stack([done[j] for j in range(len(parents))]) if done else jnp.asarray(local)
+    own = local[np.array(ready)]
+    if levels:  # the joints of one level are one product: programs of many joints compile slowly
+      above = jnp.concatenate(levels)[np.array([place[int(parents[j])] for j in ready])]
+      own = above @ own
+    place |= {j: len(place) - 1 + i for i, j in enumerate(ready)}
+    levels.append(own)
+  return jnp.concatenate(levels)[np.array([place[j] for j in range(len(parents))])] if levels else local
 
 
 def local_transforms(world: np.ndarray, parents: np.ndarray) -> np.ndarray:

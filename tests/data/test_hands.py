@@ -1,0 +1,140 @@
+"""Rows of hands: crops and mirrors keep them true, and what contradicts itself is refused in one line."""
+
+import numpy as np
+import pytest
+from data.hand_rows import joint, stick_hand
+
+from vita_jax.data import hands
+from vita_jax.data.augment import resize
+
+
+def _projected(row):
+  seen = row["xyz"] @ row["intrinsics"].T
+  return seen[:, :2] / seen[:, 2:]
+
+
+def test_a_row_that_fits_together_is_taken():
+  for right in (False, True):
+    hands.check_row(stick_hand(right=right), name="mine")
+
+
+def test_the_other_orders_are_told_from_ours():
+  xyz = stick_hand()["xyz"]
+  assert hands.order_of(xyz) == "HAND"
+  theirs = np.empty_like(xyz)
+  theirs[hands.STB_ORDER] = xyz
+  assert hands.order_of(theirs) == "STB_ORDER"
+  np.testing.assert_array_equal(theirs[hands.STB_ORDER], xyz)
+  assert hands.order_of(xyz[hands.RHD_ORDER]) == "RHD_ORDER"
+  np.testing.assert_array_equal(hands.RHD_ORDER[hands.RHD_ORDER], np.arange(21))  # its own inverse
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (lambda row: row["xyz"].__setitem__((joint("ring_tip"), 1), np.nan), "ring_tip of row 0 is not finite"),
+    (lambda row: row.update(xyz=row["xyz"] / 1000), "z is in mm: multiply metres by 1000"),
+    (lambda row: row.update(xyz=-row["xyz"]), "they must be in front of the camera"),
+    (lambda row: row.update(uv=row["uv"][:, ::-1]), r"give \(x, y\), not \(row, column\)"),
+    (lambda row: row.update(depth=row["depth"] / 1000), "its depth map is .* mm from the joints"),
+    (
+      lambda row: row.update(xyz=row["xyz"][hands.RHD_ORDER], uv=row["uv"][hands.RHD_ORDER]),
+      r"in the order of RHD_ORDER: take joints\[data.hands.RHD_ORDER\]",
+    ),
+  ],
+  ids=["NaN", "metres", "behind", "swapped", "depth", "order"],
+)
+def test_what_contradicts_itself_is_refused_by_name(change, message):
+  row = stick_hand()
+  change(row)
+  with pytest.raises(ValueError, match=f"^hand.png: .*{message}"):
+    hands.check_row(row, name="hand.png")
+
+
+def test_poses_that_cannot_guide_are_refused():
+  row = stick_hand()
+  uv, z = np.stack([row["uv"]] * 2), np.stack([row["xyz"][:, 2]] * 2)
+  hands.check_poses(uv, z, size=160)
+  far = uv.copy()
+  far[1, joint("index_tip")] = [500, 20]
+  for bad, message in (
+    ((far, z), "index_tip of row 1 is at .*500.0, 20.0.*, far outside of a picture of 160 x 160"),
+    ((uv, z / 1000), "multiply metres by 1000"),
+    ((uv * np.nan, z), "wrist of row 0 is not finite"),
+    ((uv[0], z[0]), r"uv must be \[n, 21, 2\] and z \[n, 21\]"),
+    ((uv[:, :20], z[:, :20]), r"uv must be \[n, 21, 2\]"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      hands.check_poses(*bad, size=160, name="poses.npz")
+
+
+def test_left_and_right_hands_side_by_side_are_refused():
+  hands.check_one_side([True, True], name="a")
+  with pytest.raises(ValueError, match="a: 2 right and 1 left hands: mirror the right ones"):
+    hands.check_one_side([True, False, True], name="a")
+
+
+def test_a_mirrored_row_is_a_row_of_the_other_hand():
+  row = stick_hand(right=True)
+  other = hands.mirrored(row)
+  hands.check_row(other, name="mirrored")
+  np.testing.assert_allclose(_projected(other), other["uv"], atol=1e-4)
+  np.testing.assert_allclose(other["uv"], [159, 0] + row["uv"] * [-1, 1], atol=1e-4)
+  np.testing.assert_array_equal(other["image"], row["image"][:, ::-1])
+  np.testing.assert_allclose(other["xyz"][:, 0], -row["xyz"][:, 0])
+  assert not other["right"] and row["right"]
+  twice = hands.mirrored(other)
+  for key in row:
+    np.testing.assert_allclose(twice[key], row[key], atol=1e-4, err_msg=key)
+
+
+@pytest.mark.parametrize("margin", [None, 12.0])
+@pytest.mark.parametrize("right", [False, True])
+def test_a_crop_keeps_joints_camera_and_depth_together(margin, right):
+  row = stick_hand(right=right)
+  crop = hands.HandCrop(64, margin=margin)(row)
+  assert crop["image"].shape == (64, 64, 3) and crop["depth"].shape == crop["mask"].shape == (64, 64)
+  np.testing.assert_allclose(_projected(crop), crop["uv"], atol=1e-3)
+  hands.check_row(crop, name="crop")
+  assert not crop["right"] and set(np.unique(crop["depth"])) <= set(np.unique(row["depth"]))  # nothing mixed
+  np.testing.assert_array_equal(crop["mask"], crop["depth"] < 1000)
+  if margin is not None:
+    assert crop["uv"].min() > 2 and crop["uv"].max() < 61
+
+
+def test_a_crop_moves_joints_as_it_moves_pixels():
+  """A white pixel at a joint is white at the joint of the crop."""
+  row = stick_hand()
+  tip = joint("index_tip")
+  row["image"][:] = 0
+  x, y = np.round(row["uv"][tip]).astype(int)
+  row["image"][y - 1 : y + 2, x - 1 : x + 2] = 255
+  crop = hands.HandCrop(128, margin=10)(row)
+  weights = crop["image"][..., 0].astype(float)
+  place = [(weights.sum(axis=axis) @ np.arange(128)) / weights.sum() for axis in (0, 1)]
+  scale = crop["intrinsics"][[0, 1], [0, 1]] / row["intrinsics"][[0, 1], [0, 1]]
+  np.testing.assert_allclose(place, crop["uv"][tip] + (np.array([x, y]) - row["uv"][tip]) * scale, atol=0.1)
+
+
+def test_two_bytes_are_put_together_before_a_depth_is_resized():
+  """Between 255 and 256 mm the bytes roll over: resized by themselves they give 128 mm or 383."""
+  depth = np.tile(np.array([255, 256], np.int32), (4, 2))
+  high, low = (depth >> 8).astype(np.uint8), (depth & 255).astype(np.uint8)
+  np.testing.assert_array_equal(hands.decode_depth(high, low), depth)
+  each = [resize(b[..., None], size=(4, 7), method="bilinear")[..., 0] for b in (high, low)]
+  assert np.abs(hands.decode_depth(*each) - 255).max() > 50
+  places = hands.nearest_places(4, 7)
+  assert set(np.unique(depth[:, places])) == {255, 256} and places.tolist() == [0, 0, 1, 2, 2, 3, 3]
+
+
+def test_videos_are_split_whole_and_one_video_cannot_be():
+  names = ["B1Counting"] * 3 + ["B2Random"] * 2
+  train, test = hands.split_sequences(names, ["B1Counting"], name="STB")
+  assert train.tolist() == [3, 4] and test.tolist() == [0, 1, 2]
+  for bad, message in (
+    ((names[:3], ["B1Counting"]), "STB has one video only, B1Counting: a split by video needs two"),
+    ((names, ["B4Random"]), "STB has no video 'B4Random': it has B1Counting, B2Random"),
+    ((names, ["B1Counting", "B2Random"]), "hold out some of B1Counting, B2Random, and not all"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      hands.split_sequences(*bad, name="STB")

@@ -1,0 +1,9 @@
+"""launch/mm_hand/augment.py: what it cannot do is one line."""
+
+from launch.commands import launch, refused
+
+
+def test_runs_that_are_not_there_are_named(tmp_path):
+  gone, out = tmp_path / "none", f"--out={tmp_path / 'a.json'}"
+  refused(launch("mm_hand/augment", f"--runs={gone}", out), f"no finished run in {gone}: train one")
+  refused(launch("mm_hand/augment", f"--runs={gone}", "--out=/nowhere/a.json"), "a folder that exists")

@@ -1,0 +1,145 @@
+"""A whole run on drawn hands: it learns, reports beside what a copy is worth, and its program draws."""
+
+import functools
+import json
+from importlib import import_module
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from papers.mm_hand import small
+from PIL import Image
+
+from vita_jax import train
+from vita_jax.hands import judges
+from vita_jax.papers import mm_hand
+from vita_jax.papers.mm_hand.data import read_inputs
+from vita_jax.papers.mm_hand.recipe import recipe_of
+from vita_jax.train.program_file import write_program
+
+export, report = (import_module(f"vita_jax.papers.mm_hand.{name}") for name in ("export", "report"))
+
+
+def _sees_a_hand(pictures, names):
+  """In place of the palm detector, for which 16 pixels are none."""
+  assert len(pictures) == len(names)
+
+
+def _find(pictures):
+  """A judge that finds every joint in the middle."""
+  return jnp.full((len(pictures), 21, 2), 7.5), jnp.full(len(pictures), 0.75)
+
+
+@pytest.fixture
+def blind(monkeypatch):
+  monkeypatch.setattr(report, "judges_of", lambda *_: [judges.Judge("", _find)])
+
+
+def test_it_reports_beside_what_a_copy_and_the_truth_are_worth(blind, tmp_path):
+  """Of a run without training: the sources as they are."""
+  config = small.config(tmp_path, "copy_source")
+  experiment, workdir = mm_hand.build(config, form="native"), tmp_path / "run"
+  assert experiment.stages == ()
+  summary = train.run(experiment, config, workdir, quiet=True)
+  found = {name: entry["mean"] for name, entry in summary["metrics"].items()}
+  assert found["l1"] == pytest.approx(found["copy_l1"], abs=1e-6)
+  assert found["l1"] <= found["l1_p95"] and found["ssim_p5"] <= found["ssim"]
+  assert found["presence"] == 0.75 and found["absent"] == 0
+  # This judge sees no difference between pictures, so what it says of all three is the same.
+  assert found["pose_error"] == found["copy_pose_error"] == found["floor_pose_error"] > 0
+  assert found["pose_error_p95"] >= found["pose_error"] and 0 <= found["pck_auc"] <= 1
+  assert all((workdir / "figures" / f"{name}.png").exists() for name in ("sheet", "failures"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["mm_hand", "no_attention", "pix2pix", "cyclegan", "pg2"])
+def test_a_whole_run_learns(method, tmp_path):
+  own = {
+    "train.rate": 2e-3,
+    "train.steps": 40,
+    "depth.source": "learned" if method == "mm_hand" else "analytic",
+  }
+  own |= {"discriminator.blocks": 1}
+  config = small.config(tmp_path, method, **own)
+  summary = train.run(mm_hand.build(config, form="native"), config, tmp_path / "run", quiet=True)
+  assert np.isfinite([entry["mean"] for entry in summary["metrics"].values()]).all()
+  rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+  losses = [row["metrics"]["loss"] for row in rows if (row["stage"], row["split"]) == ("train", "train")]
+  assert len(losses) > 10 and np.mean(losses[-5:]) < np.mean(losses[:3])
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+  """What an untrained MM-Hand exports."""
+  config = small.config(tmp_path_factory.mktemp("hands"), "mm_hand")
+  experiment = mm_hand.build(config, form="native")
+  return experiment.export(jax.jit(experiment.init)(jax.random.key(0)))
+
+
+def test_what_it_draws_comes_out_of_its_program_as_files(exported, tmp_path, monkeypatch):
+  monkeypatch.setattr(export, "check_hands", _sees_a_hand)
+  hands = small.columns(4, seed=3)
+  path = str(tmp_path / "poses.npz")
+  arrays = {"uv": hands["uv"], "z": hands["xyz"][..., 2], "picture": hands["image"][0]}
+  np.savez(path, **arrays, source_uv=hands["uv"][0], source_z=hands["xyz"][0, :, 2])
+  inputs = exported.read(path)
+  assert {name: x.shape[0] for name, x in inputs.items()} == dict.fromkeys(exported.inputs, 4)
+  outputs = jax.jit(exported.program)(exported.params, **inputs)
+  assert exported.decode(path, outputs)["rgb"].shape == (4, small.SIZE, small.SIZE, 3)
+  said = exported.save(path, outputs, tmp_path)
+  assert said == "4 pictures, sheet.png and film.gif"
+  with Image.open(tmp_path / "film.gif") as film:
+    assert 1 <= film.n_frames <= 4  # equal pictures are one
+  write_program(tmp_path / "program.jax", exported, platforms=("cpu",))
+  program = jax.export.deserialize(bytearray((tmp_path / "program.jax").read_bytes()))
+  assert {"tpu", "cuda", "cpu"} >= set(program.platforms)
+
+
+def test_poses_that_cannot_be_drawn_are_one_line(tmp_path, monkeypatch):
+  monkeypatch.setattr(export, "check_hands", _sees_a_hand)
+  read = functools.partial(export.read_poses, small.SIZE)
+  hands = small.columns(2, seed=3)
+  good = {"uv": hands["uv"], "z": hands["xyz"][..., 2], "picture": hands["image"][0]}
+  good |= {"source_uv": hands["uv"][0], "source_z": hands["xyz"][0, :, 2]}
+  nan = good["uv"].copy()
+  nan[1, 4] = np.nan
+  cases = {
+    "has no 'source_z'": {"source_z": None},
+    r"index_1 of row 0 is at .* far outside|far outside of a picture": {"uv": good["uv"] + 60},
+    "of row 1 is not finite": {"uv": nan},
+    "multiply metres by 1000": {"z": good["z"] / 1000},
+    r"'uv' is \[2, 20, 2\]": {"uv": good["uv"][:, :20]},
+    "'picture' is float32: it must be uint8": {"picture": good["picture"].astype(np.float32)},
+  }
+  for message, changes in cases.items():
+    arrays = {name: x for name, x in {**good, **changes}.items() if x is not None}
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(ValueError, match=message) as caught:
+      read(str(tmp_path / "bad.npz"))
+    assert "\n" not in str(caught.value), message
+
+
+def test_a_source_without_a_hand_is_refused(tmp_path, monkeypatch):
+  def refuse(pictures, names):
+    raise ValueError(f"{names[0]} shows no hand")
+
+  monkeypatch.setattr(export, "check_hands", refuse)
+  hands = small.columns(2, seed=3)
+  arrays = {"uv": hands["uv"], "z": hands["xyz"][..., 2], "picture": hands["image"][0]}
+  np.savez(tmp_path / "a.npz", **arrays, source_uv=hands["uv"][0], source_z=hands["xyz"][0, :, 2])
+  with pytest.raises(ValueError, match=r"a.npz shows no hand"):
+    export.read_poses(small.SIZE, str(tmp_path / "a.npz"))
+
+
+def test_test_pairs_are_of_one_identity_and_of_other_hands(tmp_path):
+  for source in ("random", "nearest"):
+    recipe = recipe_of(small.config(tmp_path, **{"report.source": source}))
+    inputs = read_inputs(recipe)
+    pairs, hands = inputs.tests["test"], small.columns()
+    where = [int(np.argmax([(x == y).all() for y in hands["image"]])) for x in pairs["source"]]
+    own = [int(np.argmax([(x == y).all() for y in hands["image"]])) for x in pairs["image"]]
+    assert (hands["identity"][where] == hands["identity"][own]).all()
+    assert all(a != b for a, b in zip(where, own, strict=True))
+    assert hands["test"][own].all() and hands["test"][where].all() == (source == "random")
+    assert len(inputs.train["image"]) == 12 and not hands["test"][inputs.train["candidates"]].any()
