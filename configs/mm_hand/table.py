@@ -16,6 +16,9 @@ can be trained and are left out: they have not been needed for the claims. The p
 had.
 """
 
+import math
+
+from vita_jax.report import format_difference, pair_runs
 from vita_jax.report.suite import Row
 
 FILE = "configs/mm_hand/rendered.py"
@@ -55,3 +58,36 @@ def get_suite():
     row = Row(label, f"{FILE}:{method}", overrides, metric="pose_error", baseline=baseline, beside=BESIDE)
     rows.append(row)
   return tuple(rows)
+
+
+def finish(summaries, workdir):
+  """Says what the bars of the comparison come to, as far as their rows are there: paired over seeds."""
+  del workdir
+  if "MM-Hand" not in summaries:
+    return ""
+  ours = summaries["MM-Hand"]
+  floor, copied = (_mean(ours, f"{name}_pose_error") for name in ("floor", "copy"))
+  lines = [
+    f"Floor of the judge: {floor:.1f} of {copied:.1f} that copied sources have, {100 * floor / copied:.0f} %"
+    " (above a third it cannot tell).",
+    f"L1 {100 * (1 - _mean(ours, 'l1') / _mean(ours, 'copy_l1')):.0f} % below copied sources (bar 25), SSIM"
+    f" {_mean(ours, 'ssim') - _mean(ours, 'copy_ssim'):+.3f} (bar above 0).",
+    f"Pose error {100 * _mean(ours, 'pose_error') / copied:.0f} % of copied sources' (bar: below 50).",
+  ]
+  others = {
+    "Pose only (PATN)": f"bar: above 0, and above the floor, {floor:.1f}",
+    "No attention": "above 0: attention helps",
+    "MM-Hand, random pairs": "above 0: easy pairs first help",
+    "MM-Hand, hard to easy": "above 0: their order matters",
+  }
+  for label, bar in others.items():
+    if label in summaries:
+      found = format_difference(pair_runs(summaries[label], ours, "pose_error"))
+      lines.append(f"{label} minus MM-Hand, pose error: {found} ({bar}).")
+  return "\n".join(["", "## Bars", "", *(f"- {line}" for line in lines), ""])
+
+
+def _mean(summary, name):
+  """The mean over seeds; NaN where no seed has a finite number."""
+  value = summary["metrics"].get(name, {}).get("mean")
+  return math.nan if value is None else value

@@ -36,6 +36,18 @@ def blind(monkeypatch):
   monkeypatch.setattr(report, "judges_of", lambda *_: [judges.Judge("", _find)])
 
 
+def test_the_truth_itself_has_no_distance_to_the_truth(monkeypatch):
+  """Pictures and truths are pairs: with partners counted as strangers their kernel distance is below 0."""
+  net = type("Net", (), {"name": "net"})()
+  rows = np.random.default_rng(0).normal(size=(20, 6))
+  monkeypatch.setattr(report.features, "pooled_features", lambda *_: rows)
+  pictures = np.random.default_rng(1).integers(0, 256, (20, 16, 16, 3), np.uint8)
+  found = report.appearance(pictures, pictures, [net])
+  assert found["l1"] == 0 and found["ssim"] == pytest.approx(1)
+  assert found["kernel_net"] == pytest.approx(0, abs=1e-9)
+  assert found["frechet_net"] == pytest.approx(0, abs=1e-4)
+
+
 def test_it_reports_beside_what_a_copy_and_the_truth_are_worth(blind, tmp_path):
   """Of a run without training: the sources as they are."""
   config = small.config(tmp_path, "copy_source")

@@ -14,7 +14,7 @@ import numpy as np
 from vita_jax import metrics
 from vita_jax.hands.estimator import train_keypoint_net
 from vita_jax.hands.judges import Judge, landmark_judge, pose_numbers
-from vita_jax.metrics import frechet_of_features, kernel_distance, ssim
+from vita_jax.metrics import frechet_of_features, paired_kernel_distance, ssim
 from vita_jax.nn import features
 from vita_jax.papers.mm_hand.data import Inputs, to_bytes, to_floats
 from vita_jax.papers.mm_hand.guidance import Pose
@@ -112,7 +112,7 @@ def appearance(shown: np.ndarray, truth: np.ndarray, nets: list[features.Feature
       warnings.simplefilter("ignore", RuntimeWarning)
       found[f"frechet_{net.name}"] = frechet_of_features(ours, theirs)
     if len(ours) >= 3:
-      found[f"kernel_{net.name}"] = kernel_distance(ours, theirs).distance
+      found[f"kernel_{net.name}"] = paired_kernel_distance(ours, theirs).distance
   return found
 
 
