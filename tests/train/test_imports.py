@@ -29,7 +29,7 @@ FLOORS = {
   "pose": ("base", "metrics"),
   "data": ("base", "metrics", "pose"),
   "nn": ("base", "data", "losses", "metrics"),
-  "optim": ("base", "data", "metrics", "nn", "report"),
+  "optim": ("base", "data", "losses", "metrics", "nn", "report"),
   "search": ("base", "losses", "metrics", "nn"),
   "compress": ("base", "data", "nn", "metrics"),
   "report": ("base", "metrics", "pose"),
