@@ -41,9 +41,11 @@ os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS))
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(os.environ["VITA_CACHE_DIR"], "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
-# Under nohup commands would inherit that hang-ups are ignored.
+# Under nohup, and in the background of a script, commands would inherit that hang-ups and Ctrl-C are ignored.
 if hasattr(signal, "SIGHUP"):
   signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config) -> int:

@@ -139,6 +139,7 @@ def test_what_no_8_bits_hold_and_other_parameters_are_refused(resnet, cartoon):
     integer_program(net.clone(quant=Quant()), {"params": cartoon[1]})
 
 
+@pytest.mark.slow
 def test_a_residual_output_reaches_the_integer_program_and_the_onnx_file(images):
   net = ResnetGenerator(resnet_widths(2, 1), form="native", quant=Quant(), output="residual")
   variables = net.init(jax.random.key(0), images)

@@ -55,6 +55,7 @@ def test_an_estimate_that_is_too_high_does_not_pass_for_separable_classes():
   assert found.upper_bound and found.auc < 0.9 and found.prior > truth
 
 
+@pytest.mark.slow
 def test_what_one_split_adds_by_chance_is_averaged_out():
   """Breast cancer, 40 % of the malignant ones labelled: one split alone is up to 0.09 off on such draws."""
   from sklearn import datasets

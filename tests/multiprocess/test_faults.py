@@ -70,7 +70,8 @@ def test_a_process_that_lives_and_makes_no_step_ends_all(tmp_path):
   assert any(has_line(text, "error: no process made a step for") for text in errors), errors
 
 
-@pytest.mark.parametrize("place", ["evaluate", pytest.param("report", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["evaluate", "report"])
 def test_a_process_that_hangs_in_what_has_no_steps_ends_all(place, tmp_path):
   """A heart that beats and the word "busy" are not enough for ever."""
   flags = {i: [f"--busy_seconds={2 * WATCHDOG}"] for i in (0, 1)}
@@ -134,7 +135,7 @@ UNLIKE = {
 
 
 @pytest.mark.parametrize(
-  "kind", [k if i < 2 else pytest.param(k, marks=pytest.mark.slow) for i, k in enumerate(UNLIKE)]
+  "kind", [k if i < 1 else pytest.param(k, marks=pytest.mark.slow) for i, k in enumerate(UNLIKE)]
 )
 def test_processes_that_do_not_run_the_same_are_refused_by_name(kind, tmp_path):
   flags, words = UNLIKE[kind]

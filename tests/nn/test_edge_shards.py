@@ -39,7 +39,7 @@ def test_a_graph_that_does_not_divide_is_refused():
     edge_shards(_small(pad_multiple=1), 4)
 
 
-@pytest.mark.parametrize("n", [2, 4])
+@pytest.mark.parametrize("n", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_citeseer_on_several_devices_equals_one(n):
   script = Path(__file__).with_name("on_shards.py")
   path = os.pathsep.join([str(script.parents[2]), os.environ.get("PYTHONPATH", "")])

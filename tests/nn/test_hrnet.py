@@ -53,7 +53,7 @@ def _close(found, expected, tolerance=1e-4):
   np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max())
 
 
-@pytest.fixture(scope="module", params=NETS)
+@pytest.fixture(scope="module", params=["hrnet", pytest.param("simple", marks=pytest.mark.slow)])
 def found(request, known):
   """(name, variables, maps, gradients, maps in training, statistics afterwards), by one program."""
   net, convert = NETS[request.param]

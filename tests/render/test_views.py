@@ -74,7 +74,9 @@ def _shade(body, camera, found):
   return render.shade(found, body, camera, lights=render.Lights()).color
 
 
-@pytest.mark.parametrize("picture", [pytest.param(_silhouette, marks=pytest.mark.slow), _depth, _shade])
+@pytest.mark.parametrize(
+  "picture", [_depth, *(pytest.param(f, marks=pytest.mark.slow) for f in (_silhouette, _shade))]
+)
 def test_views_and_meshes_in_a_batch_equal_each_alone(picture, monkeypatch):
   """Up to rounding: XLA fuses (and so contracts) the body of a loop otherwise than a program of its own."""
   monkeypatch.setattr(pairs, "WINDOWS", (16,))  # one loop, not three: compiling takes long

@@ -34,9 +34,8 @@ def test_keypoints_are_those_of_tensorflow_js(published):
   np.testing.assert_allclose(movenet.keypoints(outputs)[0], reference["keypoints_yxs"], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-  "name", ["movenet_lightning", pytest.param("movenet_thunder", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["movenet_lightning", "movenet_thunder"])
 def test_every_head_is_what_the_published_graph_says(name, picture, published):
   file = f"{name.replace('_', '-')}.json"
   graph = read_tfjs(published(f"detectors/{name}")[file])

@@ -83,6 +83,7 @@ def test_every_form_gives_the_same_numbers(outputs, detector, picture):
   np.testing.assert_allclose(loop.classes, outputs.classes, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_module_is_what_the_published_graph_says(detector, picture, outputs, published):
   graph = read_tfjs(published("detectors/nanodet")["nanodet.json"])
   mean, std = (np.asarray(x, np.float32) for x in (nanodet.MEAN, nanodet.STD))

@@ -36,6 +36,7 @@ def test_logits_are_those_of_litert(outputs, fixtures):
   np.testing.assert_allclose(ssd.person_scores(outputs)[0], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_module_is_what_the_published_graph_says(image, outputs, published):
   graph = read_tflite(published("detectors/ssd_mobilenetv2")[FILE])
   sides, classes = jax.jit(functools.partial(run, graph, wanted=graph.outputs))(2.0 * image - 1.0)

@@ -104,6 +104,7 @@ def test_an_optimization_is_carried_over_segments_and_starts_anew_with_its_epoch
   assert [d[0] < d[1] for d in distances] == [True, True, False]
 
 
+@pytest.mark.slow
 def test_every_lesson_has_its_own_moments():
   states, _ = _play("cl_il", 120, **WILD)
   lessons = [int(s["lesson"]) for s in states[1:] if int(s["phase"]) == TRAIN]
@@ -252,6 +253,7 @@ def test_staggered_optimizations_begin_one_after_the_other_and_outlast_validatio
         assert not _differ(before["task"][name], after["task"][name])
 
 
+@pytest.mark.slow
 def test_pes_carries_both_optimizations_and_the_sum_of_their_perturbations():
   states, _ = _mixture()
   task = next(

@@ -24,7 +24,7 @@ def _row(method):
 
 
 ROWS = {
-  # The selection between phases and the choice at the end, by default; every other block is within a step.
-  "self_pu_self_paced": _row("self_paced"),
+  # The selection between phases and the choice at the end; every other block is within a step.
+  "self_pu_self_paced": _row("self_paced")._replace(slow=True),
   "self_pu": _row("self_pu")._replace(slow=True),
 }

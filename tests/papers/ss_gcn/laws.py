@@ -34,7 +34,9 @@ GRAPHMIX = {
 }
 ROWS = {
   "ss_gcn_partition": _row("partition"),
-  "ss_gcn_completion_best": _row("completion", protocol="best_validation", features="dense"),
+  "ss_gcn_completion_best": _row("completion", protocol="best_validation", features="dense")._replace(
+    slow=True
+  ),
   "ss_gcn_gin_cluster": _row("cluster", host="gin")._replace(slow=True),
   "ss_gcn_gat_released": _row("completion", host="gat", faithful_to_code=True)._replace(slow=True),
   "ss_gcn_gmnn": _row("partition", host="gmnn", **GMNN)._replace(slow=True),
