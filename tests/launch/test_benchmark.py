@@ -20,6 +20,7 @@ def _benchmark(*arguments):
   return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
 
 
+@pytest.mark.slow
 def test_scale_counts_edges_seconds_and_bytes():
   done = _benchmark("scale", "--sizes=300,900", "--epochs=2")
   assert done.returncode == 0, done.stderr

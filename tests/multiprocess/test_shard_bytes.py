@@ -32,7 +32,11 @@ def _need(shard, **layout):
 
 
 @pytest.mark.parametrize(
-  ("shard", "layout"), [("model", {"model": 4, "data": 1}), ("fully", {"model": 1, "data": 4})]
+  ("shard", "layout"),
+  [
+    ("model", {"model": 4, "data": 1}),
+    pytest.param("fully", {"model": 1, "data": 4}, marks=pytest.mark.slow),
+  ],
 )
 def test_a_device_holds_its_share_of_the_weights_and_of_adams_moments(shard, layout):
   whole, share = _need("none", model=1, data=1), _need(shard, **layout)

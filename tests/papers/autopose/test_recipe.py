@@ -77,6 +77,7 @@ def _full(step):
   return recipe_of(config)
 
 
+@pytest.mark.slow
 def test_the_full_scale_has_the_published_baselines():
   hrnet, simple = (nets_of(_full(step), 17).single.net for step in ("hrnet", "simple_baseline"))
   assert hrnet == HRNet(17, form=hrnet.form) and simple == SimpleBaseline(17, form=simple.form)

@@ -216,6 +216,7 @@ def test_a_run_reports_every_ticket_and_learns(finished):
   assert summary["steps"] == [240, 240]
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_the_whole_one(finished, tmp_path):
   """The law that resuming changes no bit, for two seeds one after the other; the other laws are slow."""
   config, experiment, *_ = finished

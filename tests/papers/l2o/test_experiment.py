@@ -266,6 +266,7 @@ def test_pes_carries_both_optimizations_and_the_sum_of_their_perturbations():
   assert factors.shape == (2, 1) and (factors != 1).all() and (0.5 <= factors).all() and (factors <= 2).all()
 
 
+@pytest.mark.slow
 def test_the_rate_decays_over_each_optimization_as_long_as_it_is():
   """A step of vita_mlp has one size, so that what an optimization moves in a segment is the schedule's."""
   states, _ = _mixture()

@@ -48,6 +48,7 @@ def _nested(arrays, prefix):
   return unflatten_dict(flat, sep="/")
 
 
+@pytest.mark.slow
 def test_two_steps_are_those_of_pytorch(tmp_path):
   """Generator, then the judge of appearance, then that of shape; statistics move in three passes of each."""
   arrays = dict(np.load(FIXTURE))
