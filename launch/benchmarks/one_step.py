@@ -64,3 +64,26 @@ def of_config(path: str, *, stage: int = 0, seeds: int = 1, **overrides: Any) ->
     return one.step, state, batch
 
   return make
+
+
+def repeat(
+  step: Callable, state: Any, batch: Any, *, number: Callable[[int], int] = int
+) -> Callable[[int], None]:
+  """Returns `run(n)`, which takes n more steps on one batch and waits for them; the state is donated.
+
+  Args:
+    step: `step(state, batch, t) -> (state, metrics)`.
+    state: at first.
+    batch: of every step.
+    number: t of the step that is the i-th.
+  """
+  run, taken = jax.jit(lambda state, batch, t: step(state, batch, t)[0], donate_argnums=0), 0
+  batch = jax.device_put(batch)
+
+  def advance(n: int) -> None:
+    nonlocal state, taken
+    for _ in range(n):
+      state, taken = run(state, batch, jnp.int32(number(taken))), taken + 1
+    jax.block_until_ready(state)
+
+  return advance

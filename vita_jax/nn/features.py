@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,6 +121,21 @@ def load(
   card["resized to"] = size if size is not None else "as the images come"
   apply = functools.partial(_apply, name, module, size)
   return FeatureNet(name, {"params": params}, apply, kind.layers, kind.width, card)
+
+
+def load_available(names: tuple[str, ...], *, form: str = "top") -> list[FeatureNet]:
+  """Loads the networks whose weights are there, for a report; a warning names each of the others.
+
+  Raises:
+    ValueError: see `load`.
+  """
+  found = []
+  for name in names:
+    try:
+      found.append(load(name, form=form))
+    except FileNotFoundError as error:
+      warnings.warn(f"frechet_{name} and kernel_{name} are left out: {error}", stacklevel=2)
+  return found
 
 
 def source_name(name: str) -> str:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from benchmarks.asg.gpu import KINDS, finetuning
 from benchmarks.measure import serve
+from benchmarks.one_step import repeat
 from vita_jax.base.memory import keep_freed_memory
 
 
@@ -16,16 +17,8 @@ def main(kind: str) -> None:
   keep_freed_memory()  # as launch/train.py does
   assert kind in KINDS
   step, state, batch = finetuning(kind)
-  run = jax.jit(lambda state, batch, t: step(state, batch, t)[0], donate_argnums=0)
   state = {**state, "teacher": jax.tree.map(lambda x: jnp.array(x, copy=True), state["teacher"])}
-  batch, t = jax.device_put(batch), 0
-
-  def advance(n: int) -> None:
-    nonlocal state, t
-    for _ in range(n):
-      state, t = run(state, batch, jnp.int32(t)), t + 1
-    jax.block_until_ready(state)
-
+  advance = repeat(step, state, batch)
   advance(2)
   serve(advance)
 

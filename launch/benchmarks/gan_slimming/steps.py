@@ -5,16 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
-
+from benchmarks.arithmetic import PRODUCT, multiply
 from benchmarks.gan_slimming.gpu import KINDS, SMALL, slimming
 from benchmarks.measure import serve
+from benchmarks.one_step import repeat
 from vita_jax.base.memory import keep_freed_memory
 from vita_jax.compress import count_macs
 from vita_jax.nn.gan import PatchDiscriminator, ResnetGenerator, resnet_widths
-
-MATRIX = 1536
 
 
 def flops() -> int:
@@ -32,20 +29,8 @@ def flops() -> int:
 def make(kind: str) -> tuple[Callable[[int], None], dict[str, int]]:
   """Returns `run(n)` and the facts of a worker."""
   if kind == "matmul":
-    x = jnp.ones((MATRIX, MATRIX))
-    product = jax.jit(lambda x: x @ x * (1 / MATRIX))
-    return lambda n: [product(x).block_until_ready() for _ in range(n)] and None, {"flops": 2 * MATRIX**3}
-  step, state, batch = slimming(kind, SMALL)
-  run, t = jax.jit(lambda state, batch, t: step(state, batch, t)[0], donate_argnums=0), 0
-  batch = jax.device_put(batch)
-
-  def advance(n: int) -> None:
-    nonlocal state, t
-    for _ in range(n):
-      state, t = run(state, batch, jnp.int32(t)), t + 1
-    jax.block_until_ready(state)
-
-  return advance, {"flops": flops()}
+    return multiply(), {"flops": PRODUCT}
+  return repeat(*slimming(kind, SMALL)), {"flops": flops()}
 
 
 def main(kind: str) -> None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
+from benchmarks.arithmetic import layer_gradients, matrix_rate
 from benchmarks.measure import fastest
-from benchmarks.mm_hand.step import MATRIX
 from vita_jax.base.memory import keep_freed_memory
 from vita_jax.nn.conv import Conv, ConvTranspose
 
@@ -29,36 +25,22 @@ LAYERS = {
 }
 
 
-def gradients(
-  side: int, inputs: int, outputs: int, kernel: int, stride: int, transposed: bool
-) -> Callable[[], Any]:
-  """Returns a call that computes the gradients of a layer in its input and its kernel."""
+def layer(outputs: int, kernel: int, stride: int, transposed: bool) -> Any:
+  """Makes a layer as the generator has it."""
   options: dict[str, Any] = {"use_bias": False, "form": "top"}
   if transposed:
-    net: Any = ConvTranspose(outputs, kernel, stride, 1, output_padding=1, **options)
-  else:
-    net = Conv(outputs, kernel, stride, kernel // 2, **options)
-  x = jax.random.normal(jax.random.key(0), (BATCH, side, side, inputs))
-  params = net.init(jax.random.key(1), x)["params"]
-  weight = jax.random.normal(jax.random.key(2), jax.eval_shape(net.apply, {"params": params}, x).shape)
-
-  def loss(params: Any, x: jax.Array) -> jax.Array:
-    return jnp.sum(net.apply({"params": params}, x) * weight)
-
-  compiled = jax.jit(jax.grad(loss, argnums=(0, 1)))
-  return lambda: jax.block_until_ready(compiled(params, x))
+    return ConvTranspose(outputs, kernel, stride, 1, output_padding=1, **options)
+  return Conv(outputs, kernel, stride, kernel // 2, **options)
 
 
 def main() -> None:
   keep_freed_memory()  # as launch/train.py does
-  x = jnp.ones((MATRIX, MATRIX))
-  product = jax.jit(lambda x: x @ x)
-  rate = 2 * MATRIX**3 / fastest(lambda: product(x).block_until_ready())
-  rows = []
+  rate, rows = matrix_rate(), []
   for name, (side, inputs, outputs, kernel, stride, transposed, count) in LAYERS.items():
     places = side**2 if transposed else (side // stride) ** 2
     flops = 2 * 3 * BATCH * places * kernel**2 * inputs * outputs
-    seconds = fastest(gradients(side, inputs, outputs, kernel, stride, transposed))
+    own = layer(outputs, kernel, stride, transposed)
+    seconds = fastest(layer_gradients(own, (BATCH, side, side, inputs)))
     rows.append({"layer": name, "flops": flops, "seconds": seconds, "count": count})
   print(json.dumps({"rate": rate, "rows": rows}))
 

@@ -9,21 +9,19 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from benchmarks.arithmetic import multiply
 from benchmarks.measure import serve
 from benchmarks.mm_hand.gpu import SMALL, sticks, training
+from benchmarks.one_step import repeat
 from vita_jax.base.memory import keep_freed_memory
 from vita_jax.papers.mm_hand.guidance import Pose, analytic_depth, streams_of
 from vita_jax.papers.mm_hand.recipe import default_config, recipe_of
-
-MATRIX = 1536
 
 
 def make(kind: str) -> Callable[[int], None]:
   """Returns `run(n)`."""
   if kind == "matmul":
-    x = jnp.ones((MATRIX, MATRIX))
-    product = jax.jit(lambda x: x @ x * (1 / MATRIX))
-    return lambda n: [product(x).block_until_ready() for _ in range(n)] and None
+    return multiply()
   if kind == "maps":
     config = default_config()
     config.update_from_flattened_dict({"loss.net": "off", **SMALL})
@@ -37,17 +35,7 @@ def make(kind: str) -> Callable[[int], None]:
         jax.block_until_ready(maps(source, first, second))
 
     return draw
-  step, state, batch = training("mm_hand", SMALL)
-  run, t = jax.jit(lambda state, batch, t: step(state, batch, t)[0], donate_argnums=0), 0
-  batch = jax.device_put(batch)
-
-  def advance(n: int) -> None:
-    nonlocal state, t
-    for _ in range(n):
-      state, t = run(state, batch, jnp.int32(t)), t + 1
-    jax.block_until_ready(state)
-
-  return advance
+  return repeat(*training("mm_hand", SMALL))
 
 
 def main(kind: str) -> None:

@@ -83,7 +83,7 @@ def report(
   pictures["identity_"] = to_floats(inputs.test["image"])
   if inputs.curves is not None:
     pictures["histogram_"] = to_floats(apply_curves(inputs.curves, inputs.test["image"]))
-  loaded = available(recipe.features) if inputs.targets is not None else []
+  loaded = features.load_available(recipe.features) if inputs.targets is not None else []
   targets = {net.name: features.pooled_features(net, inputs.targets) for net in loaded}
   for prefix, shown in pictures.items():
     values = quality(shown, inputs, pictures.get("teacher_"), loaded, targets)
@@ -133,17 +133,6 @@ def quality(
       found[f"kernel_{net.name}"] = paired_kernel_distance(ours, theirs, inputs.photo).distance
     elif not inputs.paired and min(len(ours), len(theirs)) >= 3:
       found[f"kernel_{net.name}"] = kernel_distance(ours, theirs).distance
-  return found
-
-
-def available(names: tuple[str, ...]) -> list[features.FeatureNet]:
-  """Loads the networks of features whose weights are there; of the others a warning names each."""
-  found = []
-  for name in names:
-    try:
-      found.append(features.load(name, form="top"))
-    except FileNotFoundError as error:
-      warnings.warn(f"frechet_{name} and kernel_{name} are left out: {error}", stacklevel=2)
   return found
 
 

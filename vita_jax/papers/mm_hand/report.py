@@ -52,7 +52,7 @@ def report(
   """
   del evaluate
   judges = judges_of(recipe, inputs)
-  nets_of_features = available(recipe.report.features)
+  nets_of_features = features.load_available(recipe.report.features)
   found: dict[str, float] = {}
   figures: dict[str, Any] = {}
   look = partial(see, recipe, nets)
@@ -113,17 +113,6 @@ def appearance(shown: np.ndarray, truth: np.ndarray, nets: list[features.Feature
       found[f"frechet_{net.name}"] = frechet_of_features(ours, theirs)
     if len(ours) >= 3:
       found[f"kernel_{net.name}"] = paired_kernel_distance(ours, theirs).distance
-  return found
-
-
-def available(names: tuple[str, ...]) -> list[features.FeatureNet]:
-  """Loads the networks of features whose weights are there; of the others a warning names each."""
-  found = []
-  for name in names:
-    try:
-      found.append(features.load(name, form="top"))
-    except FileNotFoundError as error:
-      warnings.warn(f"frechet_{name} and kernel_{name} are left out: {error}", stacklevel=2)
   return found
 
 
