@@ -116,8 +116,10 @@ def test_a_file_that_is_deleted_during_a_run_is_named_and_begun_anew(name, tmp_p
   names = ["metrics.jsonl", "tensorboard", "config.json", "checkpoints"] if name == "everything" else [name]
 
   def delete():
+    # Renamed first: the run may write into a folder while `rmtree` empties it, which then fails.
     for path in names:
-      (tmp_path / path).unlink() if "." in path else shutil.rmtree(tmp_path / path)
+      gone = (tmp_path / path).rename(tmp_path / f"gone-{path}")
+      gone.unlink() if gone.is_file() else shutil.rmtree(gone)
 
   config = tiny.get_config(log_every=1)
   summary = train.run(tiny.experiment(Stream(Rows(delete), 4), steps=60), config, tmp_path)
