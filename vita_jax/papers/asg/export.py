@@ -25,7 +25,7 @@ Tree = Any
 
 def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported:
   """Exports the final student with its old head; `write` adds the teacher and a controller."""
-  moved = nets.moved("native")
+  moved = nets.moved("top")
   params = {**final_weights(recipe, nets, state), "old": state["teacher"]["old"]}
   if state["teacher"]["stats"]:
     params["stats"] = state["teacher"]["stats"]

@@ -62,8 +62,8 @@ def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported
 
 
 def _in_form(net: Any) -> Any:
-  """The same module with the library's convolutions: accelerators get these, not the CPU's products."""
-  return net.clone(net=net.net.clone(form="native")) if hasattr(net, "net") else net.clone(form="native")
+  """The same module for a program that has the CPU's products beside the convolutions for accelerators."""
+  return net.clone(net=net.net.clone(form="top")) if hasattr(net, "net") else net.clone(form="top")
 
 
 def locate(

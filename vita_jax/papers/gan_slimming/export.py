@@ -40,7 +40,7 @@ def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported
   `write` adds the integer arrays and program, and ONNX files where `onnx` is installed.
   """
   small, variables = extracted(nets, state)
-  plain = {"form": "native", "dtype": None}  # accelerators get convolutions, not the CPU's products
+  plain = {"form": "top", "dtype": None}  # the CPU's products stand beside convolutions for accelerators
   small, teacher = small.clone(**plain), None
   if "teacher" in state:
     teacher = functools.partial(nets.teacher.clone(**plain).apply, {"params": state["teacher"]})

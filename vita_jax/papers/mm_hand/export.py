@@ -62,9 +62,9 @@ def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported
 
 
 def _in_form(nets: Nets) -> Nets:
-  """The same networks with the library's convolutions, and float32."""
+  """The same networks in float32, with the CPU's products beside the convolutions for accelerators."""
   generator, depth = (
-    None if net is None else net.clone(form="native", dtype=None) for net in (nets.generator, nets.depth)
+    None if net is None else net.clone(form="top", dtype=None) for net in (nets.generator, nets.depth)
   )
   return nets._replace(generator=generator, depth=depth)
 
