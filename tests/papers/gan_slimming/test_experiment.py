@@ -146,3 +146,36 @@ def test_stages_differ_between_methods_as_they_should(run, tmp_path):
       )
   assert names["gs32"] == names["gd"] == names["stack"] == [("slim", 8), ("finetune", 6)]
   assert names["random"] == [("finetune", 14)] and names["teacher"] == [("teacher", 6)]
+
+
+@pytest.mark.slow
+def test_channels_of_the_residual_stream_go_where_that_is_asked_for(tmp_path):
+  overrides = {"budget.macs": 0.3, "generator.stream": True}
+  config = small.config(tmp_path / "pictures", "gs8", **overrides)
+  experiment, seen = gan_slimming.build(config, form="native"), {}
+
+  def report(state, evaluate, sweep):
+    seen["state"] = state
+    return experiment.report(state, evaluate, sweep)
+
+  summary = train.run(experiment._replace(report=report), config, tmp_path / "run", quiet=True)
+  assert summary["metrics"]["macs_share"]["mean"] <= 0.3
+  recipe = recipe_of(config)._replace(form="native")
+  nets = nets_of(recipe)
+  little, variables = extracted(nets, seen["state"])
+  assert little.widths.down[-1] < nets.teacher.widths.down[-1] and little.stream_gate
+  images = to_floats(read_inputs(recipe).test["image"])
+  masked = nets.student.clone(quant=None).apply({"params": seen["state"]["params"]["generator"]}, images)
+  cut = little.clone(quant=None).apply({"params": variables["params"]}, images)
+  np.testing.assert_allclose(cut, masked, atol=1e-5)
+  picture = jax.jit(partial(look, nets))(seen["state"], {"image": read_inputs(recipe).test["image"]})
+  exported = experiment.export(seen["state"])
+  np.testing.assert_allclose(
+    exported.program(exported.params, image=images)["picture"], picture["picture"], atol=0.02
+  )
+
+
+def test_the_stream_of_cartoons_generator_is_refused(tmp_path):
+  config = small.config(tmp_path, **{"generator.kind": "cartoon", "generator.stream": True})
+  with pytest.raises(ValueError, match="config.generator.stream is of config.generator.kind=resnet"):
+    recipe_of(config)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.base.tree import path_name
+from vita_jax.base.tree import named_leaves, path_name
 from vita_jax.compress import (
   cec_fitness,
   channel_widths,
@@ -93,7 +93,8 @@ def choose_channels(recipe: Recipe, nets: Nets, state: Mapping[str, Any], key: j
   within = partial(_within, recipe, nets, params)
   if recipe.channels == "scale":
     if recipe.budget.macs or recipe.budget.bytes:
-      return within({g.name: _scale(params, g) for g in nets.graph})
+      scales = named_leaves(params)
+      return within({group.name: np.asarray(scales[group.scale]) for group in nets.graph})
     return keep_channels(params, nets.graph, round_to=round_to)
   seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
   if recipe.channels == "random":
@@ -112,11 +113,6 @@ def _within(recipe: Recipe, nets: Nets, params: Any, scores: Mapping[str, np.nda
   cost = partial(relative_cost, recipe, nets)
   _, kept = search_threshold(judged, nets.graph, cost, 1.0, round_to=recipe.budget.round_to)
   return kept
-
-
-def _scale(params: Any, group: Any) -> np.ndarray:
-  layer, leaf = group.scale.split("/")
-  return np.asarray(params[layer][leaf])
 
 
 def _evolved(

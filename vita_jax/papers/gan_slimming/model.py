@@ -71,7 +71,9 @@ def nets_of(recipe: Recipe) -> Nets:
   student = teacher
   if recipe.student == "narrow":
     student = narrowed(recipe, teacher)
-  return Nets(teacher, student.clone(quant=recipe.quant), discriminator, student.channel_graph(), loaded)
+  stream = recipe.generator.stream
+  student = student.clone(quant=recipe.quant, **({"stream_gate": True} if stream else {}))
+  return Nets(teacher, student, discriminator, student.channel_graph(stream=stream), loaded)
 
 
 def _dense(recipe: Recipe) -> Any:

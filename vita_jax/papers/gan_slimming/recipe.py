@@ -60,6 +60,7 @@ KEYS = (
   Key("generator.base", 64, at_least(1), "Channels of its first layer (paper: 64)."),
   Key("generator.blocks", 9, at_least(0), "Residual blocks (paper: 9; CartoonGAN: 8)."),
   Key("generator.output", "tanh", one_of(*OUTPUTS), "tanh (paper), or added to the picture and clipped."),
+  Key("generator.stream", False, boolean, "Channels of the residual stream can be pruned, too (paper: not)."),
   Key("discriminator.width", 64, at_least(1), "Channels of its first layer (paper: 64)."),
   Key("discriminator.depth", 3, at_least(1), "Layers that halve the picture (paper: 3)."),
   Key(
@@ -135,6 +136,7 @@ class Generator(NamedTuple):
   base: int
   blocks: int
   output: str
+  stream: bool
 
 
 class Discriminator(NamedTuple):
@@ -281,6 +283,8 @@ def check(config: Any) -> None:
     config.generator.kind == "cartoon" and config.generator.blocks and config.teacher.path.endswith("tensors")
   ):
     raise ValueError("config.teacher.path is a safetensors file: those are of config.generator.kind=resnet")
+  if config.generator.stream and config.generator.kind == "cartoon":
+    raise ValueError("config.generator.stream is of config.generator.kind=resnet: cartoon's stream stays")
   base.check_preset(config, "method", METHODS, tuned=("quant.after",))
 
 
