@@ -28,12 +28,15 @@ def summaries():
   kernel = {"kernel_mobilenet_v2": 0.2}
   return {
     "teacher": summary(20.0, identity_psnr=13.5, histogram_psnr=14.5, mse_target=0.040),
-    "35 % GS-32": summary(19.8, mse_target=0.041, bytes_ratio=3.8, pruned_by_training=0.66),
+    "35 % GS-32": summary(19.8, mse_target=0.041, bytes_ratio=3.8, pruned_by_training=0.66, macs_share=0.347),
+    "20 % GS-32": summary(19.5, macs_share=0.199),
     "35 % GS-8": summary(19.7, mse_target=0.042, bytes_ratio=14.9, pruned_by_training=0.05, **kernel),
     "20 times smaller GS-8": summary(19.2, mse_target=0.045, bytes_ratio=20.1, **kernel),
-    "35 % stack": summary(19.0, **after(8, 18.9, 14.8), **after(6, 17.0, 20.2), **after(4, 12.0, 29.0)),
-    "35 % random": summary(18.0),
-    "35 % CP": summary(19.9),
+    "35 % stack": summary(
+      19.0, macs_share=0.25, **after(8, 18.9, 14.8), **after(6, 17.0, 20.2), **after(4, 12.0, 29.0)
+    ),
+    "35 % random": summary(18.0, macs_share=0.348),
+    "35 % CP": summary(19.9, macs_share=0.345),
   }
 
 
@@ -55,7 +58,8 @@ def test_bars_compare_what_has_as_many_bytes(summaries, tmp_path):
   text = SUITE["finish"](summaries, tmp_path)
   assert "over the identity map +6.50 dB (bar 2), over histogram matching +5.50 (1)" in text
   assert "35 % GS-32: distance to target +2.5 % of the teacher's, 3.8 times smaller" in text
-  assert "CP -0.10 [-0.10, -0.10], stack +0.80 [+0.80, +0.80], random +1.80" in text
+  assert "35 % GS-32 - CP at 34%: -0.10 [-0.10, -0.10], 20 % GS-32 - stack at 25%: +0.50 [+0.50" in text
+  assert "35 % GS-32 - random at 35%: +1.80" in text
   assert "above 0 for 2 of 3 (bar 3 of 4)" in text
   assert "35 % GS-8 (14.9 times) minus 35 % stack, 8 bits after (14.8): psnr +0.800" in text
   assert "20 times smaller GS-8 (20.1 times) minus 35 % stack, 6 bits after (20.2): psnr +2.200" in text
