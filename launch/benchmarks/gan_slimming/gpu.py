@@ -18,11 +18,11 @@ from vita_jax.train.programs import make_programs
 
 CROP, PICTURES = 64, 8  # of the small configs, and pictures in a step
 SMALL = {"generator.base": 24, "generator.blocks": 4, "discriminator.width": 16, "data.crop": CROP}
-# A step of each kind: changes of `gs32`.
-KINDS = {
-  "gs8": {"objective.quantise": True},
-  "gs32": {},
-  "without gates": {"objective.prune": False, "channels": "all"},
+# A step of each kind: method, changes.
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+  "gs8": ("gs8", {}),
+  "gs32": ("gs32", {}),
+  "without gates": ("gs32", {"objective.prune": False, "channels": "all"}),
 }
 
 
@@ -47,14 +47,15 @@ def slimming(kind: str, options: dict[str, Any]) -> tuple:
       for i in range(PICTURES + 1):
         noise = np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(noise).save(Path(folder) / name / f"{i}.png")
-    config = default_config()
+    method, changes = KINDS[kind]
+    config = default_config(method)
     own: dict[str, Any] = {
       "data.style": "pairs",
       "data.source": f"{folder}/source",
       "data.target": f"{folder}/target",
     }
     own |= {"data.held_out": 1, "finetune.batch": PICTURES}
-    config.update_from_flattened_dict({**own, **options, **KINDS[kind]})
+    config.update_from_flattened_dict({**own, **options, **changes})
     experiment = build(config)
   _, stage, *_ = experiment.stages
   programs = make_programs(experiment, make_mesh(config.mesh), on_nonfinite="stop")

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.gan_slimming.gpu import SMALL
 from benchmarks.measure import serve
+from vita_jax.base.memory import keep_freed_memory
 from vita_jax.compress import Quant, count_macs, counts_of, integer_program, search_threshold, shrink
 from vita_jax.nn.gan import ResnetGenerator, resnet_widths
 
@@ -16,6 +17,7 @@ SIDE, SHARE = 256, 0.35
 
 
 def main(kind: str) -> None:
+  keep_freed_memory()
   generator = ResnetGenerator(resnet_widths(SMALL["generator.base"], SMALL["generator.blocks"]), form="top")
   image = np.random.default_rng(0).uniform(-1, 1, (1, SIDE, SIDE, 3)).astype(np.float32)
   params = jax.device_get(generator.init(jax.random.key(0), image)["params"])
