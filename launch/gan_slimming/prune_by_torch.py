@@ -1,6 +1,6 @@
 """A peer of the table's rows: torch-pruning (Fang et al., CVPR 2023) picks the channels.
 
-  VITA_GS_TEACHER=runs/gan_slimming/teacher python launch/gan_slimming/prune_by_torch.py \\
+  python launch/gan_slimming/prune_by_torch.py --teacher=runs/gan_slimming/teacher \\
     --workdir=runs/gan_slimming/torch_pruning
 
 Needs `pip install torch torch-pruning`. The teacher is written as a torch module, torch-pruning removes the
@@ -8,14 +8,13 @@ smallest groups of filters by their norm (`importance.MagnitudeImportance`, glob
 multiply-adds is met, and what is left is read back and fine-tuned by the steps of the row "35 % magnitude".
 Unlike our groups, its own include the residual stream. Ranking by the scales of norms
 (`importance.BNScaleImportance`) knows batch norm alone: of this network it removes nothing, without a word,
-which is printed. Prints the quality of each seed, before and after fine-tuning. The folders of the runs hold
-networks of other shapes than their config.json says, so that `launch/export.py` refuses them.
+which is printed. Prints the quality of each seed after fine-tuning, mean ± population std. The folders of the
+runs hold networks of other shapes than their config.json says, so that `launch/export.py` refuses them.
 Hardware and time: two CPU cores; 4 minutes a seed, estimated from single steps.
 """
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from vita_jax import cli
 from vita_jax.cli.files import find_config, load_config
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs, one for each seed.", required=True)
+TEACHER = flags.DEFINE_string("teacher", None, "Run of cartoon.py:teacher, or its weights.", required=True)
 MACS = flags.DEFINE_float("macs", 0.35, "Share of the teacher's multiply-adds.", lower_bound=0, upper_bound=1)
 SEEDS = flags.DEFINE_integer("seeds", 3, "Seeds 0, 1, ...", lower_bound=1)
 CONFIG, METHOD = "configs/gan_slimming/cartoon.py", "magnitude"
@@ -37,7 +37,9 @@ def main() -> None:
   from vita_jax.train import run
 
   config = load_config(find_config(CONFIG), METHOD)
-  config.teacher.path = os.environ.get("VITA_GS_TEACHER", "runs/gan_slimming/teacher")
+  if not MACS.value:
+    raise ValueError("--macs is 0: give a share of the teacher's multiply-adds, e.g. 0.35")
+  config.teacher.path = TEACHER.value
   config.budget.macs = MACS.value
   recipe = recipe_of(config)
   nets = nets_of(recipe)
@@ -52,8 +54,9 @@ def main() -> None:
     found.append({name: entry["mean"] for name, entry in summary["metrics"].items()})
   for name in ("psnr", "ssim", "mse_target", "mse_teacher"):
     values = [row[name] for row in found]
-    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
-    print(f"{name}: {np.mean(values):.5g} ± {spread:.2g}, seeds {', '.join(f'{v:.5g}' for v in values)}")
+    print(
+      f"{name}: {np.mean(values):.5g} ± {np.std(values):.2g}, seeds {', '.join(f'{v:.5g}' for v in values)}"
+    )
 
 
 def share(generator: Any, teacher: Any) -> float:
@@ -70,12 +73,13 @@ def within(teacher: Any, params: Any, wanted: float) -> tuple[Any, Any]:
   for _ in range(9):
     middle = (low + high) / 2
     made = pruned(teacher, params, middle, by="filters")
-    if share(made[0], teacher) <= wanted:
+    least = share(made[0], teacher)
+    if least <= wanted:
       found, high = made, middle
     else:
       low = middle
   if found is None:
-    raise ValueError(f"--macs={wanted} is less than torch-pruning leaves")
+    raise ValueError(f"--macs={wanted} is below {least:.3f}, the least that torch-pruning leaves")
   return found
 
 

@@ -90,7 +90,7 @@ def test_grids_are_in_the_middle_and_do_not_overlap():
   assert len({x.tobytes() for x in few["image"]}) == 6
   with pytest.raises(ValueError, match="picture 1 of 40 x 90 is smaller than a crop, 64"):
     pairs.grid_crops(rows, size=64)
-  with pytest.raises(ValueError, match="no rows"):
+  with pytest.raises(ValueError, match="no pictures"):
     pairs.grid_crops([], size=64)
 
 

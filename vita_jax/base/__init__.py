@@ -30,6 +30,7 @@ from vita_jax.base.keys import (
   section,
   text,
 )
+from vita_jax.base.latency import measure_latency
 from vita_jax.base.memory import keep_freed_memory
 from vita_jax.base.processes import end_with
 from vita_jax.base.tree import named_leaves, path_name
@@ -55,6 +56,7 @@ __all__ = [
   "hint",
   "keep_freed_memory",
   "load_python_file",
+  "measure_latency",
   "mix",
   "named_leaves",
   "nearest",

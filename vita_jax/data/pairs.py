@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vita_jax.base.hashing import arrays_sha256
+from vita_jax.data import augment
 from vita_jax.data.cache import cache_folder, cached_arrays
 from vita_jax.data.folders import ImageFolder
 
@@ -74,8 +75,12 @@ def pair_rows(images: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> li
   return [{"image": x, "target": y} for x, y in zip(images, targets, strict=True)]
 
 
-def folder_pairs(images: str | os.PathLike, targets: str | os.PathLike) -> list[dict[str, np.ndarray]]:
+def folder_pairs(
+  images: str | os.PathLike, targets: str | os.PathLike, *, side: int | None = None
+) -> list[dict[str, np.ndarray]]:
   """Reads two folders whose files have the same names (endings apart) as rows {"image", "target"}.
+
+  With `side` each pair is resized to that shorter side as it is read: large pictures need not fit in memory.
 
   Raises:
     FileNotFoundError: no such folder.
@@ -94,7 +99,8 @@ def folder_pairs(images: str | os.PathLike, targets: str | os.PathLike) -> list[
     image, target = (folder[at[name]]["image"] for folder, at in zip(folders, places, strict=True))
     if image.shape != target.shape:
       raise ValueError(f"pair '{name}' is of unlike sizes, {list(image.shape)} and {list(target.shape)}")
-    rows.append({"image": image, "target": target})
+    row = {"image": image, "target": target}
+    rows.append({k: augment.resize(x, size=side, method="bicubic") for k, x in row.items()} if side else row)
   return rows
 
 
@@ -123,7 +129,7 @@ def grid_crops(
     ((8, 32, 32, 3), [0, 0, 0, 0, 0, 0, 0, 0])
   """
   if not rows:
-    raise ValueError("there are no rows to cut crops from")
+    raise ValueError("no pictures to cut crops from: with those that are nearly alike together none is left")
   found: dict[str, list[np.ndarray]] = {key: [] for key in rows[0]}
   picture = []
   for i, row in enumerate(rows):

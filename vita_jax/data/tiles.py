@@ -59,7 +59,7 @@ def through_tiles(
   margin = overlap // 4 if margin is None else margin
   _check(picture, tile=tile, overlap=overlap, margin=margin, multiple=multiple)
   height, width = picture.shape[:2]
-  padded = _continued(picture, multiple)
+  padded = continued(picture, multiple)
   sides = padded.shape[:2]
   if sides[0] * sides[1] <= largest:
     corners: list[list[int]] = [[0], [0]]
@@ -96,8 +96,15 @@ def _check(picture: np.ndarray, *, tile: int, overlap: int, margin: int, multipl
     raise ValueError(f"margin is {margin}: it must be from 0 on, less than half of the overlap {overlap}")
 
 
-def _continued(picture: np.ndarray, multiple: int) -> np.ndarray:
-  """Continues a picture by its mirror image at the bottom and on the right (a single line by itself)."""
+def continued(picture: np.ndarray, multiple: int = 4) -> np.ndarray:
+  """Continues a picture [h, w, c] by its mirror image at the bottom and on the right.
+
+  Sides become multiples of `multiple`, 16 pixels at least. A single line is continued by itself.
+
+  Examples:
+    >>> continued(np.zeros((5, 21, 3))).shape
+    (16, 24, 3)
+  """
   least = -(-LEAST // multiple) * multiple
   more = [max(least, -(-side // multiple) * multiple) - side for side in picture.shape[:2]]
   return np.pad(picture, ((0, more[0]), (0, more[1]), (0, 0)), mode="reflect") if any(more) else picture

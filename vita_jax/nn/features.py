@@ -29,6 +29,7 @@ from vita_jax.nn.conv import Conv
 from vita_jax.nn.detectors.weights import fitted, shapes_of
 
 RANDOM = "random"
+LEAST = 64  # pixels of a side
 
 
 class Features(NamedTuple):
@@ -123,8 +124,11 @@ def load(
   return FeatureNet(name, {"params": params}, apply, kind.layers, kind.width, card)
 
 
-def load_available(names: tuple[str, ...], *, form: str = "top") -> list[FeatureNet]:
+def load_available(names: tuple[str, ...], *, side: int, form: str = "top") -> list[FeatureNet]:
   """Loads the networks whose weights are there, for a report; a warning names each of the others.
+
+  Pictures whose `side` is below 64 pixels are enlarged to 64 x 64: of pictures of 32 pixels 98 % of
+  EfficientNet-Lite0's features are 0, of 16 pixels all.
 
   Raises:
     ValueError: see `load`.
@@ -132,7 +136,7 @@ def load_available(names: tuple[str, ...], *, form: str = "top") -> list[Feature
   found = []
   for name in names:
     try:
-      found.append(load(name, form=form))
+      found.append(load(name, size=LEAST if side < LEAST else None, form=form))
     except FileNotFoundError as error:
       warnings.warn(f"frechet_{name} and kernel_{name} are left out: {error}", stacklevel=2)
   return found
@@ -146,6 +150,8 @@ def source_name(name: str) -> str:
 def pooled_features(net: FeatureNet, pictures: Any, *, batch_size: int = 32) -> np.ndarray:
   """Computes the pooled features of many pictures, batch by batch, by one compiled program.
 
+  Where all are 0, a warning says so.
+
   Args:
     net: from `load`; `form="top"` is the faster one here.
     pictures: [n, h, w, 3], uint8 or floating in [0, 1].
@@ -158,7 +164,7 @@ def pooled_features(net: FeatureNet, pictures: Any, *, batch_size: int = 32) -> 
     ValueError: no pictures, or of another shape or dtype.
 
   Examples:
-    >>> pooled_features(load("random"), np.zeros((5, 16, 16, 3), np.uint8), batch_size=2).shape
+    >>> pooled_features(load("random"), np.ones((5, 16, 16, 3), np.uint8), batch_size=2).shape
     (5, 64)
   """
   pictures = np.asarray(pictures)
@@ -170,7 +176,14 @@ def pooled_features(net: FeatureNet, pictures: Any, *, batch_size: int = 32) -> 
     batch = batch.astype(np.float32) / 255 if batch.dtype == np.uint8 else batch
     full = np.concatenate([batch, np.repeat(batch[:1], batch_size - len(batch), axis=0)])
     found.append(np.asarray(_pooled(net.apply, net.variables, full))[: len(batch)])
-  return np.concatenate(found)
+  features = np.concatenate(found)
+  if not features.any():
+    height, width = pictures.shape[1:3]
+    warnings.warn(
+      f"all features of {net.name} are 0 on {height} x {width} pixels: load it with size={LEAST}",
+      stacklevel=2,
+    )
+  return features
 
 
 @functools.partial(jax.jit, static_argnums=0)

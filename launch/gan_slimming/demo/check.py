@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
       copy_picture(Path(arguments[1]), picture)
     else:
       write_picture(picture)
-    failed = 0
+    failed = compared = 0
     for name in MODELS:
       if not (export / name).is_file():
         print(f"skipped: {export} has no {name}")
@@ -50,11 +50,17 @@ def main(arguments: list[str]) -> int:
       jax_too = integers or not arguments
       flags = [f"--model={export if jax_too else export / name}", *(["--int8"] if integers else [])]
       places = [f"--in={picture.parent}", f"--out={folder / name}"]
-      subprocess.run([sys.executable, str(STYLIZE), *flags, *places], check=True, env=environment())
+      if code := subprocess.run(
+        [sys.executable, str(STYLIZE), *flags, *places], env=environment()
+      ).returncode:
+        return code
       allowed = ALLOWED + (moved_by_rounding(export / name, picture) if "int8" in name else 0)
       files = [str(export / name), str(picture), str(folder / name / "picture.png"), str(allowed)]
       failed |= subprocess.run(["node", str(HERE / "check.mjs"), *files]).returncode
-  return failed
+      compared += 1
+  if not compared:
+    print(f"error: {export} has neither {FLOAT_ONNX} nor {INT8_ONNX}: nothing was compared", file=sys.stderr)
+  return failed or int(not compared)
 
 
 def environment() -> dict[str, str]:

@@ -39,6 +39,7 @@ function toTensor({ data, width, height }) {
 
 function toPixels(tensor, width, height) {
   const [, , h, w] = tensor.dims;
+  if (tensor.data.some(Number.isNaN)) throw new Error("its picture has values that are no numbers");
   const pixels = new ImageData(width, height);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -105,19 +106,22 @@ async function stylize(file) {
   say(`${width} x ${height} pixels${smaller} in ${seconds} s.`);
 }
 
-async function take(file) {
-  if (!file) return;
-  if (file.name.endsWith(".onnx")) await loadModel(new Uint8Array(await file.arrayBuffer()), file.name);
-  else await stylize(file);
+// One file after the other, models first: a picture that comes with a model is stylised by it.
+async function take(files) {
+  const isModel = (file) => file.name.endsWith(".onnx");
+  for (const file of [...files].sort((a, b) => isModel(b) - isModel(a))) {
+    if (isModel(file)) await loadModel(new Uint8Array(await file.arrayBuffer()), file.name);
+    else await stylize(file);
+  }
 }
 
-at("model").addEventListener("change", (event) => take(event.target.files[0]));
-at("picture").addEventListener("change", (event) => take(event.target.files[0]));
+at("model").addEventListener("change", (event) => take(event.target.files));
+at("picture").addEventListener("change", (event) => take(event.target.files));
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
     at("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop") for (const file of event.dataTransfer.files) take(file);
+    if (kind === "drop") take(event.dataTransfer.files);
   });
 }
 at("save").addEventListener("click", () => {

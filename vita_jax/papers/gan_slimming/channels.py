@@ -60,8 +60,9 @@ def check_floor(recipe: Recipe, nets: Nets) -> None:
     wanted = getattr(recipe.budget, name)
     if wanted and floor > wanted:
       raise ValueError(
-        f"config.budget.{name} is {wanted:g}, below the floor of {floor:.3f}: that much is left of the"
-        f" residual stream with all else at its fewest channels (config.round_to={recipe.budget.round_to})"
+        f"config.budget.{name} is {wanted:g}, below the floor of {floor:.3f}: that much is left with every"
+        f" group at its fewest channels (config.round_to={recipe.budget.round_to}; the residual stream is a"
+        " group with config.generator.stream=True)"
       )
 
 

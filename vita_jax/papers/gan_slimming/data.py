@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vita_jax.data import augment
-from vita_jax.data.folders import Partner
+from vita_jax.data.folders import Partner, twins
 from vita_jax.data.histograms import histogram_curves
 from vita_jax.data.images import cifar10_class
 from vita_jax.data.pairs import cartoons, folder_pairs, grid_crops, pair_rows
@@ -101,6 +101,19 @@ def held_out(inputs: Inputs) -> Resident:
   return Resident(inputs.test, min(42, len(inputs.test["image"])), order="rows")
 
 
+def middles(inputs: Inputs, count: int = 32) -> np.ndarray:
+  """Returns training crops uint8 [n, crop, crop, 3], the middles of the first pictures."""
+  rows = [inputs.rows[i] for i in range(min(count, len(inputs.rows)))]
+  return np.stack([augment.center_crop(row["image"], size=inputs.crop) for row in rows])
+
+
+def in_parts(function: Callable[[Any], Any], crops: np.ndarray, *, size: int = 42) -> np.ndarray:
+  """Calls a function of pictures in [-1, 1] on uint8 crops, so many at once: float32 [n, h, w, 3]."""
+  full = np.concatenate([crops, np.repeat(crops[:1], -len(crops) % min(size, len(crops)), axis=0)])
+  parts = np.split(full, len(full) // min(size, len(crops)))
+  return np.concatenate([np.asarray(function(to_floats(x)), np.float32) for x in parts])[: len(crops)]
+
+
 def to_floats(pictures: Any) -> Any:
   """Converts uint8 to float32 in [-1, 1]."""
   return pictures.astype(np.float32) / 127.5 - 1.0
@@ -125,11 +138,12 @@ def _cartoon_pairs(data: Data) -> tuple[Rows, Rows, str]:
 
 
 def _folder_pairs(data: Data) -> tuple[Rows, Rows, str]:
-  rows = folder_pairs(data.source, data.target)
+  rows = folder_pairs(data.source, data.target, side=data.side)
   _check_count(len(rows), data, data.source)
-  resized = [{k: augment.resize(x, size=data.side, method="bicubic") for k, x in row.items()} for row in rows]
-  train, test = split_names([f"{i:06d}" for i in range(len(rows))], held_out=data.held_out)
-  return [resized[int(i)] for i in train], [resized[int(i)] for i in test], f"{data.source} {data.target}"
+  names, pictures = [f"{i:06d}" for i in range(len(rows))], [row["image"] for row in rows]
+  same = [(names[i], names[j]) for i, j in twins(pictures, pictures) if i < j]
+  train, test = split_names(names, held_out=data.held_out, together=same)
+  return [rows[int(i)] for i in train], [rows[int(i)] for i in test], f"{data.source} {data.target}"
 
 
 def _folders(data: Data) -> list[tuple[Rows, Rows]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,14 +16,15 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from vita_jax.base.files import read_json, write_bytes, write_json
+from vita_jax.base.latency import measure_latency
 from vita_jax.base.tree import named_leaves
 from vita_jax.compress import integer_program, layer_bytes, open_onnx, post_training, write_onnx
 from vita_jax.data.files_image import read_image
+from vita_jax.data.tiles import continued
 from vita_jax.metrics import decibels
-from vita_jax.papers.gan_slimming.data import Inputs, to_bytes, to_floats
-from vita_jax.papers.gan_slimming.model import MEASURED, Nets, describe, extracted, macs
+from vita_jax.papers.gan_slimming.data import Inputs, in_parts, middles, to_bytes, to_floats
+from vita_jax.papers.gan_slimming.model import DISCRIMINATOR, MEASURED, Nets, describe, extracted, macs
 from vita_jax.papers.gan_slimming.recipe import Recipe
-from vita_jax.papers.gan_slimming.report import calibration
 from vita_jax.train.experiment import Exported, State
 from vita_jax.train.weights import save_params
 
@@ -41,9 +41,11 @@ def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported
   """
   small, variables = extracted(nets, state)
   plain = {"form": "top", "dtype": None}  # the CPU's products stand beside convolutions for accelerators
-  small, teacher = small.clone(**plain), None
+  small, others = small.clone(**plain), {}
   if "teacher" in state:
-    teacher = functools.partial(nets.teacher.clone(**plain).apply, {"params": state["teacher"]})
+    others["teacher"] = functools.partial(nets.teacher.clone(**plain).apply, {"params": state["teacher"]})
+  else:
+    others["discriminator"] = jax.device_get(state["params"]["discriminator"])
   return Exported(
     params=variables["params"],
     program=functools.partial(stylize, small, variables.get("clips")),
@@ -61,7 +63,7 @@ def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported
       "bytes as int8": layer_bytes(small.layers, bits=8),
       "bytes of the teacher as float32": layer_bytes(nets.teacher.layers),
     },
-    write=functools.partial(write_files, recipe, inputs, small, variables, teacher),
+    write=functools.partial(write_files, inputs, small, variables, others),
     decode=decode,
   )
 
@@ -73,11 +75,8 @@ def stylize(generator: Any, clips: Any, params: Any, *, image: jax.Array) -> dic
 
 
 def read_picture(path: str) -> dict[str, np.ndarray]:
-  """Reads a picture as `image` float32 [1, h, w, 3]; edges are repeated up to multiples of 4."""
-  picture = read_image(path)
-  height, width = picture.shape[:2]
-  padded = np.pad(picture, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="edge")
-  return {"image": to_floats(padded)[None]}
+  """Reads a picture as `image` float32 [1, h, w, 3]; see `data.tiles.continued`."""
+  return {"image": to_floats(continued(read_image(path)))[None]}
 
 
 def decode(path: str, outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -87,50 +86,49 @@ def decode(path: str, outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def write_files(
-  recipe: Recipe,
-  inputs: Inputs,
-  small: Any,
-  variables: Mapping[str, Any],
-  teacher: Callable[[Any], Any] | None,
-  folder: Path,
+  inputs: Inputs, small: Any, variables: Mapping[str, Any], others: Mapping[str, Any], folder: Path
 ) -> None:
   """Writes int8.safetensors, program_int8.jax and ONNX files, and measures each into card.json.
 
-  model.onnx is in float32, model_int8.onnx for any runtime, model_integer.onnx integer arithmetic in
-  onnxruntime (see `compress.onnx_files`). Beside them stand the quality and latency of the dense teacher.
+  model.onnx is in float32 (also of a network that was trained with 8 bits), model_int8.onnx for any runtime,
+  model_integer.onnx integer arithmetic in onnxruntime (see `compress.onnx_files`). Beside them stand the
+  quality and latency of the dense teacher, and of each the difference to program.jax, the network as trained.
   Clips of activations are those of training; of a network that was not trained so they are the largest inputs
   on training crops. Without `onnx`, and of 257 levels (`quant.compat`), a warning says what is left out.
+  Of a teacher its discriminator is written, too: students begin with it.
   """
+  if "discriminator" in others:
+    save_params(folder / DISCRIMINATOR, others["discriminator"])
   facts: dict[str, Any] = {"clips": "as trained" if small.quant is not None else "measured on training crops"}
-  plain = small.clone(quant=None)
   quantised, complete = small, dict(variables)
   if small.quant is None:
-    quantised, complete = post_training(small, variables["params"], calibration(inputs))
-  held_out = to_floats(inputs.test["image"][:16])
+    quantised, complete = post_training(small, variables["params"], [to_floats(middles(inputs))])
   runs: dict[str, Callable[[Any], Any]] = {
-    "float32": jax.jit(functools.partial(plain.apply, dict(variables)))
+    "program.jax": jax.jit(functools.partial(small.apply, dict(variables)))
   }
-  if teacher is not None:
-    runs["teacher"] = jax.jit(teacher)
+  if "teacher" in others:
+    runs["teacher"] = jax.jit(others["teacher"])
   if quantised.quant.paper_code_compat:
     warnings.warn("no int8 files: config.quant.compat has 257 levels, which no 8 bits hold", stacklevel=2)
   else:
     program, arrays = integer_program(quantised, complete)
     save_params(folder / "int8.safetensors", arrays)
     write_bytes(folder / "program_int8.jax", serialized(program, arrays))
-    runs["int8"] = jax.jit(functools.partial(program, arrays))
-    simulated = np.asarray(jax.jit(quantised.apply)(complete, held_out))
-    facts["largest difference of int8 to its simulation"] = float(
-      np.abs(np.asarray(runs["int8"](held_out)) - simulated).max()
-    )
-  for name, bytes_ in _onnx_files(folder, plain, quantised, variables, complete).items():
+    runs["program_int8.jax"] = jax.jit(functools.partial(program, arrays))
+  for name, bytes_ in _onnx_files(folder, small.clone(quant=None), quantised, variables, complete).items():
     facts[f"bytes of {name}"] = bytes_
     if importlib.util.find_spec("onnxruntime") is not None:
       runs[name] = open_onnx(folder / name)
+  pictures = {name: in_parts(run, inputs.test["image"]) for name, run in runs.items()}
+  far = {name: np.abs(x - pictures["program.jax"]) for name, x in pictures.items()}
+  facts["largest and mean difference to program.jax, held out, of [-1, 1]"] = {
+    name: [float(x.max()), float(x.mean())] for name, x in far.items() if name != "program.jax"
+  }
   if inputs.paired:
-    facts["held-out psnr, dB"] = {name: _psnr(run, inputs) for name, run in runs.items()}
+    facts["held-out psnr, dB"] = {name: _psnr(x, inputs) for name, x in pictures.items()}
+  image = np.zeros((1, MEASURED, MEASURED, 3), np.float32)
   facts["seconds for 256 x 256 on this machine, p50 and p95 of 10"] = {
-    name: percentiles(run) for name, run in runs.items()
+    name: measure_latency(functools.partial(run, image)) for name, run in runs.items()
   }
   card = folder / "card.json"
   write_json(card, {**(read_json(card) if card.is_file() else {}), **facts})
@@ -159,18 +157,6 @@ def _onnx_files(folder: Path, plain: Any, quantised: Any, variables: Any, comple
   return found
 
 
-def _psnr(run: Callable[[Any], Any], inputs: Inputs) -> float:
-  errors = np.square(np.asarray(run(to_floats(inputs.test["image"]))) - to_floats(inputs.test["target"]))
+def _psnr(pictures: np.ndarray, inputs: Inputs) -> float:
+  errors = np.square(pictures - to_floats(inputs.test["target"]))
   return float(decibels(float(np.mean(errors)), data_range=2.0))
-
-
-def percentiles(run: Callable[[Any], Any], *, repeats: int = 10) -> dict[str, float]:
-  """Measures seconds for one picture of 256 x 256, after a first call: {"p50", "p95"}."""
-  image = np.zeros((1, MEASURED, MEASURED, 3), np.float32)
-  jax.block_until_ready(run(image))
-  seconds = []
-  for _ in range(repeats):
-    start = time.perf_counter()
-    jax.block_until_ready(run(image))
-    seconds.append(time.perf_counter() - start)
-  return {f"p{q}": float(np.percentile(seconds, q)) for q in (50, 95)}

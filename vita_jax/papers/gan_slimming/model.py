@@ -29,6 +29,7 @@ from vita_jax.nn.gan_files import from_cyclegan
 from vita_jax.papers.gan_slimming.recipe import Recipe
 
 State = Mapping[str, Any]
+DISCRIMINATOR = "discriminator.safetensors"  # of a teacher, beside the generator that is exported
 MEASURED = 256  # side of the picture that multiply-adds are counted for
 
 
@@ -85,18 +86,18 @@ def _dense(recipe: Recipe) -> Any:
 
 
 def _loaded(recipe: Recipe, dense: Any, discriminator: Any) -> tuple[Any, Any]:
-  """The teacher of a finished run's folder, or of a CycleGAN's safetensors file, with its parameters."""
+  """The teacher of a finished run's folder, or of a safetensors file, with its parameters."""
   path = Path(recipe.teacher.path).expanduser()
-  file = path if path.is_file() else _file_of_run(path, recipe)
+  file = path if path.is_file() else path / "export" / "params.safetensors"
+  _check_run(file, path, recipe)
   arrays = read_safetensors(file)
-  if not any(name.split("/")[0] in ("stem", "generator") for name in arrays):  # trained in torch
-    try:
-      theirs, params = from_cyclegan(arrays)
-    except ValueError as error:
-      raise ValueError(f"{file}: {error}") from error
-    return dense.clone(widths=theirs.widths, output="tanh"), {"generator": params}
+  if not any(name.split("/")[0] in ("stem", "generator") for name in arrays):
+    return _from_torch(file, arrays, recipe, dense)
   loaded = unflatten_dict(arrays, sep="/")
-  loaded = loaded if "generator" in loaded else {"generator": loaded}  # as launch/export.py writes it
+  if "generator" not in loaded:  # as launch/export.py writes it, the discriminator beside it
+    beside, loaded = file.with_name(DISCRIMINATOR), {"generator": loaded}
+    if beside.is_file():
+      loaded["discriminator"] = unflatten_dict(read_safetensors(beside), sep="/")
   if unknown := sorted(loaded.keys() - {"generator", "discriminator"}):
     raise ValueError(
       f"{file} has a network '{unknown[0]}', which no run of this version writes: train the teacher again"
@@ -107,6 +108,18 @@ def _loaded(recipe: Recipe, dense: Any, discriminator: Any) -> tuple[Any, Any]:
   return dense, loaded
 
 
+def _from_torch(file: Path, arrays: Any, recipe: Recipe, dense: Any) -> tuple[Any, Any]:
+  if recipe.generator.kind != "resnet":
+    raise ValueError(f"{file} is no teacher of ours, and those of torch are of config.generator.kind=resnet")
+  try:
+    theirs, params = from_cyclegan(arrays)
+  except ValueError as error:
+    raise ValueError(f"{file}: {error}") from error
+  if theirs.images != dense.images:
+    raise ValueError(f"{file} makes pictures of {theirs.images} channel(s); here they have {dense.images}")
+  return dense.clone(widths=theirs.widths, output="tanh"), {"generator": params}
+
+
 def _check_shapes(file: Path, kind: str, params: Any, net: Any) -> None:
   wanted = {name: x.shape for name, x in named_leaves(shapes_of(net)["params"]).items()}
   found = {name: np.shape(x) for name, x in named_leaves(params).items()}
@@ -114,25 +127,26 @@ def _check_shapes(file: Path, kind: str, params: Any, net: Any) -> None:
     if wanted.get(name) != found.get(name):
       raise ValueError(
         f"{file}: '{name}' of the {kind} is {found.get(name, 'missing')}, and config.{kind} makes it"
-        f" {wanted.get(name, 'no array')}: give the settings that the teacher was trained with"
+        f" {wanted.get(name, 'no array')}: give the settings that the teacher was trained with (no"
+        " student that launch/export.py has cut)"
       )
 
 
-def _file_of_run(path: Path, recipe: Recipe) -> Path:
-  file = path / "export" / "params.safetensors"
+def _check_run(file: Path, path: Path, recipe: Recipe) -> None:
+  """Checks that the weights are there, and settings beside them that shapes do not tell."""
   if not file.is_file():
     raise FileNotFoundError(
       f"no teacher at {file}: train one (--config=configs/gan_slimming/<style>.py:teacher --workdir={path}),"
       " or give another config.teacher.path"
     )
-  settings = flat(read_json(path / "export" / "config.json")["config"])
+  settings = file.with_name("config.json")
+  stored = flat(read_json(settings)["config"]) if settings.is_file() else {}
   for name in ("kind", "output"):
-    theirs, ours = settings.get(f"generator.{name}"), getattr(recipe.generator, name)
-    if theirs != ours:
+    theirs, ours = stored.get(f"generator.{name}", ""), getattr(recipe.generator, name)
+    if theirs and theirs != ours:
       raise ValueError(
         f"config.generator.{name} is {ours}, and the teacher of {path} has {theirs}: take that"
       )
-  return file
 
 
 def shapes_of(net: Any, size: int = 32) -> Any:
@@ -203,7 +217,7 @@ def extracted(nets: Nets, state: State) -> tuple[Any, dict[str, Any]]:
   params = jax.device_get(state["params"]["generator"])
   clips = jax.device_get(state["clips"]) if "clips" in state else None
   if "kept" not in state:  # of a teacher
-    return nets.student, variables_of(params, clips)
+    return nets.teacher, variables_of(params, clips)
   kept = {name: np.asarray(mask) for name, mask in state["kept"].items()}
   small = nets.student.resized(counts_of(kept))
   if clips is not None:

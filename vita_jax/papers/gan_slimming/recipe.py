@@ -256,6 +256,8 @@ def check(config: Any) -> None:
   budget = bool(config.budget.macs or config.budget.bytes)
   if config.channels in AT_ONCE and not budget:
     raise ValueError(f"config.channels is {config.channels}, which needs config.budget.macs or budget.bytes")
+  if budget and config.channels == "all" and config.student != "narrow":
+    raise ValueError(f"config.method is {config.method}, which keeps all channels: it has no config.budget")
   if config.channels == "all" and config.objective.prune:
     raise ValueError(
       "config.channels is all: set config.objective.prune=False, whose channels would all stay"
@@ -279,10 +281,6 @@ def check(config: Any) -> None:
     raise ValueError("config.finetune.steps is 0: channels are taken out on entering it, give at least 1")
   if config.slim.real == "target_domain" and config.data.style == "domains" and not config.data.target:
     raise ValueError("config.slim.real is target_domain: give its pictures as config.data.target")
-  if (
-    config.generator.kind == "cartoon" and config.generator.blocks and config.teacher.path.endswith("tensors")
-  ):
-    raise ValueError("config.teacher.path is a safetensors file: those are of config.generator.kind=resnet")
   if config.generator.stream and config.generator.kind == "cartoon":
     raise ValueError("config.generator.stream is of config.generator.kind=resnet: cartoon's stream stays")
   base.check_preset(config, "method", METHODS, tuned=("quant.after",))
@@ -303,6 +301,10 @@ def _check_data(config: Any) -> None:
     raise ValueError(f"config.data.side is {data.side}: smaller than config.data.crop, {data.crop}")
   if data.style in ("pairs", "domains") and not data.source:
     raise ValueError(f"config.data.source is empty: the style {data.style} needs a folder of pictures")
+  if (data.style in ("cartoon", "horse2deer") and data.target) or (
+    data.style == "horse2deer" and data.source
+  ):
+    raise ValueError(f"config.data.style is {data.style}, which takes no folder of that: leave it empty")
   if not data.target:
     if data.style == "pairs":
       raise ValueError("config.data.target is empty: the style pairs needs the folder of the partners")

@@ -17,7 +17,7 @@ from vita_jax.compress import channel_table, layer_bytes, post_training
 from vita_jax.data.histograms import apply_curves
 from vita_jax.metrics import decibels, frechet_of_features, kernel_distance, paired_kernel_distance, ssim
 from vita_jax.nn import features
-from vita_jax.papers.gan_slimming.data import Inputs, to_bytes, to_floats
+from vita_jax.papers.gan_slimming.data import Inputs, in_parts, middles, to_bytes, to_floats
 from vita_jax.papers.gan_slimming.model import MEASURED, Nets, extracted, macs, stored, variables_of
 from vita_jax.papers.gan_slimming.recipe import Recipe
 from vita_jax.report.pictures import picture_grid
@@ -83,7 +83,7 @@ def report(
   pictures["identity_"] = to_floats(inputs.test["image"])
   if inputs.curves is not None:
     pictures["histogram_"] = to_floats(apply_curves(inputs.curves, inputs.test["image"]))
-  loaded = features.load_available(recipe.features) if inputs.targets is not None else []
+  loaded = features.load_available(recipe.features, side=inputs.crop) if inputs.targets is not None else []
   targets = {net.name: features.pooled_features(net, inputs.targets) for net in loaded}
   for prefix, shown in pictures.items():
     values = quality(shown, inputs, pictures.get("teacher_"), loaded, targets)
@@ -165,21 +165,9 @@ def quantised_after(
   recipe: Recipe, inputs: Inputs, small: Any, variables: Mapping[str, Any], bits: int
 ) -> np.ndarray:
   """Quantises the extracted network by the largest inputs on training crops; its held-out pictures."""
-  net, quantised = post_training(small.clone(quant=None), variables["params"], calibration(inputs), bits=bits)
-  apply = jax.jit(net.apply)
-  crops = inputs.test["image"]
-  size = min(42, len(crops))
-  full = np.concatenate([crops, np.repeat(crops[:1], -len(crops) % size, axis=0)])
-  parts = [np.asarray(apply(quantised, to_floats(full[i : i + size]))) for i in range(0, len(full), size)]
-  return np.concatenate(parts)[: len(crops)].astype(np.float32)
-
-
-def calibration(inputs: Inputs, count: int = 32) -> list[jax.Array]:
-  """Returns training crops, the middles of the first pictures, as one batch in [-1, 1]."""
-  from vita_jax.data.augment import center_crop
-
-  crops = [center_crop(row["image"], size=inputs.crop) for row in list(inputs.rows)[:count]]
-  return [jnp.asarray(to_floats(np.stack(crops)))]
+  crops = [to_floats(middles(inputs))]
+  net, quantised = post_training(small.clone(quant=None), variables["params"], crops, bits=bits)
+  return in_parts(partial(jax.jit(net.apply), quantised), inputs.test["image"])
 
 
 def channel_bars(rows: list[dict[str, Any]]) -> Any:

@@ -13,13 +13,11 @@ from vita_jax.data.image_pool import empty_pool
 from vita_jax.data.resident import n_batches
 from vita_jax.nn import features
 from vita_jax.papers.gan_slimming.channels import check_floor, choose_channels
-from vita_jax.papers.gan_slimming.data import Inputs, batches
+from vita_jax.papers.gan_slimming.data import Inputs, batches, middles
 from vita_jax.papers.gan_slimming.model import Nets, init, started
 from vita_jax.papers.gan_slimming.recipe import Phase, Recipe
 from vita_jax.papers.gan_slimming.steps import slim_step, student_optimizers, teacher_optimizer, teacher_step
 from vita_jax.train.experiment import Stage, State, Sweep
-
-LOOKED_AT = 32  # training crops that evolution judges by
 
 
 def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
@@ -38,7 +36,7 @@ def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
   name = recipe.objective.distance
   net = None if name == "mse" else features.load(name, form=recipe.form)
   started_already = nets.loaded is not None  # by `first_state`
-  look = _looked_at(inputs) if recipe.channels == "evolution" else None
+  look = middles(inputs) if recipe.channels == "evolution" else None
   for title, phase in (("slim", recipe.slim), ("finetune", recipe.finetune)):
     if not phase.steps:
       continue
@@ -127,10 +125,3 @@ def _with_channels(recipe: Recipe, nets: Nets, look: np.ndarray | None, state: S
     "pruned": pruned_share(generator, nets.graph),
     "params": {**params, "generator": empty_channels(generator, nets.graph, kept)},
   }
-
-
-def _looked_at(inputs: Inputs) -> np.ndarray:
-  """Training pictures for the fitness of evolution, the middles of the first ones."""
-  from vita_jax.data.augment import center_crop
-
-  return np.stack([center_crop(row["image"], size=inputs.crop) for row in list(inputs.rows)[:LOOKED_AT]])

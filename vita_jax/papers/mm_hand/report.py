@@ -52,7 +52,7 @@ def report(
   """
   del evaluate
   judges = judges_of(recipe, inputs)
-  nets_of_features = features.load_available(recipe.report.features)
+  nets_of_features = features.load_available(recipe.report.features, side=recipe.size)
   found: dict[str, float] = {}
   figures: dict[str, Any] = {}
   look = partial(see, recipe, nets)
