@@ -95,7 +95,7 @@ def choose_channels(recipe: Recipe, nets: Nets, state: Mapping[str, Any], key: j
   if recipe.channels == "scale":
     if recipe.budget.macs or recipe.budget.bytes:
       scales = named_leaves(params)
-      return within({group.name: np.asarray(scales[group.scale]) for group in nets.graph})
+      return within({group.name: np.asarray(scales[str(group.scale)]) for group in nets.graph})
     return keep_channels(params, nets.graph, round_to=round_to)
   seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
   if recipe.channels == "random":

@@ -37,7 +37,7 @@ class Nets(NamedTuple):
   """The modules of a run.
 
   Attributes:
-    teacher: the dense generator, in float32.
+    teacher: the dense generator, never quantised.
     student: what is trained: the same, or a narrow one; quantised where the recipe says so.
     discriminator: of patches.
     graph: the student's channels.

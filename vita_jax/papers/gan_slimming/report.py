@@ -80,6 +80,8 @@ def report(
     found[f"ptq{bits}_bytes_ratio"] = layer_bytes(nets.teacher.layers) / layer_bytes(small.layers, bits=bits)
   if "pruned" in state:
     found["pruned_by_training"] = float(state["pruned"])
+    if recipe.slim.rho and found["pruned_by_training"] < 0.1:
+      warnings.warn("training pruned less than 10 % of the scales: the budget did the rest", stacklevel=2)
   pictures["identity_"] = to_floats(inputs.test["image"])
   if inputs.curves is not None:
     pictures["histogram_"] = to_floats(apply_curves(inputs.curves, inputs.test["image"]))
