@@ -135,7 +135,7 @@ def test_what_no_8_bits_hold_and_other_parameters_are_refused(resnet, cartoon):
     integer_program(net.clone(quant=Quant(paper_code_compat=True)), {"params": params})
   with pytest.raises(ValueError, match="give it quant"):
     integer_program(net, {"params": params})
-  with pytest.raises(ValueError, match="the parameters are not those of the generator: layer 'down_0'"):
+  with pytest.raises(ValueError, match="the parameters are not those of the generator: 'down_0/kernel'"):
     integer_program(net.clone(quant=Quant()), {"params": cartoon[1]})
 
 

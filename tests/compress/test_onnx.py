@@ -38,7 +38,9 @@ def test_without_onnx_the_remedy_is_named(resnet, monkeypatch):
   with pytest.raises(ImportError, match=r"ONNX files need the package onnx: pip install 'vita_jax\[onnx\]'"):
     onnx_model(net, {"params": params})
   monkeypatch.setitem(sys.modules, "onnxruntime", None)
-  with pytest.raises(ImportError, match=r"needs onnxruntime: pip install 'vita_jax\[onnx\]'"):
+  with pytest.raises(
+    ImportError, match=r"net.onnx needs the package onnxruntime: pip install 'vita_jax\[onnx\]'"
+  ):
     open_onnx("net.onnx")
 
 
@@ -56,6 +58,35 @@ def test_an_unknown_kind_is_refused(resnet):
   net, params, _ = resnet
   with pytest.raises(ValueError, match="did you mean 'qdq'"):
     onnx_model(net, {"params": params}, kind="qd")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_of_another_generator_are_refused_in_every_kind(kind, resnet):
+  """The parameters of the dense network make a file of the dense network."""
+  pytest.importorskip("onnx", reason="onnx is not installed: pip install 'vita_jax[onnx]'")
+  net, params, _ = resnet
+  net = net.clone(quant=None if kind == "float32" else Quant())
+  for other, given, message in (
+    (
+      net.resized({"stem": 2}),
+      {"params": params},
+      r"'stem/kernel' must be \(7, 7, 3, 2\), and is \(7, 7, 3, 4\)",
+    ),
+    (net.resized({"block_0_a": 0}), {"params": params}, "it has no 'block_0_a/bias'"),
+    (net, params, 'the variables have no collection "params"'),
+  ):
+    with pytest.raises(ValueError, match=message):
+      onnx_model(other, given, kind=kind)
+
+
+def test_a_clip_that_training_drove_below_0_is_that_of_the_simulation(resnet):
+  """It is 1e-8 there, and the step must not be negative."""
+  pytest.importorskip("onnx", reason="onnx is not installed: pip install 'vita_jax[onnx]'")
+  net, params, _ = resnet
+  learned = {name: {**x, "clip": np.float32(-1)} if isinstance(x, dict) else x for name, x in params.items()}
+  model = onnx_model(net.clone(quant=Quant(clip_kind="learned")), {"params": learned}, kind="qdq")
+  steps = [x for x in model.graph.initializer if x.name == "down_0/step"]
+  assert steps[0].float_data == [] and np.frombuffer(steps[0].raw_data, np.float32) > 0
 
 
 def test_int8_files_are_at_most_0_3_of_float32(tmp_path):

@@ -76,6 +76,11 @@ def test_what_cannot_be_measured_is_refused(resnet, images):
   net, params, _ = resnet
   with pytest.raises(ValueError, match="no pictures to calibrate by"):
     calibrate(net, params, [])
+  with pytest.raises(ValueError, match="percentile is 150"):
+    calibrate(net, params, [images], percentile=150)
+  with pytest.raises(ValueError, match="the clip of layer 'down_0' is nan"):
+    clips = {layer.name: {"clip": np.nan} for layer in net.layers}
+    clip_ranges(net.clone(quant=Quant(clip_kind="ema_percentile")), {"params": params, "clips": clips})
   broken = {**params, "stem": {**params["stem"], "bias": np.full(4, np.nan, np.float32)}}
   with pytest.raises(ValueError, match="inputs of layer 'down_0' are not finite"):
     calibrate(net, broken, [images])

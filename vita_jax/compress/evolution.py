@@ -69,7 +69,7 @@ def evolve(
   """
   if population < 2 or generations < 1:
     raise ValueError(f"{generations} generations of {population}: give at least 1 of 2 individuals")
-  if min(selection, crossover, density, 1 - density) < 0 or selection + crossover > 1:
+  if not all(0 <= p <= 1 for p in (selection, crossover, selection + crossover, density)):
     raise ValueError("selection, crossover and density are probabilities, the first two at most 1 together")
   rng = np.random.default_rng(seed)
   individuals = rng.random((population, sum(widths[g.name] for g in graph))) < density

@@ -53,8 +53,9 @@ def calibrate(
     The collection "clips": layer -> {"clip": float32 []}, of the layers whose input is quantised.
 
   Raises:
-    ValueError: no batch, or an input that is not finite.
+    ValueError: no batch, an input that is not finite, or a percentile outside (0, 100].
   """
+  check_quant(Quant(percentile=percentile))
   names = [layer.name for layer in generator.layers if layer.signed is not None]
   plain = generator.clone(quant=None)
 
@@ -95,6 +96,9 @@ def post_training(
   Returns:
     (generator with `quant`, variables): `quantised.apply(variables, images)`.
 
+  Raises:
+    ValueError: other bits, or see `calibrate`.
+
   Examples:
     >>> from vita_jax.nn.gan import ResnetGenerator, ResnetWidths
     >>> images = jax.random.uniform(jax.random.key(0), (1, 8, 8, 3), minval=-1)
@@ -105,16 +109,16 @@ def post_training(
     >>> bool(abs(change).max() < 0.3)
     True
   """
-  quant = Quant(bits, bits, per_channel, "ema_percentile", percentile=percentile)
+  quant = check_quant(Quant(bits, bits, per_channel, "ema_percentile", percentile=percentile))
   variables = {"params": params, "clips": calibrate(generator, params, batches, percentile=percentile)}
-  return generator.clone(quant=check_quant(quant)), variables
+  return generator.clone(quant=quant), variables
 
 
 def clip_ranges(generator: Any, variables: Any) -> dict[str, float]:
   """Returns layer -> the clip of its input, of the layers whose input is quantised.
 
   Raises:
-    ValueError: a generator that is not quantised, or whose clips are not in the variables.
+    ValueError: a generator that is not quantised, or whose clips are not in the variables, or not finite.
   """
   quant = generator.quant
   if quant is None:
@@ -129,4 +133,6 @@ def clip_ranges(generator: Any, variables: Any) -> dict[str, float]:
       found[name] = float(variables[collection][name]["clip"])
     except KeyError as error:
       raise ValueError(f"the clip of layer '{name}' is not in the collection '{collection}'") from error
+    if not np.isfinite(found[name]):
+      raise ValueError(f"the clip of layer '{name}' is {found[name]}: the network cannot be quantised by it")
   return found
