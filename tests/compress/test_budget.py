@@ -50,6 +50,8 @@ def test_what_is_not_a_number_meets_no_budget(resnet):
   ("options", "message"),
   [
     ({"low": 1, "high": 1}, "the range is 1 to 1"),
+    ({"low": 0, "high": math.inf}, "the range is 0 to inf"),
+    ({"low": 0, "high": 1, "tolerance": math.nan}, "tolerance is nan"),
     ({"low": 0, "high": 1, "logarithmic": True}, "above 0 if it is logarithmic"),
     ({"low": 0, "high": 1}, "the budget of 2 is below the floor of 9: give at least that"),
   ],

@@ -242,6 +242,11 @@ def test_baselines_choose_by_filters_and_at_random(resnet):
       lambda p, g: largest_channels({"stem": np.array([1.0, np.nan])}, {"stem": 1}),
       "scores of 'stem' are NaN",
     ),
+    (lambda p, g: largest_channels({"stem": np.ones(2)}, {}), "do not say how many channels of 'stem' stay"),
+    (
+      lambda p, g: shrink(p, (g[0]._replace(branch=("stem", "block")),)),
+      "'stem' has the branch 'block', which is not in the parameters",
+    ),
     (lambda p, g: random_channels(0, {"stem": 4}, {"stem": 5}), "5 channels of 'stem' should stay: it has 4"),
     (lambda p, g: cut(p, g, {"stem": np.ones(4, bool)}), "they differ in 'block_0_a'"),
     (

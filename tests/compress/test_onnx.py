@@ -1,6 +1,7 @@
 """ONNX files: the picture of the network in onnxruntime, and integer weights that are really there."""
 
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from vita_jax.compress.quantize import Quant
 from vita_jax.nn.conv import convolve_transposed
 from vita_jax.nn.gan import ResnetGenerator, resnet_widths
 from vita_jax.nn.layers import Layer, output_padding
+from vita_jax.nn.picture_programs import load_pictures
 
 
 @pytest.mark.parametrize(("k", "stride", "padding"), [(3, 2, 1), (4, 2, 1), (5, 3, 1), (2, 2, 0)])
@@ -79,14 +81,16 @@ def test_parameters_of_another_generator_are_refused_in_every_kind(kind, resnet)
       onnx_model(other, given, kind=kind)
 
 
-def test_a_clip_that_training_drove_below_0_is_that_of_the_simulation(resnet):
-  """It is 1e-8 there, and the step must not be negative."""
+def test_pictures_of_one_channel_are_opened_and_are_no_pictures_of_three(tmp_path):
   pytest.importorskip("onnx", reason="onnx is not installed: pip install 'vita_jax[onnx]'")
-  net, params, _ = resnet
-  learned = {name: {**x, "clip": np.float32(-1)} if isinstance(x, dict) else x for name, x in params.items()}
-  model = onnx_model(net.clone(quant=Quant(clip_kind="learned")), {"params": learned}, kind="qdq")
-  steps = [x for x in model.graph.initializer if x.name == "down_0/step"]
-  assert steps[0].float_data == [] and np.frombuffer(steps[0].raw_data, np.float32) > 0
+  pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'vita_jax[onnx]'")
+  layer, path = Layer("a", 1, 1, 1), tmp_path / "net.onnx"
+  params = {"a": {"kernel": np.full((1, 1, 1, 1), 2.0), "bias": np.ones(1)}}
+  write_onnx(path, SimpleNamespace(layers=(layer,), quant=None), {"params": params})
+  images = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 1)).astype(np.float32)
+  np.testing.assert_allclose(open_onnx(path)(images), 2 * images + 1, atol=1e-6)
+  with pytest.raises(ValueError, match=r"takes 'image' .* it must take float32 pictures \[n, 3, h, w\]"):
+    load_pictures(path)
 
 
 def test_int8_files_are_at_most_0_3_of_float32(tmp_path):

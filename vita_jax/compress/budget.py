@@ -51,16 +51,18 @@ def search_budget(
     tolerance: stop at a cost from (1 - tolerance) * target to the target.
 
   Raises:
-    ValueError: low not below high, a target or cost that is NaN, or even the cost at `high`, the floor, is
-      above the target.
+    ValueError: low not below high or one that is not finite, a tolerance outside [0, 1], a target or cost
+      that is NaN, or even the cost at `high`, the floor, is above the target.
 
   Examples:
     >>> found = search_budget(lambda x: 10 - x, 6.5, low=0, high=8)
     >>> round(found.value, 3), round(found.cost, 3)
     (3.5, 6.5)
   """
-  if not low < high or (logarithmic and low <= 0):
+  if not -math.inf < low < high < math.inf or (logarithmic and low <= 0):
     raise ValueError(f"the range is {low:g} to {high:g}: it must grow, and be above 0 if it is logarithmic")
+  if not 0 <= tolerance <= 1:
+    raise ValueError(f"tolerance is {tolerance}: it must be in [0, 1]")
   _check_number("the budget", target)
   tried = [(high, _check_number(f"the cost at {high:g}", cost(high)))]
   best = tried[0]

@@ -112,7 +112,7 @@ def keep_channels(
         "train with a smaller rho"
       )
     count = rounded_count(group, width, int((gamma > threshold).sum()), round_to)
-    kept[group.name] = _largest(group.name, gamma, count)
+    kept[group.name] = _largest(gamma, count)
   return kept
 
 
@@ -224,29 +224,37 @@ def largest_channels(scores: Mapping[str, np.ndarray], counts: Mapping[str, int]
   """Keeps the `counts[group]` channels with the largest scores; of equal ones the first.
 
   Raises:
-    ValueError: scores that are NaN, or more channels than there are.
+    ValueError: scores that are NaN, or counts that are missing or more than there are.
   """
   for name, score in scores.items():
     if np.isnan(score).any():
       raise ValueError(f"scores of '{name}' are NaN: its channels cannot be ranked")
-  return {name: _largest(name, np.asarray(score), counts[name]) for name, score in scores.items()}
+  return {
+    name: _largest(np.asarray(score), _count(counts, name, len(score))) for name, score in scores.items()
+  }
 
 
 def random_channels(seed: int, widths: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, np.ndarray]:
   """Keeps `counts[group]` of `widths[group]` channels at random: the control of every choice.
 
   Raises:
-    ValueError: more channels than there are.
+    ValueError: counts that are missing, or more than there are.
   """
   rng = np.random.default_rng(seed)
-  return {name: _largest(name, rng.permutation(width), counts[name]) for name, width in widths.items()}
+  return {name: _largest(rng.permutation(n), _count(counts, name, n)) for name, n in widths.items()}
 
 
-def _largest(name: str, score: np.ndarray, count: int) -> np.ndarray:
-  if count not in range(len(score) + 1):
-    raise ValueError(f"{count} channels of '{name}' should stay: it has {len(score)}")
+def _count(counts: Mapping[str, int], name: str, width: int) -> int:
+  if name not in counts:
+    raise ValueError(f"the counts do not say how many channels of '{name}' stay")
+  if counts[name] not in range(width + 1):
+    raise ValueError(f"{counts[name]} channels of '{name}' should stay: it has {width}")
+  return int(counts[name])
+
+
+def _largest(score: np.ndarray, count: int) -> np.ndarray:
   kept = np.zeros(len(score), bool)
-  kept[np.argsort(-score, kind="stable")[: int(count)]] = True
+  kept[np.argsort(-score, kind="stable")[:count]] = True
   return kept
 
 
@@ -293,6 +301,11 @@ def _widths(params: Any, graph: Graph) -> list[tuple[ChannelGroup, int]]:
     for what, vector in (("scale", group.scale), ("shift", group.shift)):
       if vector is not None and not any(path == vector for path, _, _ in group.slices):
         raise ValueError(f"the graph's '{group.name}' does not cut its own {what} '{vector}'")
+    for layer in group.branch:
+      if not any(path.startswith(f"{layer}/") for path in leaves):
+        raise ValueError(
+          f"the graph's '{group.name}' has the branch '{layer}', which is not in the parameters"
+        )
     found.append((group, width))
   return found
 

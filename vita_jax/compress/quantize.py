@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vita_jax.nn.layers import check_layers, check_parameters
 from vita_jax.nn.quantize import (
   Quant,
   activation_levels,
@@ -53,9 +54,11 @@ def calibrate(
     The collection "clips": layer -> {"clip": float32 []}, of the layers whose input is quantised.
 
   Raises:
-    ValueError: no batch, an input that is not finite, or a percentile outside (0, 100].
+    ValueError: no batch, an input that is not finite, a percentile outside (0, 100], or parameters that are
+      not the generator's.
   """
   check_quant(Quant(percentile=percentile))
+  check_parameters(check_layers(generator.layers), {"params": params})
   names = [layer.name for layer in generator.layers if layer.signed is not None]
   plain = generator.clone(quant=None)
 
@@ -118,11 +121,13 @@ def clip_ranges(generator: Any, variables: Any) -> dict[str, float]:
   """Returns layer -> the clip of its input, of the layers whose input is quantised.
 
   Raises:
-    ValueError: a generator that is not quantised, or whose clips are not in the variables, or not finite.
+    ValueError: a generator that is not quantised (or see `check_quant`), or whose clips are not in the
+      variables or not finite.
   """
   quant = generator.quant
   if quant is None:
     raise ValueError("the generator is not quantised: give it quant=Quant(...)")
+  check_quant(quant)
   names = [layer.name for layer in generator.layers if layer.signed is not None]
   if quant.clip_kind == "fixed":
     return {name: float(quant.clip) for name in names}
