@@ -61,7 +61,7 @@ def test_without_a_block_the_masked_generator_is_the_extracted_one(images, draw)
   student, small = net.resized(counts_of(kept)), cut(params, graph, kept)
   empty = jax.jit(empty_channels, static_argnums=1)(params, graph, kept)
   assert not any(x.any() for x in empty["block_0_b"].values()) and empty["block_1_b"]["bias"].all()
-  np.testing.assert_allclose(_apply(net, empty, images), _apply(student, small, images), atol=1e-6)
+  np.testing.assert_allclose(_apply(net, empty, images), _apply(student, small, images), atol=1e-5)
 
 
 def test_shifts_of_pruned_channels_matter_only_where_zeros_pad(resnet, pruned, images):
