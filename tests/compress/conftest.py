@@ -58,3 +58,8 @@ def cartoon():
 @pytest.fixture(scope="session")
 def pruned():
   return without
+
+
+@pytest.fixture(scope="session")
+def draw():
+  return drawn

@@ -29,10 +29,29 @@ def test_a_step_function_is_met_from_below():
   assert found.cost == 5 and found.value == pytest.approx(5, abs=1e-6)
 
 
+def test_what_is_not_a_number_meets_no_budget(resnet):
+  _, params, graph = resnet
+  nan = float("nan")
+  with pytest.raises(ValueError, match="the cost at 1 is NaN"):
+    search_budget(lambda x: nan, 2.0, low=0, high=1)
+  with pytest.raises(ValueError, match="the cost at 0.5 is NaN"):
+    search_budget(lambda x: nan if x < 1 else 1.0, 2.0, low=0, high=1)
+  with pytest.raises(ValueError, match="the budget is NaN"):
+    search_budget(lambda x: x, nan, low=0, high=1)
+  with pytest.raises(ValueError, match="the budget is NaN"):
+    search_threshold(params, graph, lambda counts: 1.0, nan)
+  with pytest.raises(ValueError, match="the cost of [0-9]+ channels is NaN"):
+    search_threshold(params, graph, lambda counts: nan, 1.0)
+  with pytest.raises(ValueError, match="round_to is 0"):
+    search_threshold(params, graph, lambda counts: 1.0, 2.0, round_to=0)
+
+
 @pytest.mark.parametrize(
   ("options", "message"),
   [
     ({"low": 1, "high": 1}, "the range is 1 to 1"),
+    ({"low": 0, "high": math.inf}, "the range is 0 to inf"),
+    ({"low": 0, "high": 1, "tolerance": math.nan}, "tolerance is nan"),
     ({"low": 0, "high": 1, "logarithmic": True}, "above 0 if it is logarithmic"),
     ({"low": 0, "high": 1}, "the budget of 2 is below the floor of 9: give at least that"),
   ],

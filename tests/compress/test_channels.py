@@ -20,6 +20,7 @@ from vita_jax.compress.channels import (
   shrink,
 )
 from vita_jax.compress.gates import zero_shifts
+from vita_jax.nn.gan import ResnetGenerator, ResnetWidths
 from vita_jax.nn.mobilenet import MobileNetV2
 from vita_jax.nn.quantize import Quant
 
@@ -48,6 +49,19 @@ def test_the_extracted_generator_is_the_masked_one(resnet, pruned, images):
   quantised = net.clone(quant=Quant(per_channel=True)), student.clone(quant=Quant(per_channel=True))
   empty = jax.jit(empty_channels, static_argnums=1)(params, graph, kept)
   np.testing.assert_array_equal(_apply(quantised[0], empty, images), _apply(quantised[1], small, images))
+
+
+def test_without_a_block_the_masked_generator_is_the_extracted_one(images, draw):
+  """Its bias was left: a constant, whose rounding error the norm multiplied by 316."""
+  net = ResnetGenerator(ResnetWidths(2, (4,), (3, 3), (2,)), form="native")
+  params, graph = draw(net), net.channel_graph()
+  rng = np.random.default_rng(3)
+  params = {k: {**x, "bias": x["bias"] + rng.normal(0, 3, x["bias"].shape)} for k, x in params.items()}
+  kept = keep_channels(params, graph) | {"block_0_a": np.zeros(3, bool)}
+  student, small = net.resized(counts_of(kept)), cut(params, graph, kept)
+  empty = jax.jit(empty_channels, static_argnums=1)(params, graph, kept)
+  assert not any(x.any() for x in empty["block_0_b"].values()) and empty["block_1_b"]["bias"].all()
+  np.testing.assert_allclose(_apply(net, empty, images), _apply(student, small, images), atol=1e-5)
 
 
 def test_shifts_of_pruned_channels_matter_only_where_zeros_pad(resnet, pruned, images):
@@ -212,6 +226,28 @@ def test_baselines_choose_by_filters_and_at_random(resnet):
       "scales of 'stem' are not all finite",
     ),
     (lambda p, g: shrink(p, g, round_to=0), "round_to is 0"),
+    (lambda p, g: shrink(p, g, round_to=2.5), "round_to is 2.5: it must be a whole number"),
+    (lambda p, g: shrink(p, g, threshold=float("nan")), "the threshold is NaN"),
+    (lambda p, g: shrink(p, (g[0], g[1], g[0])), "the graph has two groups of the name 'stem'"),
+    (
+      lambda p, g: shrink(p, (g[0], g[0]._replace(name="again"))),
+      "'again' cuts axis 3 of 'stem/kernel', which is cut already",
+    ),
+    (lambda p, g: shrink(p, (g[0]._replace(shift="stem/lost"),)), "not cut its own shift 'stem/lost'"),
+    (
+      lambda p, g: shrink(p, (g[0]._replace(slices=(Slice("stem/kernel", 3, 0),)),)),
+      "'stem' has 4 channels, and axis 3 of 'stem/kernel'",
+    ),
+    (
+      lambda p, g: largest_channels({"stem": np.array([1.0, np.nan])}, {"stem": 1}),
+      "scores of 'stem' are NaN",
+    ),
+    (lambda p, g: largest_channels({"stem": np.ones(2)}, {}), "do not say how many channels of 'stem' stay"),
+    (
+      lambda p, g: shrink(p, (g[0]._replace(branch=("stem", "block")),)),
+      "'stem' has the branch 'block', which is not in the parameters",
+    ),
+    (lambda p, g: random_channels(0, {"stem": 4}, {"stem": 5}), "5 channels of 'stem' should stay: it has 4"),
     (lambda p, g: cut(p, g, {"stem": np.ones(4, bool)}), "they differ in 'block_0_a'"),
     (
       lambda p, g: cut(p, g, keep_channels(p, g) | {"stem": np.ones(5, bool)}),

@@ -93,6 +93,8 @@ def test_bytes_of_the_formula():
   assert layer_parameters(params) == {"a": 100, "s": 2}
   with pytest.raises(ValueError, match="bits is 9"):
     artifact_bytes(params, kind="int", bits=9)
+  with pytest.raises(ValueError, match="bits is 1"):
+    live_bytes({}, (), (), bits=1)
 
 
 def test_int8_weights_are_a_quarter_of_the_dense_network(resnet):

@@ -57,6 +57,9 @@ def test_the_fitness_of_the_released_code():
     ({"population": 1}, "at least 1 of 2"),
     ({"selection": 0.5, "crossover": 0.6}, "are probabilities"),
     ({"density": 1.5}, "are probabilities"),
+    ({"widths": {"a": 12}}, "the widths are not those of the graph"),
+    ({"graph": (*GRAPH, GRAPH[0])}, "the widths are not those of the graph"),
+    ({"crossover": float("nan")}, "are probabilities"),
     ({"fitness": lambda kept: 0.0}, "a fitness is 0.0: it must be positive"),
   ],
 )

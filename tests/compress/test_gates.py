@@ -6,6 +6,8 @@ import numpy as np
 import optax
 import pytest
 
+from vita_jax.compress.channels import ChannelGroup
+from vita_jax.compress.counts import live_macs
 from vita_jax.compress.gates import (
   gate_labels,
   ista,
@@ -124,10 +126,33 @@ def test_a_group_that_must_not_be_empty_keeps_its_largest_gate(resnet):
   after = jax.tree.map(jnp.zeros_like, before)
   after["up_0"]["scale"] = jnp.zeros_like(before["up_0"]["scale"]).at[1].set(0.3)
   found = jax.jit(spare_last, static_argnums=2)(after, before, graph)
-  np.testing.assert_array_equal(found["stem"]["scale"], jnp.array([0, -0.4, 0, 0.4]))
+  np.testing.assert_array_equal(found["stem"]["scale"], jnp.array([0, -0.4, 0, 0]))  # of equal ones the first
   np.testing.assert_array_equal(found["up_0"]["scale"], after["up_0"]["scale"])  # one is alive: as it is
   assert not found["block_0_a"]["scale"].any()  # a residual connection leads around it
   assert not found["stem"]["kernel"].any()
+
+
+def test_a_large_rho_prunes_scales_that_start_equal():
+  graph, params = (ChannelGroup("stem", "scale", None, ()),), {"scale": jnp.ones(4)}
+  tx = ista(0.1, rho=20.0)
+  for _ in range(2):
+    updates, _ = tx.update({"scale": jnp.zeros(4)}, tx.init(params), params)
+    params = spare_last(optax.apply_updates(params, updates), params, graph)
+    assert params["scale"].tolist() == [1, 0, 0, 0]
+
+
+def test_graphs_of_other_parameters_are_refused_in_one_line():
+  params, group = {"scale": jnp.ones(4)}, ChannelGroup("stem", "scale", "lost", ())
+  for call in (
+    lambda: zero_shifts(params, (group,)),
+    lambda: spare_last(params, params, (group._replace(scale="lost"),)),
+    lambda: pruned_share(params, (group._replace(scale="lost"),)),
+    lambda: live_macs(params, (group._replace(scale="lost"),), (), 8, 8),
+  ):
+    with pytest.raises(
+      ValueError, match="the graph's 'stem' has the array 'lost', which is not in the param"
+    ):
+      call()
 
 
 def _leaf(params, path):

@@ -3,6 +3,7 @@
 import functools
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -135,8 +136,16 @@ def test_what_no_8_bits_hold_and_other_parameters_are_refused(resnet, cartoon):
     integer_program(net.clone(quant=Quant(paper_code_compat=True)), {"params": params})
   with pytest.raises(ValueError, match="give it quant"):
     integer_program(net, {"params": params})
-  with pytest.raises(ValueError, match="the parameters are not those of the generator: layer 'down_0'"):
+  with pytest.raises(ValueError, match="the parameters are not those of the generator: 'down_0/kernel'"):
     integer_program(net.clone(quant=Quant()), {"params": cartoon[1]})
+
+
+def test_a_clip_that_training_drove_below_0_is_that_of_the_simulation():
+  """There it is 1e-8: a negative one would make the steps of files negative."""
+  layer = Layer("a", 1, 1, 1, signed=False)
+  params = {"a": {"kernel": np.ones((1, 1, 1, 1), np.float32), "bias": np.zeros(1), "clip": np.float32(-1)}}
+  net = SimpleNamespace(layers=(layer,), quant=Quant(clip_kind="learned"))
+  assert integer_program(net, {"params": params})[1]["a"]["clip"] == np.float32(1e-8)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """ONNX files: the picture of the network in onnxruntime, and integer weights that are really there."""
 
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from vita_jax.compress.quantize import Quant
 from vita_jax.nn.conv import convolve_transposed
 from vita_jax.nn.gan import ResnetGenerator, resnet_widths
 from vita_jax.nn.layers import Layer, output_padding
+from vita_jax.nn.picture_programs import load_pictures
 
 
 @pytest.mark.parametrize(("k", "stride", "padding"), [(3, 2, 1), (4, 2, 1), (5, 3, 1), (2, 2, 0)])
@@ -38,7 +40,9 @@ def test_without_onnx_the_remedy_is_named(resnet, monkeypatch):
   with pytest.raises(ImportError, match=r"ONNX files need the package onnx: pip install 'vita_jax\[onnx\]'"):
     onnx_model(net, {"params": params})
   monkeypatch.setitem(sys.modules, "onnxruntime", None)
-  with pytest.raises(ImportError, match=r"needs onnxruntime: pip install 'vita_jax\[onnx\]'"):
+  with pytest.raises(
+    ImportError, match=r"net.onnx needs the package onnxruntime: pip install 'vita_jax\[onnx\]'"
+  ):
     open_onnx("net.onnx")
 
 
@@ -56,6 +60,37 @@ def test_an_unknown_kind_is_refused(resnet):
   net, params, _ = resnet
   with pytest.raises(ValueError, match="did you mean 'qdq'"):
     onnx_model(net, {"params": params}, kind="qd")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_of_another_generator_are_refused_in_every_kind(kind, resnet):
+  """The parameters of the dense network make a file of the dense network."""
+  pytest.importorskip("onnx", reason="onnx is not installed: pip install 'vita_jax[onnx]'")
+  net, params, _ = resnet
+  net = net.clone(quant=None if kind == "float32" else Quant())
+  for other, given, message in (
+    (
+      net.resized({"stem": 2}),
+      {"params": params},
+      r"'stem/kernel' must be \(7, 7, 3, 2\), and is \(7, 7, 3, 4\)",
+    ),
+    (net.resized({"block_0_a": 0}), {"params": params}, "it has no 'block_0_a/bias'"),
+    (net, params, 'the variables have no collection "params"'),
+  ):
+    with pytest.raises(ValueError, match=message):
+      onnx_model(other, given, kind=kind)
+
+
+def test_pictures_of_one_channel_are_opened_and_are_no_pictures_of_three(tmp_path):
+  pytest.importorskip("onnx", reason="onnx is not installed: pip install 'vita_jax[onnx]'")
+  pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'vita_jax[onnx]'")
+  layer, path = Layer("a", 1, 1, 1), tmp_path / "net.onnx"
+  params = {"a": {"kernel": np.full((1, 1, 1, 1), 2.0), "bias": np.ones(1)}}
+  write_onnx(path, SimpleNamespace(layers=(layer,), quant=None), {"params": params})
+  images = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 1)).astype(np.float32)
+  np.testing.assert_allclose(open_onnx(path)(images), 2 * images + 1, atol=1e-6)
+  with pytest.raises(ValueError, match=r"takes 'image' .* it must take float32 pictures \[n, 3, h, w\]"):
+    load_pictures(path)
 
 
 def test_int8_files_are_at_most_0_3_of_float32(tmp_path):

@@ -68,6 +68,8 @@ def test_clips_are_found_where_they_are(resnet, images, measured):
   assert clip_ranges(quantised, variables)["up_0"] == pytest.approx(float(measured["up_0"]["clip"]), rel=1e-3)
   with pytest.raises(ValueError, match="give it quant"):
     clip_ranges(net, variables)
+  with pytest.raises(ValueError, match="did you mean 'learned'"):
+    clip_ranges(net.clone(quant=Quant(clip_kind="lerned")), variables)
   with pytest.raises(ValueError, match="'down_0' is not in the collection 'params'"):
     clip_ranges(net_learned, {"params": params})
 
@@ -76,6 +78,13 @@ def test_what_cannot_be_measured_is_refused(resnet, images):
   net, params, _ = resnet
   with pytest.raises(ValueError, match="no pictures to calibrate by"):
     calibrate(net, params, [])
+  with pytest.raises(ValueError, match="not those of the generator: it has no 'block_0_a/bias'"):
+    calibrate(net.resized({"block_0_a": 0}), params, [images])
+  with pytest.raises(ValueError, match="percentile is 150"):
+    calibrate(net, params, [images], percentile=150)
+  with pytest.raises(ValueError, match="the clip of layer 'down_0' is nan"):
+    clips = {layer.name: {"clip": np.nan} for layer in net.layers}
+    clip_ranges(net.clone(quant=Quant(clip_kind="ema_percentile")), {"params": params, "clips": clips})
   broken = {**params, "stem": {**params["stem"], "bias": np.full(4, np.nan, np.float32)}}
   with pytest.raises(ValueError, match="inputs of layer 'down_0' are not finite"):
     calibrate(net, broken, [images])

@@ -72,9 +72,7 @@ def test_every_group_of_channels_resizes_the_arrays_it_lists():
     ResnetGenerator(resnet_widths(3, 2), stream_gate=True),
     CartoonGenerator(cartoon_widths(3, 1)),
   ):
-    graph = net.channel_graph(stream=True)
-    if isinstance(net, CartoonGenerator):
-      graph = net.channel_graph(stream=True, ungated=True)
+    graph = net.channel_graph(stream=True, ungated=True)
     full = _flat(shapes(net)["params"])
     for group in graph:
       small = _flat(shapes(net.resized({group.name: 2}))["params"])
@@ -103,6 +101,7 @@ def test_gammas_of_the_published_generator():
   graph = ResnetGenerator().channel_graph()
   assert sum(params[group.scale][0] for group in graph) == 2688
   assert [group.minimum for group in graph] == [1, 1, *[0] * 9, 1, 1]
+  assert ResnetGenerator().channel_graph(ungated=True) == graph  # all but the stream have gammas
 
 
 def test_the_discriminator_scores_an_image_by_the_mean_of_its_map():

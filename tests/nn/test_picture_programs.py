@@ -89,5 +89,5 @@ def test_what_is_no_model_gets_one_clear_line(export, tmp_path):
     with pytest.raises(ImportError, match="needs the package onnxruntime: pip install"):
       load_pictures(tmp_path / "x.onnx")
   else:
-    with pytest.raises(ValueError, match="is not an ONNX file of pictures"):
+    with pytest.raises(ValueError, match="is not an ONNX file that onnxruntime reads"):
       load_pictures(tmp_path / "x.onnx")

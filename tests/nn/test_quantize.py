@@ -11,6 +11,7 @@ from vita_jax.nn.quantize import (
   check_quant,
   fake_quant,
   fake_quant_weights,
+  level_range,
   weight_levels,
   weight_step,
 )
@@ -80,6 +81,27 @@ def test_halves_round_to_even_and_levels_are_the_same_under_jit():
   step = weight_step(a)
   assert step == jax.jit(weight_step)(a)
   np.testing.assert_array_equal(fake_quant(jnp.array([0.5, 1.5, 2.5]), 255.0), [0.0, 2.0, 2.0])
+
+
+@pytest.mark.parametrize("bits", [1, 9, 12, 2.5])
+def test_bits_are_2_to_8_everywhere(bits):
+  a = jnp.ones(3)
+  for call in (
+    lambda: fake_quant(a, 4.0, bits=bits, signed=True),
+    lambda: fake_quant(a, 4.0, bits=bits),
+    lambda: fake_quant_weights(a, bits=bits),
+    lambda: level_range(bits=bits, paper_code_compat=True),
+  ):
+    with pytest.raises(ValueError, match=f"bits is {bits}: it must be a whole number from 2 to 8"):
+      call()
+
+
+@pytest.mark.parametrize("clip", [-1, 0.0, float("nan"), float("inf")])
+def test_a_number_as_clip_is_positive_and_finite(clip):
+  for call in (lambda: fake_quant(jnp.ones(3), clip), lambda: check_quant(Quant(clip=clip))):
+    with pytest.raises(ValueError, match=f"clip is {clip}: it must be above 0"):
+      call()
+  assert fake_quant(jnp.ones(3), jnp.float32(-1)).max() < 1e-7  # a learned one may pass 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vita_jax.compress.channels import channel_widths, counts_of, keep_channels, rounded_count
+from vita_jax.compress.channels import channel_widths, check_round_to, counts_of, keep_channels, rounded_count
 from vita_jax.compress.masks import leaves_by_path
 from vita_jax.nn.channels import Graph
 
@@ -51,16 +51,20 @@ def search_budget(
     tolerance: stop at a cost from (1 - tolerance) * target to the target.
 
   Raises:
-    ValueError: low not below high, or even the cost at `high`, the floor, is above the target.
+    ValueError: low not below high or one that is not finite, a tolerance outside [0, 1], a target or cost
+      that is NaN, or even the cost at `high`, the floor, is above the target.
 
   Examples:
     >>> found = search_budget(lambda x: 10 - x, 6.5, low=0, high=8)
     >>> round(found.value, 3), round(found.cost, 3)
     (3.5, 6.5)
   """
-  if not low < high or (logarithmic and low <= 0):
+  if not -math.inf < low < high < math.inf or (logarithmic and low <= 0):
     raise ValueError(f"the range is {low:g} to {high:g}: it must grow, and be above 0 if it is logarithmic")
-  tried = [(high, cost(high))]
+  if not 0 <= tolerance <= 1:
+    raise ValueError(f"tolerance is {tolerance}: it must be in [0, 1]")
+  _check_number("the budget", target)
+  tried = [(high, _check_number(f"the cost at {high:g}", cost(high)))]
   best = tried[0]
   if best[1] > target:
     raise ValueError(_floor(target, best[1]))
@@ -68,7 +72,7 @@ def search_budget(
     if best[1] >= (1 - tolerance) * target:
       break
     middle = math.sqrt(low * high) if logarithmic else (low + high) / 2
-    tried.append((middle, cost(middle)))
+    tried.append((middle, _check_number(f"the cost at {middle:g}", cost(middle))))
     if tried[-1][1] <= target:
       best, high = tried[-1], middle
     else:
@@ -100,8 +104,8 @@ def search_threshold(
     (threshold, kept); `cut(params, graph, kept)` are the parameters.
 
   Raises:
-    ValueError: a budget below the floor, which it names: the cost with every group at its minimum; or see
-      `keep_channels`.
+    ValueError: a budget below the floor, which it names: the cost with every group at its minimum; a target
+      or cost that is NaN; or see `keep_channels`.
 
   Examples:
     >>> from vita_jax.nn.channels import ChannelGroup, Slice
@@ -115,7 +119,11 @@ def search_threshold(
   def kept(threshold: float) -> dict[str, np.ndarray]:
     return keep_channels(params, graph, threshold=threshold, round_to=round_to)
 
-  if (floor := cost(floor_counts(params, graph, round_to=round_to))) > target:
+  def costs(counts: Mapping[str, int]) -> float:
+    return _check_number(f"the cost of {sum(counts.values())} channels", cost(counts))
+
+  _check_number("the budget", target)
+  if (floor := costs(floor_counts(params, graph, round_to=round_to))) > target:
     raise ValueError(_floor(target, floor))
   leaves = leaves_by_path(params)
   gammas = [np.abs(np.asarray(leaves[g.scale], np.float32)) for g in graph if g.scale is not None]
@@ -123,7 +131,7 @@ def search_threshold(
   low, high = 0, len(values) - 1
   while low < high:
     middle = (low + high) // 2
-    if cost(counts_of(kept(float(values[middle])))) <= target:
+    if costs(counts_of(kept(float(values[middle])))) <= target:
       high = middle
     else:
       low = middle + 1
@@ -162,11 +170,18 @@ def steer_rho(
 
 def floor_counts(params: Any, graph: Graph, *, round_to: int = 1) -> dict[str, int]:
   """Returns group -> the fewest channels that can be left; groups without gamma stay whole."""
+  check_round_to(round_to)
   widths = channel_widths(params, graph)
   return {
     g.name: widths[g.name] if g.scale is None else rounded_count(g, widths[g.name], 0, round_to)
     for g in graph
   }
+
+
+def _check_number(what: str, value: float) -> float:
+  if math.isnan(value):
+    raise ValueError(f"{what} is NaN: give a number to compare by")
+  return value
 
 
 def _floor(target: float, floor: float) -> str:

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.base.choose import choose
+from vita_jax.compress.channels import group_leaf
 from vita_jax.compress.masks import chosen, leaves_by_path
 from vita_jax.nn.channels import Graph
-from vita_jax.nn.layers import Layer, places
+from vita_jax.nn.layers import Layer, places, shapes
+from vita_jax.nn.quantize import check_bits
 
 CONVENTIONS = ("true", "paper")
 FORMATS = ("float32", "int")
@@ -126,6 +128,8 @@ def live_bytes(
   Returns:
     float32 [].
   """
+  if bits:
+    check_bits(bits)
   live, total = _live_shares(params, graph), jnp.zeros(())
   for layer in layers:
     kernel = f"{layer.name}/kernel"
@@ -143,7 +147,7 @@ def _live_shares(params: Any, graph: Graph) -> dict[tuple[str, int], jax.Array]:
   live: dict[tuple[str, int], jax.Array] = {}
   for group in graph:
     if group.scale is not None:
-      share = jnp.mean((leaves[group.scale] != 0).astype(jnp.float32))
+      share = jnp.mean((group_leaf(leaves, group, group.scale) != 0).astype(jnp.float32))
       live |= {(path, axis): share for path, axis, _ in group.slices}
   return live
 
@@ -214,6 +218,9 @@ def artifact_bytes(params: Any, *, kind: str = "float32", bits: int = 8, per_cha
     bits: of an integer weight, 2 to 8.
     per_channel: steps of output channels (the last axis) rather than of kernels.
 
+  Raises:
+    ValueError: another kind, or other bits.
+
   Examples:
     >>> params = {"a": {"kernel": np.zeros((3, 3, 2, 4)), "bias": np.zeros(4)}}
     >>> artifact_bytes(params), artifact_bytes(params, kind="int"), artifact_bytes(params, kind="int", bits=4)
@@ -223,8 +230,7 @@ def artifact_bytes(params: Any, *, kind: str = "float32", bits: int = 8, per_cha
   total = count_parameters(params)
   if kind == "float32":
     return 4 * total
-  if not 2 <= bits <= 8:
-    raise ValueError(f"bits is {bits}: it must be from 2 to 8")
+  check_bits(bits)
   kernels = [np.shape(x) for x in chosen(params, r"(^|/)kernel$").values()]
   weights = [math.prod(shape) for shape in kernels]
   steps = sum(shape[-1] if per_channel else 1 for shape in kernels)
@@ -244,16 +250,13 @@ def layer_bytes(layers: Sequence[Layer], *, bits: int = 0, per_channel: bool = F
     >>> layer_bytes(layers), layer_bytes(layers, bits=8)
     (336, 124)
   """
-  shapes = {}
-  for layer in layers:
-    one = np.broadcast_to(np.float32(0), (layer.features,))  # no memory, whatever the size
-    kernel = (layer.kernel, layer.kernel, layer.inputs, layer.features)
-    shapes[layer.name] = {"kernel": np.broadcast_to(np.float32(0), kernel), "bias": one}
-    if layer.norm == "affine":
-      shapes[layer.name] |= {"scale": one, "shift": one}
+  gates = {f"{layer.gate}_scale" for layer in layers}
+  arrays = {  # no memory, whatever the size
+    name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes(layers).items() if name not in gates
+  }
   if not bits:
-    return artifact_bytes(shapes)
-  return artifact_bytes(shapes, kind="int", bits=bits, per_channel=per_channel)
+    return artifact_bytes(arrays)
+  return artifact_bytes(arrays, kind="int", bits=bits, per_channel=per_channel)
 
 
 def channel_table(before: Sequence[Layer], after: Sequence[Layer], height: int, width: int) -> list[dict]:

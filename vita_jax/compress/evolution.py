@@ -57,8 +57,8 @@ def evolve(
     density: probability of a 1 in the first generation.
 
   Raises:
-    ValueError: fewer than two individuals, no generation, probabilities outside [0, 1] or that sum to more
-      than 1, or a fitness that is not positive and finite.
+    ValueError: widths of other groups than the graph's, fewer than two individuals, no generation,
+      probabilities outside [0, 1] or that sum to more than 1, or a fitness that is not positive and finite.
 
   Examples:
     >>> from vita_jax.nn.channels import ChannelGroup
@@ -67,9 +67,11 @@ def evolve(
     >>> int(found.kept["a"].sum()), list(found.best) == sorted(found.best)
     (6, True)
   """
+  if sorted(widths) != sorted(group.name for group in graph):
+    raise ValueError("the widths are not those of the graph: give channel_widths(params, graph)")
   if population < 2 or generations < 1:
     raise ValueError(f"{generations} generations of {population}: give at least 1 of 2 individuals")
-  if min(selection, crossover, density, 1 - density) < 0 or selection + crossover > 1:
+  if not all(0 <= p <= 1 for p in (selection, crossover, selection + crossover, density)):
     raise ValueError("selection, crossover and density are probabilities, the first two at most 1 together")
   rng = np.random.default_rng(seed)
   individuals = rng.random((population, sum(widths[g.name] for g in graph))) < density

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax.base.tree import path_name
+from vita_jax.compress.channels import group_leaf
 from vita_jax.compress.masks import leaves_by_path
 from vita_jax.nn.channels import Graph
 
@@ -127,6 +128,9 @@ def zero_shifts(params: Any, graph: Graph) -> Any:
   After both optimizer steps: then removing the channel changes nothing, at the borders and in transposed
   convolutions, too.
 
+  Raises:
+    ValueError: a gamma or shift that the parameters do not have.
+
   Examples:
     >>> from vita_jax.nn.channels import ChannelGroup
     >>> params = {"n": {"scale": jnp.array([0.0, 2.0]), "shift": jnp.array([5.0, 5.0])}}
@@ -134,7 +138,11 @@ def zero_shifts(params: Any, graph: Graph) -> Any:
     [0.0, 5.0]
   """
   leaves = leaves_by_path(params)
-  gamma = {g.shift: leaves[g.scale] for g in graph if g.scale is not None and g.shift is not None}
+  gamma = {}
+  for group in graph:
+    if group.scale is not None and group.shift is not None:
+      group_leaf(leaves, group, group.shift)
+      gamma[group.shift] = group_leaf(leaves, group, group.scale)
 
   def one(path: tuple[Any, ...], x: Any) -> Any:
     name = path_name(path)
@@ -144,15 +152,19 @@ def zero_shifts(params: Any, graph: Graph) -> Any:
 
 
 def spare_last(params: Any, before: Any, graph: Graph) -> Any:
-  """Puts the largest gammas back where an update zeroed all of a group that must not be empty.
+  """Puts the largest gamma back where an update zeroed all of a group that must not be empty.
 
-  A network whose stem has no channels gives constants, and never learns again. Groups that a residual
-  connection bypasses may become empty. Call it before `zero_shifts`.
+  A network whose stem has no channels gives constants, and never learns again. Of equal gammas the first
+  comes back: they start equal, and with all of them put back nothing would ever be pruned. Groups that a
+  residual connection bypasses may become empty. Call it before `zero_shifts`.
 
   Args:
     params: after the update.
     before: the same before it.
     graph: its channels.
+
+  Raises:
+    ValueError: a gamma that the parameters do not have.
 
   Examples:
     >>> from vita_jax.nn.channels import ChannelGroup
@@ -160,13 +172,14 @@ def spare_last(params: Any, before: Any, graph: Graph) -> Any:
     >>> spare_last(after, before, (ChannelGroup("n", "scale", None, ()),))["scale"].tolist()
     [0.0, 0.5, 0.0]
   """
-  last = {g.scale: leaves_by_path(before)[g.scale] for g in graph if g.scale is not None and g.minimum > 0}
+  leaves = leaves_by_path(before)
+  last = {g.scale: group_leaf(leaves, g, g.scale) for g in graph if g.scale is not None and g.minimum > 0}
 
   def one(path: tuple[Any, ...], x: Any) -> Any:
     if (old := last.get(path_name(path))) is None:
       return x
-    largest = jnp.abs(old) == jnp.max(jnp.abs(old))
-    return jnp.where(jnp.any(x != 0), x, jnp.where(largest, old, x))
+    largest = jnp.arange(old.size) == jnp.argmax(jnp.abs(old))
+    return jnp.where(jnp.any(x != 0) | ~largest, x, old)
 
   return jax.tree_util.tree_map_with_path(one, params)
 
@@ -175,10 +188,10 @@ def pruned_share(params: Any, graph: Graph) -> jax.Array:
   """Computes the share of gammas that are exactly 0, float32; can be traced.
 
   Raises:
-    ValueError: no group of the graph has a gamma.
+    ValueError: no group of the graph has a gamma, or the parameters do not have it.
   """
   leaves = leaves_by_path(params)
-  gammas = [leaves[group.scale] for group in graph if group.scale is not None]
+  gammas = [group_leaf(leaves, group, group.scale) for group in graph if group.scale is not None]
   if not gammas:
     raise ValueError("no group of the graph has a scale: nothing can be pruned by it")
   zeros = sum(jnp.sum(gamma == 0, dtype=jnp.int32) for gamma in gammas)

@@ -18,8 +18,8 @@ import numpy as np
 
 from vita_jax.compress.quantize import clip_ranges
 from vita_jax.nn.conv import reflect
-from vita_jax.nn.layers import PICTURE, Layer, convolution, finish, summed
-from vita_jax.nn.quantize import activation_levels, level_range, weight_levels, weight_step
+from vita_jax.nn.layers import PICTURE, Layer, check_layers, check_parameters, convolution, finish, summed
+from vita_jax.nn.quantize import SMALLEST, activation_levels, level_range, weight_levels, weight_step
 
 SHIFT = 128
 Arrays = dict[str, Any]
@@ -57,9 +57,9 @@ def integer_program(
   clips = clip_ranges(generator, variables)
   if quant.paper_code_compat:
     raise ValueError("paper_code_compat has 257 levels, which no 8 bits hold: train without it to export")
-  params, arrays = variables["params"], Arrays()
+  params, arrays = check_parameters(check_layers(generator.layers), variables), Arrays()
   for layer in generator.layers:
-    arrays[layer.name] = _layer_arrays(layer, quant, params, clips.get(layer.name))
+    arrays[layer.name] = _layer_arrays(layer, quant, params[layer.name], clips.get(layer.name))
   gates = {layer.gate for layer in generator.layers if layer.gate}
   arrays |= {f"{gate}_scale": np.asarray(params[f"{gate}_scale"]) for gate in gates}
   return functools.partial(run_integer, generator.layers, quant.activation_bits), arrays
@@ -160,13 +160,7 @@ def _spread(y: jax.Array, s: int) -> jax.Array:
   return y.reshape(n, s * height, s * width, channels // s**2)
 
 
-def _layer_arrays(layer: Layer, quant: Any, params: Any, clip: float | None) -> dict[str, np.ndarray]:
-  shape = (layer.kernel, layer.kernel, layer.inputs, layer.features)
-  if layer.name not in params or np.shape(params[layer.name]["kernel"]) != shape:
-    raise ValueError(
-      f"the parameters are not those of the generator: layer '{layer.name}' needs a kernel {shape}"
-    )
-  own = params[layer.name]
+def _layer_arrays(layer: Layer, quant: Any, own: Any, clip: float | None) -> dict[str, np.ndarray]:
   kernel = jnp.asarray(own["kernel"])
   step = weight_step(kernel, bits=quant.weight_bits, per_channel=quant.per_channel)
   found: dict[str, Any] = {"kernel": np.asarray(weight_levels(kernel, step)).astype(np.int8)}
@@ -174,6 +168,6 @@ def _layer_arrays(layer: Layer, quant: Any, params: Any, clip: float | None) -> 
     _, unit = activation_levels(
       jnp.zeros(()), jnp.float32(clip), bits=quant.activation_bits, signed=bool(layer.signed)
     )
-    step, found["clip"] = unit * step, np.float32(clip)
+    step, found["clip"] = unit * step, np.float32(max(clip, SMALLEST))
   found["step"] = np.asarray(step)
   return found | {k: np.asarray(own[k]) for k in ("bias", "scale", "shift") if k in own}

@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vita_jax.base.choose import choose
 from vita_jax.compress.masks import KERNELS, Masks, chosen, full_masks
 
 SCOPES = ("global", "layer")
+SCHEDULES = ("linear", "geometric")
 
 
 def magnitude_masks(
@@ -43,8 +45,7 @@ def magnitude_masks(
   """
   if not 0 <= sparsity < 1:
     raise ValueError(f"sparsity is {sparsity}: it must be in [0, 1)")
-  if scope not in SCOPES:
-    raise ValueError(f"unknown scope '{scope}': choose one of {', '.join(SCOPES)}")
+  choose("scope", scope, SCOPES)
   weights = chosen(params, select)
   if masks is None:
     masks = full_masks(params, select=select)
@@ -93,8 +94,7 @@ def zeros_after(size: int, steps: int, *, schedule: str = "linear", rate: float 
   Raises:
     ValueError: an unknown schedule, a rate outside (0, 1), or more linear steps than there are.
   """
-  if schedule not in ("linear", "geometric"):
-    raise ValueError(f"unknown schedule '{schedule}': choose 'linear' or 'geometric'")
+  choose("schedule", schedule, SCHEDULES)
   if not 0 < rate < 1:
     raise ValueError(f"the rate of pruning is {rate}: it must be in (0, 1)")
   if schedule == "linear":

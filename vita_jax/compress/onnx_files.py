@@ -18,7 +18,7 @@ ones have zero point 128, and are clipped so that the level -128 does not occur.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,8 +26,11 @@ import numpy as np
 from vita_jax.base.choose import choose
 from vita_jax.base.files import write_bytes
 from vita_jax.compress.integer import integer_program, sub_pixel_kernel
-from vita_jax.data.files import cause, existing
-from vita_jax.nn.layers import PICTURE, Layer, output_padding
+from vita_jax.nn.layers import PICTURE, Layer, check_layers, check_parameters, output_padding
+from vita_jax.nn.picture_programs import open_onnx
+from vita_jax.nn.quantize import level_range
+
+__all__ = ["KINDS", "onnx_model", "open_onnx", "write_onnx"]
 
 KINDS = ("float32", "qdq", "integer")
 OPSET, IR_VERSION = 17, 8  # of 2022: what runtimes in use read
@@ -47,36 +50,6 @@ def write_onnx(path: str | os.PathLike, generator: Any, variables: Any, *, kind:
   return len(data)
 
 
-def open_onnx(path: str | os.PathLike, *, threads: int = 1) -> Callable[[Any], np.ndarray]:
-  """Opens a file of `write_onnx` in onnxruntime, on the CPU.
-
-  Returns:
-    images [n, h, w, channels] -> pictures, the same layout, float32.
-
-  Raises:
-    ImportError: onnxruntime is not installed.
-    FileNotFoundError: no such file.
-    ValueError: it is not an ONNX file that onnxruntime reads.
-  """
-  try:
-    import onnxruntime
-  except ImportError as error:
-    raise ImportError("running ONNX files needs onnxruntime: pip install 'vita_jax[onnx]'") from error
-  path, options = existing(path), onnxruntime.SessionOptions()
-  options.intra_op_num_threads = threads
-  try:
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-  except Exception as error:  # onnxruntime raises types of its own
-    raise ValueError(f"{path} is not an ONNX file that onnxruntime reads: {cause(error)}") from error
-
-  def run(images: Any) -> np.ndarray:
-    pixels = np.ascontiguousarray(np.moveaxis(np.asarray(images, np.float32), -1, 1))
-    (pictures,) = session.run(None, {"image": pixels})
-    return np.moveaxis(pictures, 1, -1)
-
-  return run
-
-
 def onnx_model(generator: Any, variables: Any, *, kind: str = "float32") -> Any:
   """Makes the `onnx.ModelProto` of a generator: input "image", output "picture".
 
@@ -87,12 +60,13 @@ def onnx_model(generator: Any, variables: Any, *, kind: str = "float32") -> Any:
 
   Raises:
     ImportError: onnx is not installed.
-    ValueError: another kind; no `quant` for an int8 kind; see `integer_program`.
+    ValueError: another kind; parameters that are not the generator's; no `quant` for an int8 kind; see
+      `integer_program`.
   """
   choose("kind", kind, KINDS)
   onnx = _onnx()
   if kind == "float32":
-    arrays = {name: x for name, x in variables["params"].items()}
+    arrays = check_parameters(check_layers(generator.layers), variables)
   else:
     _, arrays = integer_program(generator, variables)
   bits = 8 if generator.quant is None else generator.quant.activation_bits
@@ -218,7 +192,7 @@ def _unit(layer: Layer) -> tuple[str, str]:
 
 
 def _input_step(own: Mapping[str, Any], layer: Layer, bits: int) -> np.float32:
-  most = 2 ** (bits - 1) - 1 if layer.signed else 2**bits - 1
+  _, most = level_range(bits=bits, signed=bool(layer.signed))
   return np.float32(own["clip"] * np.float32(1 / most))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from vita_jax.nn.layers import check_layers, check_parameters
 from vita_jax.nn.quantize import (
   Quant,
   activation_levels,
@@ -53,8 +54,11 @@ def calibrate(
     The collection "clips": layer -> {"clip": float32 []}, of the layers whose input is quantised.
 
   Raises:
-    ValueError: no batch, or an input that is not finite.
+    ValueError: no batch, an input that is not finite, a percentile outside (0, 100], or parameters that are
+      not the generator's.
   """
+  check_quant(Quant(percentile=percentile))
+  check_parameters(check_layers(generator.layers), {"params": params})
   names = [layer.name for layer in generator.layers if layer.signed is not None]
   plain = generator.clone(quant=None)
 
@@ -95,6 +99,9 @@ def post_training(
   Returns:
     (generator with `quant`, variables): `quantised.apply(variables, images)`.
 
+  Raises:
+    ValueError: other bits, or see `calibrate`.
+
   Examples:
     >>> from vita_jax.nn.gan import ResnetGenerator, ResnetWidths
     >>> images = jax.random.uniform(jax.random.key(0), (1, 8, 8, 3), minval=-1)
@@ -105,20 +112,22 @@ def post_training(
     >>> bool(abs(change).max() < 0.3)
     True
   """
-  quant = Quant(bits, bits, per_channel, "ema_percentile", percentile=percentile)
+  quant = check_quant(Quant(bits, bits, per_channel, "ema_percentile", percentile=percentile))
   variables = {"params": params, "clips": calibrate(generator, params, batches, percentile=percentile)}
-  return generator.clone(quant=check_quant(quant)), variables
+  return generator.clone(quant=quant), variables
 
 
 def clip_ranges(generator: Any, variables: Any) -> dict[str, float]:
   """Returns layer -> the clip of its input, of the layers whose input is quantised.
 
   Raises:
-    ValueError: a generator that is not quantised, or whose clips are not in the variables.
+    ValueError: a generator that is not quantised (or see `check_quant`), or whose clips are not in the
+      variables or not finite.
   """
   quant = generator.quant
   if quant is None:
     raise ValueError("the generator is not quantised: give it quant=Quant(...)")
+  check_quant(quant)
   names = [layer.name for layer in generator.layers if layer.signed is not None]
   if quant.clip_kind == "fixed":
     return {name: float(quant.clip) for name in names}
@@ -129,4 +138,6 @@ def clip_ranges(generator: Any, variables: Any) -> dict[str, float]:
       found[name] = float(variables[collection][name]["clip"])
     except KeyError as error:
       raise ValueError(f"the clip of layer '{name}' is not in the collection '{collection}'") from error
+    if not np.isfinite(found[name]):
+      raise ValueError(f"the clip of layer '{name}' is {found[name]}: the network cannot be quantised by it")
   return found

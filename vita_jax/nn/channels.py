@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vita_jax.nn.layers import Layer
+from vita_jax.nn.layers import Layer, check_layers
 
 
 class Slice(NamedTuple):
@@ -33,7 +33,8 @@ class ChannelGroup(NamedTuple):
     slices: every axis that is cut, those of scale and shift included.
     minimum: how many channels must stay.
     bypassed: a residual connection leads around the channels, so that the network works without them.
-    branch: layers (beginnings of paths) that go altogether when no channel of the group is left.
+    branch: layers (beginnings of paths) that go altogether when no channel of the group is left: they then
+      add 0 to the residual stream.
   """
 
   name: str
@@ -60,13 +61,16 @@ def graph_of(layers: Sequence[Layer], *, stream: bool = False, ungated: bool = F
     stream: include residual streams. Their gamma is the shared scale (`Layer.gate`), if there is one.
     ungated: include groups that have no gamma because their convolution has no affine norm.
 
+  Raises:
+    ValueError: see `vita_jax.nn.layers.check_layers`.
+
   Examples:
     >>> layers = (Layer("a", 3, 8, 3, padding=1, norm="affine"), Layer("b", 8, 3, 3, padding=1))
     >>> [slice[:2] for slice in graph_of(layers)[0].slices]
     [('a/kernel', 3), ('a/bias', 0), ('a/scale', 0), ('a/shift', 0), ('b/kernel', 2)]
   """
   owner: dict[str, str] = {}
-  for layer in layers:
+  for layer in check_layers(layers):
     owner[layer.name] = owner.get(layer.add, layer.name)
   groups = []
   for first in layers:
@@ -97,8 +101,8 @@ def _group(
   elif len(members) == 1 and first.norm == "affine":
     scale, shift = f"{first.name}/scale", f"{first.name}/shift"
   branch = _branch(layers, first) if len(members) == 1 else ()
-  # An empty branch ends in a convolution of nothing, its bias: a plain norm makes that 0, a shift would not.
-  vanishes = bool(branch) and branch[-1].norm == "plain"
+  # A branch whose last convolution gets nothing gives its bias: a plain norm makes that 0, a shift would not.
+  vanishes = branch[-2:-1] == (first,) and branch[-1].norm == "plain" and not branch[-1].clipped
   return ChannelGroup(
     first.name,
     scale,

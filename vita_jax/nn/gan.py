@@ -117,9 +117,9 @@ class ResnetGenerator(nn.Module):
       self.layers, images, quant=self.quant, form=self.form, dtype=self.dtype, gates=gates, remat=self.remat
     )
 
-  def channel_graph(self, *, stream: bool = False) -> Graph:
-    """Lists the groups of channels; with `stream` that of the residual stream, "down_1", too."""
-    return graph_of(self.layers, stream=stream)
+  def channel_graph(self, *, stream: bool = False, ungated: bool = False) -> Graph:
+    """Lists the groups of channels; `stream` and `ungated` as in `vita_jax.nn.channels.graph_of`."""
+    return graph_of(self.layers, stream=stream, ungated=ungated)
 
   def resized(self, counts: Mapping[str, int]) -> ResnetGenerator:
     """Returns the generator with other numbers of channels, by the names of the groups."""

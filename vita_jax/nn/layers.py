@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from vita_jax.base.choose import choose
+from vita_jax.base.tree import named_leaves
 from vita_jax.nn.conv import convolve, convolve_transposed, reflect
 from vita_jax.nn.linear import uniform_fan_in
 from vita_jax.nn.norm import standardized
@@ -22,6 +25,7 @@ from vita_jax.nn.quantize import Quant, activation_levels, check_quant, largest_
 
 NORMS = ("none", "plain", "affine")
 PICTURE = "picture"  # as `Layer.add`: what the first layer takes
+NOT_THOSE = "the parameters are not those of the generator"
 
 
 class Layer(NamedTuple):
@@ -38,7 +42,7 @@ class Layer(NamedTuple):
     gate: name of a scale that several layers share after their norm; "" is none.
     activation: one of `ACTIVATIONS`.
     add: the layer whose output is added, or `PICTURE`, the network's input; "" is none.
-    clipped: whether the sum is clipped to [-1, 1].
+    clipped: whether the sum is clipped to [-1, 1]; it must have one, see `add`.
     signed: whether the input has negative values, which says how it is quantised; None: it never is.
     epsilon: of the norm.
   """
@@ -70,6 +74,71 @@ ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
   "leaky_relu": functools.partial(jax.nn.leaky_relu, negative_slope=0.2),
   "tanh": jnp.tanh,
 }
+
+
+def check_layer(layer: Layer) -> Layer:
+  """Returns the layer.
+
+  Raises:
+    ValueError: an unknown norm or activation, or one that is clipped and has no sum.
+  """
+  choose("norm", layer.norm, NORMS)
+  choose("activation", layer.activation, ACTIVATIONS)
+  if layer.clipped and not layer.add:
+    raise ValueError(f"layer '{layer.name}' is clipped, which only a sum is: name what it adds, or unclip it")
+  return layer
+
+
+def check_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+  """Returns the table.
+
+  Raises:
+    ValueError: see `check_layer`; two layers of one name, or one that adds none of those before it.
+  """
+  before = [PICTURE]
+  for layer in layers:
+    check_layer(layer)
+    if layer.name in before:
+      raise ValueError(f"two layers have the name '{layer.name}' ('{PICTURE}' is that of the input)")
+    if layer.add and layer.add not in before:
+      raise ValueError(f"layer '{layer.name}' adds '{layer.add}', which is no layer before it")
+    before.append(layer.name)
+  return tuple(layers)
+
+
+def check_parameters(layers: Sequence[Layer], variables: Any) -> Any:
+  """Returns the parameters of a table, the collection "params", after a look at every shape.
+
+  Raises:
+    ValueError: no such collection, an array that is missing, of another shape, or not in the table.
+  """
+  if "params" not in variables:
+    raise ValueError('the variables have no collection "params": give {"params": parameters}')
+  wanted, found = shapes(layers), {name: np.shape(x) for name, x in named_leaves(variables["params"]).items()}
+  for name, shape in wanted.items():
+    if found.get(name) != shape:
+      what = f"is {found[name]}" if name in found else "is missing"
+      raise ValueError(f"{NOT_THOSE}: '{name}' must be {shape}, and {what}")
+  if more := [name for name in found if name not in wanted and not name.endswith("/clip")]:
+    raise ValueError(f"{NOT_THOSE}: it has no '{more[0]}'")
+  return variables["params"]
+
+
+def shapes(layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
+  """Lists path -> shape of a table's parameters, but for learned clips.
+
+  Examples:
+    >>> shapes([Layer("a", 3, 4, 5, norm="plain", gate="b")])
+    {'a/kernel': (5, 5, 3, 4), 'a/bias': (4,), 'b_scale': (4,)}
+  """
+  found: dict[str, tuple[int, ...]] = {}
+  for layer in layers:
+    found[f"{layer.name}/kernel"] = (layer.kernel, layer.kernel, layer.inputs, layer.features)
+    for vector in ("bias", "scale", "shift") if layer.norm == "affine" else ("bias",):
+      found[f"{layer.name}/{vector}"] = (layer.features,)
+    if layer.gate:
+      found[f"{layer.gate}_scale"] = (layer.features,)
+  return found
 
 
 def output_padding(layer: Layer) -> int:
@@ -114,7 +183,7 @@ class ConvLayer(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, gate: jax.Array | None = None) -> jax.Array:
-    layer, k = self.layer, self.layer.kernel
+    layer, k = check_layer(self.layer), self.layer.kernel
     if x.shape[-1] != layer.inputs:
       raise ValueError(f"layer '{layer.name}' is for {layer.inputs} channels, x has {x.shape[-1]}")
     draw = uniform_fan_in((layer.features if layer.transposed else layer.inputs) * k * k)
@@ -129,13 +198,14 @@ class ConvLayer(nn.Module):
       y = convolution(layer, x, w.astype(x.dtype), form=self.form)
     else:
       y = self._quantised(self.quant, x, w)
-    return self._finish(y + bias.astype(y.dtype), gate)
+    return self._finish(y + bias.astype(y.dtype), gate).astype(x.dtype)
 
   def _quantised(self, quant: Quant, x: jax.Array, w: jax.Array) -> jax.Array:
-    """Convolves levels, then multiplies by the steps."""
+    """Convolves levels, then multiplies by the steps: in float32 at least, which holds the sums."""
     quant = check_quant(quant)
     step = weight_step(w, bits=quant.weight_bits, per_channel=quant.per_channel)
-    levels, kernel = x, weight_levels(w, step).astype(x.dtype)
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    levels, kernel = x, weight_levels(w, step)
     if self.layer.signed is not None:
       levels, unit = activation_levels(
         x,
@@ -144,8 +214,9 @@ class ConvLayer(nn.Module):
         signed=self.layer.signed,
         paper_code_compat=quant.paper_code_compat,
       )
-      levels, step = levels.astype(x.dtype), unit * step
-    return convolution(self.layer, levels, kernel, form=self.form) * step.astype(x.dtype)
+      step = unit * step
+    y = convolution(self.layer, levels.astype(dtype), kernel.astype(dtype), form=self.form)
+    return y * step.astype(dtype)
 
   def _clip(self, quant: Quant, x: jax.Array) -> jax.Array | float:
     if quant.clip_kind == "fixed":
@@ -159,12 +230,11 @@ class ConvLayer(nn.Module):
     return clip.value
 
   def _finish(self, y: jax.Array, gate: jax.Array | None) -> jax.Array:
-    layer, dtype = self.layer, y.dtype
-    scale = shift = None
+    layer, scale, shift = self.layer, None, None
     if layer.norm == "affine":
       scale = self.param("scale", nn.initializers.ones, (layer.features,))
       shift = self.param("shift", nn.initializers.zeros, (layer.features,))
-    return finish(layer, y, scale=scale, shift=shift, gate=gate).astype(dtype)
+    return finish(layer, y, scale=scale, shift=shift, gate=gate)
 
 
 def finish(
@@ -212,12 +282,18 @@ def run(
     dtype: see `ConvLayer`.
     gates: name -> shared scale [channels], for layers that have a `gate`.
     remat: recompute each layer in the backward pass, to save memory.
+
+  Raises:
+    ValueError: see `check_layers`; a gate that is not in `gates`.
   """
   make = nn.remat(ConvLayer) if remat else ConvLayer
+  layers, gates = check_layers(layers), gates or {}
   wanted = {layer.add for layer in layers}
   outputs: dict[str, jax.Array] = {PICTURE: x}
   for layer in layers:
-    gate = (gates or {})[layer.gate] if layer.gate else None
+    if layer.gate and layer.gate not in gates:
+      raise ValueError(f"layer '{layer.name}' has the gate '{layer.gate}', which is not in `gates`")
+    gate = gates[layer.gate] if layer.gate else None
     x = make(layer, quant, form, dtype, name=layer.name)(x, gate)
     if layer.add:
       x = summed(layer, x, outputs[layer.add])

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vita_jax.data.files import existing, read_safetensors
+from vita_jax.data.files import cause, existing, read_safetensors
 from vita_jax.nn.gan_files import load_cyclegan
 
 FLOAT = ("program.jax", "params.safetensors")
@@ -51,7 +51,7 @@ def load_pictures(path: str | os.PathLike, *, int8: bool = False) -> Pictures:
   if place.suffix == ".safetensors":
     return from_cyclegan_file(place)
   if place.suffix == ".onnx":
-    return from_onnx(place)
+    return open_onnx(place, threads=0, channels=3)
   raise ValueError(f"{place} is no model: give the folder of an export, or a file {' or '.join(ENDINGS)}")
 
 
@@ -92,25 +92,45 @@ def from_cyclegan_file(path: Path) -> Pictures:
   return _compiled(call, params)
 
 
-def from_onnx(path: Path) -> Pictures:
-  """Loads an ONNX file of pictures [n, 3, h, w] -> the same, for onnxruntime on the CPU."""
+def open_onnx(path: str | os.PathLike, *, threads: int = 1, channels: int | None = None) -> Pictures:
+  """Opens an ONNX file of pictures [n, c, h, w] -> the same, in onnxruntime on the CPU.
+
+  Args:
+    path: e.g. a file of `vita_jax.compress.write_onnx`.
+    threads: of onnxruntime; 0: one for each core.
+    channels: that its pictures must have; None: any number.
+
+  Returns:
+    images [n, h, w, c] -> pictures, the same layout, float32.
+
+  Raises:
+    ImportError: onnxruntime is not installed.
+    FileNotFoundError: no such file.
+    ValueError: it is not an ONNX file that onnxruntime reads, or not of such pictures.
+  """
   try:
     import onnxruntime
   except ImportError as error:
     raise ImportError(f"{path} needs the package onnxruntime: pip install 'vita_jax[onnx]'") from error
+  place, options = existing(path), onnxruntime.SessionOptions()
+  options.intra_op_num_threads = threads
   try:
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (taken,) = session.get_inputs()
-    (given,) = session.get_outputs()
-    fits = len(taken.shape) == 4 and taken.shape[1] == 3
-  except Exception as error:  # onnxruntime's own types
-    raise ValueError(f"{path} is not an ONNX file of pictures ({type(error).__name__})") from error
-  if not fits:
-    raise ValueError(f"{path} takes '{taken.name}' {taken.shape}, not pictures [n, 3, h, w]")
+    session = onnxruntime.InferenceSession(str(place), options, providers=["CPUExecutionProvider"])
+  except Exception as error:  # onnxruntime raises types of its own
+    raise ValueError(f"{place} is not an ONNX file that onnxruntime reads: {cause(error)}") from error
+  taken, given = session.get_inputs(), session.get_outputs()
+  fits = [len(x.shape) == 4 and channels in (None, x.shape[1]) and x.type == "tensor(float)" for x in taken]
+  if len(given) != 1 or fits != [True]:
+    found = ", ".join(f"'{x.name}' {x.shape} {x.type}" for x in taken)
+    raise ValueError(
+      f"{place} takes {found} and gives {len(given)} arrays: it must take float32 pictures"
+      f" [n, {channels or 'c'}, h, w] and give one array"
+    )
 
   def call(images: np.ndarray) -> np.ndarray:
-    first = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
-    return session.run([given.name], {taken.name: first})[0].transpose(0, 2, 3, 1)
+    pixels = np.ascontiguousarray(np.moveaxis(np.asarray(images, np.float32), -1, 1))
+    (pictures,) = session.run([given[0].name], {taken[0].name: pixels})
+    return np.moveaxis(pictures, 1, -1)
 
   return call
 

@@ -9,13 +9,15 @@ A quantised value is a whole number, its level, times a step:
 So 8 bits are levels that int8 and uint8 hold.
 
 `vita_jax.nn.layers` convolves levels and multiplies by both steps afterwards. The levels are whole numbers of
-at most 8 bits, which float32 (and bfloat16, and TF32) holds exactly, and so do their sums below 2^24: the
-simulation in floats gives the sums of the integer program bit for bit.
+at most 8 bits, which float32 (and TF32, and bfloat16) holds exactly. Their sums are float32 whatever the type
+of the network, and exact below 2^24: the simulation in floats gives the sums of the integer program bit for
+bit.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,7 @@ import numpy as np
 from vita_jax.base.choose import choose
 
 CLIPS = ("fixed", "learned", "ema_percentile")
+BITS = range(2, 9)
 SMALLEST = 1e-8  # the least maximum and clip, so that weights that are all zero have a step
 
 
@@ -59,20 +62,35 @@ def check_quant(quant: Quant) -> Quant:
   """Returns the settings.
 
   Raises:
-    ValueError: bits outside 2 to 8, an unknown kind of clip, a clip that is not positive, a percentile
-      outside (0, 100] or a decay outside [0, 1).
+    ValueError: bits that are not 2 to 8, an unknown kind of clip, a clip that is not positive and finite, a
+      percentile outside (0, 100] or a decay outside [0, 1).
   """
   for name in ("weight_bits", "activation_bits"):
-    if not 2 <= getattr(quant, name) <= 8:
-      raise ValueError(f"{name} is {getattr(quant, name)}: it must be from 2 to 8 bits")
+    check_bits(getattr(quant, name), name=name)
   choose("clip_kind", quant.clip_kind, CLIPS)
-  if not quant.clip > 0:
-    raise ValueError(f"clip is {quant.clip}: it must be above 0")
+  check_clip(quant.clip)
   if not 0 < quant.percentile <= 100:
     raise ValueError(f"percentile is {quant.percentile}: it must be above 0, at most 100")
   if not 0 <= quant.decay < 1:
     raise ValueError(f"decay is {quant.decay}: it must be in [0, 1)")
   return quant
+
+
+def check_bits(bits: int, *, name: str = "bits") -> int:
+  """Returns the number of bits; raises ValueError if it is not a whole number from 2 to 8."""
+  if bits not in BITS:
+    raise ValueError(f"{name} is {bits}: it must be a whole number from 2 to 8")
+  return bits
+
+
+def check_clip(clip: Any) -> Any:
+  """Returns the clip; raises ValueError if it is a number of Python that is not positive and finite.
+
+  Of arrays it only counts that they are at least `SMALLEST` where they are used: learned clips may pass 0.
+  """
+  if isinstance(clip, int | float) and not 0 < clip < math.inf:
+    raise ValueError(f"clip is {clip}: it must be above 0, and finite")
+  return clip
 
 
 def fake_quant_weights(w: jax.Array, *, bits: int = 8, per_channel: bool = False) -> jax.Array:
@@ -82,6 +100,9 @@ def fake_quant_weights(w: jax.Array, *, bits: int = 8, per_channel: bool = False
     w: weights [..., outputs].
     bits: 2 to 8.
     per_channel: a step for each output (the last axis); else one for all.
+
+  Raises:
+    ValueError: other bits.
 
   Examples:
     >>> [round(float(x), 4) for x in fake_quant_weights(jnp.array([-1.27, 0.01, 0.634, 1.27]))]
@@ -93,9 +114,10 @@ def fake_quant_weights(w: jax.Array, *, bits: int = 8, per_channel: bool = False
 
 def weight_step(w: jax.Array, *, bits: int = 8, per_channel: bool = False) -> jax.Array:
   """Computes max(max|w|, 1e-8) / (2^(bits-1) - 1), float32: [] or, per channel, [outputs]; a constant."""
+  most = 2 ** (check_bits(bits) - 1) - 1
   axes = tuple(range(w.ndim - 1)) if per_channel else None
   largest = jnp.max(jnp.abs(jax.lax.stop_gradient(w)).astype(jnp.float32), axis=axes, initial=0.0)
-  return jnp.maximum(largest, SMALLEST) * _inverse(2 ** (bits - 1) - 1)
+  return jnp.maximum(largest, SMALLEST) * _inverse(most)
 
 
 def weight_levels(w: jax.Array, step: jax.Array) -> jax.Array:
@@ -123,6 +145,9 @@ def fake_quant(
     signed: clipped to [-A, A]; else to [0, A].
     paper_code_compat: see `Quant`.
 
+  Raises:
+    ValueError: other bits, or a number as the clip that is not positive.
+
   Examples:
     >>> [round(float(x), 6) for x in fake_quant(jnp.array([1.0, -3.0, 9.0]), 4.0)]
     [1.003922, 0.0, 4.0]
@@ -140,7 +165,7 @@ def activation_levels(
   paper_code_compat: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
   """Computes (levels, step): whole numbers in float32 of a's shape, and the constant step clip / n."""
-  largest = jnp.maximum(jnp.asarray(clip, jnp.float32), SMALLEST)
+  largest = jnp.maximum(jnp.asarray(check_clip(clip), jnp.float32), SMALLEST)
   _, most = level_range(bits=bits, signed=signed, paper_code_compat=paper_code_compat)
   constant = jax.lax.stop_gradient(largest)
   least = -largest if signed and not paper_code_compat else jnp.zeros_like(largest)
@@ -151,12 +176,13 @@ def activation_levels(
 
 
 def level_range(*, bits: int = 8, signed: bool = False, paper_code_compat: bool = False) -> tuple[int, int]:
-  """Returns the least and the largest level of activations.
+  """Returns the least and the largest level of activations; raises ValueError for bits that are not 2 to 8.
 
   Examples:
     >>> level_range(), level_range(signed=True), level_range(bits=4)
     ((0, 255), (-127, 127), (0, 15))
   """
+  check_bits(bits)
   if paper_code_compat:
     return 0, 2**bits
   most = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
