@@ -89,21 +89,32 @@ def get_suite():
 
 def finish(summaries, workdir):
   """Draws quality against bytes and one sheet of all methods, and says what the bars come to."""
-  points = {}
-  for label, summary in summaries.items():
-    bits = label.rpartition(", ")[2].partition(" ")[0]
-    prefix = f"ptq{bits}_" if label.endswith(" after") else ""
-    size, quality = _mean(summary, f"{prefix}bytes_ratio"), _mean(summary, f"{prefix}psnr")
-    if math.isfinite(size * quality):
-      points[label] = [(1 / size, quality)]
-  if points:
-    axes = {"x": "bytes, share of the dense float32 network", "y": "PSNR to the cartoon, dB"}
+  if points := _of_bytes(summaries):
+    axes = {
+      "x": "times smaller than the dense float32 network",
+      "y": "PSNR to the cartoon, dB",
+      "x_scale": "log",
+    }
     save_figure(workdir / "bytes.png", functools.partial(lines, points, **axes))
   if columns := _columns(summaries, workdir):
     save_figure(workdir / "pictures.png", functools.partial(picture_grid, columns))
   parts = (_of_teacher, _of_float, _of_integers, _of_training)
   found = [line for part in parts for line in part(summaries)]
   return "\n".join(["", "## Bars", "", *(f"- {line}" for line in found), ""]) if found else ""
+
+
+def _of_bytes(summaries):
+  """(times smaller, PSNR) of each method, a line through all that its rows have."""
+  points = {}
+  for label, summary in summaries.items():
+    method, after, bits = label.partition(", ")
+    name = method.removeprefix("35 % ").removeprefix("50 % ").removeprefix("20 % ")
+    name = "GS-8" if name.endswith("GS-8") else f"{name}, then 8, 6, 4 bits" if after else name
+    prefix = f"ptq{bits.partition(' ')[0]}_" if after else ""
+    size, quality = _mean(summary, f"{prefix}bytes_ratio"), _mean(summary, f"{prefix}psnr")
+    if math.isfinite(size * quality):
+      points.setdefault(name, []).append((size, quality))
+  return points
 
 
 def _columns(summaries, workdir):

@@ -8,26 +8,34 @@ from typing import Any
 import numpy as np
 
 
-def lines(points: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> Any:
+def lines(
+  points: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str, x_scale: str = "linear"
+) -> Any:
   """Draws one line with markers for each name, through its (x, y) points in the order of x.
 
   Args:
     points: name in the legend -> points.
     x: name of the horizontal axis.
     y: name of the vertical axis.
+    x_scale: "linear" or "log".
   """
   from matplotlib import colormaps
   from matplotlib.figure import Figure
+  from matplotlib.ticker import LogLocator, NullLocator
 
   many = len(points) > 5  # then the legend stands beside, in the order of the lines' ends, and colours differ
-  figure = Figure(figsize=(6.5 if many else 4.5, 3.2), layout="constrained")
+  figure = Figure(figsize=(6.5 if many else 4.5, max(3.2, 0.24 * len(points))), layout="constrained")
   axes = figure.add_subplot()
   if many:
     points = dict(sorted(points.items(), key=lambda item: -max(item[1])[1]))
     axes.set_prop_cycle(color=[*colormaps["tab10"](range(10)), *colormaps["Dark2"](range(8))])
   for name, listed in points.items():
     axes.plot(*np.array(sorted(listed)).T, marker="o", label=name)
-  axes.set(xlabel=x, ylabel=y)
+  axes.set(xlabel=x, ylabel=y, xscale=x_scale)
+  if x_scale == "log":  # 1, 2, 5, 10, 20 rather than powers of ten
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
   place = (1.0, 0.5) if many else None
   axes.legend(frameon=False, loc="center left" if many else "best", bbox_to_anchor=place)
   return figure
