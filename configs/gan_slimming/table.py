@@ -25,6 +25,7 @@ from vita_jax.papers.gan_slimming.recipe import METHODS
 from vita_jax.report import format_difference, pair_runs
 from vita_jax.report.charts import lines
 from vita_jax.report.pictures import picture_grid, save_figure
+from vita_jax.report.rows import read_rows, seed_mean
 from vita_jax.report.suite import Row
 
 FILE = "configs/gan_slimming/cartoon.py"
@@ -96,6 +97,8 @@ def finish(summaries, workdir):
       "x_scale": "log",
     }
     save_figure(workdir / "bytes.png", functools.partial(lines, points, **axes))
+  if losses := _losses(summaries, workdir):
+    save_figure(workdir / "losses.png", functools.partial(lines, losses, x="step", y="loss", marker=""))
   if columns := _columns(summaries, workdir):
     save_figure(workdir / "pictures.png", functools.partial(picture_grid, columns))
   parts = (_of_teacher, _of_float, _of_integers, _of_training)
@@ -114,6 +117,18 @@ def _of_bytes(summaries):
     size, quality = _mean(summary, f"{prefix}bytes_ratio"), _mean(summary, f"{prefix}psnr")
     if math.isfinite(size * quality):
       points.setdefault(name, []).append((size, quality))
+  return points
+
+
+def _losses(summaries, workdir):
+  """(step, training loss) of the first seed of each method at 35 %."""
+  points = {}
+  for row in get_suite():
+    if row.label in summaries and row.label.startswith("35 %") and not row.run:
+      files = sorted((workdir / row.folder).rglob("metrics.jsonl"))
+      kept = [r for r in read_rows(files[0]) if r["split"] == "train"] if files else []
+      if kept:
+        points[row.label.removeprefix("35 % ")] = [(r["step"], seed_mean(r["metrics"]["loss"])) for r in kept]
   return points
 
 

@@ -9,7 +9,12 @@ import numpy as np
 
 
 def lines(
-  points: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str, x_scale: str = "linear"
+  points: Mapping[str, Sequence[tuple[float, float]]],
+  *,
+  x: str,
+  y: str,
+  x_scale: str = "linear",
+  marker: str = "o",
 ) -> Any:
   """Draws one line with markers for each name, through its (x, y) points in the order of x.
 
@@ -18,6 +23,7 @@ def lines(
     x: name of the horizontal axis.
     y: name of the vertical axis.
     x_scale: "linear" or "log".
+    marker: matplotlib's, at each point; "": none.
   """
   from matplotlib import colormaps
   from matplotlib.figure import Figure
@@ -30,7 +36,7 @@ def lines(
     points = dict(sorted(points.items(), key=lambda item: -max(item[1])[1]))
     axes.set_prop_cycle(color=[*colormaps["tab10"](range(10)), *colormaps["Dark2"](range(8))])
   for name, listed in points.items():
-    axes.plot(*np.array(sorted(listed)).T, marker="o", label=name)
+    axes.plot(*np.array(sorted(listed)).T, marker=marker, label=name)
   axes.set(xlabel=x, ylabel=y, xscale=x_scale)
   if x_scale == "log":  # 1, 2, 5, 10, 20 rather than powers of ten
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -1,5 +1,6 @@
 """The suite of the table: what its rows ask for, and what its bars say of numbers that were made up."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def test_one_sheet_shows_all_methods(summaries, tmp_path):
   folder.mkdir(parents=True)
   names = ("input", "target", "teacher", "method", "ptq8", "ptq6", "ptq4")
   np.savez(folder / "crops.npz", **{name: np.full((2, 8, 8, 3), i, np.uint8) for i, name in enumerate(names)})
+  rows = [{"stage": "slim", "at": t, "step": t, "split": "train", "metrics": {"loss": 1 / t}} for t in (1, 2)]
+  (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
   summaries["35 % stack, 4 bits after"] = summaries["35 % stack"]
   columns = SUITE["_columns"](summaries, tmp_path)
   assert {name: int(x[0, 0, 0, 0]) for name, x in columns.items()} == {
@@ -91,4 +94,5 @@ def test_one_sheet_shows_all_methods(summaries, tmp_path):
     "stack, 4 bits after": 6,
   }
   SUITE["finish"](summaries, tmp_path)
-  assert (tmp_path / "pictures.png").exists()
+  assert (tmp_path / "pictures.png").exists() and (tmp_path / "losses.png").exists()
+  assert SUITE["_losses"](summaries, tmp_path) == {"stack": [(1, 1.0), (2, 0.5)]}
