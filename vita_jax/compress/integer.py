@@ -75,7 +75,7 @@ def run_integer(
     own = arrays[layer.name]
     if layer.signed is None:
       padded = reflect(x, layer.padding) if layer.reflect else x
-      y = convolution(layer, padded, own["kernel"].astype(x.dtype), form="native")
+      y = convolution(layer, padded, own["kernel"].astype(x.dtype), form="top")  # a program of its own
     else:
       levels, _ = activation_levels(x, own["clip"], bits=bits, signed=layer.signed)
       shifted = not layer.signed and level_range(bits=bits)[1] > 127
