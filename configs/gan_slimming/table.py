@@ -7,7 +7,7 @@ another place. --rows=REGEX picks rows (e.g. "^35"; "teacher" must have been run
 same command goes on where it was stopped; what the bars need comes first, single techniques on the full
 network last. Hardware and time, measured: 6 minutes on two CPU cores for the teacher, and on one core 2.5 to
 5 minutes for each of 60 students with its report, 4 core-hours in all; two processes with --rows and
---workdir of their own, each on a core, are 1.26 times as fast as one on both. Memory: 3 GB for each process.
+--workdir of their own may run side by side. Memory: 3 GB for each process.
 Each student has 1,000 steps in all: at the end of 800 its distance to the teacher, on training crops, was
 still falling. The first number is PSNR to the cartoon in dB, of the mean error over all held-out crops;
 beside it SSIM, errors to target and teacher, Fréchet and kernel distances on two networks, multiply-adds,

@@ -127,8 +127,7 @@ def load(
 def load_available(names: tuple[str, ...], *, side: int, form: str = "top") -> list[FeatureNet]:
   """Loads the networks whose weights are there, for a report; a warning names each of the others.
 
-  Pictures whose `side` is below 64 pixels are enlarged to 64 x 64: of pictures of 32 pixels 98 % of
-  EfficientNet-Lite0's features are 0, of 16 pixels all.
+  Pictures whose `side` is below 64 pixels are enlarged to 64 x 64: of smaller ones most features are 0.
 
   Raises:
     ValueError: see `load`.
