@@ -7,6 +7,10 @@ Writes table.md, table.csv and table.png into the workdir; each row is a run in 
 text `HEADER`, shown above the table (what a reader must know of its protocol), and a function
 `finish(summaries, workdir)`, called with the summaries of finished rows by label, for figures of its own; the
 Markdown that it returns ends the table.
+
+--results=FILE keeps the values of all finished runs in one small file as well (`vita_jax.report.results`): a
+table of many hours goes on from it on another machine. results/PAPER/TABLE.jsonl, where it is there, has
+those of a README's table, which the command then prints again without training.
 """
 
 from __future__ import annotations
@@ -33,6 +37,9 @@ SEEDS = flags.DEFINE_integer(
   "seeds", None, "Number of seeds of every row; default: as the suite says.", lower_bound=1
 )
 SPLIT = flags.DEFINE_integer("split", 0, "Seeds of one run, where a row has more; 0: all.", lower_bound=0)
+RESULTS = flags.DEFINE_string(
+  "results", None, "File of finished runs, which are not run again; those that finish are added."
+)
 ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this regular expression.")
 limits = cli.define_watchdog()
 
@@ -55,7 +62,9 @@ def main() -> None:
   workdir, summaries = Path(WORKDIR.value), {}
   for i, row in enumerate(rows):
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)
-    summaries[row.label] = cli.run_row(row, workdir, seeds=SEEDS.value, split=SPLIT.value)
+    summaries[row.label] = cli.run_row(
+      row, workdir, seeds=SEEDS.value, split=SPLIT.value, results=RESULTS.value
+    )
     # After every row: a stopped table shows what it has.
     text = write_table(rows, summaries, workdir, module)
   print(text)

@@ -109,6 +109,17 @@ def test_a_row_in_parts_has_the_numbers_of_the_whole(table, tmp_path):
   assert succeeded(launch("table", *flags)) == output
 
 
+def test_a_table_goes_on_from_a_file_of_results_without_its_runs(table, tmp_path):
+  flags, workdir, _ = table
+  kept = f"--results={tmp_path / 'table.jsonl'}"
+  succeeded(launch("table", *flags, kept))
+  elsewhere = tmp_path / "T"
+  elsewhere.mkdir()
+  succeeded(launch("table", flags[0], f"--workdir={elsewhere}", *flags[2:], kept))
+  assert (elsewhere / "table.md").read_text() == (workdir / "table.md").read_text()
+  assert not (elsewhere / "plain").exists()
+
+
 def test_a_row_with_an_unknown_key_is_named_and_the_table_stays(table):
   flags, workdir, _ = table
   text = (workdir / "table.md").read_text()

@@ -9,6 +9,7 @@ from typing import Any
 from vita_jax.cli.files import find_config, load_config
 from vita_jax.cli.runs import trained
 from vita_jax.report import suite
+from vita_jax.report.results import add_results, load_results
 from vita_jax.report.summary import join_summaries, select_seeds
 from vita_jax.train.config import as_dict, config_hash
 from vita_jax.train.finish import read_config
@@ -32,43 +33,56 @@ def row_config(row: suite.Row, seeds: int | None) -> Any:
 
 
 def run_row(
-  row: suite.Row, workdir: Path, *, seeds: int | None = None, split: int = 0, quiet: bool = False
+  row: suite.Row,
+  workdir: Path,
+  *,
+  seeds: int | None = None,
+  split: int = 0,
+  quiet: bool = False,
+  results: str | Path | None = None,
 ) -> dict[str, Any]:
   """Runs the seeds of a row that are not there yet, and returns the summary of all that are asked for.
 
   A row's first run is in its folder, or with `split` in runs of so many seeds each in `<row>/seed_<first>`;
   seeds that are added later are there, too. Replicated by `map`, a seed has the same numbers in any
   company; by `vmap` sums may be rounded otherwise, which moves an accuracy by a row or two.
+  With `results` (see `report.results`) seeds in that file are not run again, and finished ones are added.
   """
   config, folder = row_config(row, seeds), workdir / row.folder
   wanted = list(range(config.seed, config.seed + config.seeds))
+  settings = _settings(config)
+  found = load_results(results, settings) if results else {}
   parts = _stored_parts(config, folder)
-  if not parts and not 0 < split < len(wanted):
-    return trained(config, folder, quiet=quiet)
-  parts += _new_parts(sorted(set(wanted) - {seed for _, some in parts for seed in some}), folder, split)
-  found: dict[int, dict[str, Any]] = {}
+  lacking = sorted(set(wanted) - {seed for _, some in parts for seed in some} - found.keys())
+  if lacking == wanted and not 0 < split < len(wanted):
+    parts = [(folder, range(wanted[0], wanted[-1] + 1))]
+  else:
+    parts += _new_parts(lacking, folder, split)
   for place, some in parts:
     if set(wanted) & (set(some) - found.keys()):
       part = config.copy_and_resolve_references()
       part.update(seed=some[0], seeds=len(some))
       summary = trained(part, place, quiet=quiet)
+      if results:
+        add_results(results, row.label, settings, summary)
       if list(some) == wanted:
         return summary
       found |= {seed: select_seeds(summary, [seed]) for seed in some if seed not in found}
   return join_summaries([found[seed] for seed in wanted])
 
 
+def _settings(config: Any) -> str:
+  """Returns the hash of a config without its seeds."""
+  return config_hash({k: v for k, v in as_dict(config).items() if k not in ("seed", "seeds")})
+
+
 def _stored_parts(config: Any, folder: Path) -> list[tuple[Path, range]]:
   """The folders that hold a run of this config, finished or not, and its seeds."""
-
-  def kind(config: Any) -> str:
-    return config_hash({k: v for k, v in as_dict(config).items() if k not in ("seed", "seeds")})
-
   found = []
   for place in (folder, *sorted(folder.glob("seed_*"))):
     if (place / "config.json").exists():
       stored = read_config(place)
-      if kind(stored) == kind(config):
+      if _settings(stored) == _settings(config):
         found.append((place, range(stored.seed, stored.seed + stored.seeds)))
       elif place == folder:
         trained(config, folder)  # is refused, and says which settings the run there has
