@@ -28,7 +28,9 @@ def test_parts_are_joined_by_seed_and_known_seeds_stay(tmp_path):
   assert load_results(path, "b")[0]["metrics"] == _summary(0)["metrics"]
 
 
-@pytest.mark.parametrize("content, message", [("[]\n", "line 1"), ('{"label": "x"}\n', "no file of --results")])
+@pytest.mark.parametrize(
+  "content, message", [("[]\n", "line 1"), ('{"label": "x"}\n', "no file of --results")]
+)
 def test_another_file_is_told(tmp_path, content, message):
   path = tmp_path / "table.jsonl"
   path.write_text(content)
