@@ -6,10 +6,10 @@
 A suite here has, beside `get_suite()`, `get_columns()` -> (attack, flip, budget, targets, seeds) and
 `get_paper(label)` -> {(flip, budget): robust accuracy}, and perhaps `get_bars(shares, differences)` -> the
 Markdown that ends the table. Each row is a run in a folder of its own; what an attack left of it is kept in
-ROW/robust/ as one JSON file for each column and, where the attack depends on the network, each seed. The same
-command reads them and goes on; a file that was made under other settings is made anew. --rows, --seeds and
---targets shorten. After each column robust.md and robust.csv are written: means and standard deviations over
-seeds, paired differences to each row's baseline with 95 % Student intervals, and the paper's numbers.
+--results, seed by seed, from which the same command goes on, here or on another machine; under other settings
+an attack is made anew. --rows, --seeds and --targets shorten. After each column robust.md and robust.csv are
+written: means and standard deviations over seeds, paired differences to each row's baseline with 95 % Student
+intervals, and the paper's numbers.
 
 What the attackers know: see launch/ss_gcn/attack.py. Nettack's flips are made once for all rows.
 """
@@ -19,7 +19,8 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,19 +28,23 @@ import numpy as np
 from absl import flags
 
 from vita_jax import cli
-from vita_jax.base.files import read_json, write_json, write_text
-from vita_jax.report.suite import Row
-from vita_jax.report.summary import format_metric, paired_interval, summarize
+from vita_jax.base.files import write_text
+from vita_jax.report.results import add_results, load_results
+from vita_jax.report.suite import Row, pair_runs
+from vita_jax.report.summary import format_metric, join_summaries, summarize
 from vita_jax.report.tables import csv_text, grid
 from vita_jax.train import cluster
 
 SUITE = flags.DEFINE_string("suite", None, "Python file, see above.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the table and its runs.", required=True)
+RESULTS = flags.DEFINE_string(
+  "results", None, "File of runs and attacks that are finished; default: WORKDIR/results.jsonl."
+)
 ROWS = flags.DEFINE_string("rows", "", "Only the rows whose label matches this regular expression.")
 SEEDS = flags.DEFINE_integer("seeds", None, "Seeds of every row and column, at most.", lower_bound=1)
 TARGETS = flags.DEFINE_integer("targets", None, "Targets of every column, at most.", lower_bound=1)
 limits = cli.define_watchdog()
-Cells = dict[tuple[str, str], dict[str, Any]]  # (row, column) -> entry of robust accuracy, and "clean"
+Cells = dict[tuple[str, str], dict[str, Any]]  # (row, column) -> as `_cell` returns it
 
 
 class Column(NamedTuple):
@@ -73,12 +78,12 @@ def main() -> None:
     c._replace(targets=_least(TARGETS.value, c.targets), seeds=_least(SEEDS.value, c.seeds)) for c in columns
   ]
   workdir, cells = Path(WORKDIR.value), Cells()
+  results = Path(RESULTS.value or workdir / "results.jsonl")
   for i, row in enumerate(rows):
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)
-    summary = cli.run_row(row, workdir, seeds=SEEDS.value)
-    network = Networks(workdir / row.folder).of
+    network = Networks(row, workdir).of
     for column in columns:
-      cells[row.label, column.name] = _cell(workdir / row.folder, summary, network, column)
+      cells[row.label, column.name] = _cell(row, network, column, results)
       text = write_tables(rows, columns, cells, module, workdir)
     jax.clear_caches()  # programs of networks hold their weights and tables, and no other row calls them
   print(text)
@@ -90,10 +95,10 @@ def _least(asked: int | None, own: int) -> int:
 
 
 class Networks:
-  """The trained networks of a row, whose seeds may be in parts; loaded when the first attack asks."""
+  """The networks of a row, whose seeds may be in parts; trained and loaded when the first attack asks."""
 
-  def __init__(self, folder: Path):
-    self._folder = folder
+  def __init__(self, row: Row, workdir: Path):
+    self._row, self._workdir = row, workdir
     self._made: dict[tuple[int, ...], tuple[Any, Any]] = {}
 
   @functools.cached_property
@@ -104,8 +109,9 @@ class Networks:
     from vita_jax.papers.ss_gcn.data import read_graph
     from vita_jax.papers.ss_gcn.recipe import recipe_of
 
-    found: dict[int, Any] = {}
-    for place in (self._folder, *sorted(self._folder.glob("seed_*"))):
+    cli.run_row(self._row, self._workdir, seeds=SEEDS.value)
+    folder, found = self._workdir / self._row.folder, dict[int, Any]()
+    for place in (folder, *sorted(folder.glob("seed_*"))):
       if not (place / "config.json").exists():
         continue
       experiment, config, state, _ = cli.finished_run(str(place))
@@ -134,39 +140,33 @@ def _row_of(i: int, x: Any) -> np.ndarray:
   return np.asarray(x[i])
 
 
-def _cell(folder: Path, summary: Mapping[str, Any], network: Any, column: Column) -> dict[str, Any]:
-  """Returns what a column says of a row: shares right on the clean and on the attacked graphs, by seed."""
+def _cell(row: Row, network: Any, column: Column, results: Path) -> dict[str, Any]:
+  """Returns what a column says of a row: shares right on the clean and on the attacked graphs, by seed.
+
+  Like a run's summary, with the metrics "clean" and "robust", and kept like one.
+  """
   from vita_jax.attacks.by_name import ADAPTIVE
+  from vita_jax.train.config import versions
 
-  seeds = summary["seeds"][: column.seeds]
-  parts = [[seed] for seed in seeds] if column.attack in ADAPTIVE else [seeds]
-  found: dict[str, list[float]] = {"clean": [], "robust": []}
+  config = cli.row_config(row, SEEDS.value)
+  seeds = [config.seed + i for i in range(config.seeds)][: column.seeds]
+  settings = f"{cli.settings_hash(config)}, {column.name}, {column.targets or 'all'} targets"
+  found = load_results(results, settings)
+  lacking = [seed for seed in seeds if seed not in found]
+  parts = [[seed] for seed in lacking] if column.attack in ADAPTIVE else [lacking] if lacking else []
   for part in parts:
-    made = _kept(folder, summary, network, column, part)
-    found = {name: values + made[name] for name, values in found.items()}
-  return {"seeds": seeds, **found}
-
-
-def _kept(
-  folder: Path, summary: Mapping[str, Any], network: Any, column: Column, seeds: list[int]
-) -> dict[str, Any]:
-  """Returns the shares of some seeds under one attack, from their file where it is there."""
-  (folder / "robust").mkdir(exist_ok=True)
-  name = f"{column.attack}_{column.flip}_{column.budget}_seed_{'_'.join(map(str, seeds))}.json"
-  asked = {
-    "column": list(column._replace(seeds=len(seeds))),
-    "seeds": seeds,
-    "config_hash": summary["config_hash"],
-  }
-  path = folder / "robust" / name
-  if path.exists() and (kept := read_json(path))["asked"] == asked:
-    return kept
-  with cluster.busy("an attack"):
-    clean, robust = attacked_shares(*network(tuple(seeds)), column)
-  made = {"asked": asked, "clean": clean, "robust": robust}
-  write_json(path, made)
-  print(f"  {column.name}, seeds {seeds}: {100 * np.mean(robust):.1f} %", file=sys.stderr, flush=True)
-  return made
+    start = time.monotonic()
+    networks = network(tuple(part))
+    with cluster.busy("an attack"):
+      shares = attacked_shares(*networks, column)
+    metrics = {name: summarize(values) for name, values in zip(("clean", "robust"), shares, strict=True)}
+    made = {"experiment": "robustness", "versions": versions(), "seconds": time.monotonic() - start}
+    made |= {"seeds": part, "steps": [0] * len(part), "frozen": [], "metrics": metrics}
+    add_results(results, f"{row.label}: {column.name}", settings, made)
+    robust = 100 * metrics["robust"]["mean"]
+    print(f"  {column.name}, seeds {part}: {robust:.1f} %", file=sys.stderr, flush=True)
+  found = load_results(results, settings)
+  return join_summaries([found[seed] for seed in seeds])
 
 
 def attacked_shares(graph: Any, logits: Any, column: Column) -> tuple[list[float], list[float]]:
@@ -205,9 +205,9 @@ def write_tables(
       cell = cells.get((row.label, column.name))
       if cell is None:
         continue
-      entry, difference = summarize(cell["robust"]), _difference(row, column, cells)
+      entry, difference = cell["metrics"]["robust"], _difference(row, column, cells)
       if (row.label, "clean") not in shown:
-        shown[row.label, "clean"] = format_metric(summarize(cell["clean"]), percent=True, digits=1)
+        shown[row.label, "clean"] = format_metric(cell["metrics"]["clean"], percent=True, digits=1)
       shown[row.label, column.name] = format_metric(entry, percent=True, digits=1)
       shares[row.label, column.name] = entry["mean"]
       if difference:
@@ -217,10 +217,10 @@ def write_tables(
       known = paper.get((column.flip, column.budget)) if column.attack == "nettack" else None
       if known is not None:
         beside[row.label, column.name] = f"{shown[row.label, column.name]}; {100 * known:.1f} [memory]"
-      clean = summarize(cell["clean"])["mean"]  # of this column's targets
+      clean = cell["metrics"]["clean"]["mean"]  # of this column's targets
       numbers = {"clean": clean, "mean": entry["mean"], "std": entry["std"], "paper": known}
       spread = dict(zip(("difference", "low", "high"), difference or (None,) * 3, strict=True))
-      values = " ".join(map(repr, cell["robust"]))
+      values = " ".join(map(repr, entry["values"]))
       lines.append({"row": row.label, **column._asdict(), **numbers, **spread, "values": values})
   parts = [f"# Robust accuracy, %\n\n{grid(shown, corner='row')}"]
   if against:
@@ -239,9 +239,7 @@ def _difference(row: Row, column: Column, cells: Cells) -> tuple[float, float, f
   ours, theirs = (cells.get((label, column.name)) for label in (row.label, row.baseline))
   if ours is None or theirs is None:
     return None
-  common = [seed for seed in ours["seeds"] if seed in theirs["seeds"]]
-  pick = [[cell["robust"][cell["seeds"].index(seed)] for seed in common] for cell in (ours, theirs)]
-  return paired_interval(pick[0], pick[1])
+  return pair_runs(ours, theirs, "robust")
 
 
 if __name__ == "__main__":

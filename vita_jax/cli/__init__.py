@@ -22,7 +22,7 @@ from vita_jax.cli.files import (
   load_config,
   load_python,
 )
-from vita_jax.cli.rows import row_config, run_row
+from vita_jax.cli.rows import row_config, run_row, settings_hash
 from vita_jax.cli.runs import (
   build,
   explain,
@@ -68,6 +68,7 @@ __all__ = [
   "row_config",
   "run",
   "run_row",
+  "settings_hash",
   "spell_out",
   "trained",
 ]

@@ -50,7 +50,7 @@ def run_row(
   """
   config, folder = row_config(row, seeds), workdir / row.folder
   wanted = list(range(config.seed, config.seed + config.seeds))
-  settings = _settings(config)
+  settings = settings_hash(config)
   found = load_results(results, settings) if results else {}
   parts = _stored_parts(config, folder)
   lacking = sorted(set(wanted) - {seed for _, some in parts for seed in some} - found.keys())
@@ -71,8 +71,8 @@ def run_row(
   return join_summaries([found[seed] for seed in wanted])
 
 
-def _settings(config: Any) -> str:
-  """Returns the hash of a config without its seeds."""
+def settings_hash(config: Any) -> str:
+  """Returns the hash of a config without its seeds, by which runs of one row are known."""
   return config_hash({k: v for k, v in as_dict(config).items() if k not in ("seed", "seeds")})
 
 
@@ -82,7 +82,7 @@ def _stored_parts(config: Any, folder: Path) -> list[tuple[Path, range]]:
   for place in (folder, *sorted(folder.glob("seed_*"))):
     if (place / "config.json").exists():
       stored = read_config(place)
-      if _settings(stored) == _settings(config):
+      if settings_hash(stored) == settings_hash(config):
         found.append((place, range(stored.seed, stored.seed + stored.seeds)))
       elif place == folder:
         trained(config, folder)  # is refused, and says which settings the run there has
