@@ -90,11 +90,16 @@ def _network(workdir: str, seed: int | None) -> tuple[Any, Any]:
   from vita_jax.papers.ss_gcn.data import read_graph
   from vita_jax.papers.ss_gcn.export import attacked
   from vita_jax.papers.ss_gcn.recipe import recipe_of
-  from vita_jax.train.finish import read_config
+  from vita_jax.train.finish import read_config, read_summary
 
   config = read_config(Path(workdir))
   if config.paper != "ss_gcn":
     raise ValueError(f"{workdir} is a run of {config.paper}: this script attacks runs of ss_gcn")
+  found = read_summary(Path(workdir))
+  if not (found and found["complete"]):  # its newest checkpoint would be attacked in silence
+    raise ValueError(
+      f"the run in {workdir} is not finished: the command that trained it goes on; then attack"
+    )
   exported, _ = cli.exported(workdir, seed)
   recipe = recipe_of(config)
   graph = read_graph(recipe)
