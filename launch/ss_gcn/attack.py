@@ -75,7 +75,9 @@ def main() -> None:
     found_of = summary[str(one.budget)] = robustness.robust_accuracy(found)
     print(f"budget {one.budget}: {100 * found_of['all']:.1f} % of {len(targets)} targets stay right")
   write_text(folder / "results.csv", csv_text(rows))
-  write_json(folder / "robust.json", {"attack": ATTACK.value, "flip": flip, "robust_accuracy": summary})
+  asked = {"attack": ATTACK.value, "flip": flip, "attack_seed": ATTACK_SEED.value, "seed": SEED.value}
+  asked |= {"targets": targets.tolist()}
+  write_json(folder / "robust.json", {**asked, "robust_accuracy": summary})
   clean = summary[str(wanted[0].budget)]["clean"]
   print(f"clean: {100 * clean:.1f} %; written to {folder}")
   save_figure(folder / "robust.png", functools.partial(_figure, summary, clean))
@@ -88,11 +90,16 @@ def _network(workdir: str, seed: int | None) -> tuple[Any, Any]:
   from vita_jax.papers.ss_gcn.data import read_graph
   from vita_jax.papers.ss_gcn.export import attacked
   from vita_jax.papers.ss_gcn.recipe import recipe_of
-  from vita_jax.train.finish import read_config
+  from vita_jax.train.finish import read_config, read_summary
 
   config = read_config(Path(workdir))
   if config.paper != "ss_gcn":
     raise ValueError(f"{workdir} is a run of {config.paper}: this script attacks runs of ss_gcn")
+  found = read_summary(Path(workdir))
+  if not (found and found["complete"]):  # its newest checkpoint would be attacked in silence
+    raise ValueError(
+      f"the run in {workdir} is not finished: the command that trained it goes on; then attack"
+    )
   exported, _ = cli.exported(workdir, seed)
   recipe = recipe_of(config)
   graph = read_graph(recipe)
@@ -124,7 +131,7 @@ def _attacked(
 def _targets(graph: Any) -> np.ndarray:
   from vita_jax.attacks.graph_edits import check_targets
 
-  if NODES.value:
+  if NODES.value is not None:
     return check_targets(graph, np.array(_whole("nodes", NODES.value)))
   nodes = np.flatnonzero(graph.test_mask)
   if not len(nodes):
@@ -136,8 +143,10 @@ def _targets(graph: Any) -> np.ndarray:
 
 
 def _whole(name: str, listed: list[str]) -> list[int]:
+  if not listed:
+    raise ValueError(f"--{name}= names none: give whole numbers, e.g. --{name}=1,2,5, or leave it out")
   try:
-    return [int(text) for text in listed]
+    return list(dict.fromkeys(int(text) for text in listed)) if name == "budget" else [*map(int, listed)]
   except ValueError:
     raise ValueError(f"--{name}={','.join(listed)} must be whole numbers, e.g. --{name}=1,2,5") from None
 

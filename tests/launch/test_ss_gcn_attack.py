@@ -1,6 +1,7 @@
 """launch/ss_gcn/attack.py and which_task.py on a small graph: files of every attack, faults named."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -98,11 +99,19 @@ def test_what_a_graph_can_teach_is_printed(run):
     (("--attack=pr_bcd", "--flip=features"), "flips links, not features"),
     (("--attack=random", "--budget=0"), "at least 1"),
     (("--attack=random", "--budget=x"), "whole numbers"),
+    (("--attack=random", "--budget="), "--budget= names none"),
+    (("--attack=random", "--nodes="), "--nodes= names none"),
     (("--attack=random", "--nodes=500"), "target 500 is no node"),
   ],
 )
 def test_faults_are_one_line(run, flags, words):
   refused(launch("ss_gcn/attack", f"--workdir={run[0]}/run", *flags), words)
+
+
+def test_a_run_that_is_not_finished_is_refused(run, tmp_path):
+  shutil.copytree(run[0] / "run", tmp_path / "run")
+  (tmp_path / "run/summary.json").unlink()
+  refused(launch("ss_gcn/attack", f"--workdir={tmp_path}/run", "--attack=random"), "is not finished")
 
 
 def test_a_weighted_graph_is_refused(run, tmp_path):

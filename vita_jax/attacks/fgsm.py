@@ -14,7 +14,7 @@ import numpy as np
 from jraph import GraphsTuple
 
 from vita_jax.attacks.graph_edits import Flips
-from vita_jax.attacks.space import Logits, attack_loss, with_row
+from vita_jax.attacks.space import Logits, attack_loss, check_attacked, with_row
 
 
 def fgsm_features(
@@ -38,8 +38,9 @@ def fgsm_features(
     row: the target's raw features [F]; None: those of `graph.nodes`.
 
   Raises:
-    ValueError: the target's features are not 0 or 1.
+    ValueError: see `check_attacked`; or the target's features are not 0 or 1.
   """
+  check_attacked(logits, graph, [target], [label])
   present = np.asarray(graph.nodes["features"][target] if row is None else row, np.float32)
   if not np.isin(present, (0, 1)).all():
     raise ValueError("feature flips need binary features: attack links only, or binarise them")

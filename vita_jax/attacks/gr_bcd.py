@@ -19,6 +19,7 @@ from vita_jax.attacks.space import (
   LinkSpace,
   Logits,
   attack_loss,
+  check_attacked,
   n_nodes,
   perturbed,
   random_pairs,
@@ -54,14 +55,15 @@ def gr_bcd(
     int32 [budget, 2]; fewer only where a block had too few new pairs.
 
   Raises:
-    ValueError: a budget that is not in 1 .. N (N - 1) / 2, or a block smaller than an epoch's flips.
+    ValueError: see `check_attacked`; a budget that is not in 1 .. N (N - 1) / 2, or a block smaller than an
+      epoch's flips.
   """
   n = n_nodes(space)
   check_budget(budget, n * (n - 1) // 2)
   steps = np.array([len(part) for part in np.array_split(np.arange(budget), min(epochs, budget))], np.int32)
   if steps[0] > block_size:
     raise ValueError(f"block_size {block_size} is below the {steps[0]} flips of an epoch: raise it")
-  at, classes = np.asarray(nodes, np.int32), np.asarray(labels, np.int32)
+  at, classes = check_attacked(logits, space, nodes, labels)
   found, used = _search(logits, block_size, int(steps[0]), space, at, classes, key, steps)
   return np.asarray(found)[np.asarray(used)]
 

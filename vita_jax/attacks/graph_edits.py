@@ -51,7 +51,7 @@ def check_attackable(graph: Graph, *, features: bool = False) -> None:
     wrong = graph.features.data[graph.features.data != 1][0]
     raise ValueError(
       f"graph '{graph.name}' has features that are not 0 or 1 (e.g. {wrong:.4g}): feature flips need binary"
-      " features; attack links only, or binarise them"
+      " features; attack links only (in training: config.attack.words=0), or binarise them"
     )
 
 
@@ -179,9 +179,11 @@ def read_flips(path: str | os.PathLike, graph: Graph) -> list[Flips]:
   """Reads what `write_flips` wrote.
 
   Raises:
-    ValueError: the flips are of another graph.
+    FileNotFoundError, ValueError: see `read_npz`; no such arrays; or the flips are of another graph.
   """
   arrays = read_npz(path)
+  if missing := sorted({"targets", "links", "words", "graph_sha256"} - set(arrays)):
+    raise ValueError(f"{os.fspath(path)} holds no flips (no {missing[0]}): see `write_flips`")
   if arrays["graph_sha256"].tobytes().decode() != graph_digest(graph):
     raise ValueError(f"{os.fspath(path)} holds flips of another graph than '{graph.name}'")
   return unpack_flips(arrays)

@@ -64,13 +64,15 @@ def prepare(graph: Graph, weight: np.ndarray, *, features: bool = True) -> Surro
     features: whether features will be flipped; False spares the co-occurrence matrix.
 
   Raises:
-    ValueError: see `check_attackable`; or a weight of another shape.
+    ValueError: see `check_attackable`; or a weight of another shape, or not finite.
   """
   check_attackable(graph, features=features)
   n_nodes, n_features = graph.features.shape
   weight = np.asarray(weight, np.float64)
-  if weight.ndim != 2 or len(weight) != n_features:
-    raise ValueError(f"weight has shape {list(weight.shape)}, need [{n_features}, classes]")
+  if weight.ndim != 2 or len(weight) != n_features or weight.shape[1] < 2:
+    raise ValueError(f"weight has shape {list(weight.shape)}, need [{n_features}, classes], two at least")
+  if not np.isfinite(weight).all():
+    raise ValueError("weight holds NaN or infinite values")
   loops = np.ones(n_nodes)
   loops[graph.self_loops] += 1
   x = graph.features.astype(np.float64)

@@ -20,6 +20,7 @@ from vita_jax.attacks.space import (
   LinkSpace,
   Logits,
   attack_loss,
+  check_attacked,
   n_nodes,
   perturbed,
   random_pairs,
@@ -82,10 +83,11 @@ def pr_bcd(
     int32 [k, 2], k <= budget. A node may lose its last link: `graph_edits.disconnected` tells.
 
   Raises:
-    ValueError: a budget below 1 or above the number of pairs; direct with several nodes.
+    ValueError: see `check_attacked`; a budget below 1 or above the number of pairs; direct with several
+      nodes.
   """
   settings = settings or Settings()
-  at, classes = np.asarray(nodes, np.int32), np.asarray(labels, np.int32)
+  at, classes = check_attacked(logits, space, nodes, labels)
   n = n_nodes(space)
   if direct and len(at) != 1:
     raise ValueError(f"a direct attack is on one node, got {len(at)}: attack them in turn, or direct=False")

@@ -15,6 +15,7 @@ from vita_jax.attacks.graph_edits import Flips, apply_flips, disconnected, flip_
 from vita_jax.attacks.space import (
   LinkSpace,
   Logits,
+  check_attacked,
   link_space,
   n_nodes,
   perturbed,
@@ -75,10 +76,13 @@ def margins(
 
   Returns:
     Two float32 arrays [..., T].
+
+  Raises:
+    ValueError: see `check_attacked`.
   """
   space = link_space(graph, features=features)
-  targets = np.array([flip.target for flip in flips], np.int32)
-  clean = _all_margins(logits, space, jnp.zeros((0, 2), jnp.int32), targets, jnp.asarray(labels))
+  targets, labels = check_attacked(logits, space, [flip.target for flip in flips], labels)
+  clean = _all_margins(logits, space, jnp.zeros((0, 2), jnp.int32), targets, labels)
   most = max([1, *(len(flip.links) for flip in flips)])
   pairs = zip(flips, labels.tolist(), strict=True)
   return np.asarray(clean), np.stack([_margin(logits, space, graph, *one, most) for one in pairs], axis=-1)
@@ -91,7 +95,7 @@ def margins_whole(
   """Computes the probability margins of targets on the clean graph, and on one graph with flipped links."""
   space = link_space(graph, features=features)
   none, flipped = jnp.zeros((0, 2), jnp.int32), jnp.asarray(pairs, jnp.int32).reshape(-1, 2)
-  at = jnp.asarray(targets), jnp.asarray(labels)
+  at = check_attacked(logits, space, targets, labels)
   return tuple(np.asarray(_all_margins(logits, space, p, *at)) for p in (none, flipped))  # type: ignore[return-value]
 
 

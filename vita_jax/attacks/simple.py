@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vita_jax.attacks.graph_edits import Flips, links_matrix
+from vita_jax.attacks.graph_edits import Flips, check_targets, links_matrix
 from vita_jax.data.graphs import Graph
 
 _NO_WORDS = np.zeros(0, np.int32)
@@ -17,8 +17,9 @@ def random_links(graph: Graph, target: int, *, n_links: int, random: np.random.G
   """Chooses `n_links` of a node's N - 1 possible links at random: nearly always new ones.
 
   Raises:
-    ValueError: more flips than possible links.
+    ValueError: more flips than possible links, or no such node.
   """
+  check_targets(graph, [target])
   others = np.delete(np.arange(len(graph.labels), dtype=np.int32), target)
   if n_links > len(others):
     raise ValueError(f"{n_links} flips are more than the {len(others)} possible links of node {target}")
@@ -40,8 +41,14 @@ def dice_links(
     n_links: flips.
     random: the generator drawn from.
 
+  Raises:
+    ValueError: no such node, or a target of class -1.
+
   Source: Waniek et al., Nature Human Behaviour 2018 ("delete internally, connect externally").
   """
+  check_targets(graph, [target])
+  if labels[target] < 0:
+    raise ValueError(f"target {target} has no label: give the predicted one")
   linked = links_matrix(graph)[target].toarray().ravel() > 0
   known = np.asarray(labels) >= 0
   inside = known & (np.asarray(labels) == labels[target])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import jraph
 import numpy as np
+import numpy.typing as npt
 
 from vita_jax.attacks.graph_edits import check_attackable
 from vita_jax.data.graphs import Graph
@@ -112,6 +114,40 @@ def with_row(graph: jraph.GraphsTuple, node: jax.Array, row: jax.Array) -> jraph
     return changed
   features = jnp.asarray(graph.nodes["features"]).at[node].set(row)
   return changed._replace(nodes={**graph.nodes, "features": features})
+
+
+def check_attacked(
+  logits: Logits, graph: LinkSpace | jraph.GraphsTuple, nodes: npt.ArrayLike, labels: npt.ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns nodes and their classes, int32 [T] each, that a network on a graph has: JAX would clip others.
+
+  Raises:
+    ValueError: no node, other counts of the two, no whole numbers, a number that is no node or no class; or
+      a network that does not return [..., N, C].
+  """
+  at, classes = np.asarray(nodes), np.asarray(labels)
+  n = n_nodes(graph) if isinstance(graph, LinkSpace) else jax.tree.leaves(graph.nodes)[0].shape[0]
+  if (
+    at.ndim != 1 or not at.size or at.shape != classes.shape or {at.dtype.kind, classes.dtype.kind} - {*"iu"}
+  ):
+    raise ValueError("targets and their labels must be two lists of whole numbers, equally long, not empty")
+  if len(wrong := at[(at < 0) | (at >= n)]):
+    raise ValueError(f"target {wrong[0]} is no node: the graph has {n}, numbered from 0")
+  found = getattr(jax.eval_shape(functools.partial(_clean_logits, logits), graph), "shape", ())
+  if len(found) < 2 or found[-2] != n or found[-1] < 2:
+    raise ValueError(f"logits(graph) has shape {list(found)}, need [..., {n}, classes], two classes at least")
+  if len(wrong := np.flatnonzero((classes < 0) | (classes >= found[-1]))):
+    raise ValueError(
+      f"target {at[wrong[0]]} has label {classes[wrong[0]]}, need 0 .. {found[-1] - 1}: for a node without"
+      " label give the predicted one"
+    )
+  return at.astype(np.int32), classes.astype(np.int32)
+
+
+def _clean_logits(logits: Logits, graph: LinkSpace | jraph.GraphsTuple) -> Any:
+  if isinstance(graph, LinkSpace):
+    graph = perturbed(graph, jnp.zeros((0, 2), jnp.int32), jnp.zeros(0))
+  return logits(graph)
 
 
 def attack_loss(logits: jax.Array, nodes: jax.Array, labels: jax.Array) -> jax.Array:

@@ -110,3 +110,20 @@ def test_what_does_not_go_together_is_refused(folder):
     papers.build(_config(folder, "partition", mechanism="pretrain"))
   with pytest.raises(ValueError, match="draw 208 nodes, but only 90"):
     papers.build(_config(folder, **{"attack.n_attacked": 200}))
+
+
+def test_completion_of_the_attacked_graph_is_as_wide_as_that_of_the_clean_one(folder, tmp_path):
+  """Where the rank goes by the features: flips raise theirs, and the head has the clean graph's outputs."""
+  arrays = dict(np.load(folder / "graph.npz"))
+  np.savez(tmp_path / "low.npz", **{**arrays, "features": np.eye(3)[arrays["labels"]].repeat(8, axis=1)})
+  settings = {"data.path": str(tmp_path / "low.npz"), "ss.gcn.n_outputs": 0}
+  experiment = papers.build(_config(folder, "completion", **settings))
+  second = experiment.stages[1]
+  batch = jax.device_put(second.data.arrays)
+  state = jax.jit(experiment.init)(jax.random.key(0))
+
+  def sweep(fn, state, over="data"):
+    return resident_sweep({"data": spec(second.data)}, {"data": batch})(fn, state, over)
+
+  found = jax.jit(lambda s: second.enter(s, sweep))(state)["attacked"]["ss_target"]
+  assert found.shape == batch["ss_target"].shape == (120, 3)

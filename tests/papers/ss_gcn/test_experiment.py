@@ -126,6 +126,22 @@ def test_test_labels_steer_nothing(graph, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, one["params"], other["params"])
 
 
+def test_a_graph_without_test_nodes_has_no_test_numbers(graph, tmp_path):
+  """Nor one that says "diverged", as the accuracy of no node would."""
+  arrays = {name: x for name, x in np.load(graph).items() if name != "test_mask"}
+  np.savez(tmp_path / "untested.npz", **arrays)
+  experiment = papers.build(_config(str(tmp_path / "untested.npz"), "none"))
+  swept = []
+
+  def sweep(fn, state, over):
+    swept.append(over)
+    return np.zeros((120, 2))
+
+  found = experiment.report({"epochs": 3}, lambda split, state: {"accuracy": 1.0}, sweep)
+  assert found.metrics == {"validation_accuracy": 1.0, "epochs": 3} and swept == ["validation"]
+  assert set(experiment.evals) == {"validation"}
+
+
 def test_pretraining_keeps_the_encoder_and_renews_the_head(graph):
   experiment = papers.build(_config(graph, "partition", mechanism="pretrain", **{"pretrain.epochs": 5}))
   first, second = experiment.stages

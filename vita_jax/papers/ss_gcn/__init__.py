@@ -42,7 +42,10 @@ def build(config: Any) -> Experiment:
   graph = read_graph(recipe)
   recipe = sized(recipe, n_nodes=len(graph.labels), n_classes=graph.n_classes)
   supervision = supervision_of(recipe, graph)
+  if supervision:  # attacked graphs have as many outputs, whatever the rank of their features
+    recipe = recipe._replace(n_outputs=supervision.n_outputs)
   batch = full_batch(recipe, graph, supervision)
+  splits = [split for split in SPLITS if batch["graph"].nodes[split].any()]
   model = HOSTS[recipe.host](
     n_classes=graph.n_classes,
     n_ss_outputs=supervision.n_outputs if supervision else 0,
@@ -63,8 +66,8 @@ def build(config: Any) -> Experiment:
     init=init,
     stages=stages(recipe, model, data, init_params, graph),
     params=final_params,
-    evals={split: Eval(data, test_step(model, split), every=0) for split in SPLITS},
-    report=functools.partial(report, model, graph.labels),
+    evals={split: Eval(data, test_step(model, split), every=0) for split in splits},
+    report=functools.partial(report, model, graph.labels, splits),
     export=lambda state: make_export(
       model, final_params(state), graph, normalization=recipe.normalization, defence=recipe.defence
     ),

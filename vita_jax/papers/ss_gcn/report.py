@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from vita_jax.papers.ss_gcn.steps import outputs_of
 from vita_jax.report.embedding import embedding
@@ -16,18 +15,19 @@ from vita_jax.train.experiment import Evaluate, Report, State, Sweep
 SPLITS = ("validation", "test")
 
 
-def report(model: Any, labels: np.ndarray, state: State, evaluate: Evaluate, sweep: Sweep) -> Report:
+def report(model: Any, labels: Any, splits: Any, state: State, evaluate: Evaluate, sweep: Sweep) -> Report:
   """Reports accuracy and loss by split, the epochs trained, and the hidden layer as a figure.
 
   Args:
-    model: the host; with `labels` it is given first, and the rest is `Experiment.report`.
+    model: the host; with `labels` and `splits` it is given first, and the rest is `Experiment.report`.
     labels: int [N], -1 for nodes without one, which are not drawn.
+    splits: those that have nodes: a graph may have no test nodes.
   """
-  values = {split: evaluate(split, state) for split in SPLITS}
+  values = {split: evaluate(split, state) for split in splits}
   numbers = {f"{split}_{metric}": v for split, found in values.items() for metric, v in found.items()}
   numbers["epochs"] = int(state["epochs"])
   # Swept here, not when drawn: of several processes only one draws, and all must take part in a sweep.
-  hidden = sweep(hidden_of(model), state, over="test")
+  hidden = sweep(hidden_of(model), state, over="validation")
   return Report(numbers, {"embedding": functools.partial(embedding, hidden, labels)})
 
 
