@@ -44,7 +44,8 @@ def test_an_epoch_is_one_or_the_other(built):
 
 def test_pseudo_labels_are_the_sharpened_mean_and_have_no_gradient(built):
   own, model, state, batch = built
-  arguments = (batch["features"], batch, jax.random.key(2))
+  nodes = jnp.array([4, 0, 2])
+  arguments = (batch["features"], batch, nodes, jax.random.key(2))
   plain, sharp = (
     graphmix.pseudo_labels(own._replace(temperature=t), model, state["params"], *arguments)
     for t in (1.0, 0.1)

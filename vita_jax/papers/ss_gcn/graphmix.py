@@ -71,33 +71,32 @@ def mixed(
 ) -> jax.Array:
   """Computes the loss of a mixing epoch: of training nodes, and of as many unlabelled ones with a ramp."""
   passes, alone, drawn, first, second = jax.random.split(key, 5)
-  guesses = pseudo_labels(own, model, params, projected, batch, passes)
   hidden = model.apply({"params": params}, projected, alone, method="alone")
   train, others = batch["nodes"]["train"], batch["nodes"]["others"]
   labels, _ = training_labels(state, batch)
   classify = functools.partial(model.apply, {"params": params}, method="classify")
-  known = jax.nn.one_hot(labels[train], guesses.shape[-1])
+  known = jax.nn.one_hot(labels[train], model.n_classes)
   loss = mixup(classify, first, hidden[train], known)
   chosen = jax.random.choice(drawn, others, train.shape)
-  unlabelled = mixup(classify, second, hidden[chosen], guesses[chosen])
+  guesses = pseudo_labels(own, model, params, projected, batch, chosen, passes)
+  unlabelled = mixup(classify, second, hidden[chosen], guesses)
   weight = ramp_up(t, peak=own.unlabelled_weight, length=own.ramp_epochs, shift=own.ramp_start)
   return loss + weight * unlabelled
 
 
 def pseudo_labels(
-  own: Any, model: Any, params: Any, projected: Any, batch: Batch, key: jax.Array
+  own: Any, model: Any, params: Any, projected: Any, batch: Batch, nodes: jax.Array, key: jax.Array
 ) -> jax.Array:
-  """Returns the mean softmax of `own.passes` passes with dropout, to the power 1 / temperature: [N, C]."""
+  """Returns the mean softmax of `own.passes` passes with dropout, to the power 1 / temperature: [n, C]."""
   params = jax.lax.stop_gradient({"params": params})
 
-  def one(total, i):
+  def one(i):
     once = jax.random.fold_in(key, i)
     outputs = model.apply(params, projected, batch["adjacency"], "full", once, method="heads")
-    return total + jax.nn.softmax(outputs["target"]), None
+    return jax.nn.softmax(outputs["target"][nodes])
 
-  start = jnp.zeros((batch["graph"].nodes["labels"].shape[0], model.n_classes))
-  total, _ = jax.lax.scan(one, start, jnp.arange(own.passes))
-  return jax.nn.softmax(jnp.log(total / own.passes) / own.temperature)
+  mean = jax.lax.map(one, jnp.arange(own.passes)).mean(axis=0)
+  return jax.nn.softmax(jnp.log(mean) / own.temperature)
 
 
 def mixup(classify: Any, key: jax.Array, hidden: jax.Array, targets: jax.Array) -> jax.Array:
