@@ -151,3 +151,14 @@ def test_a_controller_that_is_not_there_or_of_other_groups_is_refused(tmp_path):
   assert load_controller(tmp_path, CategoricalPolicy(4))["params"]["head_kernel"].shape == (4, 101, 11)
   with pytest.raises(ValueError, match="head_"):
     load_controller(tmp_path, CategoricalPolicy(7))
+
+
+def test_a_controller_is_found_where_a_table_has_split_its_row_by_seeds(tmp_path):
+  from vita_jax.optim import save_controller
+
+  _, nets = _nets(small.config("asg"))
+  for number, place in enumerate(("seed_10", "seed_9")):
+    (tmp_path / place).mkdir()
+    theta = jax.tree.map(lambda x, n=number: x + n, uniform_theta(nets.policy))
+    save_controller(tmp_path / place, theta, {"groups": list(nets.names)})
+  assert float(load_controller(tmp_path, CategoricalPolicy(4))["params"]["head_bias"][0, 0]) == 1
