@@ -78,10 +78,19 @@ def loaded(folder: ImageFolder, *, size: int, fit: str) -> Arrays:
 
 
 def split_rows(arrays: Arrays, count: int, key: str, where: str) -> tuple[Arrays, Arrays]:
-  """Draws `count` rows: (the rest, those), of which each needs every class."""
+  """Draws `count` rows: (the rest, those). The rest, which trains or is the test, has every class.
+
+  Raises:
+    ValueError: it has not, and a mean over classes would leave one out; or there is no rest.
+  """
   total = len(arrays["label"])
   if count >= total:
     raise ValueError(f"{key} is {count}: {where} has {total} pictures; give fewer")
   order = np.random.default_rng(0).permutation(total)
   drawn, rest = np.sort(order[:count]), np.sort(order[count:])
+  if lost := set(arrays["label"].tolist()) - set(arrays["label"][rest].tolist()):
+    raise ValueError(
+      f"{key} is {count}: that leaves no picture of class {min(lost)} of {where} (in the order of the names,"
+      " from 0 on); give fewer, or the class more pictures"
+    )
   return {k: x[rest] for k, x in arrays.items()}, {k: x[drawn] for k, x in arrays.items()}

@@ -114,6 +114,16 @@ def test_folders_become_pictures_of_one_size(tmp_path):
   assert len(found.held_out["label"]) == 4 and len(found.real.arrays["label"]) == 8
 
 
+def test_a_class_of_which_nothing_is_left_is_refused(tmp_path):
+  """Its accuracy would be missing from the mean over classes, and nobody told."""
+  config = _folders(tmp_path)
+  config.data.quick = 11  # of 12: one picture is the test
+  with pytest.raises(
+    ValueError, match=r"config.data.quick is 11: that leaves no picture of class \d of .*real"
+  ):
+    data.read_inputs(recipe_of(config))
+
+
 def test_a_class_on_one_side_alone_is_refused(tmp_path):
   config = _folders(tmp_path, other=("cat", "cow"))
   with pytest.raises(ValueError, match=r"class 'dog' is in .*synthetic and not in .*real: both need every"):
