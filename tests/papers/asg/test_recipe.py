@@ -8,6 +8,7 @@ import pytest
 from papers.asg import small
 from PIL import Image
 
+from vita_jax.data.labelled import read_pictures
 from vita_jax.losses.reinforce import discounted_returns
 from vita_jax.nn.policy import CategoricalPolicy, uniform_theta
 from vita_jax.optim import load_controller
@@ -112,6 +113,18 @@ def test_folders_become_pictures_of_one_size(tmp_path):
   found = data.read_inputs(recipe_of(_folders(tmp_path, size=(9, 20))))
   assert found.train.arrays["image"].shape == (8, 8, 8, 3) and found.classes == ("cat", "dog")
   assert len(found.held_out["label"]) == 4 and len(found.real.arrays["label"]) == 8
+
+
+def test_a_folder_is_predicted_as_one_picture_is(tmp_path):
+  for i, size in enumerate(((12, 20), (8, 8), (8, 8))):
+    Image.fromarray(np.full(size, 10 * i, np.uint8)).save(tmp_path / f"{i}.png")
+  found = read_pictures(str(tmp_path), size=8, mode="L")["image"]
+  assert found.shape == (3, 8, 8, 1) and found[:, 0, 0, 0].tolist() == [0, 10, 20]
+  np.testing.assert_array_equal(read_pictures(str(tmp_path / "1.png"), size=8, mode="L")["image"], found[1:2])
+  with pytest.raises(ValueError, match=r"1.png is 8 x 8 and 0.png 12 x 20: predict pictures of one size"):
+    read_pictures(str(tmp_path), size=0, mode="L")
+  with pytest.raises(FileNotFoundError, match="no file"):
+    read_pictures(str(tmp_path / "none.png"), size=8, mode="L")
 
 
 def test_a_class_of_which_nothing_is_left_is_refused(tmp_path):
