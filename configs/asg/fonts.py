@@ -25,6 +25,7 @@ SMALL = {
   "pretrain.steps": 1500,
   "finetune.rate": 0.02,
   "finetune.steps": 800,
+  "finetune.look_every": 25,  # or the equal accuracy is passed before the first look
   "proxy.weight": 1.0,
   "controller.episodes": 40,
   "controller.steps": 300,

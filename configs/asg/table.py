@@ -35,6 +35,7 @@ BESIDE = (
   "own_reward",
   "peeking_mean_class_accuracy",
 )
+CONTROLLER_SEED = 100  # none of the rows': their heads and orders of pictures are new to every controller
 CORE = ("source_only", "backbone_x01", "frozen", "proxy", "random_policy", "asg", "lp_ft", "wise_ft")
 AT_96 = ("source_only", "backbone_x01", "proxy", "asg")
 # What each method has of its own beside its switches. All share the rate of their config, so that proxy and
@@ -81,12 +82,17 @@ def _controller(name):
 
 
 def _methods(data, config, seeds_of):
-  rows = [_row(f"{data}: controller", config, "asg", 1, "")]
+  rows = [_row(f"{data}: controller", config, "asg", 1, "", seed=CONTROLLER_SEED)]
   for method in METHODS:
     more = _controller(f"{data}_controller") if method == "asg" else {}
     label = f"{data}: {method}"
     rows.append(_row(label, config, method, seeds_of(method), f"{data}: backbone_x01", **more))
   asg = rows[-1]
+  # What a policy can win beside the proxy: it chooses between this, multipliers of 1, and 0.
+  full = {"rates.backbone": 1.0}
+  rows.append(
+    _row(f"{data}: proxy, full rate", config, "proxy", seeds_of(""), f"{data}: backbone_x01", **full)
+  )
   wise = f"{data}: asg + wise_ft"
   rows.append(asg._replace(label=wise, metric="wise_mean_class_accuracy", run=asg.label, beside=()))
   for method in ("source_only", "asg"):
@@ -113,7 +119,7 @@ def _exchanged():
   own, fonts = (_controller(f"{name}_controller") for name in ("emoji_four_groups", "fonts"))
   label = "emoji: four groups"
   return [
-    _row("emoji: four groups, controller", EMOJI, "asg", 1, "", **four),
+    _row("emoji: four groups, controller", EMOJI, "asg", 1, "", **four, seed=CONTROLLER_SEED),
     _row(label, EMOJI, "asg", 3, "emoji: backbone_x01", **four, **own),
     _row("emoji: controller of fonts", EMOJI, "asg", 3, label, **four, **fonts),
     _row("fonts: controller of emoji", FONTS, "asg", 10, "fonts: asg", **own),

@@ -6,7 +6,8 @@ One rate for all methods, the strength of the proxy, and those of what else hold
 compared by their accuracy on the styles of emoji, or fonts, that are held out; no real picture chooses. Of
 candidates within one standard error of the best, the one with the smallest L_KL is taken, so the strongest
 that costs nothing. The end of table.md says which: put rates into `SMALL` of the config, the rest into TUNED
-of table.py. The seed is none of the table's.
+of table.py. Strengths are searched at the rate of `SMALL`: where another one is chosen, search them again, in
+another workdir (--rows="proxy|l2|synaptic"). The seed is none of the table's.
 Hardware and time: two CPU cores; about 1.5 hours, estimated from single steps. Memory: 2 GB, estimated.
 """
 
@@ -20,6 +21,7 @@ HELD_OUT = 1000  # pictures: data.held_out of both configs
 # By data: rates, and method -> strengths of its term. At a tenth of the rate the pretrained layers have 1e-4
 # to 5e-4, where a pilot on emoji was stable.
 RATES = {"emoji": (1e-3, 2e-3, 5e-3), "fonts": (0.01, 0.02, 0.05)}
+AT = {"emoji": 2e-3, "fonts": 0.02}  # the rate of `SMALL`, at which strengths are searched
 RATED = ("source_only", "backbone_x01", "random_policy")
 STRENGTHS = {
   "emoji": {
@@ -72,9 +74,11 @@ def finish(summaries, workdir):
     rated = [found[name] for method in RATED if (name := f"{data}: rate of {method}") in found]
     if len(rated) == len(RATED):
       means = {f"{r:g}": sum(scores[f"{r:g}"][0] for scores in rated) / len(rated) for r in rates}
-      lines.append(
-        f"- {data}: rate {max(means, key=means.__getitem__)}, best on average of {', '.join(RATED)}"
+      best = max(means, key=means.__getitem__)
+      again = (
+        "" if float(best) == AT[data] else f"; strengths were searched at {AT[data]:g}: search them again"
       )
+      lines.append(f"- {data}: rate {best}, best on average of {', '.join(RATED)}{again}")
   return "\n".join(["", "## Chosen", "", *lines, ""]) if lines else ""
 
 

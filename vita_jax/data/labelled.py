@@ -5,12 +5,14 @@ Arrays are `image` uint8 [n, h, w, c] and `label` int [n], or [n, h, w] where ev
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vita_jax.base.files import read_json
 from vita_jax.data import augment
+from vita_jax.data.files_image import read_image
 from vita_jax.data.folders import ImageFolder
 
 Arrays = dict[str, np.ndarray]
@@ -77,11 +79,46 @@ def loaded(folder: ImageFolder, *, size: int, fit: str) -> Arrays:
   return {"image": np.stack(images), "label": folder.labels}
 
 
+def read_pictures(path: str, *, size: int, mode: str) -> Arrays:
+  """Reads a picture, or those of a folder in the order of their names: `image` uint8 [n, h, w, c].
+
+  Args:
+    path: the file or folder.
+    size: side to which the square in the middle is resized; 0: pictures stay as they are.
+    mode: "RGB" or "L".
+
+  Raises:
+    FileNotFoundError, ValueError: nothing there, no pictures, or with size 0 pictures of unequal sizes.
+  """
+  if Path(path).expanduser().is_dir():
+    folder = ImageFolder(path, mode=mode)
+    names, found = folder.paths, [folder[i]["image"] for i in range(len(folder))]
+  else:
+    names, found = (path,), [read_image(path, mode=mode)]
+  found = [augment.square(image, size=size) if size else image for image in found]
+  for name, image in zip(names, found, strict=True):
+    if image.shape != found[0].shape:
+      raise ValueError(
+        f"{name} is {image.shape[0]} x {image.shape[1]} and {names[0]} {found[0].shape[0]} x"
+        f" {found[0].shape[1]}: predict pictures of one size together"
+      )
+  return {"image": np.stack(found)}
+
+
 def split_rows(arrays: Arrays, count: int, key: str, where: str) -> tuple[Arrays, Arrays]:
-  """Draws `count` rows: (the rest, those), of which each needs every class."""
+  """Draws `count` rows: (the rest, those). The rest, which trains or is the test, has every class.
+
+  Raises:
+    ValueError: it has not, and a mean over classes would leave one out; or there is no rest.
+  """
   total = len(arrays["label"])
   if count >= total:
     raise ValueError(f"{key} is {count}: {where} has {total} pictures; give fewer")
   order = np.random.default_rng(0).permutation(total)
   drawn, rest = np.sort(order[:count]), np.sort(order[count:])
+  if lost := set(arrays["label"].tolist()) - set(arrays["label"][rest].tolist()):
+    raise ValueError(
+      f"{key} is {count}: that leaves no picture of class {min(lost)} of {where} (in the order of the names,"
+      " from 0 on); give fewer, or the class more pictures"
+    )
   return {k: x[rest] for k, x in arrays.items()}, {k: x[drawn] for k, x in arrays.items()}

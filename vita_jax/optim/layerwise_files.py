@@ -46,6 +46,7 @@ def load_controller(path: str | os.PathLike, policy: CategoricalPolicy) -> dict[
   """Reads a trained controller, theta of `layerwise_policy`: a file, its folder, or the workdir of its run.
 
   Of a run of several seeds it is that of the first; controller_1.safetensors, ... in the workdir are others.
+  Of a table's row whose seeds are runs of their own, seed_<number>, it is that of the first, too.
 
   Args:
     path: where.
@@ -57,6 +58,7 @@ def load_controller(path: str | os.PathLike, policy: CategoricalPolicy) -> dict[
   """
   place = Path(path).expanduser()
   places = [place, place / FILE, place / "export" / FILE, place / FIRST]
+  places += sorted(place.glob(f"seed_*/{FILE}"), key=_number_of_seed)
   file = next((p for p in places if p.is_file()), None)
   if file is None:
     raise FileNotFoundError(f"no controller at {path}: give a run that has trained one, or its {FILE}")
@@ -66,3 +68,8 @@ def load_controller(path: str | os.PathLike, policy: CategoricalPolicy) -> dict[
     if not np.isfinite(np.asarray(x)).all():
       raise ValueError(f"{file}: '{name}' is not finite: its rewards were not; train it at a lower rate")
   return theta
+
+
+def _number_of_seed(file: Path) -> int:
+  number = file.parent.name.removeprefix("seed_")
+  return int(number) if number.isdecimal() else 2**31

@@ -8,6 +8,7 @@ import pytest
 from papers.asg import small
 from PIL import Image
 
+from vita_jax.data.labelled import read_pictures
 from vita_jax.losses.reinforce import discounted_returns
 from vita_jax.nn.policy import CategoricalPolicy, uniform_theta
 from vita_jax.optim import load_controller
@@ -114,6 +115,28 @@ def test_folders_become_pictures_of_one_size(tmp_path):
   assert len(found.held_out["label"]) == 4 and len(found.real.arrays["label"]) == 8
 
 
+def test_a_folder_is_predicted_as_one_picture_is(tmp_path):
+  for i, size in enumerate(((12, 20), (8, 8), (8, 8))):
+    Image.fromarray(np.full(size, 10 * i, np.uint8)).save(tmp_path / f"{i}.png")
+  found = read_pictures(str(tmp_path), size=8, mode="L")["image"]
+  assert found.shape == (3, 8, 8, 1) and found[:, 0, 0, 0].tolist() == [0, 10, 20]
+  np.testing.assert_array_equal(read_pictures(str(tmp_path / "1.png"), size=8, mode="L")["image"], found[1:2])
+  with pytest.raises(ValueError, match=r"1.png is 8 x 8 and 0.png 12 x 20: predict pictures of one size"):
+    read_pictures(str(tmp_path), size=0, mode="L")
+  with pytest.raises(FileNotFoundError, match="no file"):
+    read_pictures(str(tmp_path / "none.png"), size=8, mode="L")
+
+
+def test_a_class_of_which_nothing_is_left_is_refused(tmp_path):
+  """Its accuracy would be missing from the mean over classes, and nobody told."""
+  config = _folders(tmp_path)
+  config.data.quick = 11  # of 12: one picture is the test
+  with pytest.raises(
+    ValueError, match=r"config.data.quick is 11: that leaves no picture of class \d of .*real"
+  ):
+    data.read_inputs(recipe_of(config))
+
+
 def test_a_class_on_one_side_alone_is_refused(tmp_path):
   config = _folders(tmp_path, other=("cat", "cow"))
   with pytest.raises(ValueError, match=r"class 'dog' is in .*synthetic and not in .*real: both need every"):
@@ -151,3 +174,14 @@ def test_a_controller_that_is_not_there_or_of_other_groups_is_refused(tmp_path):
   assert load_controller(tmp_path, CategoricalPolicy(4))["params"]["head_kernel"].shape == (4, 101, 11)
   with pytest.raises(ValueError, match="head_"):
     load_controller(tmp_path, CategoricalPolicy(7))
+
+
+def test_a_controller_is_found_where_a_table_has_split_its_row_by_seeds(tmp_path):
+  from vita_jax.optim import save_controller
+
+  _, nets = _nets(small.config("asg"))
+  for number, place in enumerate(("seed_10", "seed_9")):
+    (tmp_path / place).mkdir()
+    theta = jax.tree.map(lambda x, n=number: x + n, uniform_theta(nets.policy))
+    save_controller(tmp_path / place, theta, {"groups": list(nets.names)})
+  assert float(load_controller(tmp_path, CategoricalPolicy(4))["params"]["head_bias"][0, 0]) == 1

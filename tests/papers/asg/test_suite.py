@@ -27,6 +27,8 @@ def test_a_controller_is_trained_by_an_earlier_row_in_the_folder_that_later_ones
       source = trains[path.rpartition("/")[2]]  # KeyError: not there yet
       assert source.overrides["seeds"] == 1 and source.config.endswith(":asg")
       taken.add(source.label)
+      seeds = range(row.overrides.get("seed", 0), row.overrides.get("seed", 0) + row.overrides["seeds"])
+      assert source.overrides["seed"] not in seeds, "a controller is tried on what it was not trained on"
     elif row.config.endswith(":asg"):
       trains[row.folder] = row
   assert len(taken) == len(trains) == 3
@@ -82,6 +84,24 @@ def test_what_is_chosen_costs_no_accuracy_and_holds_most():
   for row in rows:
     config = _config(row)
     assert config.seed == 100 and config.data.held_out == search["HELD_OUT"]
+    data = row.label.partition(":")[0]
+    assert "rate of" in row.label or config.finetune.rate == search["AT"][data]
+
+
+def test_strengths_that_were_searched_at_another_rate_than_the_chosen_one_are_not_final():
+  search = runpy.run_path(str(ROOT / "configs/asg/table_search.py"))
+
+  def said(best):
+    rates = {f"{rate:g}": float(rate == best) for rate in search["RATES"]["emoji"]}
+    found = {
+      f"emoji: rate of {method}, {name}": _summary(synthetic_mean_class_accuracy=[x], kl=[1.0])
+      for method in search["RATED"]
+      for name, x in rates.items()
+    }
+    return search["finish"](found, None)
+
+  assert "rate 0.005, best on average" in said(5e-3) and "searched at 0.002: search them again" in said(5e-3)
+  assert "rate 0.002, best on average" in said(2e-3) and "again" not in said(2e-3)
 
 
 @pytest.mark.slow

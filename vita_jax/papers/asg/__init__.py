@@ -35,15 +35,16 @@ def build(config: Any) -> Experiment:
   inputs = read_inputs(recipe)
   nets = nets_of(recipe, len(inputs.classes), inputs.old_groups)
   given, found = (recipe, nets, inputs.classes, inputs.old_groups), stages(recipe, nets, inputs)
-  step, last = partial(evaluate_step, *given), (found[-1].name,)
+  step = partial(evaluate_step, *given)
+  alone: Any = {"every": 0, "stages": ("report",)}  # no stage's: seen once
   return Experiment(
     init=partial(first_state, recipe, nets),
     stages=found,
     params=lambda state: state["params"],
     evals={
-      "real": Eval(inputs.real, step, every=0, stages=last),
-      "held_out": Eval(evaluated(inputs.held_out), step, every=0, stages=last),
-      "choices": Eval(inputs.real, partial(choice_step, *given), every=0, stages=("report",)),  # no stage's
+      "real": Eval(inputs.real, step, **alone),
+      "held_out": Eval(evaluated(inputs.held_out), step, **alone),
+      "choices": Eval(inputs.real, partial(choice_step, *given), **alone),
     },
     report=partial(report, recipe, nets, inputs),
     export=partial(export, recipe, nets, inputs),

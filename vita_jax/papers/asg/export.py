@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from vita_jax.data import augment
-from vita_jax.data.files_image import read_image
+from vita_jax.data.labelled import read_pictures
 from vita_jax.optim.layerwise_files import save_controller
 from vita_jax.papers.asg.controller import card_of
 from vita_jax.papers.asg.data import Inputs
@@ -35,7 +33,9 @@ def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported
     params=jax.device_get(params),
     program=functools.partial(classify, moved),
     inputs={"image": (shape, "uint8")},
-    read=functools.partial(read_picture, nets),
+    read=functools.partial(
+      read_pictures, size=nets.teacher.size, mode="L" if nets.teacher.channels == 1 else "RGB"
+    ),
     card={
       "inputs": {"image": f"uint8 [{shape}], {'grey' if nets.teacher.channels == 1 else 'RGB'}"},
       "outputs": {
@@ -58,12 +58,6 @@ def classify(nets: Nets, params: Tree, *, image: jax.Array) -> dict[str, jax.Arr
   probabilities = jax.nn.softmax(seen.logits)
   labels = jax.numpy.argmax(seen.logits, axis=-1).astype(jax.numpy.int32)
   return {"probabilities": probabilities, "labels": labels, "old_logits": seen.old}
-
-
-def read_picture(nets: Nets, path: str) -> dict[str, np.ndarray]:
-  """Reads a picture as `image` uint8 [1, h, w, c], cut and resized to the side that it was trained at."""
-  picture = read_image(path, mode="L" if nets.teacher.channels == 1 else "RGB")
-  return {"image": (augment.square(picture, size=nets.teacher.size) if nets.teacher.size else picture)[None]}
 
 
 def write_files(recipe: Recipe, nets: Nets, inputs: Inputs, state: State, folder: Path) -> None:
