@@ -133,7 +133,7 @@ def check_attacked(
     raise ValueError("targets and their labels must be two lists of whole numbers, equally long, not empty")
   if len(wrong := at[(at < 0) | (at >= n)]):
     raise ValueError(f"target {wrong[0]} is no node: the graph has {n}, numbered from 0")
-  found = getattr(jax.eval_shape(functools.partial(_clean_logits, logits), graph), "shape", ())
+  found: tuple[int, ...] = getattr(_clean_logits.eval_shape(logits, graph), "shape", ())
   if len(found) < 2 or found[-2] != n or found[-1] < 2:
     raise ValueError(f"logits(graph) has shape {list(found)}, need [..., {n}, classes], two classes at least")
   if len(wrong := np.flatnonzero((classes < 0) | (classes >= found[-1]))):
@@ -144,6 +144,7 @@ def check_attacked(
   return at.astype(np.int32), classes.astype(np.int32)
 
 
+@functools.partial(jax.jit, static_argnums=0)  # so that a network is traced once, not for every target
 def _clean_logits(logits: Logits, graph: LinkSpace | jraph.GraphsTuple) -> Any:
   if isinstance(graph, LinkSpace):
     graph = perturbed(graph, jnp.zeros((0, 2), jnp.int32), jnp.zeros(0))
