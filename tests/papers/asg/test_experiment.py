@@ -69,7 +69,7 @@ def test_the_teacher_never_moves_and_the_controller_has(run):
 
 
 def test_the_test_pictures_are_seen_by_the_report_alone(run):
-  """10,000 photographs at a stage's end and again in the report were a tenth of a run of emoji."""
+  """Not at the end of a stage as well: they are 10,000 photographs."""
   lines = [json.loads(line) for line in (run[4] / "metrics.jsonl").read_text().splitlines()]
   assert {row["split"] for row in lines} == {"train"}
 
@@ -79,10 +79,10 @@ def test_real_accuracy_at_an_equal_synthetic_one_lies_between_two_looks(monkeypa
   tune = SimpleNamespace(look_every=5, steps=20, equal_at=0.5)
   sides = {"held_out": iter([0.3, 0.7, 0.9]), "quick": iter([0.2, 0.4, 0.1])}
 
-  def share(recipe, nets, params, teacher, arrays):
-    return jnp.asarray(next(sides[arrays]))
+  def shares(recipe, nets, params, teacher, places):
+    return [jnp.asarray(next(sides[place])) for place in places]
 
-  monkeypatch.setattr(steps, "share_right", share)
+  monkeypatch.setattr(steps, "shares_right", shares)
   monkeypatch.setattr(steps.jax.lax, "cond", lambda due, yes, no, state: yes(state))
   state = {"params": jnp.zeros(1), "teacher": {}, "equal": jnp.asarray(-1.0)}
   state |= {name: {"synthetic": jnp.asarray(0.1), "target": jnp.asarray(0.1)} for name in ("best", "last")}
@@ -92,6 +92,24 @@ def test_real_accuracy_at_an_equal_synthetic_one_lies_between_two_looks(monkeypa
     state = steps.looked(SimpleNamespace(tune=tune), None, state, {n: n for n in sides}, jnp.int32(t))
     found.append(round(float(state["equal"]), 4))
   assert found == [-1.0, 0.3, 0.3]
+
+
+def test_a_look_counts_each_side_by_itself(run, monkeypatch):
+  _, config, state, _, _ = run
+  recipe = recipe_of(config)
+  inputs = data.read_inputs(recipe)
+  nets = model.nets_of(recipe, len(inputs.classes), inputs.old_groups)
+  sides = [{name: x[:7] for name, x in inputs.held_out.items()}, {n: x[:5] for n, x in inputs.quick.items()}]
+  expected = [
+    np.mean(
+      model.see(nets, state["params"], state["teacher"], side["image"]).logits.argmax(-1) == side["label"]
+    )
+    for side in sides
+  ]
+  for size in (50, 5):  # one batch; three, the last with three pictures that do not count
+    monkeypatch.setattr(steps, "LOOKED_AT", size)
+    found = steps.shares_right(recipe, nets, state["params"], state["teacher"], tuple(sides))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_a_run_leaves_its_controller_for_others(run):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from vita_jax import metrics
@@ -194,10 +195,9 @@ def looked(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Array)
   due = ((t + 1) % recipe.tune.look_every == 0) | (t + 1 == recipe.tune.steps)
 
   def look(state: State) -> State:
-    shares = {
-      side: share_right(recipe, nets, state["params"], state["teacher"], batch[place])
-      for side, place in (("synthetic", "held_out"), ("target", "quick"))
-    }
+    places = (batch["held_out"], batch["quick"])
+    found = shares_right(recipe, nets, state["params"], state["teacher"], places)
+    shares = dict(zip(("synthetic", "target"), found, strict=True))
     kept, best = dict(state["kept"]), dict(state["best"])
     for side, share in shares.items():
       better = share > best[side]
@@ -211,24 +211,29 @@ def looked(recipe: Recipe, nets: Nets, state: State, batch: Batch, t: jax.Array)
   return jax.lax.cond(due, look, lambda state: state, state)
 
 
-def share_right(recipe: Recipe, nets: Nets, params: Tree, teacher: Tree, arrays: Batch) -> jax.Array:
-  """Computes the share of pictures, or of pixels that are not ignored, that are classified right."""
+def shares_right(
+  recipe: Recipe, nets: Nets, params: Tree, teacher: Tree, places: tuple[Batch, ...]
+) -> list[jax.Array]:
+  """Computes the share right of the pictures, or of the pixels that are not ignored, of each of some places.
+
+  All go through one loop, since a second one would compile the network again.
+  """
   moved = nets.moved("loop")  # a lax.map within a lax.cond
-  n = len(arrays["label"])
+  images, labels = (jnp.concatenate([place[name] for place in places]) for name in ("image", "label"))
+  n = len(labels)
   size = min(LOOKED_AT, n)
-  places = jnp.arange(-(-n // size) * size).reshape(-1, size)
 
-  def one(place: jax.Array) -> tuple[jax.Array, jax.Array]:
-    rows = jnp.minimum(place, n - 1)
-    label = arrays["label"][rows].astype(jnp.int32)
-    predicted = jnp.argmax(see(moved, params, teacher, arrays["image"][rows]).logits, axis=-1)
-    counted = jnp.broadcast_to((place < n).reshape(-1, *[1] * (label.ndim - 1)), label.shape)
-    if recipe.pixels:
-      counted = counted & (label != recipe.data.ignore)
-    return jnp.sum((predicted == label) & counted), jnp.sum(counted)
+  def one(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    label = labels[rows].astype(jnp.int32)
+    predicted = jnp.argmax(see(moved, params, teacher, images[rows]).logits, axis=-1)
+    counted = label != recipe.data.ignore if recipe.pixels else jnp.ones_like(label, bool)
+    return tuple(jnp.sum(x.reshape(size, -1), 1) for x in ((predicted == label) & counted, counted))
 
-  right, total = jax.lax.map(one, places)
-  return jnp.sum(right) / jnp.maximum(jnp.sum(total), 1)
+  rows = jnp.minimum(jnp.arange(-(-n // size) * size), n - 1).reshape(-1, size)
+  right, total = (x.ravel()[:n] for x in jax.lax.map(one, rows))
+  ends = np.cumsum([len(place["label"]) for place in places])[:-1].tolist()
+  parts = zip(jnp.split(right, ends), jnp.split(total, ends), strict=True)
+  return [jnp.sum(some) / jnp.maximum(jnp.sum(all_), 1) for some, all_ in parts]
 
 
 def pretrain_step(
