@@ -5,7 +5,8 @@
 --split=1 is needed: each seed retrains the network that its own search found. --rows=REGEX picks rows (e.g.
 "^pedestrians", "^rank"; a search must have been run before what retrains from it), --seeds=2 shortens, and
 the same command goes on where it was stopped. (A single seed would have no folder of its own, which rows that
-retrain look into.) With another --workdir set VITA_AUTOPOSE_RUNS to it, too.
+retrain look into.) With another --workdir set VITA_AUTOPOSE_RUNS to it, too; configs of these rows name their
+genotype by it, so launch/evaluate.py on such a run needs it as well.
 With --results=FILE it goes on from that file on another machine: genotypes and counts of people stand in it
 as well. Weights do not: where those of "figures: all_edges" are gone, run that row (--rows="^figures: all")
 without --results before "after figures", the last one, is trained.

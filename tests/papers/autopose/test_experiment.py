@@ -14,8 +14,10 @@ from vita_jax import train
 from vita_jax.compress import traced_macs
 from vita_jax.papers import autopose
 from vita_jax.papers.autopose import data, steps
+from vita_jax.papers.autopose.export import save_pictures
 from vita_jax.papers.autopose.recipe import recipe_of
 from vita_jax.papers.autopose.stages import candidates, first_state
+from vita_jax.pose.skeletons import COCO
 from vita_jax.search import empty_population
 from vita_jax.search.branches import of_json, read_genotype, read_genotypes
 from vita_jax.train.program_file import run_program, write_program
@@ -125,6 +127,16 @@ def test_what_is_exported_runs_on_pictures_and_writes_keypoints_and_drawings(whi
     }
     found = program.call(weights, inputs)
     np.testing.assert_allclose(found["scores"], outputs["scores"], atol=1e-4)
+
+
+def test_pictures_of_one_name_and_two_kinds_are_both_drawn(tmp_path):
+  for name in ("a.png", "a.jpg", "b.png"):
+    Image.fromarray(np.zeros((20, 16, 3), np.uint8)).save(tmp_path / name)
+  outputs = {"joints": np.full((3, 17, 2), 5.0), "scores": np.ones((3, 17))}
+  out = tmp_path / "out"
+  out.mkdir()
+  save_pictures(COCO, str(tmp_path), outputs, out)
+  assert {path.name for path in out.glob("*.png")} == {"a.jpg.png", "a.png.png", "b.png"}
 
 
 def test_the_median_pose_needs_no_network(tmp_path):

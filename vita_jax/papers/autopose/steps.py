@@ -220,7 +220,7 @@ def _learn(
   new = {**state, **trained}
   weight = alpha_too.astype(jnp.float32) if recipe.cell.kind == "gradient" else jnp.zeros(())
   return new, _metrics(
-    loss=(values[0], 1.0), alpha_loss=(values[1], weight), skip_share=(_skips(state["alpha"]), 1.0)
+    loss=(values[0], 1.0), alpha_loss=(values[1], weight), skip_share=(skips(state["alpha"]), 1.0)
   )
 
 
@@ -233,7 +233,7 @@ def _metrics(**found: tuple[Any, Any]) -> Metrics:
   return {name: tuple(jnp.asarray(x, jnp.float32) for x in pair) for name, pair in pairs.items()}  # type: ignore[misc]
 
 
-def _skips(alpha: jax.Array) -> jax.Array:
+def skips(alpha: jax.Array) -> jax.Array:
   """The mean weight of "skip": cells that collapse have it near 1."""
   return jnp.mean(jax.nn.softmax(alpha)[..., OPERATIONS.index("skip")])
 
