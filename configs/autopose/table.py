@@ -10,7 +10,7 @@ genotype by it, so launch/evaluate.py on such a run needs it as well.
 With --results=FILE it goes on from that file on another machine: genotypes and counts of people stand in it
 as well. Weights do not: where those of "figures: all_edges" are gone, run that row (--rows="^figures: all")
 without --results before "after figures", the last one, is trained.
-Hardware and time: two CPU cores; about 6 hours, estimated from single steps: 2.5 for 19 searches, 2 for 57
+Hardware and time: two CPU cores; about 6 hours, estimated from single steps: 2.5 for 19 searches, 2 for 54
 trainings on pedestrians, 0.5 for ten networks by themselves, 1 for mouse, figures and COCO. Memory: 2 GB,
 estimated. Networks that are trained have 24 million multiply-adds, within 5 %, and 400 steps. `found: ...`
 rows retrain what a search found, as all others: the best candidate by the shared weights. random_0 to
