@@ -29,6 +29,7 @@ SMALL = {
   "search.round": 15,
   "controller.steps": 5,
   "controller.rate": 5e-3,
+  "controller.baseline": "others",
   "cell.rate": 1e-2,  # at DARTS's 3e-4 the weights of operations would stay within 0.12 and 0.15
   "train.steps": 600,
   "train.batch": 24,

@@ -4,13 +4,19 @@
 
 --split=1 is needed: each seed retrains the network that its own search found. --rows=REGEX picks rows (e.g.
 "^pedestrians", "^rank"; a search must have been run before what retrains from it), --seeds=2 shortens, and
-the same command goes on where it was stopped. With another --workdir set VITA_AUTOPOSE_RUNS to it, too.
-Hardware and time: two CPU cores; about 6 hours, estimated from single steps: 2.5 for 19 searches, 2 for 57
+the same command goes on where it was stopped. (A single seed would have no folder of its own, which rows that
+retrain look into.) With another --workdir set VITA_AUTOPOSE_RUNS to it, too; configs of these rows name their
+genotype by it, so launch/evaluate.py on such a run needs it as well.
+With --results=FILE it goes on from that file on another machine: genotypes and counts of people stand in it
+as well. Weights do not: where those of "figures: all_edges" are gone, run that row (--rows="^figures: all")
+without --results before "after figures", the last one, is trained.
+Hardware and time: two CPU cores; about 6 hours, estimated from single steps: 2.5 for 19 searches, 2 for 54
 trainings on pedestrians, 0.5 for ten networks by themselves, 1 for mouse, figures and COCO. Memory: 2 GB,
 estimated. Networks that are trained have 24 million multiply-adds, within 5 %, and 400 steps. `found: ...`
 rows retrain what a search found, as all others: the best candidate by the shared weights. random_0 to
 random_4 are five uniform draws of network and cells, which say how far chance alone gets. 119 test
-crops of one camera are few. The paper's numbers are of COCO and unknown.
+crops of one camera are few, and the same people walk through the training crops, too. The paper's numbers are
+of COCO and unknown.
 """
 
 import json
@@ -26,7 +32,9 @@ from vita_jax.report.suite import Row
 
 DATA = "configs/autopose"
 PEDESTRIANS, FIGURES, MOUSE, COCO = (f"{DATA}/{n}.py" for n in ("pedestrians", "figures", "mouse", "coco"))
-RUNS = os.environ.get("VITA_AUTOPOSE_RUNS", "runs/autopose")
+# In configs it stands by its name: wherever the runs lie, a row is the same one to --results.
+RUNS = os.environ.setdefault("VITA_AUTOPOSE_RUNS", "runs/autopose")
+FOLDER = "$VITA_AUTOPOSE_RUNS"
 MAIN, BESIDE = "pck_0.2", ("pck_0.1", "oks", "macs", "parameters", "label_ceiling_pck_0.2")
 OF_SEARCH = (
   "candidates_mean",
@@ -55,26 +63,33 @@ RANKING = {
 }
 BARS = {"mouse: all_edges": ("pck_0.1", 0.65), "coco: twelve persons": ("ap", 0.9)}
 FRAMES = 20  # two seconds of film, whose people are the same: they are drawn together in intervals
+PEOPLE, GENOTYPE, LISTED = (
+  "people.json",
+  "genotype.json",
+  "candidates.json",
+)  # what other rows or the end read
 PAPER = "2.5 GPU-days on COCO's 150,000 persons"
 HEADER = (
   "Pedestrians: 206 crops train, 119 of later frames test; PCK within 0.2 torsos; labels are pseudo-labels of"
-  " one camera, of which 119 are few. Trained networks: 400 steps of 24, 24 M multiply-adds within 5 %."
+  " one camera, of which 119 are few. The same people walk through both parts: this is no test on strangers."
+  " Trained networks: 400 steps of 24, 24 M multiply-adds within 5 %."
 )
 
 
 def _found(name, *, seed="{seed}"):
   """The genotype that a row's search wrote, of the run's own seed or of one."""
-  return f"{RUNS}/pedestrians_search_{name}/seed_{seed}/genotype.json"
+  return f"{FOLDER}/pedestrians_search_{name}/seed_{seed}/{GENOTYPE}"
 
 
 def _trained(label, step, config=PEDESTRIANS, baseline="", metric=MAIN, seeds=3, beside=BESIDE, **more):
-  return Row(
-    label, f"{config}:{step}", {"seeds": seeds, **more}, metric=metric, baseline=baseline, beside=beside
-  )
+  keep = (PEOPLE,) if config == PEDESTRIANS else ()
+  shown = {"metric": metric, "baseline": baseline, "beside": beside, "keep": keep}
+  return Row(label, f"{config}:{step}", {"seeds": seeds, **more}, **shown)
 
 
-def _search(label, name, **more):
-  return Row(label, f"{PEDESTRIANS}:{name}", more, metric="supernet_score", beside=OF_SEARCH)
+def _search(label, name, keep=GENOTYPE, **more):
+  shown = {"metric": "supernet_score", "beside": OF_SEARCH, "keep": (keep,)}
+  return Row(label, f"{PEDESTRIANS}:{name}", more, **shown)
 
 
 def get_suite():
@@ -89,11 +104,10 @@ def get_suite():
     baseline = "" if name == "random" else "pedestrians: found random"
     rows.append(_trained(f"pedestrians: found {name}", f"retrain:{_found(name)}", baseline=baseline))
   rows += [_trained(label, f"retrain:random:{i}", baseline=FOUND) for i, label in enumerate(RANDOM)]
-  rows.append(_search("rank: supernet", "uniform", **RANKING))
+  rows.append(_search("rank: supernet", "uniform", LISTED, **RANKING))
   rank = {"beside": ("supernet_score", "macs"), "seeds": 1}
   rows += [
-    _trained(label, f"retrain:{RUNS}/rank_supernet/candidates.json#{i}", **rank)
-    for i, label in enumerate(RANKED)
+    _trained(label, f"retrain:{FOLDER}/rank_supernet/{LISTED}#{i}", **rank) for i, label in enumerate(RANKED)
   ]
   return (*rows, *_elsewhere())
 
@@ -113,10 +127,10 @@ def _elsewhere():
     _trained("figures: single_branch", "single_branch", baseline="figures: all_edges", **figures),
     _trained("figures: random_0", random, **figures),
     _trained("figures: found search", found, baseline="figures: random_0", **figures),
-    _trained("pedestrians: all_edges after figures", "retrain:all_edges", baseline=ALL_EDGES, **pretrained),
     Row(
       "coco: twelve persons", f"{COCO}:retrain:all_edges", metric="ap", beside=("ap50", "ap75", "oks", MAIN)
     ),
+    _trained("pedestrians: all_edges after figures", "retrain:all_edges", baseline=ALL_EDGES, **pretrained),
   ]
 
 
@@ -127,6 +141,7 @@ def finish(summaries, workdir):
       f"the table is in {workdir}, and its rows look for what searches found in {RUNS}: set"
       f" VITA_AUTOPOSE_RUNS={workdir}"
     )
+  _check_found(summaries)
   lines = []
   for label, goal in GOALS.items():
     if {ALL_EDGES, label} <= summaries.keys():
@@ -160,6 +175,25 @@ def finish(summaries, workdir):
   return "\n".join(f"- {line}" for line in lines)
 
 
+def _check_found(summaries):
+  """Refuses networks that are not those of the searches beside them: a search that was run anew, e.g."""
+  pairs = [(f"pedestrians: search {name}", f"pedestrians: found {name}") for name in SEARCHES]
+  pairs += [("pedestrians: search search", f"{data}: found search") for data in ("mouse", "figures")]
+  for pair in (pair for pair in pairs if set(pair) <= summaries.keys()):
+    search, found = (summaries[label] for label in pair)
+    scores = [dict(zip(one["seeds"], _values(one, "supernet_score"), strict=True)) for one in (search, found)]
+    for seed in scores[0].keys() & scores[1].keys():
+      if not np.isclose(*(np.nan if one[seed] is None else one[seed] for one in scores), equal_nan=True):
+        raise ValueError(
+          f"row '{pair[1]}', seed {seed}, has trained another network than '{pair[0]}' has found: delete its"
+          " run, and its line in the file of --results, and run the table again"
+        )
+
+
+def _values(summary, name):
+  return summary["metrics"][name]["values"]
+
+
 def _mean(summaries, label, name=MAIN):
   """The mean over seeds; NaN where all diverged."""
   value = summaries[label]["metrics"][name]["mean"]
@@ -167,16 +201,18 @@ def _mean(summaries, label, name=MAIN):
 
 
 def _interval(summaries, workdir, label, others):
-  """The interval of a row's lead over the mean of others, over seeds and people; "" without people.json."""
+  """The interval of a row's lead over the mean of others, over seeds and crops."""
   ours, *theirs = (_people(summaries, workdir, name) for name in (label, *others))
-  if ours is None or any(one is None or one[0].shape != ours[0].shape for one in theirs):
-    return ""
+  if ours is None or any(one is None for one in theirs):
+    return f"; no interval: a {PEOPLE} is gone from {workdir}"
+  if any(one[0].shape != ours[0].shape for one in theirs):
+    return "; no interval: rows have other numbers of seeds"
   lead = ours[0] - np.mean([right for right, _ in theirs], axis=0)
   facts = ours[1]
   _, low, high = crossed_interval(lead, facts["labelled"], groups=np.array(facts["picture"]) // FRAMES)
   return (
     f"; 95 % interval [{100 * low:+.1f}, {100 * high:+.1f}] over {len(lead)} seeds and {lead.shape[1]}"
-    f" people, those of {FRAMES} frames drawn together"
+    f" crops, those of {FRAMES} frames drawn together (people stay longer: rather too narrow)"
   )
 
 
@@ -184,7 +220,7 @@ def _people(summaries, workdir, label):
   """(right keypoints [seeds, people], people.json of the first seed) of a row; None where a file is gone."""
   folder, found = workdir / Row(label, "").folder, []
   for seed in summaries[label]["seeds"]:
-    places = (folder / f"seed_{seed}" / "people.json", folder / f"people_{seed}.json", folder / "people.json")
+    places = (folder / f"seed_{seed}" / PEOPLE, folder / f"people_{seed}.json", folder / PEOPLE)
     path = next((place for place in places if place.is_file()), None)
     if path is None:
       return None

@@ -147,6 +147,13 @@ def _categories(content):
     (_changed(image_id=9), "annotation 2 is of image 9, which is not among the images"),
     (_changed(bbox=[1, 2]), "annotation 2: its box is \\[1, 2\\]: give x, y, width, height"),
     (_changed(bbox=[1, 2, float("inf"), 3]), "annotation 2: its box is"),
+    (_changed(bbox=[1, 2, "wide", 3]), "annotation 2: its box is .*'wide'.*: give numbers"),
+    (_changed(bbox=None), "annotation 2: its box is None: give x, y, width, height"),
+    (_changed(keypoints=["x", 2, 2] * 3), "annotation 2: keypoints is .*: give numbers"),
+    (_changed(area=None), "annotation 2, area is None: give a number"),
+    (_changed(image_id="two"), "annotation 2, image_id is 'two': give numbers"),
+    (_image(id="two"), "entry 1 of 'images', id is 'two': give numbers"),
+    (_image(width=None), "image 2, width is None: give a number"),
     (_image(width=0), "image 2 has no size"),
   ],
 )
@@ -255,6 +262,10 @@ def test_mpii_counts_from_1_and_grows_the_box(folder, tmp_path):
   for changes, message in (
     (dict(joints=[[1, 2]] * 17), r"row 0 has joints \(17, 2\): MPII has 16 keypoints"),
     (dict(scale=0), "row 0 has scale 0.0: it must be above 0"),
+    (dict(scale=None), "row 0, scale is None: give a number"),
+    (dict(center=[float("nan"), 3]), "row 0: center and labelled joints are x and y"),
+    (dict(joints=[[float("nan"), 2]] * 16), "row 0: center and labelled joints are x and y"),
+    (dict(joints=[[1, "a"]] * 16), r"row 0, joints is .*: give numbers"),
   ):
     path.write_text(json.dumps([_mpii(**changes)]))
     with pytest.raises(ValueError, match=message):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from search.small import SPACE, all_architectures, one_token
 
 from vita_jax.losses.reinforce import Baseline
@@ -122,6 +123,29 @@ def test_the_baseline_starts_at_the_first_mean_and_moves_after_the_advantage():
   flat = Learner(learner.theta, learner.tx, Baseline(jnp.asarray(4.0), jnp.ones(())))
   same = step(flat, jnp.array([4.0, 4.0])).theta  # no advantage, no move
   assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (same, learner.theta)), strict=True))
+
+
+def test_what_all_rewards_of_a_batch_share_says_nothing_beside_the_others():
+  """A_i = R_i - mean of the other R_j, which an easy batch does not move."""
+  space, optimizer = one_token(), optax.sgd(1.0)
+  learner = init_learner(jax.random.key(0), space, optimizer, hidden=4)
+  tokens = jnp.array([[0], [1], [1]])
+
+  @jax.jit
+  def moved(rewards):
+    new = learn(learner, space, tokens, rewards, optimizer=optimizer, entropy_weight=0.0, baseline="others")
+    return new.theta["bias"][0] - learner.theta["bias"][0], new.baseline.value
+
+  rewards = jnp.array([1.0, 3.0, 5.0])
+  found, average = moved(rewards)
+  # A = (-3, 0, 3), uniform: mean_i A_i (onehot_i - 1/2) = (-1, 1).
+  np.testing.assert_allclose(found, [-1, 1], atol=2e-2)
+  assert average == 3
+  np.testing.assert_allclose(moved(rewards + 8)[0], found, atol=1e-5)
+  with pytest.raises(ValueError, match="there is one architecture: give at least 2"):
+    learn(learner, space, tokens[:1], rewards[:1], optimizer=optimizer, baseline="others")
+  with pytest.raises(ValueError, match="unknown baseline 'other': did you mean 'others'"):
+    learn(learner, space, tokens, rewards, optimizer=optimizer, baseline="other")
 
 
 def test_a_reward_counts_cost_only_beyond_the_target():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vita_jax.base.files import write_text
 from vita_jax.cli.files import find_config, load_config
 from vita_jax.cli.runs import trained
 from vita_jax.report import suite
@@ -46,12 +47,14 @@ def run_row(
   A row's first run is in its folder, or with `split` in runs of so many seeds each in `<row>/seed_<first>`;
   seeds that are added later are there, too. Replicated by `map`, a seed has the same numbers in any
   company; by `vmap` sums may be rounded otherwise, which moves an accuracy by a row or two.
-  With `results` (see `report.results`) seeds in that file are not run again, and finished ones are added.
+  With `results` (see `report.results`) seeds in that file are not run again, and finished ones are added;
+  files of `row.keep` come back from it where they are gone.
   """
   config, folder = row_config(row, seeds), workdir / row.folder
   wanted = list(range(config.seed, config.seed + config.seeds))
   settings = settings_hash(config)
   found = load_results(results, settings) if results else {}
+  _restore(row, found, folder, wanted)
   parts = _stored_parts(config, folder)
   lacking = sorted(set(wanted) - {seed for _, some in parts for seed in some} - found.keys())
   if lacking == wanted and not 0 < split < len(wanted):
@@ -64,11 +67,33 @@ def run_row(
       part.update(seed=some[0], seeds=len(some))
       summary = trained(part, place, quiet=quiet)
       if results:
-        add_results(results, row.label, settings, summary)
+        files = {seed: _kept(row, place, i, len(some)) for i, seed in enumerate(some)}
+        add_results(results, row.label, settings, summary, files=files)
       if list(some) == wanted:
         return summary
       found |= {seed: select_seeds(summary, [seed]) for seed in some if seed not in found}
   return join_summaries([found[seed] for seed in wanted])
+
+
+def _kept(row: suite.Row, place: Path, i: int, seeds: int) -> dict[str, str]:
+  """Reads the files of `row.keep` of a run's seed number i; a run of several seeds has them as name_<i>."""
+  found = {}
+  for name in row.keep:
+    path = Path(name)
+    own = place / (name if seeds == 1 else f"{path.stem}_{i}{path.suffix}")
+    if own.is_file():
+      found[name] = own.read_text(encoding="utf-8")
+  return found
+
+
+def _restore(row: suite.Row, found: Mapping[int, Any], folder: Path, wanted: Sequence[int]) -> None:
+  """Writes the files that are kept with finished runs to where those would have them, if they are gone."""
+  for seed in wanted:
+    place = folder if len(wanted) == 1 else folder / f"seed_{seed}"
+    for name, text in found.get(seed, {}).get("files", {}).get(str(seed), {}).items():
+      if name in row.keep and not (place / name).exists():
+        place.mkdir(parents=True, exist_ok=True)
+        write_text(place / name, text)
 
 
 def settings_hash(config: Any) -> str:

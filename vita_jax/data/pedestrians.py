@@ -3,7 +3,9 @@ shipped.
 
 The labels are pseudo-labels: those of BlazePose's heavy network, on pictures where it agrees with the full
 one. `second` are the labels of the full network: their PCK is the ceiling that a comparison must print. All
-crops are of one fixed camera, and neighbouring frames show the same people: so they are split by time.
+crops are of one fixed camera, and neighbouring frames show the same people in the same step: so they are
+split by time. The same few people walk by again, though: training and test crops are of other moments, not of
+other people.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from vita_jax.pose.skeletons import COCO
 
 SOURCE = "pose/pedestrians"
 SIDE, COLUMNS = 128, 20  # of a crop in pixels, and of the sheet
-TRAIN_UNTIL, TEST_FROM = 550, 600  # frames; those between are left out, so that nobody is on both sides
+TRAIN_UNTIL, TEST_FROM = 550, 600  # frames; those between are left out, so that neighbours are on one side
 
 
 def load_pedestrians(*, size: int = 64) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

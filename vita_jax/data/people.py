@@ -111,9 +111,12 @@ def read_coco(
   category = _category(content["categories"], named)
   skeleton = of_category(category) if skeleton is None else skeleton
   _check_rows(content, ("images", "id"), ("annotations", "image_id"), ("categories", "id"), named=named)
+  for i, image in enumerate(content["images"]):
+    _number(image["id"], f"{named}: entry {i} of 'images', id")
   images = {int(image["id"]): image for image in content["images"]}
   for number, image in images.items():
-    if not (image.get("width", 0) > 0 and image.get("height", 0) > 0 and image.get("file_name")):
+    sizes = [_number(image.get(side, 0), f"{named}: image {number}, {side}") for side in ("width", "height")]
+    if not (min(sizes) > 0 and image.get("file_name")):
       raise ValueError(f"{named}: image {number} has no size or no file: give width, height and file_name")
   if detections is None:
     rows, left_out = _annotated(content["annotations"], category, skeleton, images, named)
@@ -207,13 +210,15 @@ class _Person(NamedTuple):
 def _mpii_person(row: Any, where: str) -> _Person:
   if not isinstance(row, dict) or not {"joints", "joints_vis", "center", "scale", "image"} <= row.keys():
     raise ValueError(f"{where} has not joints, joints_vis, center, scale and image: it is not MPII's format")
-  joints, seen = np.asarray(row["joints"], np.float64), np.asarray(row["joints_vis"], np.float64)
+  joints, seen, centre = (_numbers(row[k], f"{where}, {k}") for k in ("joints", "joints_vis", "center"))
   if joints.shape != (MPII.n_keypoints, 2) or seen.shape != (MPII.n_keypoints,):
     raise ValueError(f"{where} has joints {joints.shape}: MPII has {MPII.n_keypoints} keypoints of 2 numbers")
-  scale = float(row["scale"])
-  if not 0 < scale < np.inf:
+  finite = np.isfinite(joints[seen > 0]).all() and np.isfinite(centre).all()
+  if centre.shape != (2,) or not finite or not np.isin(seen, (0, 1)).all():
+    raise ValueError(f"{where}: center and labelled joints are x and y, joints_vis 0 or 1")
+  if not (scale := _number(row["scale"], f"{where}, scale")) > 0:
     raise ValueError(f"{where} has scale {scale}: it must be above 0")
-  centre = np.asarray(row["center"], np.float64) + [0, 15 * scale] - 1
+  centre = centre + [0, 15 * scale] - 1
   return _Person(str(row["image"]), joints - 1, seen, centre, scale)
 
 
@@ -324,12 +329,13 @@ def _annotated(
     if row.get("category_id") != category["id"]:
       continue
     where = f"{named}: annotation {row.get('id')}"
+    _number(row["image_id"], f"{where}, image_id")
     if int(row["image_id"]) not in images:
       raise ValueError(f"{where} is of image {row['image_id']}, which is not among the images")
     if row.get("iscrowd"):
       left_out[RULES[0]] += 1
       continue
-    points = np.asarray(row.get("keypoints", []), np.float64)
+    points = _numbers(row.get("keypoints", []), f"{where}: keypoints")
     if points.size != 3 * skeleton.n_keypoints:
       raise ValueError(
         f"{where} has {points.size} numbers of keypoints: skeleton '{skeleton.name}' has"
@@ -341,7 +347,7 @@ def _annotated(
     if not (points[:, 2] > 0).any():
       left_out[RULES[1]] += 1
       continue
-    if not row.get("area", 1) > 0:
+    if not _number(row.get("area", 1), f"{where}, area") > 0:
       left_out[RULES[2]] += 1
       continue
     _check_box(row, where)
@@ -356,6 +362,8 @@ def _detected(
   for i, row in enumerate(_read_list(path)):
     if not isinstance(row, dict) or not {"image_id", "bbox", "score"} <= row.keys():
       raise ValueError(f"{path}, row {i} has not image_id, bbox and score: it is not a list of detections")
+    for key in ("image_id", "score"):
+      _number(row[key], f"{path}, row {i}, {key}")
     if row.get("category_id", category["id"]) != category["id"] or int(row["image_id"]) not in images:
       continue
     _check_box(row, f"{path}, row {i}")
@@ -376,8 +384,25 @@ def _check_rows(content: Mapping[str, Any], *parts: tuple[str, str], named: str)
 
 def _check_box(row: Mapping[str, Any], where: str) -> None:
   box = row.get("bbox")
-  if not isinstance(box, list | tuple) or len(box) != 4 or not np.isfinite(np.asarray(box, np.float64)).all():
+  numbers = _numbers(box, f"{where}: its box")
+  if numbers.shape != (4,) or not np.isfinite(numbers).all():
     raise ValueError(f"{where}: its box is {box}: give x, y, width, height")
+
+
+def _numbers(values: Any, where: str) -> np.ndarray:
+  """Returns float64 of a list, or refuses one that holds something else."""
+  try:
+    return np.asarray(values, np.float64)
+  except (TypeError, ValueError):
+    raise ValueError(f"{where} is {values!r:.80}: give numbers") from None
+
+
+def _number(value: Any, where: str) -> float:
+  """Returns a finite number, or refuses it."""
+  found = _numbers(value, where)
+  if found.ndim or not np.isfinite(found):
+    raise ValueError(f"{where} is {value!r:.80}: give a number")
+  return float(found)
 
 
 def _stacked(

@@ -3,9 +3,11 @@
 One JSON object a line, for one row of a suite under one configuration:
 
     {"label": str, "settings": str, "experiment": str, "versions": {name: str}, "seconds": float,
-     "seeds": [int], "steps": [int], "frozen": [int], "metrics": {name: [float or null, seed by seed]}}
+     "seeds": [int], "steps": [int], "frozen": [int], "metrics": {name: [float or null, seed by seed]},
+     "files": {seed: {name: text}}}
 
-`settings` is the hash of the configuration without its seeds, so a row that was changed is run anew.
+`settings` is the hash of the configuration without its seeds, so a row that was changed is run anew. `files`
+are those of `Row.keep`, what later rows or the end of the table read of a run; most tables have none.
 """
 
 from __future__ import annotations
@@ -35,7 +37,14 @@ def load_results(path: str | Path, settings: str) -> dict[int, dict[str, Any]]:
   }
 
 
-def add_results(path: str | Path, label: str, settings: str, summary: Mapping[str, Any]) -> None:
+def add_results(
+  path: str | Path,
+  label: str,
+  settings: str,
+  summary: Mapping[str, Any],
+  *,
+  files: Mapping[int, Mapping[str, str]] | None = None,
+) -> None:
   """Adds a finished run to the file, sorted by label and seed; seeds that are there already stay.
 
   Args:
@@ -43,6 +52,7 @@ def add_results(path: str | Path, label: str, settings: str, summary: Mapping[st
     label: of the row.
     settings: hash of the configuration without its seeds.
     summary: as in summary.json, of one seed or several.
+    files: seed -> name -> text, small files of the run that are kept with its values.
   """
   lines = _read(Path(path))
   same = [line for line in lines if line["settings"] == settings]
@@ -51,7 +61,10 @@ def add_results(path: str | Path, label: str, settings: str, summary: Mapping[st
   parts = [*same, *([select_seeds(summary, fresh)] if fresh else [])]
   by_seed = {seed: select_seeds(part, [seed]) for part in parts for seed in part["seeds"]}
   joined = join_summaries([by_seed[seed] for seed in sorted(by_seed)])
-  mine = {**joined, "label": label, "settings": settings}
+  texts = {str(seed): dict(own) for seed, own in (files or {}).items() if seed in fresh and own}
+  for line in same:
+    texts |= line.get("files", {})
+  mine = {**joined, "label": label, "settings": settings, "files": texts}
   others = [line for line in lines if line["settings"] != settings]
   ordered = sorted([*others, mine], key=lambda line: (line["label"], line["settings"]))
   write_text(path, "".join(f"{json.dumps(_line(one))}\n" for one in ordered))
@@ -59,7 +72,8 @@ def add_results(path: str | Path, label: str, settings: str, summary: Mapping[st
 
 def _line(summary: Mapping[str, Any]) -> dict[str, Any]:
   metrics = {name: entry["values"] for name, entry in summary["metrics"].items()}
-  return {key: summary[key] for key in _KEYS} | {"metrics": metrics}
+  files = {"files": summary["files"]} if summary.get("files") else {}
+  return {key: summary[key] for key in _KEYS} | {"metrics": metrics} | files
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ class Row(NamedTuple):
     source: where the paper's number was read, shown beside it; "[memory]" is not verified.
     beside: further metrics of summary.json that are shown beside it; those a run does not have stay empty.
     run: name of the run's folder, where rows show different metrics of one run; "" for the label.
+    keep: names of small text files of a run that `--results` keeps, since other rows or the end of the table
+      read them.
   """
 
   label: str
@@ -35,6 +37,7 @@ class Row(NamedTuple):
   source: str = ""
   beside: tuple[str, ...] = ()
   run: str = ""
+  keep: tuple[str, ...] = ()
 
   @property
   def folder(self) -> str:

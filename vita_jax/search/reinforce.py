@@ -6,6 +6,9 @@
 
 B starts as the mean of the first rewards. The advantage is taken before the baseline moves, and no gradient
 passes through it, which the released code of AutoGAN gets wrong.
+
+With the baseline "others" A_i = R_i - mean of the other R_j: of an easy batch all of them are large, and that
+says nothing of a_i. It is without bias as well, since the other architectures are drawn independently.
 """
 
 from __future__ import annotations
@@ -16,9 +19,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vita_jax.base.choose import choose
 from vita_jax.losses.reinforce import Baseline, advantages, init_baseline, reinforce_loss, update_baseline
 from vita_jax.search.controller import evaluate, init_controller
 from vita_jax.search.tokens import TokenSpace
+
+BASELINES = ("average", "others")
 
 
 class Learner(NamedTuple):
@@ -46,6 +52,7 @@ def learn(
   optimizer: optax.GradientTransformation,
   entropy_weight: float = 1e-3,
   decay: float = 0.9,
+  baseline: str = "average",
 ) -> Learner:
   """Takes one step on architectures that the controller has drawn.
 
@@ -57,23 +64,27 @@ def learn(
     optimizer: that `init_learner` was given.
     entropy_weight: c_H, pays for staying random.
     decay: d, of the baseline.
+    baseline: one of `BASELINES`.
+
+  Raises:
+    ValueError: an unknown baseline, or "others" with one architecture.
   """
-  seen = learner.baseline
+  choose("baseline", baseline, BASELINES)
+  seen, m = learner.baseline, len(rewards)
+  if baseline == "others" and m < 2:
+    raise ValueError("baseline is others, and there is one architecture: give at least 2, or take average")
   new = Baseline(jnp.mean(rewards), jnp.ones(()))  # of share 1: from here on an average with a start value
-  baseline = jax.tree.map(lambda a, b: jnp.where(seen.share > 0, a, b), seen, new)
+  average = jax.tree.map(lambda a, b: jnp.where(seen.share > 0, a, b), seen, new)
+  others = (rewards - new.total) * m / max(m - 1, 1)  # R_i - (sum R - R_i) / (m - 1)
+  gains = others if baseline == "others" else advantages(rewards, average)
 
   def loss(theta: Any) -> jax.Array:
     found = jax.vmap(lambda one: evaluate(one, space, theta))(tokens)
-    return reinforce_loss(
-      found.log_prob,
-      advantages(rewards, baseline),
-      entropy=found.entropy,
-      entropy_weight=entropy_weight,
-    )
+    return reinforce_loss(found.log_prob, gains, entropy=found.entropy, entropy_weight=entropy_weight)
 
   updates, tx = optimizer.update(jax.grad(loss)(learner.theta), learner.tx, learner.theta)
   theta = optax.apply_updates(learner.theta, updates)
-  return Learner(theta, tx, update_baseline(baseline, rewards, decay=decay))
+  return Learner(theta, tx, update_baseline(average, rewards, decay=decay))
 
 
 def cost_aware(reward: jax.Array, cost: jax.Array, *, target: float, beta: float = 0.07) -> jax.Array:

@@ -14,8 +14,11 @@ from vita_jax import train
 from vita_jax.compress import traced_macs
 from vita_jax.papers import autopose
 from vita_jax.papers.autopose import data, steps
+from vita_jax.papers.autopose.export import save_pictures
 from vita_jax.papers.autopose.recipe import recipe_of
 from vita_jax.papers.autopose.stages import candidates, first_state
+from vita_jax.pose.skeletons import COCO
+from vita_jax.search import empty_population
 from vita_jax.search.branches import of_json, read_genotype, read_genotypes
 from vita_jax.train.program_file import run_program, write_program
 
@@ -126,6 +129,16 @@ def test_what_is_exported_runs_on_pictures_and_writes_keypoints_and_drawings(whi
     np.testing.assert_allclose(found["scores"], outputs["scores"], atol=1e-4)
 
 
+def test_pictures_of_one_name_and_two_kinds_are_both_drawn(tmp_path):
+  for name in ("a.png", "a.jpg", "b.png"):
+    Image.fromarray(np.zeros((20, 16, 3), np.uint8)).save(tmp_path / name)
+  outputs = {"joints": np.full((3, 17, 2), 5.0), "scores": np.ones((3, 17))}
+  out = tmp_path / "out"
+  out.mkdir()
+  save_pictures(COCO, str(tmp_path), outputs, out)
+  assert {path.name for path in out.glob("*.png")} == {"a.jpg.png", "a.png.png", "b.png"}
+
+
 def test_the_median_pose_needs_no_network(tmp_path):
   summary, _, _ = _run(small.config("mean_pose"), tmp_path)
   assert summary["metrics"]["oks"]["mean"] > 0.05 and summary["metrics"]["macs"]["mean"] == 0
@@ -183,6 +196,47 @@ def test_every_search_lowers_to_one_program_for_all_steps(method):
   assert set(found) == set(steps.NAMES)
   listed = jax.eval_shape(partial(candidates, recipe, nets), state)
   assert listed["tokens"].shape[0] == (1 if method == "cell_only" else 3)
+
+
+def _scores_only(monkeypatch):
+  """Scoring without networks: a reward is the sum of tokens / 100, and the luck of the batch."""
+  monkeypatch.setattr(steps, "network_of", lambda space, tokens: tokens)
+  monkeypatch.setattr(
+    steps, "forward", lambda net, params, stats, images, tokens, *_, sparse: (tokens, stats)
+  )
+  monkeypatch.setattr(steps, "reward_of", lambda *given: jnp.sum(given[2]) / 100 + given[3]["luck"])
+
+
+@pytest.mark.parametrize("method", ["uniform", "evolve"])
+def test_an_easy_batch_makes_no_architecture_better(monkeypatch, method):
+  """Leads over those of the same batch are kept: with the rewards themselves all would be of the last one."""
+  recipe = recipe_of(small.config(method, **{"controller.samples": 3, "controller.observed": 0}))
+  nets = autopose.nets_of(recipe, 17)
+  _scores_only(monkeypatch)
+  length, n = nets.tokens.length, recipe.space.branches
+  state = {
+    "params": {},
+    "stats": {},
+    "alpha": jnp.zeros((n, 6, 8)),
+    "population": empty_population(nets.tokens, 6),
+    "pool": {
+      "tokens": jnp.zeros((3, length), jnp.int32),
+      "cells": jnp.zeros((3, n, 6), jnp.int32),
+      "rewards": jnp.full(3, -1.0),
+    },
+    "trace": {"rewards": jnp.zeros((2, 3)), "observed": jnp.zeros((2, 0)), "count": jnp.int32(0)},
+  }
+  for i, luck in enumerate((0.0, 0.5)):
+    batch = {steps.CHOOSER: {"image": jnp.zeros((1, 4, 4, 3)), "luck": luck}}
+    key = jax.random.key(i)
+    state, _ = steps._choose(recipe, nets, None, None, batch, key, jnp.int32(9), state)
+  rewards = np.asarray(state["trace"]["rewards"])
+  leads = rewards - rewards.mean(axis=1, keepdims=True)
+  assert leads[0].max() > np.sort(leads[1])[1]  # one of the first batch is among the best three
+  best = np.sort(leads.ravel())[::-1]
+  np.testing.assert_allclose(state["pool"]["rewards"], best[:3], atol=1e-6)
+  if method == "evolve":
+    np.testing.assert_allclose(np.sort(state["population"].fitness)[::-1], best, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -24,9 +24,10 @@ def test_every_method_has_a_row_and_what_a_search_found_is_trained_after_it():
   used = set()
   for i, row in enumerate(ROWS):
     genotype = row.config.partition(":retrain:")[2]
-    if genotype.startswith(SUITE["RUNS"]):
-      folder, *part = genotype.removeprefix(SUITE["RUNS"] + "/").split("/")
+    if genotype.startswith(SUITE["FOLDER"]):  # not where the runs lie: a row is the same on every machine
+      folder, *part = genotype.removeprefix(SUITE["FOLDER"] + "/").split("/")
       assert searched[folder] < i and row.metric != "supernet_score"
+      assert part[-1].partition("#")[0] in ROWS[searched[folder]].keep
       # One seed is a run in the row's own folder, several are in parts.
       several = ROWS[searched[folder]].overrides["seeds"] > 1
       assert part[:-1] == (["seed_{seed}"] if several else [])
@@ -62,7 +63,7 @@ def finished(tmp_path, monkeypatch):
   right |= {f"random_{i}": 8 + (i > 2) for i in range(5)}  # 8.4 on average
   summaries = {}
   for name, count in right.items():
-    summaries[f"pedestrians: {name}"] = _summary(pck_0__2=[count / 17] * 2)
+    summaries[f"pedestrians: {name}"] = _summary(pck_0__2=[count / 17] * 2, supernet_score=[0.5, 0.6])
     for seed in (0, 1):
       folder = tmp_path / f"pedestrians_{name.replace(' ', '_')}" / f"seed_{seed}"
       folder.mkdir(parents=True)
@@ -78,12 +79,13 @@ def test_the_end_says_what_the_bars_come_to(finished):
     summaries[f"rank: {i}"] = _summary(supernet_score=[0.1 * i] * 2, pck_0__2=[0.05 * i] * 2)
   rewards = dict(reward_last=[0.5, 0.5], uniform_last=[0.4, 0.4])
   errors = dict(reward_last_error=[0.03, 0.03], uniform_last_error=[0.04, 0.04])
-  summaries["pedestrians: search search"] = _summary(7200.0, **rewards, **errors)
+  own = _summary(7200.0, **rewards, **errors, supernet_score=[0.5, 0.6])
+  summaries["pedestrians: search search"] = own
   summaries["mouse: all_edges"] = _summary(pck_0__1=[0.6, 0.7])
   text = SUITE["finish"](summaries, workdir)
   for line in (
     "all_edges is +5.9 points from no_edges (goal: +3, and an interval above 0); 95 % interval [+5.9, +5.9]",
-    "over 2 seeds and 40 people, those of 20 frames drawn together",
+    "over 2 seeds and 40 crops, those of 20 frames drawn together",
     "five random networks 49.4 on average, the best 52.9.",
     "To the average it is +3.5 points; 95 % interval [+3.5, +3.5]",
     "10 uniform draws: 1.00",
@@ -99,9 +101,21 @@ def test_seeds_that_all_diverged_stop_nothing(finished):
   summaries, workdir = finished
   summaries["pedestrians: no_edges"]["metrics"]["pck_0.2"] = {"mean": None, "values": [None, None]}
   (workdir / "pedestrians_no_edges" / "seed_1" / "people.json").unlink()
-  assert "all_edges is +nan points from no_edges (goal: +3, and an interval above 0)." in SUITE["finish"](
-    summaries, workdir
-  )
+  text = SUITE["finish"](summaries, workdir)
+  assert "all_edges is +nan points from no_edges (goal: +3, and an interval above 0); no interval: a" in text
+
+
+def test_what_was_trained_is_what_its_search_found(finished):
+  """A search that is run anew finds another network, and runs that trained the old one are known by name."""
+  summaries, workdir = finished
+  scores = dict(reward_last=[0.5] * 2, uniform_last=[0.4] * 2, reward_last_error=[0.1] * 2)
+  scores |= dict(uniform_last_error=[0.1] * 2, supernet_score=[0.5, 0.6])
+  summaries["pedestrians: search search"] = _summary(**scores)
+  summaries["pedestrians: found search"] = _summary(pck_0__2=[0.5, 0.5], supernet_score=[0.5, 0.6])
+  SUITE["finish"](summaries, workdir)
+  summaries["pedestrians: found search"] = _summary(pck_0__2=[0.5, 0.5], supernet_score=[0.5, 0.7])
+  with pytest.raises(ValueError, match="'pedestrians: found search', seed 1, has trained another network"):
+    SUITE["finish"](summaries, workdir)
 
 
 def test_a_table_whose_rows_look_elsewhere_is_refused_after_its_first_row(finished, tmp_path):

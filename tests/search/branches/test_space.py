@@ -1,5 +1,7 @@
 """The space: draws are networks after repair, tokens and genotypes are one, presets are what they say."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,6 +104,12 @@ def test_presets_are_what_they_say():
     ({"operations": [["sep_3"] * 6] * 2}, "6 operations for each of 3 branches"),
     ({"operations": [["sep3"] * 6] * 3}, "did you mean 'sep_3'"),
     ({"edges": ["stage two"]}, "is damaged"),
+    ({"edges": ["stage 0: 0 -> 1"]}, "the edge 'stage 0: 0 -> 1' joins nothing"),
+    ({"edges": ["stage 1: 0 -> 1"]}, "the edge 'stage 1: 0 -> 1' joins nothing"),
+    ({"edges": ["stage 2: 1 -> 1"]}, "joins nothing"),
+    ({"edges": ["stage 2: 0 -> 2"], "cells": [[1, 1, 0], [1, 1, 0]], "head": []}, "joins nothing"),
+    ({"head": [2], "cells": [[1, 1, 1], [1, 1, 0]], "edges": []}, "the head adds branch 2"),
+    ({"head": [3]}, "the head adds branch 3"),
   ],
 )
 def test_genotypes_that_are_none_are_refused_in_one_line(change, says):
@@ -124,3 +132,14 @@ def test_random_genotypes_are_drawn_by_their_number():
 def test_a_genotype_that_is_not_there_is_told_what_there_is(tmp_path):
   with pytest.raises(FileNotFoundError, match="single_branch"):
     read_genotype(str(tmp_path / "none.json"), Space())
+
+
+def test_a_genotype_may_lie_where_a_variable_says(tmp_path, monkeypatch):
+  space = Space(2, 2, 1)
+  (tmp_path / "one.json").write_text(json.dumps(to_json(read_genotype("random:3", space))))
+  monkeypatch.setenv("SOME_RUNS", str(tmp_path))
+  found = read_genotype("$SOME_RUNS/one.json", space)
+  np.testing.assert_array_equal(found.tokens, read_genotype("random:3", space).tokens)
+  monkeypatch.delenv("SOME_RUNS")
+  with pytest.raises(FileNotFoundError, match="SOME_RUNS/one.json, where a variable is not set: give"):
+    read_genotype("$SOME_RUNS/one.json", space)

@@ -1,7 +1,7 @@
 """The inputs: rows that train weights, rows that choose the architecture, rows that only score, and the test.
 
 A search never sees the test rows. Its training rows are split once and in order, so that of a film different
-times, and other people, are on the two sides; people of one picture are never on both.
+times are on the two sides, and people of one picture never on both. Who walks by twice is on both.
 """
 
 from __future__ import annotations

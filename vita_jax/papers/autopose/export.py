@@ -125,11 +125,13 @@ def save_pictures(skeleton: Skeleton, path: str, outputs: Mapping[str, Any], fol
   results = coco_results(ids, joints, scores, scores.mean(axis=1))
   write_bytes(folder / "keypoints.json", json.dumps(results).encode())
   write_json(folder / "files.json", {str(i): file.name for i, file in zip(ids, files, strict=True)})
+  stems = [file.stem for file in files]
   for file, own in zip(files, joints, strict=True):
     image, content = read_image(file), io.BytesIO()
     larger = max(1, 256 // max(image.shape[:2]))
     Image.fromarray(draw_skeletons(image, own, skeleton, scale=larger)).save(content, "PNG")
-    write_bytes(folder / f"{file.stem}.png", content.getvalue())
+    name = file.stem if stems.count(file.stem) == 1 else file.name  # a.jpg and a.png: a.jpg.png and a.png.png
+    write_bytes(folder / f"{name}.png", content.getvalue())
   return f"keypoints.json and {len(files)} pictures"
 
 

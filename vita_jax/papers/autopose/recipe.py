@@ -15,6 +15,7 @@ from vita_jax.pose.crops import CONVENTIONS
 from vita_jax.pose.heatmaps import METHODS as DECODERS
 from vita_jax.search.branches.space import LEAST_DEPTH, PRESETS, Space
 from vita_jax.search.mixture import KINDS as RELAXATIONS
+from vita_jax.search.reinforce import BASELINES
 from vita_jax.train.config import KEYS as SHARED
 
 DATA = (*NAMES, "custom")
@@ -107,6 +108,7 @@ KEYS = (
   Key("controller.rate", 3.5e-4, above(0), "Learning rate of its Adam (AutoGAN: 3.5e-4)."),
   Key("controller.entropy", 1e-3, at_least(0), "Weight of the policy's entropy (AutoGAN: 1e-3)."),
   Key("controller.decay", 0.9, half_open(0, 1), "Of the baseline (AutoGAN: 0.9)."),
+  Key("controller.baseline", "average", one_of(*BASELINES), "Of rewards over time, or others of the batch."),
   Key("controller.hidden", 100, _COUNT, "Width of its LSTM (AutoGAN: 100)."),
   Key("controller.macs", 0.0, at_least(0), "Multiply-adds beyond which a reward shrinks; 0: none."),
   Key("controller.beta", 0.07, at_least(0), "How much it shrinks."),

@@ -19,7 +19,7 @@ from vita_jax.papers.autopose.data import Inputs
 from vita_jax.papers.autopose.losses import joints_of, loss_of, stride_of
 from vita_jax.papers.autopose.model import MeanPose, Nets, genotype_of, prepared
 from vita_jax.papers.autopose.recipe import Recipe
-from vita_jax.papers.autopose.steps import weights_of
+from vita_jax.papers.autopose.steps import skips, weights_of
 from vita_jax.pose.crops import to_picture
 from vita_jax.pose.evaluate import coco_ap, coco_persons, coco_truth, pckh
 from vita_jax.pose.heatmaps import flip_heatmaps
@@ -237,8 +237,8 @@ def searched(
 
   `supernet_score`: of the best candidate on held rows; `macs` and `parameters` of its network;
   `candidates_mean` of all scores; `reward_last` and `uniform_last`: means over the last 20 updates of rewards
-  of the controller's draws and of uniform ones, with `..._error`, their standard errors; `skip_share`: the
-  mean weight of the operation skip.
+  of the controller's draws and of uniform ones, with `..._error`, their standard errors; with cells by
+  gradient `skip_share`: the mean weight of the operation skip, 1/8 at first.
 
   Files: genotype.json, the best; candidates.json, the best few.
   """
@@ -249,14 +249,14 @@ def searched(
     for i in order
   ]
   best = genotypes[0]
-  alpha = jax.nn.softmax(state["alpha"])
   numbers: dict[str, Any] = {
     "supernet_score": float(found["scores"].max()),
     "candidates_mean": float(found["scores"].mean()),
     "macs": best.facts["macs"],
     "parameters": best.facts["parameters"],
-    "skip_share": float(jnp.mean(alpha[..., 1])),
   }
+  if recipe.cell.kind == "gradient":  # of others alpha stays as it was drawn
+    numbers["skip_share"] = float(skips(state["alpha"]))
   trace = {name: np.asarray(state["trace"][name]) for name in ("rewards", "observed")}
   for name, key in (("reward_last", "rewards"), ("uniform_last", "observed")):
     last = trace[key][-LAST:]

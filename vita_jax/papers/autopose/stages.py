@@ -79,7 +79,8 @@ def search_state(recipe: Recipe, nets: Nets, draw: jax.Array, key: jax.Array) ->
   """Makes the state of a search.
 
   `params` and `alpha` with their optimizers; `stats`: zeros; `learner` or `population`, who chooses; `pool`:
-  the architectures with the largest rewards so far; `trace`: all rewards, [updates, samples].
+  the architectures with the largest leads so far over those drawn with them; `trace`: all rewards, [updates,
+  samples].
   """
   weights_key, alpha_key, controller_key = jax.random.split(draw, 3)
   optimizers = optimizers_of(recipe)

@@ -220,7 +220,7 @@ def _learn(
   new = {**state, **trained}
   weight = alpha_too.astype(jnp.float32) if recipe.cell.kind == "gradient" else jnp.zeros(())
   return new, _metrics(
-    loss=(values[0], 1.0), alpha_loss=(values[1], weight), skip_share=(_skips(state["alpha"]), 1.0)
+    loss=(values[0], 1.0), alpha_loss=(values[1], weight), skip_share=(skips(state["alpha"]), 1.0)
   )
 
 
@@ -233,7 +233,7 @@ def _metrics(**found: tuple[Any, Any]) -> Metrics:
   return {name: tuple(jnp.asarray(x, jnp.float32) for x in pair) for name, pair in pairs.items()}  # type: ignore[misc]
 
 
-def _skips(alpha: jax.Array) -> jax.Array:
+def skips(alpha: jax.Array) -> jax.Array:
   """The mean weight of "skip": cells that collapse have it near 1."""
   return jnp.mean(jax.nn.softmax(alpha)[..., OPERATIONS.index("skip")])
 
@@ -272,9 +272,11 @@ def _choose(
 
   rewards = jax.lax.map(score, (every, cells))
   own, observed = rewards[:m], rewards[m:]
-  new = {**state, **_learned(recipe, nets, optimizers, state, tokens, own)}
+  # Without the mean of those beside it: else the pool would be of the easiest batches and the latest weights.
+  gains = own - jnp.mean(own) if m > 1 else own
+  new = {**state, **_learned(recipe, nets, optimizers, state, tokens, own, gains)}
   pool = state["pool"]
-  joined = {"tokens": tokens, "cells": cells[:m], "rewards": own}
+  joined = {"tokens": tokens, "cells": cells[:m], "rewards": gains}
   joined = {name: jnp.concatenate([pool[name], x]) for name, x in joined.items()}
   best = jnp.argsort(-joined["rewards"], stable=True)[: recipe.derive.candidates]
   new["pool"] = {name: x[best] for name, x in joined.items()}
@@ -297,23 +299,17 @@ def _learned(
   state: State,
   tokens: jax.Array,
   rewards: jax.Array,
+  gains: jax.Array,
 ) -> dict[str, Any]:
-  """What the chooser of networks is after these rewards."""
+  """What the chooser of networks is after these rewards; gains are those beyond the rewards' mean."""
   if recipe.network.kind == "evolve":
-    return {"population": insert(state["population"], tokens, rewards)}
+    return {"population": insert(state["population"], tokens, gains)}
   if recipe.network.kind != "reinforce":
     return {}
   keys = recipe.controller
-  learner = learn(
-    state["learner"],
-    nets.tokens,
-    tokens,
-    rewards,
-    optimizer=optimizers.controller,
-    entropy_weight=keys.entropy,
-    decay=keys.decay,
-  )
-  return {"learner": learner}
+  more = {"entropy_weight": keys.entropy, "decay": keys.decay, "baseline": keys.baseline}
+  given = state["learner"], nets.tokens, tokens, rewards
+  return {"learner": learn(*given, optimizer=optimizers.controller, **more)}
 
 
 def _entropy(recipe: Recipe, nets: Nets, state: State) -> jax.Array:

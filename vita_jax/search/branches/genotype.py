@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,7 +113,9 @@ def of_json(content: Any, *, name: str = "the genotype") -> Genotype:
   except ValueError as error:
     raise ValueError(f"{name}: {error}") from error
   cells = None if operations == PLAIN else _cells(operations, space, name)
-  return Genotype(space, tokens, cells, dict(content.get("facts", {})))
+  found = Genotype(space, tokens, cells, dict(content.get("facts", {})))
+  _check_joins(content, found.network, name)
+  return found
 
 
 def read_genotype(path: str, space: Space) -> Genotype:
@@ -120,7 +123,7 @@ def read_genotype(path: str, space: Space) -> Genotype:
 
   Args:
     path: a file of one genotype; FILE#NUMBER, one of several, from 0 on; one of `PRESETS`, of plain cells; or
-      random:NUMBER, a uniform draw of network and cells.
+      random:NUMBER, a uniform draw of network and cells. $NAME in a file's path is that environment variable.
     space: of what is made.
 
   Raises:
@@ -131,10 +134,12 @@ def read_genotype(path: str, space: Space) -> Genotype:
     return Genotype(space, preset(space, path))
   if path.startswith(RANDOM) and path.removeprefix(RANDOM).isdigit():
     return random_genotype(space, int(path.removeprefix(RANDOM)))
-  name, _, number = path.partition("#")
+  name, _, number = os.path.expandvars(path).partition("#")
   if not Path(name).expanduser().is_file():
+    unset = ", where a variable is not set" if "$" in name else ""
     raise FileNotFoundError(
-      f"no genotype {name}: give a file of launch/autopose/derive.py, random:NUMBER, or {', '.join(PRESETS)}"
+      f"no genotype {name}{unset}: give a file of launch/autopose/derive.py, random:NUMBER, or"
+      f" {', '.join(PRESETS)}"
     )
   listed = read_genotypes(name)
   if len(listed) == 1 and not number:
@@ -171,11 +176,30 @@ def _network(space: Space, content: Mapping[str, Any]) -> Network:
   cells[: len(rows)] = rows
   edges = np.zeros((space.stages, space.branches, space.branches), bool)
   for text in content["edges"]:
-    stage, _, rest = text.removeprefix("stage ").partition(":")
-    source, to = rest.split("->")
-    edges[int(stage) - 1, int(to), int(source)] = True
+    edges[_edge(text)] = True
   head = np.isin(np.arange(space.branches), [0, *content["head"]])
   return Network(np.arange(space.stages) < len(rows), cells[: space.stages], edges, head)
+
+
+def _edge(text: str) -> tuple[int, int, int]:
+  """Reads "stage 2: 0 -> 1" as (stage from 0, to, from)."""
+  stage, _, rest = text.removeprefix("stage ").partition(":")
+  source, to = rest.split("->")
+  return int(stage) - 1, int(to), int(source)
+
+
+def _check_joins(content: Mapping[str, Any], network: Network, name: str) -> None:
+  """Refuses edges and branches in the head that the network does not have: nothing is dropped in silence."""
+  for text in content["edges"]:
+    stage, to, source = place = _edge(text)
+    if min(stage - 1, to, source) < 0 or to == source or not network.edges[place]:
+      raise ValueError(
+        f"{name}: the edge '{text}' joins nothing: from stage 2 on, edges go from a branch that has cells in"
+        " the stage before to another one that has cells in this one"
+      )
+  for branch in content["head"]:
+    if not (0 <= branch < len(network.head) and network.head[branch]):
+      raise ValueError(f"{name}: the head adds branch {branch}, which has no cells in the last stage")
 
 
 def _cells(operations: Any, space: Space, name: str) -> np.ndarray:
