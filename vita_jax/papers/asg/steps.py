@@ -227,7 +227,8 @@ def shares_right(
     label = labels[rows].astype(jnp.int32)
     predicted = jnp.argmax(see(moved, params, teacher, images[rows]).logits, axis=-1)
     counted = label != recipe.data.ignore if recipe.pixels else jnp.ones_like(label, bool)
-    return tuple(jnp.sum(x.reshape(size, -1), 1) for x in ((predicted == label) & counted, counted))
+    right = (predicted == label) & counted
+    return right.reshape(size, -1).sum(1), counted.reshape(size, -1).sum(1)
 
   rows = jnp.minimum(jnp.arange(-(-n // size) * size), n - 1).reshape(-1, size)
   right, total = (x.ravel()[:n] for x in jax.lax.map(one, rows))
