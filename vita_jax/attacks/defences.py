@@ -22,7 +22,7 @@ import numpy as np
 import scipy.sparse as sp
 from jraph import GraphsTuple
 
-from vita_jax.attacks.space import RowChange
+from vita_jax.attacks.space import RowChange, network_graph
 from vita_jax.base.choose import choose
 from vita_jax.data.graphs import Graph
 from vita_jax.nn.graph import Adjacency, LowRank, edge_weights, undirected_graph
@@ -31,6 +31,7 @@ from vita_jax.nn.sparse import Sparse, csr_matmul
 DEFENCES = ("none", "jaccard", "low_rank")
 _PAIRS_AT_ONCE = 4096  # of the similarity: two rows of features each
 _ROUNDS, _POWER, _MORE = 10, 4, 10  # of subspace iteration, products in each, directions beyond the rank
+_ROUNDS_NEAR = 4  # from the directions of a graph that differs in a few links
 
 
 class Defence(NamedTuple):
@@ -44,7 +45,9 @@ class Defence(NamedTuple):
 Alike = Callable[[Any, Any], jax.Array]  # (u, v) int [P] -> float32 [P], how much two nodes have in common
 
 
-def defended(graph: GraphsTuple, alike: Alike, n_nodes: int, defence: Defence) -> GraphsTuple | Adjacency:
+def defended(
+  graph: GraphsTuple, alike: Alike, n_nodes: int, defence: Defence, *, near: Any = None
+) -> GraphsTuple | Adjacency:
   """Returns what a network is to read in place of a graph; see `jaccard` and `low_rank`.
 
   Args:
@@ -52,6 +55,7 @@ def defended(graph: GraphsTuple, alike: Alike, n_nodes: int, defence: Defence) -
     alike: for jaccard, e.g. `functools.partial(similarity, features != 0)`.
     n_nodes: N, for low_rank.
     defence: "none" returns the graph.
+    near: for low_rank, see there.
 
   Raises:
     ValueError: an unknown name.
@@ -60,8 +64,30 @@ def defended(graph: GraphsTuple, alike: Alike, n_nodes: int, defence: Defence) -
   if defence.name == "jaccard":
     return jaccard(graph, alike, threshold=defence.threshold)
   if defence.name == "low_rank":
-    return low_rank(graph, n_nodes, rank=defence.rank)
+    return low_rank(graph, n_nodes, rank=defence.rank, near=near)
   return graph
+
+
+class Known(NamedTuple):
+  """What a defence computes of the clean graph once, for all graphs that attacks make of it.
+
+  Attributes:
+    table: for jaccard, see `looked_up`; else None.
+    near: for low_rank, see there; else None.
+  """
+
+  table: Any = None
+  near: Any = None
+
+
+def known_of(graph: Graph, defence: Defence) -> Known:
+  """Computes what a defence can know of the clean graph."""
+  if defence.name == "jaccard":
+    return Known(table=similarity_table(graph.features))
+  if defence.name == "low_rank":
+    find = functools.partial(directions, n_nodes=len(graph.labels), rank=defence.rank)
+    return Known(near=jax.jit(find)(network_graph(graph)))
+  return Known()
 
 
 def similarity(present: Any, u: Any, v: Any) -> jax.Array:
@@ -152,7 +178,7 @@ def without_unlike_links(graph: Graph, *, threshold: float) -> Graph:
   return graph._replace(edges=graph.edges[kept], edge_weight=weight)
 
 
-def low_rank(graph: GraphsTuple, n_nodes: int, *, rank: int) -> Adjacency:
+def low_rank(graph: GraphsTuple, n_nodes: int, *, rank: int, near: Any = None) -> Adjacency:
   """Returns matrices of the adjacency matrix A_r of rank r that is nearest to A, as products.
 
   `gcn` is D^-1/2 (A_r + I) D^-1/2 with D = 1 + max(0, row sums of A_r), since A_r may have negative entries;
@@ -166,17 +192,16 @@ def low_rank(graph: GraphsTuple, n_nodes: int, *, rank: int) -> Adjacency:
     graph: undirected, both directions of each link; with or without weights.
     n_nodes: N.
     rank: r, at most N.
+    near: `directions` of a graph that differs in a few links, from which fewer iterations are enough.
 
   Raises:
     ValueError: a rank below 1 or above N.
 
   Source: Entezari et al., WSDM 2020.
   """
-  if not 1 <= rank <= n_nodes:
-    raise ValueError(f"adjacency rank {rank} must be between 1 and the {n_nodes} nodes")
-  weight = edge_weights(graph)
   product = functools.partial(_product, graph.senders, graph.receivers)
-  basis = jax.lax.stop_gradient(_directions(product, weight, n_nodes, rank))
+  weight = edge_weights(graph)
+  basis = directions(graph, n_nodes, rank=rank, near=near)[:, :rank]
   core = basis.T @ product(weight, basis)
   core = (core + core.T) / 2
   degree = basis @ (core @ basis.sum(0))
@@ -207,19 +232,27 @@ def _product(senders: Any, receivers: Any, weight: jax.Array, h: jax.Array) -> j
   return jax.ops.segment_sum(weight[:, None] * h[senders], receivers, h.shape[0])
 
 
-def _directions(product: Any, weight: jax.Array, n_nodes: int, rank: int) -> jax.Array:
-  """Finds an orthonormal basis [N, rank] of the eigenvectors of A with the largest eigenvalues by size."""
-  weight = jax.lax.stop_gradient(weight)
-  width = min(rank + _MORE, n_nodes)
-  start = jax.random.normal(jax.random.key(0), (n_nodes, width))
+def directions(graph: GraphsTuple, n_nodes: int, *, rank: int, near: Any = None) -> jax.Array:
+  """Finds eigenvectors of the adjacency matrix with the largest eigenvalues by size, in that order.
+
+  Returns:
+    float32 [N, min(r + 10, N)], orthonormal, without gradient; the first r are found well.
+
+  See `low_rank` for the arguments and what is raised.
+  """
+  if not 1 <= rank <= n_nodes:
+    raise ValueError(f"adjacency rank {rank} must be between 1 and the {n_nodes} nodes")
+  weight = jax.lax.stop_gradient(edge_weights(graph))
+  product = functools.partial(_product, graph.senders, graph.receivers, weight)
+  start = jax.random.normal(jax.random.key(0), (n_nodes, min(rank + _MORE, n_nodes)))
 
   def again(_, q):
     for _ in range(_POWER):
-      q = product(weight, q)
+      q = product(q)
     return jnp.linalg.qr(q)[0]
 
-  found = jax.lax.fori_loop(0, _ROUNDS, again, jnp.linalg.qr(start)[0])
-  small = found.T @ product(weight, found)
+  rounds = _ROUNDS if near is None else _ROUNDS_NEAR
+  found = jax.lax.fori_loop(0, rounds, again, jnp.linalg.qr(start)[0] if near is None else jnp.asarray(near))
+  small = found.T @ product(found)
   values, vectors = jnp.linalg.eigh((small + small.T) / 2)
-  largest = jnp.argsort(-jnp.abs(values))[:rank]
-  return found @ vectors[:, largest]
+  return jax.lax.stop_gradient(found @ vectors[:, jnp.argsort(-jnp.abs(values))])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 
-from vita_jax.attacks.defences import Defence, defended, looked_up, similarity, similarity_table
+from vita_jax.attacks.defences import Defence, defended, known_of, looked_up, similarity
 from vita_jax.data.graphs import Graph, check_normalizable, load_unlabelled_npz, normalize_rows
 from vita_jax.nn import sparse
 from vita_jax.papers.ss_gcn.model import HOSTS
@@ -113,20 +113,19 @@ def make_victim(model: Any, params: Any, graph: Graph, *, normalization: str, de
     params: weights of S seeds, with a leading axis.
   """
   features = sparse.from_scipy(normalize_rows(graph.features, normalization))
-  table = similarity_table(graph.features) if defence.name == "jaccard" else None
-  held = jax.tree.map(jnp.asarray, (params, features, table))
+  held = jax.tree.map(jnp.asarray, (params, features, known_of(graph, defence)))
   return functools.partial(_victim, model, normalization, defence, *held)
 
 
 def _victim(
-  model: Any, normalization: str, defence: Defence, params: Any, features: Any, table: Any, graph: Any
+  model: Any, normalization: str, defence: Defence, params: Any, features: Any, known: Any, graph: Any
 ) -> jax.Array:
   n_nodes, changed = sparse.shape(features)[0], graph.globals
-  alike = functools.partial(looked_up, table, features, changed)
+  alike = functools.partial(looked_up, known.table, features, changed)
   if changed is not None:
     row = normalize_rows(changed.row[None], normalization)[0]
     features = sparse.RowReplaced(features, changed.node, row)
-  read = defended(graph, alike, n_nodes, defence)
+  read = defended(graph, alike, n_nodes, defence, near=known.near)
   one = functools.partial(model.apply, features=features, graph=read, view="full", key=None)
   if jax.tree.leaves(params)[0].shape[0] == 1:  # jax 0.10 on the CPU sums products of axis 1 slowly
     return one({"params": jax.tree.map(lambda x: x[0], params)})["target"][None]
