@@ -12,6 +12,7 @@ from papers.mm_hand import small
 from PIL import Image
 
 from vita_jax import train
+from vita_jax.data.hands import STB_ORDER
 from vita_jax.hands import judges
 from vita_jax.papers import mm_hand
 from vita_jax.papers.mm_hand.data import read_inputs
@@ -110,8 +111,8 @@ def test_what_it_draws_comes_out_of_its_program_as_files(exported, tmp_path, mon
 
 def test_poses_that_cannot_be_drawn_are_one_line(tmp_path, monkeypatch):
   monkeypatch.setattr(export, "check_hands", _sees_a_hand)
-  read = functools.partial(export.read_poses, small.SIZE)
-  hands = small.columns(2, seed=3)
+  read = functools.partial(export.read_poses, small.SIZE, far=700.0)
+  hands, stb = small.columns(2, seed=3), np.argsort(STB_ORDER)
   good = {"uv": hands["uv"], "z": hands["xyz"][..., 2], "picture": hands["image"][0]}
   good |= {"source_uv": hands["uv"][0], "source_z": hands["xyz"][0, :, 2]}
   nan = good["uv"].copy()
@@ -121,6 +122,11 @@ def test_poses_that_cannot_be_drawn_are_one_line(tmp_path, monkeypatch):
     r"index_1 of row 0 is at .* far outside|far outside of a picture": {"uv": good["uv"] + 60},
     "of row 1 is not finite": {"uv": nan},
     "multiply metres by 1000": {"z": good["z"] / 1000},
+    "50 % of the hands are 700 mm away or more": {"z": good["z"] + np.float32([[0], [400]])},
+    "its joints are in the order of STB_ORDER": {
+      name: good[name][..., stb, :] if name.endswith("uv") else good[name][..., stb]
+      for name in ("uv", "z", "source_uv", "source_z")
+    },
     r"'uv' is \[2, 20, 2\]": {"uv": good["uv"][:, :20]},
     "'picture' is float32: it must be uint8": {"picture": good["picture"].astype(np.float32)},
   }
