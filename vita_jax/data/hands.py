@@ -20,6 +20,7 @@ from vita_jax.pose.skeletons import HAND
 SIDE, MARGIN = 256, 20.0  # pixels: of the paper's pictures, and of a frame around the joints
 NEAREST, FARTHEST = 50.0, 5000.0  # mm from the camera that a hand may be
 LONGER = 1.2  # times the first bones of fingers: last ones that long are in truth the first
+APART = 150.0  # mm that a depth map may be from the joints
 MISSED = 0.05  # share of the hands that may lie beyond a depth map
 TOGETHER = 0.9  # the least correlation of u with x / z, and of v with y / z
 # For each joint of `HAND`: its number in the order of another data set.
@@ -87,15 +88,31 @@ def check_row(row: Mapping[str, Any], *, name: str) -> None:
       f"{name}: uv are {off:.1f} pixels from the projections of xyz: give (x, y), not (row, column), and the"
       " intrinsics of these pixels"
     )
-  depth = row.get("depth")
-  if depth is not None:
-    places = np.clip(np.round(uv).astype(int), 0, np.array(depth.shape[::-1]) - 1)
-    apart = float(np.median(np.abs(depth[places[:, 1], places[:, 0]] - xyz[:, 2])))
-    if apart > 150:
-      raise ValueError(
-        f"{name}: its depth map is {apart:.0f} mm from the joints in the median: give it in mm, of the same"
-        " camera"
-      )
+  if row.get("depth") is not None:
+    check_depths(row["depth"][None], uv[None], xyz[None, :, 2], name=name)
+
+
+def check_depths(depth: Any, uv: Any, z: Any, *, name: str) -> None:
+  """Refuses depth maps that are not those of the joints, e.g. in metres.
+
+  Args:
+    depth: [n, h, w] in mm, 0 where it is unknown.
+    uv: [n, 21, 2] in its pixels.
+    z: [n, 21] in mm.
+    name: what to call them in a message, e.g. their file.
+
+  Raises:
+    ValueError: in the median they are more than 150 mm from the joints.
+  """
+  depth = np.asarray(depth, np.float64)
+  x, y = np.moveaxis(np.clip(np.round(uv).astype(int), 0, np.array(depth.shape[:0:-1]) - 1), -1, 0)
+  seen = depth[np.arange(len(depth))[:, None], y, x]
+  apart = float(np.median(np.abs(seen - z)[seen > 0])) if (seen > 0).any() else 0.0
+  if apart > APART:
+    raise ValueError(
+      f"{name}: its depth map is {apart:.0f} mm from the joints in the median: give it in mm, of the same"
+      " camera"
+    )
 
 
 def check_within(z: Any, far: float, *, name: str, remedy: str) -> None:
@@ -163,9 +180,10 @@ def check_projection(uv: Any, xyz: Any, *, name: str = "the poses") -> None:
     name: what to call them in a message, e.g. their file.
 
   Raises:
-    ValueError: they do not rise together.
+    ValueError: they do not rise together, or a joint that is not a number.
   """
   uv, xyz = np.asarray(uv, np.float64), np.asarray(xyz, np.float64)
+  _check_finite(np.concatenate([uv, xyz], axis=-1), name)
   a, b = (x - x.mean(axis=1, keepdims=True) for x in (uv, xyz[..., :2] / xyz[..., 2:]))
   squares = np.square(a).sum(axis=1) * np.square(b).sum(axis=1)
   middle = np.median((a * b).sum(axis=1) / np.sqrt(np.maximum(squares, 1e-300)), axis=0)

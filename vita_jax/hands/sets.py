@@ -18,6 +18,7 @@ from vita_jax.data.cache import cache_folder, cached_arrays
 from vita_jax.data.files import read_npz
 from vita_jax.data.hands import (
   HandCrop,
+  check_depths,
   check_one_side,
   check_order,
   check_poses,
@@ -123,17 +124,22 @@ def read_custom(path: str, size: int) -> Sets:
   """
   arrays = read_npz(path)
   wanted = {"image": (size, size, 3), "uv": (HAND.n_keypoints, 2), "xyz": (HAND.n_keypoints, 3), "test": ()}
-  for name, shape in wanted.items():
-    if name not in arrays:
-      raise ValueError(f"{path} has no '{name}': hands of one's own are {', '.join(wanted)}")
+  more = {"identity": (), "right": (), "depth": (size, size)}
+  if gone := [name for name in wanted if name not in arrays]:
+    raise ValueError(f"{path} has no '{gone[0]}': hands of one's own are {', '.join(wanted)}")
+  for name, shape in (wanted | {name: shape for name, shape in more.items() if name in arrays}).items():
     if arrays[name].shape[1:] != shape or len(arrays[name]) != len(arrays["image"]):
       expected = ", ".join([str(len(arrays["image"])), *map(str, shape)])
       raise ValueError(f"{path}: '{name}' is {list(arrays[name].shape)}, not [{expected}]")
+  if arrays["image"].dtype != np.uint8:
+    raise ValueError(f"{path}: 'image' is {arrays['image'].dtype}: it must be uint8, RGB from 0 to 255")
   check_poses(arrays["uv"], arrays["xyz"][..., 2], size=size, name=path)
   if "right" in arrays:
     check_one_side(arrays["right"], name=path)
   check_order(arrays["xyz"][:16], name=path)
   check_projection(arrays["uv"], arrays["xyz"], name=path)
+  if "depth" in arrays:
+    check_depths(arrays["depth"], arrays["uv"], arrays["xyz"][..., 2], name=path)
   arrays["identity"] = arrays.get("identity", np.zeros(len(arrays["image"]))).astype(np.int32)
   test = arrays.pop("test").astype(bool)
   if not test.any() or test.all():

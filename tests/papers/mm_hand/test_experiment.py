@@ -11,11 +11,12 @@ import pytest
 from papers.mm_hand import small
 from PIL import Image
 
-from vita_jax import train
+from vita_jax import cli, train
 from vita_jax.data.hands import STB_ORDER
 from vita_jax.hands import judges
 from vita_jax.papers import mm_hand
 from vita_jax.papers.mm_hand.data import read_inputs
+from vita_jax.papers.mm_hand.downstream import drawn_by, drawn_pairs, find_runs
 from vita_jax.papers.mm_hand.recipe import recipe_of
 from vita_jax.train.program_file import write_program
 
@@ -65,6 +66,17 @@ def test_it_reports_beside_what_a_copy_and_the_truth_are_worth(blind, tmp_path):
   assert all((workdir / "figures" / f"{name}.png").exists() for name in ("sheet", "failures"))
 
 
+def test_a_program_draws_the_tested_pairs_and_a_sheet_shows_runs_side_by_side(tmp_path):
+  config = small.config(tmp_path, "copy_source")
+  experiment = mm_hand.build(config, form="native")
+  pairs = read_inputs(recipe_of(config)).tests["test"]
+  drawn = drawn_pairs(pairs, drawn_by(experiment.export(experiment.init(jax.random.key(0)))))
+  np.testing.assert_array_equal(drawn, pairs["source"])
+  columns = {"source": pairs["source"], "one": drawn, "other": drawn, "truth": pairs["image"]}
+  titles = [axis.get_title() for axis in report.sheet(columns, pairs["uv"], np.array([2, 0])).axes]
+  assert titles == ["source", "target", "one", "other", "truth", *[""] * 5]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["mm_hand", "no_attention", "pix2pix", "cyclegan", "pg2"])
 def test_a_whole_run_learns(method, tmp_path):
@@ -80,6 +92,11 @@ def test_a_whole_run_learns(method, tmp_path):
   rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
   losses = [row["metrics"]["loss"] for row in rows if (row["stage"], row["split"]) == ("train", "train")]
   assert len(losses) > 10 and np.mean(losses[-5:]) < np.mean(losses[:3])
+  config, runs = find_runs([str(tmp_path / "run")])
+  ((folder, seed),) = runs["run"]
+  pairs = read_inputs(recipe_of(config)).tests["test"]
+  drawn = drawn_pairs(pairs, drawn_by(cli.exported(str(folder), seed)[0]))
+  assert drawn.shape == pairs["image"].shape and drawn.std() > 0
 
 
 @pytest.fixture(scope="module")

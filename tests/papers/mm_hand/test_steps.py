@@ -11,9 +11,11 @@ from flax.traverse_util import unflatten_dict
 from papers.mm_hand import small
 
 from vita_jax.base.tree import named_leaves
+from vita_jax.nn import features
+from vita_jax.papers.mm_hand import model
 from vita_jax.papers.mm_hand.data import read_inputs, to_floats
 from vita_jax.papers.mm_hand.guidance import Pose, analytic_depth, maps_of, scaled_depth, streams_of
-from vita_jax.papers.mm_hand.losses import pose_distance_in, reconstruction
+from vita_jax.papers.mm_hand.losses import perceptual, pose_distance_in, reconstruction
 from vita_jax.papers.mm_hand.model import init, levels, nets_of
 from vita_jax.papers.mm_hand.recipe import METHODS, recipe_of
 from vita_jax.papers.mm_hand.stages import first_state, stage_state, stages
@@ -238,6 +240,31 @@ def test_losses_of_known_pictures():
   assert float(pose_distance_in(joints + jnp.array([3.0, 4.0]), joints, 50)) == pytest.approx(0.1)
   slopes = jax.grad(lambda x: pose_distance_in(x, joints, 50))(joints)
   assert bool(jnp.isfinite(slopes).all())
+
+
+def test_maps_of_the_other_vgg_are_in_the_unit_of_the_papers():
+  """Pictures that are one of ImageNet's deviations apart, 0.226 of [0, 1], are 1 apart for a linear layer."""
+  net = features.load("random")._replace(
+    apply=lambda variables, x: features.Features({"relu1_2": 255.0 * x}, x[:, 0, 0])
+  )
+  one = jnp.zeros((1, 4, 4, 3))
+  distance = perceptual(functools.partial(model._vgg_maps, net), one, one + 2 * 0.226)
+  assert float(distance) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["hed_vgg16", "lite"])
+def test_the_perceptual_loss_of_real_weights_has_the_size_of_the_others(name, tmp_path):
+  recipe = recipe_of(small.config(tmp_path, **{"loss.net": name, "data.size": 32}))
+  try:
+    nets = nets_of(recipe._replace(form="top"))
+  except FileNotFoundError as error:
+    pytest.skip(str(error))
+  y, x = np.mgrid[:32, :32] / 31
+  picture = jnp.asarray(np.stack([x, y, x * y], axis=-1)[None] * 2 - 1, jnp.float32)
+  value = jax.jit(jax.value_and_grad(functools.partial(perceptual, nets.perceptual)))
+  found, slope = value(picture, picture[:, ::-1])
+  assert 0.05 < float(found) < 5 and 0 < float(jnp.abs(slope).max()) < 1
+  assert float(value(picture, picture)[0]) == 0
 
 
 def test_kernels_start_as_those_of_dcgan_and_sides_are_halved_as_often_as_they_can(case):

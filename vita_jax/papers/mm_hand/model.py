@@ -22,6 +22,7 @@ from vita_jax.papers.mm_hand.recipe import Recipe
 Tree = Any
 Maps = Mapping[str, jax.Array]
 PLAIN = (ResnetGenerator, PatchDiscriminator)  # without batch norm and dropout
+LEVELS_OF_ONE = 255 * 0.226  # grey levels of one of ImageNet's deviations, the mean of 0.229, 0.224 and 0.225
 DEVIATION = 0.02  # of kernels and scales at first
 # What a judge sees besides the picture, in channels; that of depth maps sees one of them and the joints.
 SEES = {"appearance": 3, "shape": CHANNELS["pose"], "joints": 3, "picture": 0, "map": 0, "depth": 3}
@@ -139,8 +140,12 @@ def _perceptual(recipe: Recipe) -> Callable[[jax.Array], Maps] | None:
 
 
 def _vgg_maps(net: features.FeatureNet, pictures: jax.Array) -> Maps:
-  """relu1_2, as the paper takes it, of another VGG."""
-  return {"relu1_2": net.apply(net.variables, (pictures + 1) / 2).maps["relu1_2"]}
+  """relu1_2, as the paper takes it, of another VGG, in the unit of the paper's.
+
+  This one was trained on 0 to 255, the paper's on deviations of ImageNet's, each of which is 58 of those:
+  without the division the paper's weight would drown all other losses.
+  """
+  return {"relu1_2": net.apply(net.variables, (pictures + 1) / 2).maps["relu1_2"] / LEVELS_OF_ONE}
 
 
 def _lite_maps(module: Any, variables: Tree, pictures: jax.Array) -> Maps:
