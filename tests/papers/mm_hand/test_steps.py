@@ -264,7 +264,7 @@ def test_the_perceptual_loss_of_real_weights_has_the_size_of_the_others(name, tm
   value = jax.jit(jax.value_and_grad(functools.partial(perceptual, nets.perceptual)))
   found, slope = value(picture, picture[:, ::-1])
   assert 0.05 < float(found) < 5 and 0 < float(jnp.abs(slope).max()) < 1
-  assert float(value(picture, picture)[0]) == 0
+  assert float(value(picture, picture)[0]) < 1e-6  # both sides are compiled in ways of their own
 
 
 def test_kernels_start_as_those_of_dcgan_and_sides_are_halved_as_often_as_they_can(case):
