@@ -134,6 +134,15 @@ def test_poses_that_cannot_be_drawn_are_one_line(tmp_path, monkeypatch):
   good |= {"source_uv": hands["uv"][0], "source_z": hands["xyz"][0, :, 2]}
   nan = good["uv"].copy()
   nan[1, 4] = np.nan
+  four = small.columns(4, seed=3)  # of the source and one target the order is not sure
+  own = {
+    "uv": four["uv"],
+    "z": four["xyz"][..., 2],
+    "source_uv": four["uv"][0],
+    "source_z": four["xyz"][0, :, 2],
+  }
+  np.savez(tmp_path / "good.npz", **{**good, **own})
+  assert read(str(tmp_path / "good.npz"))["uv"].shape == (4, 21, 2)
   cases = {
     "has no 'source_z'": {"source_z": None},
     r"index_1 of row 0 is at .* far outside|far outside of a picture": {"uv": good["uv"] + 60},

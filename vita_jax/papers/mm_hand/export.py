@@ -118,7 +118,7 @@ def read_poses(size: int, path: str, *, far: float = math.inf) -> dict[str, np.n
     check_poses(uv, z, size=size, name=name)
     check_within(z, far, name=name, remedy="move them nearer, the model has learned no others")
   both = (np.concatenate([whole[f"source_{name}"], whole[name]]) for name in ("uv", "z"))
-  check_order(joints_before(*both), name=path)
+  check_order(joints_before(*both), name=path, share=0.9)
   try:
     check_hands(list(pictures), [path] * len(pictures))
   except FileNotFoundError as error:
