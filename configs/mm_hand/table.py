@@ -1,13 +1,18 @@
 """The results table of MM-Hand: rendered hands of 64 x 64, arms and curricula, three seeds.
 
-  python launch/table.py --suite=configs/mm_hand/table.py --workdir=runs/mm_hand --split=1
+  python launch/table.py --suite=configs/mm_hand/table.py --workdir=runs/mm_hand --split=1 \\
+    --results=runs/mm_hand/table.jsonl
+  python launch/mm_hand/sheet.py --out=runs/mm_hand/arms.png --failures=3 \\
+    --runs=runs/mm_hand/mm_hand,runs/mm_hand/pose_only_patn,runs/mm_hand/no_attention,runs/mm_hand/pix2pix
   python launch/mm_hand/augment.py --out=runs/mm_hand/augment.json \\
     --runs=runs/mm_hand/mm_hand,runs/mm_hand/pose_only_patn,runs/mm_hand/pix2pix
 
 --rows=REGEX picks rows, --seeds=N shortens, and the same command goes on where it was stopped. Hardware and
-time: two CPU cores; about 10 minutes for each of 18 runs with its report, 3 hours in all, estimated.
-Memory: 2 GB, estimated. First look at the judge's floor, `python launch/mm_hand/floor.py`: where it is above
-a third of copy-source's error, the judge cannot tell.
+time: two CPU cores; about 10 minutes for each of 18 runs with its report, 3 hours in all, estimated; the
+three of copied sources are a report alone. Memory: 2 GB, estimated. The file of --results has all numbers,
+those of the bars too; the sheet and augment.py need the folders of the runs, for their weights. First look at
+the judge's floor, `python launch/mm_hand/floor.py`: where it is above a third of copy-source's error, the
+judge cannot tell.
 The first number is the mean error of the pose in pixels of 224, by the full landmark network, which no loss
 uses, on new poses before new photographs; beside it the 95th percentile over pictures, PCK's area, presence,
 L1 and SSIM with the worst 5 %, distances of pictures on two networks, and all of this of two new identities

@@ -32,39 +32,19 @@ def main() -> None:
   if not Path(OUT.value).expanduser().resolve().parent.is_dir():
     raise ValueError(f"--out={OUT.value} must be a file in a folder that exists")
   from vita_jax.papers.mm_hand.data import read_inputs
-  from vita_jax.papers.mm_hand.downstream import as_json, compare, drawn_by, table
+  from vita_jax.papers.mm_hand.downstream import as_json, compare, drawn_by, find_runs, table
   from vita_jax.papers.mm_hand.recipe import recipe_of
-  from vita_jax.train.finish import read_config
 
-  folders = {Path(run).name: parts_of(Path(run).expanduser()) for run in RUNS.value}
-  if len(folders) < len(RUNS.value):
-    raise ValueError("--runs names folders, of which two have the same last name: it is their label")
-  first = next(iter(folders.values()))[0]
-  inputs, arms = read_inputs(recipe_of(read_config(first[0]))), {}
-  for label, parts in folders.items():
-    if (own := read_config(parts[0][0])).data != read_config(first[0]).data:
-      raise ValueError(f"{parts[0][0]} has other hands, config.data={own.data.to_dict()}, than {first[0]}")
-    arms[label] = [drawn_by(cli.exported(str(folder), seed)[0]) for folder, seed in parts]
+  config, runs = find_runs(RUNS.value)
+  inputs = read_inputs(recipe_of(config))
+  arms = {
+    label: [drawn_by(cli.exported(str(folder), seed)[0]) for folder, seed in parts]
+    for label, parts in runs.items()
+  }
   found = compare(inputs, arms, real=REAL.value, more=MORE.value, steps=STEPS.value)
   settings = {"real": REAL.value, "more": MORE.value, "steps": STEPS.value, "runs": RUNS.value}
   write_json(OUT.value, as_json(found, **settings))
   print(f"\n{table(found)}\n\n{table(found, metric='pose_error')}\n\n{OUT.value}: all of it")
-
-
-def parts_of(folder: Path) -> list[tuple[Path, int]]:
-  """Lists (folder, seed) of a run, which is one folder or one for each seed.
-
-  Raises:
-    FileNotFoundError: no finished run there.
-  """
-  from vita_jax.train.finish import read_config
-
-  places = (folder, *sorted(folder.glob("seed_*")))  # as launch/table.py --split has it
-  found = [place for place in places if (place / "summary.json").is_file()]
-  if not found:
-    raise FileNotFoundError(f"no finished run in {folder}: train one, launch/train.py --workdir={folder}")
-  configs = [(path, read_config(path)) for path in found]
-  return [(path, config.seed + i) for path, config in configs for i in range(config.seeds)]
 
 
 if __name__ == "__main__":

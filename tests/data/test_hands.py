@@ -29,6 +29,40 @@ def test_the_other_orders_are_told_from_ours():
   np.testing.assert_array_equal(hands.RHD_ORDER[hands.RHD_ORDER], np.arange(21))  # its own inverse
 
 
+def test_a_fist_is_in_our_order():
+  """Its tips are nearer to the wrist than its knuckles: distances from the wrist would say RHD's order."""
+  xyz = stick_hand()["xyz"].copy()
+  for finger in range(1, 5):
+    knuckle = xyz[1 + 4 * finger]
+    for i, move in enumerate(([0, 0, 36], [0, 26, 36], [0, 36, 20]), start=1):
+      xyz[1 + 4 * finger + i] = knuckle + np.float32(move)
+  away = np.linalg.norm(xyz - xyz[0], axis=-1)
+  assert (away[8::4] < away[5::4]).all()
+  assert hands.order_of(xyz) == "HAND" and hands.order_of(xyz[hands.RHD_ORDER]) == "RHD_ORDER"
+
+
+def test_pixels_follow_their_points_before_any_camera():
+  row = stick_hand()
+  uv, xyz = row["uv"][None], row["xyz"][None]
+  hands.check_projection(uv, xyz)
+  hands.check_projection(uv * [0.5, 2] + 7, xyz / 1000)  # another crop, another unit
+  for bad, joint_axis in ((uv[..., ::-1], "u does not follow x"), (uv * [-1, 1], "u does not follow x")):
+    with pytest.raises(ValueError, match=f"^mine: {joint_axis} / z, .* mirror both or neither"):
+      hands.check_projection(bad, xyz, name="mine")
+  with pytest.raises(ValueError, match="v does not follow y / z"):
+    hands.check_projection(uv * [1, -1], xyz)
+
+
+def test_hands_that_a_depth_map_would_not_show_are_refused():
+  z = np.full((40, 21), 500.0)
+  hands.check_within(z, np.inf, name="mine", remedy="-")
+  z[:2] = 900  # 5 % are let pass: a frame of a video now and then
+  hands.check_within(z, 700, name="mine", remedy="-")
+  z[:20] = 900
+  with pytest.raises(ValueError, match="^mine: 50 % of the hands are 700 mm away or more, .*: go nearer"):
+    hands.check_within(z, 700, name="mine", remedy="go nearer")
+
+
 @pytest.mark.parametrize(
   ("change", "message"),
   [

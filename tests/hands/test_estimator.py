@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vita_jax.hands.estimator import augmented, train_keypoint_net
+from vita_jax.hands import estimator
+from vita_jax.hands.estimator import augmented, kept_keypoint_net, train_keypoint_net
 from vita_jax.hands.judges import Judge, found_joints, pose_numbers
 
 
@@ -28,6 +29,20 @@ def test_it_learns_and_equal_seeds_give_equal_judges():
   assert errors.shape == (40,) and "presence" not in numbers
   middle = Judge("", lambda pictures: (jnp.full((len(pictures), 21, 2), 7.5), None))
   assert numbers["pose_error"] < 0.7 * pose_numbers(middle, *blobs(40, seed=1))[0]["pose_error"]
+
+
+def test_runs_that_are_compared_have_one_judge_that_is_trained_once(tmp_path, monkeypatch):
+  monkeypatch.setenv("VITA_CACHE_DIR", str(tmp_path))
+  images, uv = blobs(8)
+  first = kept_keypoint_net(images, uv, steps=2, width=4)
+  plain = train_keypoint_net(images, uv, steps=2, width=4)
+  monkeypatch.setattr(estimator, "_trained", None)  # is not called again
+  again = kept_keypoint_net(images, uv, steps=2, width=4)
+  for other in (plain, again):
+    np.testing.assert_array_equal(found_joints(first, images)[0], found_joints(other, images)[0])
+  for pictures, steps in ((255 - images, 2), (images, 3)):
+    with pytest.raises(TypeError):
+      kept_keypoint_net(pictures, uv, steps=steps, width=4)
 
 
 def test_numbers_are_in_pixels_of_224_and_256():

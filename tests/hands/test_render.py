@@ -117,6 +117,15 @@ def test_identities_are_tones_lengths_and_blots():
   assert a.texture.std() > 0.02 and (np.abs(np.diff(a.texture, axis=0)) < 0.05).all()
 
 
+def test_few_identities_differ_in_tone_and_lengths_and_many_are_no_two_alike():
+  """Eight with one set of lengths would be one hand in eight colours."""
+  few = dataset.people(8)
+  assert sorted(number % 8 for number in few) == list(range(8))
+  assert len({render.identity_of(number).lengths.tobytes() for number in few}) == 4
+  many = dataset.people(70)
+  assert len(set(many)) == 70 and sorted(many[:32]) == list(range(32)) and many[:8] == few
+
+
 def test_no_pose_identity_or_photograph_of_a_test_is_in_training(photographs):
   sets = dataset.rendered_hands(
     size=SIZE,
@@ -133,9 +142,9 @@ def test_no_pose_identity_or_photograph_of_a_test_is_in_training(photographs):
     assert apart.min() > np.deg2rad(3)
     assert np.asarray(hands.pose_distance(test.xyz[:, None], sets.train.xyz[None])).min() > 0.01
     assert not set(test.row) & set(sets.train.row)
-  assert (
-    set(sets.strangers.identity) == {8, 9} and max(sets.train.identity) < 8 and max(sets.test.identity) < 8
-  )
+  known, strangers = dataset.people(10)[:8], dataset.people(10)[8:]
+  assert set(sets.strangers.identity) == set(strangers)
+  assert set(sets.train.identity) <= set(known) and set(sets.test.identity) <= set(known)
   # Backgrounds are told by their grey: 3 i.
   corner = {
     name: np.round(x.image[x.background >= 0, :2, :2].mean(axis=(1, 2, 3)) / 3)

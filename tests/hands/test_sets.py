@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vita_jax.data.hands_files import write_rhd
-from vita_jax.hands.sets import read_custom, read_rhd
+from vita_jax.hands import sets
+from vita_jax.hands.sets import read_custom, read_rendered, read_rhd
 
 SIZE = 24
 
@@ -57,8 +59,30 @@ def test_hands_of_ones_own_are_one_persons_unless_they_say_so(tmp_path):
   found = read_custom(str(tmp_path / "own.npz"), SIZE)
   assert found.train["identity"].tolist() == [0, 0] and "depth" not in found.train
   np.testing.assert_array_equal(found.tests["test"]["image"], arrays["image"][2:])
+  np.savez(tmp_path / "swapped.npz", **{**arrays, "uv": arrays["uv"][..., ::-1]}, test=np.arange(4) > 1)
+  with pytest.raises(ValueError, match=r"swapped.npz: u does not follow x / z, .* \(x, y\), not \(row"):
+    read_custom(str(tmp_path / "swapped.npz"), SIZE)
   np.savez(tmp_path / "mixed.npz", **arrays, test=np.arange(4) > 1, right=np.arange(4) > 0)
   with pytest.raises(ValueError, match="3 right and 1 left hands: mirror the right ones"):
     read_custom(str(tmp_path / "mixed.npz"), SIZE)
   with pytest.raises(ValueError, match=r"'image' is \[4, 24, 24, 3\], not \[4, 32, 32, 3\]"):
     read_custom(str(tmp_path / "own.npz"), 32)
+
+
+def test_kept_renderings_are_of_these_photographs_and_no_others(tmp_path, monkeypatch):
+  """Two folders of as many photographs: the second must not get what was rendered for the first."""
+  made = []
+
+  def render(rig, *, photographs, **options):
+    made.append(photographs.pictures[0][0, 0, 0])
+    parts = [f"{part}/{name}" for part in ("train", "test", "strangers") for name in sets.NAMES]
+    return {name: np.full(2, made[-1]) for name in parts}
+
+  monkeypatch.setattr(sets, "_rendered", render)
+  monkeypatch.setenv("VITA_CACHE_DIR", str(tmp_path / "cache"))
+  folder, found = tmp_path / "photographs", []
+  folder.mkdir()
+  for grey in (10, 10, 200):
+    Image.fromarray(np.full((8, 8, 3), grey, np.uint8)).save(folder / "a.png")
+    found.append(int(read_rendered(photographs=str(folder), size=8).train["image"][0]))
+  assert found == [10, 10, 200] and len(made) == 2

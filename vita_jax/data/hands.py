@@ -19,6 +19,10 @@ from vita_jax.pose.skeletons import HAND
 
 SIDE, MARGIN = 256, 20.0  # pixels: of the paper's pictures, and of a frame around the joints
 NEAREST, FARTHEST = 50.0, 5000.0  # mm from the camera that a hand may be
+LONGER = 1.2  # times the first bones of fingers: last ones that long are in truth the first
+APART = 150.0  # mm that a depth map may be from the joints
+MISSED = 0.05  # share of the hands that may lie beyond a depth map
+TOGETHER = 0.9  # the least correlation of u with x / z, and of v with y / z
 # For each joint of `HAND`: its number in the order of another data set.
 RHD_ORDER = np.array([0, 4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17])
 STB_ORDER = np.array([0, 17, 18, 19, 20, 13, 14, 15, 16, 9, 10, 11, 12, 5, 6, 7, 8, 1, 2, 3, 4])
@@ -84,33 +88,117 @@ def check_row(row: Mapping[str, Any], *, name: str) -> None:
       f"{name}: uv are {off:.1f} pixels from the projections of xyz: give (x, y), not (row, column), and the"
       " intrinsics of these pixels"
     )
-  depth = row.get("depth")
-  if depth is not None:
-    places = np.clip(np.round(uv).astype(int), 0, np.array(depth.shape[::-1]) - 1)
-    apart = float(np.median(np.abs(depth[places[:, 1], places[:, 0]] - xyz[:, 2])))
-    if apart > 150:
-      raise ValueError(
-        f"{name}: its depth map is {apart:.0f} mm from the joints in the median: give it in mm, of the same"
-        " camera"
-      )
+  if row.get("depth") is not None:
+    check_depths(row["depth"][None], uv[None], xyz[None, :, 2], name=name)
+
+
+def check_depths(depth: Any, uv: Any, z: Any, *, name: str) -> None:
+  """Refuses depth maps that are not those of the joints, e.g. in metres.
+
+  Args:
+    depth: [n, h, w] in mm, 0 where it is unknown.
+    uv: [n, 21, 2] in its pixels.
+    z: [n, 21] in mm.
+    name: what to call them in a message, e.g. their file.
+
+  Raises:
+    ValueError: in the median they are more than 150 mm from the joints.
+  """
+  depth = np.asarray(depth, np.float64)
+  x, y = np.moveaxis(np.clip(np.round(uv).astype(int), 0, np.array(depth.shape[:0:-1]) - 1), -1, 0)
+  seen = depth[np.arange(len(depth))[:, None], y, x]
+  apart = float(np.median(np.abs(seen - z)[seen > 0])) if (seen > 0).any() else 0.0
+  if apart > APART:
+    raise ValueError(
+      f"{name}: its depth map is {apart:.0f} mm from the joints in the median: give it in mm, of the same"
+      " camera"
+    )
+
+
+def check_within(z: Any, far: float, *, name: str, remedy: str) -> None:
+  """Refuses hands beyond the far end of a depth map, in which nothing would be seen of them.
+
+  Args:
+    z: [n, 21] in mm.
+    far: mm.
+    name: what to call them in a message, e.g. their file.
+    remedy: what to do, for the message.
+
+  Raises:
+    ValueError: of more than 5 % of the hands half of the joints are beyond.
+  """
+  share = float((np.median(np.asarray(z), axis=-1) >= far).mean())
+  if share > MISSED:
+    raise ValueError(
+      f"{name}: {100 * share:.0f} % of the hands are {far:.0f} mm away or more, where depth maps show"
+      f" nothing: {remedy}"
+    )
 
 
 def order_of(xyz: Any) -> str:
   """Tells the order of joints [21, 3] by the lengths of the bones: "HAND", "RHD_ORDER" or "STB_ORDER".
 
-  In RHD's order a finger begins with its tip: that makes its edges longer than in the order of `HAND`. In
-  STB's the little finger comes first and the thumb last, which is a longer chain, from the palm on.
+  Bones keep their length in every pose, and get shorter from the palm to the tip. In RHD's order a finger
+  begins with its tip: the bones of four fingers get longer, by a fifth at least, or edges from the wrist are
+  longer than in the order of `HAND`, too. (Those alone do not tell: in a fist tips are nearer than knuckles.)
+  In STB's the little finger comes first and the thumb last, which is a longer chain, from the palm on.
   """
   xyz = np.asarray(xyz, np.float64)
-  if _edges(xyz[RHD_ORDER]) < _edges(xyz):
+  bones = np.linalg.norm(np.diff(xyz[1:].reshape(5, 4, 3), axis=1), axis=-1)  # [finger, from the first joint]
+  first, *_, last = bones[1:].sum(axis=0)
+  if last > LONGER * first or (last > first and _edges(xyz[RHD_ORDER]) < _edges(xyz)):
     return "RHD_ORDER"
-  first, last = (np.linalg.norm(np.diff(xyz[i : i + 4], axis=0), axis=-1).sum() for i in (1, 17))
-  return "STB_ORDER" if first < last else "HAND"
+  chains = bones.sum(axis=1)
+  return "STB_ORDER" if chains[0] < chains[-1] else "HAND"
+
+
+def check_order(xyz: Any, *, name: str, share: float = 0.5) -> None:
+  """Refuses poses [n, 21, 3] of which a share has the joints of another data set's order, see `order_of`.
+
+  Args:
+    xyz: equal poses count once.
+    name: what to call them in a message, e.g. their file.
+    share: more is refused; large for poses that are only estimated, of which some look otherwise.
+
+  Raises:
+    ValueError: it is more.
+  """
+  orders = [order_of(pose) for pose in np.unique(xyz, axis=0)]
+  usual = max(("HAND", "RHD_ORDER", "STB_ORDER"), key=orders.count)
+  if usual != "HAND" and orders.count(usual) > share * len(orders):
+    raise ValueError(f"{name}: its joints are in the order of {usual}: take joints[data.hands.{usual}]")
 
 
 def _edges(xyz: np.ndarray) -> float:
   ends = np.array(HAND.limbs)
   return float(np.linalg.norm(xyz[ends[:, 1]] - xyz[ends[:, 0]], axis=-1).sum())
+
+
+def check_projection(uv: Any, xyz: Any, *, name: str = "the poses") -> None:
+  """Refuses pixels that are not those of their points before any camera: swapped, or mirrored alone.
+
+  Of each pose u must rise with x / z and v with y / z, whatever the intrinsics are; the median over poses
+  decides.
+
+  Args:
+    uv: [n, 21, 2] in pixels.
+    xyz: [n, 21, 3] before the camera, in any unit.
+    name: what to call them in a message, e.g. their file.
+
+  Raises:
+    ValueError: they do not rise together, or a joint that is not a number.
+  """
+  uv, xyz = np.asarray(uv, np.float64), np.asarray(xyz, np.float64)
+  _check_finite(np.concatenate([uv, xyz], axis=-1), name)
+  a, b = (x - x.mean(axis=1, keepdims=True) for x in (uv, xyz[..., :2] / xyz[..., 2:]))
+  squares = np.square(a).sum(axis=1) * np.square(b).sum(axis=1)
+  middle = np.median((a * b).sum(axis=1) / np.sqrt(np.maximum(squares, 1e-300)), axis=0)
+  for value, ours, theirs in zip(middle, "uv", "xy", strict=True):
+    if value < TOGETHER:
+      raise ValueError(
+        f"{name}: {ours} does not follow {theirs} / z, their correlation is {value:.2f}: give uv as (x, y),"
+        " not (row, column), xyz before the same camera, and mirror both or neither"
+      )
 
 
 def _check_finite(joints: np.ndarray, name: str) -> None:

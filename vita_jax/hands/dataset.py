@@ -11,10 +11,11 @@ import numpy as np
 
 from vita_jax.data.hands_files import write_rhd
 from vita_jax.data.photographs import load_photographs, split_photographs
-from vita_jax.hands.render import Renderings, render_hands
+from vita_jax.hands.render import TONES, Renderings, render_hands
 from vita_jax.hands.rig import Rig, load_rig
 
 FIRST_TEST, FIRST_STRANGERS = 1 << 20, 1 << 21  # numbers of their rows: those of training come before
+LENGTHS = 4  # sets of lengths of the fingers that identities have in turn
 
 
 class RenderedHands(NamedTuple):
@@ -73,7 +74,7 @@ def rendered_hands(
   rig = load_rig("left") if rig is None else rig
   found = load_photographs(side=128) if photographs is None else photographs
   known, new = split_photographs(found, held_out=held_out, seed=seed) if len(found.names) else (found, found)
-  every = range(identities + unseen)
+  every = people(identities + unseen)
   options: dict[str, Any] = {"size": size, "crop": crop, "antialias": antialias, "bend": bend}
   return RenderedHands(
     render_hands(
@@ -98,6 +99,24 @@ def rendered_hands(
       **options,
     ),
   )
+
+
+def people(count: int) -> tuple[int, ...]:
+  """Chooses `count` identities of `identity_of`, no two alike: tones in turn, and lengths of fingers in turn.
+
+  The first 32 are all pairs of 8 tones and 4 sets of lengths. (The plain numbers 0, 1, ... have one set of
+  lengths for each 8.)
+
+  Examples:
+    >>> people(10)
+    (0, 9, 18, 27, 4, 13, 22, 31, 8, 17)
+  """
+  found = []
+  for k in range(count):
+    turn, tone = divmod(k, len(TONES))
+    lengths = (tone + turn) % LENGTHS + LENGTHS * (turn // LENGTHS)
+    found.append(tone + len(TONES) * lengths)
+  return tuple(found)
 
 
 class RenderingRows:

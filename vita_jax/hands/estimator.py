@@ -9,13 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vita_jax.base.choose import choose
+from vita_jax.base.hashing import arrays_sha256
+from vita_jax.data.cache import cache_folder, cached_arrays
 from vita_jax.hands.judges import Judge
 from vita_jax.nn.convolutional_pose import KeypointNet
 
 AUGMENTATIONS = ("none", "classical")
 BRIGHTER, SHIFTED, TURNED = 0.3, 0.08, 30.0  # of classical augmentation: share, share of the side, degrees
+BATCH, RATE = 32, 1e-3
+VERSION = 1  # of the network and its training: a kept one of another version is not taken
 SIDE = 64  # pixels that the unit of the loss is told in
 
 
@@ -24,8 +29,8 @@ def train_keypoint_net(
   uv: np.ndarray,
   *,
   steps: int = 600,
-  batch: int = 32,
-  rate: float = 1e-3,
+  batch: int = BATCH,
+  rate: float = RATE,
   width: int = 16,
   augmentation: str = "none",
   seed: int = 0,
@@ -48,10 +53,59 @@ def train_keypoint_net(
   Raises:
     ValueError: no pictures, unlike numbers of pictures and poses, or an unknown augmentation.
   """
+  _check(images, uv, augmentation)
+  net = KeypointNet(width, form="top")
+  return _judge(net, _trained(net, images, uv, steps, batch, rate, augmentation, seed))
+
+
+def kept_keypoint_net(images: np.ndarray, uv: np.ndarray, *, steps: int, width: int = 16) -> Judge:
+  """Returns `train_keypoint_net(images, uv, steps=steps, width=width)`, kept in $VITA_CACHE_DIR/hands.
+
+  Runs that are compared are judged by the very same network, and it is trained once for all of them.
+
+  Args:
+    images: as there.
+    uv: as well.
+    steps: as well.
+    width: as well.
+
+  Raises:
+    ValueError: as well.
+  """
+  _check(images, uv, "none")
+  net = KeypointNet(width, form="top")
+  key = f"keypoint net {VERSION} {steps} {width} {arrays_sha256({'images': images, 'uv': uv})}"
+
+  def make() -> dict[str, np.ndarray]:
+    params = _trained(net, images, uv, steps, BATCH, RATE, "none", 0)
+    return {name: np.asarray(x) for name, x in flatten_dict(params, sep="/").items()}
+
+  found = cached_arrays(cache_folder("hands"), key, make, prefix="judge-")
+  return _judge(net, jax.tree.map(jnp.asarray, unflatten_dict(found, sep="/")))
+
+
+def _check(images: np.ndarray, uv: np.ndarray, augmentation: str) -> None:
   choose("augmentation", augmentation, AUGMENTATIONS)
   if not len(images) or len(images) != len(uv):
     raise ValueError(f"{len(images)} pictures and {len(uv)} poses: give as many, at least one")
-  net, key = KeypointNet(width, form="top"), jax.random.key(seed)
+
+
+def _judge(net: KeypointNet, params: Any) -> Judge:
+  return Judge("small_", jax.jit(partial(_find, net, params)))
+
+
+def _trained(
+  net: KeypointNet,
+  images: np.ndarray,
+  uv: np.ndarray,
+  steps: int,
+  batch: int,
+  rate: float,
+  augmentation: str,
+  seed: int,
+) -> Any:
+  """The parameters after training."""
+  key = jax.random.key(seed)
   pictures, joints = jnp.asarray(images), jnp.asarray(uv, jnp.float32)
   params = jax.jit(net.init)(key, jnp.zeros((1, *images.shape[1:])))["params"]
   optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
@@ -59,7 +113,7 @@ def train_keypoint_net(
   state = params, optimizer.init(params)
   for t in range(steps):
     state = step(state, pictures, joints, jax.random.fold_in(key, t + 1))
-  return Judge("small_", jax.jit(partial(_find, net, state[0])))
+  return state[0]
 
 
 def _find(net: KeypointNet, params: Any, pictures: jax.Array) -> tuple[jax.Array, None]:

@@ -105,6 +105,12 @@ def scale_of(uv: jax.Array, z: jax.Array) -> jax.Array:
   return jnp.sqrt(jnp.maximum(len(ends) * PALM**2 - deep, 0.0) / jnp.maximum(flat, 1e-8))
 
 
+def joints_before(uv: Any, z: Any) -> np.ndarray:
+  """Estimates joints [..., 21, 3] in mm from (uv, z), seen in parallel with the `scale_of` the pose."""
+  scale = scale_of(jnp.asarray(uv, jnp.float32), jnp.asarray(z, jnp.float32))
+  return np.concatenate([np.asarray(scale)[..., None, None] * uv, np.asarray(z)[..., None]], axis=-1)
+
+
 @functools.partial(jax.jit, static_argnames="size")
 def joints_map(uv: Any, z: Any, *, size: int) -> jax.Array:
   """Draws every bone as a filled ellipse, nearer ones over farther ones.

@@ -13,9 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vita_jax.base.hashing import arrays_sha256
 from vita_jax.data.cache import cache_folder, cached_arrays
 from vita_jax.data.files import read_npz
-from vita_jax.data.hands import HandCrop, check_one_side, check_poses, order_of, split_sequences
+from vita_jax.data.hands import (
+  HandCrop,
+  check_depths,
+  check_one_side,
+  check_order,
+  check_poses,
+  check_projection,
+  split_sequences,
+)
 from vita_jax.data.hands_files import Rhd, Stb
 from vita_jax.data.photographs import load_photographs
 from vita_jax.hands.dataset import RenderedHands, rendered_hands
@@ -25,6 +34,7 @@ from vita_jax.pose.skeletons import HAND
 Columns = dict[str, np.ndarray]
 NAMES = ("image", "uv", "xyz", "identity", "depth")
 SIDE = 128  # of the photographs behind rendered hands, their shorter side
+VERSION = 2  # of what is rendered: kept renderings of another one are not taken
 
 
 class Sets(NamedTuple):
@@ -49,7 +59,8 @@ def read_rendered(*, rig: str = "left", photographs: str = "", **options: Any) -
     FileNotFoundError, ValueError: no photographs, or too few of them.
   """
   found = load_photographs(photographs or None, side=SIDE)
-  key = f"hands {rig} {sorted(options.items())} {found.source} {len(found.names)}"
+  behind = arrays_sha256(dict(zip(found.names, found.pictures, strict=True)))
+  key = f"hands {VERSION} {rig} {sorted(options.items())} {behind}"
   make = partial(_rendered, rig, photographs=found, **options)
   arrays = cached_arrays(cache_folder("hands"), key, make, prefix=f"hands-{options.get('size', '')}-")
   train, test, strangers = (
@@ -113,18 +124,22 @@ def read_custom(path: str, size: int) -> Sets:
   """
   arrays = read_npz(path)
   wanted = {"image": (size, size, 3), "uv": (HAND.n_keypoints, 2), "xyz": (HAND.n_keypoints, 3), "test": ()}
-  for name, shape in wanted.items():
-    if name not in arrays:
-      raise ValueError(f"{path} has no '{name}': hands of one's own are {', '.join(wanted)}")
+  more = {"identity": (), "right": (), "depth": (size, size)}
+  if gone := [name for name in wanted if name not in arrays]:
+    raise ValueError(f"{path} has no '{gone[0]}': hands of one's own are {', '.join(wanted)}")
+  for name, shape in (wanted | {name: shape for name, shape in more.items() if name in arrays}).items():
     if arrays[name].shape[1:] != shape or len(arrays[name]) != len(arrays["image"]):
       expected = ", ".join([str(len(arrays["image"])), *map(str, shape)])
       raise ValueError(f"{path}: '{name}' is {list(arrays[name].shape)}, not [{expected}]")
+  if arrays["image"].dtype != np.uint8:
+    raise ValueError(f"{path}: 'image' is {arrays['image'].dtype}: it must be uint8, RGB from 0 to 255")
   check_poses(arrays["uv"], arrays["xyz"][..., 2], size=size, name=path)
   if "right" in arrays:
     check_one_side(arrays["right"], name=path)
-  orders = [order_of(xyz) for xyz in arrays["xyz"][:16]]
-  if (usual := max(set(orders), key=orders.count)) != "HAND":
-    raise ValueError(f"{path}: its joints are in the order of {usual}: take joints[data.hands.{usual}]")
+  check_order(arrays["xyz"][:16], name=path)
+  check_projection(arrays["uv"], arrays["xyz"], name=path)
+  if "depth" in arrays:
+    check_depths(arrays["depth"], arrays["uv"], arrays["xyz"][..., 2], name=path)
   arrays["identity"] = arrays.get("identity", np.zeros(len(arrays["image"]))).astype(np.int32)
   test = arrays.pop("test").astype(bool)
   if not test.any() or test.all():

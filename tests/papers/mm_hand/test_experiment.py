@@ -11,10 +11,12 @@ import pytest
 from papers.mm_hand import small
 from PIL import Image
 
-from vita_jax import train
+from vita_jax import cli, train
+from vita_jax.data.hands import STB_ORDER
 from vita_jax.hands import judges
 from vita_jax.papers import mm_hand
 from vita_jax.papers.mm_hand.data import read_inputs
+from vita_jax.papers.mm_hand.downstream import drawn_by, drawn_pairs, find_runs
 from vita_jax.papers.mm_hand.recipe import recipe_of
 from vita_jax.train.program_file import write_program
 
@@ -64,6 +66,17 @@ def test_it_reports_beside_what_a_copy_and_the_truth_are_worth(blind, tmp_path):
   assert all((workdir / "figures" / f"{name}.png").exists() for name in ("sheet", "failures"))
 
 
+def test_a_program_draws_the_tested_pairs_and_a_sheet_shows_runs_side_by_side(tmp_path):
+  config = small.config(tmp_path, "copy_source")
+  experiment = mm_hand.build(config, form="native")
+  pairs = read_inputs(recipe_of(config)).tests["test"]
+  drawn = drawn_pairs(pairs, drawn_by(experiment.export(experiment.init(jax.random.key(0)))))
+  np.testing.assert_array_equal(drawn, pairs["source"])
+  columns = {"source": pairs["source"], "one": drawn, "other": drawn, "truth": pairs["image"]}
+  titles = [axis.get_title() for axis in report.sheet(columns, pairs["uv"], np.array([2, 0])).axes]
+  assert titles == ["source", "target", "one", "other", "truth", *[""] * 5]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["mm_hand", "no_attention", "pix2pix", "cyclegan", "pg2"])
 def test_a_whole_run_learns(method, tmp_path):
@@ -79,6 +92,11 @@ def test_a_whole_run_learns(method, tmp_path):
   rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
   losses = [row["metrics"]["loss"] for row in rows if (row["stage"], row["split"]) == ("train", "train")]
   assert len(losses) > 10 and np.mean(losses[-5:]) < np.mean(losses[:3])
+  config, runs = find_runs([str(tmp_path / "run")])
+  ((folder, seed),) = runs["run"]
+  pairs = read_inputs(recipe_of(config)).tests["test"]
+  drawn = drawn_pairs(pairs, drawn_by(cli.exported(str(folder), seed)[0]))
+  assert drawn.shape == pairs["image"].shape and drawn.std() > 0
 
 
 @pytest.fixture(scope="module")
@@ -110,17 +128,31 @@ def test_what_it_draws_comes_out_of_its_program_as_files(exported, tmp_path, mon
 
 def test_poses_that_cannot_be_drawn_are_one_line(tmp_path, monkeypatch):
   monkeypatch.setattr(export, "check_hands", _sees_a_hand)
-  read = functools.partial(export.read_poses, small.SIZE)
-  hands = small.columns(2, seed=3)
+  read = functools.partial(export.read_poses, small.SIZE, far=700.0)
+  hands, stb = small.columns(2, seed=3), np.argsort(STB_ORDER)
   good = {"uv": hands["uv"], "z": hands["xyz"][..., 2], "picture": hands["image"][0]}
   good |= {"source_uv": hands["uv"][0], "source_z": hands["xyz"][0, :, 2]}
   nan = good["uv"].copy()
   nan[1, 4] = np.nan
+  four = small.columns(4, seed=3)  # of the source and one target the order is not sure
+  own = {
+    "uv": four["uv"],
+    "z": four["xyz"][..., 2],
+    "source_uv": four["uv"][0],
+    "source_z": four["xyz"][0, :, 2],
+  }
+  np.savez(tmp_path / "good.npz", **{**good, **own})
+  assert read(str(tmp_path / "good.npz"))["uv"].shape == (4, 21, 2)
   cases = {
     "has no 'source_z'": {"source_z": None},
     r"index_1 of row 0 is at .* far outside|far outside of a picture": {"uv": good["uv"] + 60},
     "of row 1 is not finite": {"uv": nan},
     "multiply metres by 1000": {"z": good["z"] / 1000},
+    "50 % of the hands are 700 mm away or more": {"z": good["z"] + np.float32([[0], [400]])},
+    "its joints are in the order of STB_ORDER": {
+      name: good[name][..., stb, :] if name.endswith("uv") else good[name][..., stb]
+      for name in ("uv", "z", "source_uv", "source_z")
+    },
     r"'uv' is \[2, 20, 2\]": {"uv": good["uv"][:, :20]},
     "'picture' is float32: it must be uint8": {"picture": good["picture"].astype(np.float32)},
   }

@@ -89,12 +89,27 @@ def test_hands_that_do_not_serve_are_named(tmp_path):
     "multiply metres by 1000": {"xyz": hands["xyz"] / 1000},
     "far outside of a picture of 16 x 16": {"uv": hands["uv"] + 100},
     "its joints are in the order of STB_ORDER": {"xyz": hands["xyz"][:, stb], "uv": hands["uv"][:, stb]},
+    "'image' is float32: it must be uint8": {"image": hands["image"].astype(np.float32) / 255},
+    r"'identity' is \[3\], not \[16\]": {"identity": np.arange(3)},
+    "its depth map is .* mm from the joints": {"depth": hands["depth"] / 1000},
+    "u does not follow x / z": {"uv": hands["uv"][..., ::-1]},
+    "100 % of the hands are 700 mm away or more": {
+      "xyz": hands["xyz"] + np.float32([0, 0, 400]),
+      "depth": None,
+    },
     "an identity has a single training picture": {"identity": np.arange(16)},
   }
   for message, changes in cases.items():
     with pytest.raises(ValueError, match=message) as caught:
       read_inputs(_changed(tmp_path, **changes))
     assert "\n" not in str(caught.value), message
+  pix2pix = small.config(tmp_path, "pix2pix", **{"discriminator.blocks": 1})  # draws no depth maps
+  np.savez(pix2pix.data.folder, **{**hands, "xyz": hands["xyz"] * 2, "depth": hands["depth"] * 2})
+  with pytest.warns(
+    RuntimeWarning, match="candidates is 32, and an identity of hands.npz has 6 hands: every"
+  ):
+    pix2pix.curriculum.candidates = 32
+    assert read_inputs(recipe_of(pix2pix)).train["candidates"].shape == (12, 5)
   config = small.config(tmp_path, **{"depth.source": "learned"})
   np.savez(config.data.folder, **{name: x for name, x in hands.items() if name != "depth"})
   with pytest.raises(ValueError, match="has no depth maps, which config.depth.source=learned learns from"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vita_jax.data.curriculum import candidates
+from vita_jax.data.hands import check_within
 from vita_jax.data.resident import Resident
 from vita_jax.hands import nearest, pose_distance
 from vita_jax.hands.sets import Sets, read_custom, read_rendered, read_rhd, read_stb
@@ -41,9 +43,16 @@ def read_inputs(recipe: Recipe) -> Inputs:
   """Reads hands, draws the sources of every target, and fixes the pairs that are tested.
 
   Raises:
-    FileNotFoundError, ValueError: missing or unusable hands; fewer of an identity than there are candidates.
+    FileNotFoundError, ValueError: missing or unusable hands; an identity with a single one; hands beyond the
+      far end of depth maps.
+
+  Warns:
+    RuntimeWarning: an identity has fewer hands than `config.curriculum.candidates`: all targets get as few.
   """
   train, tests, source = read_sets(recipe.data)
+  for hands in (train, *tests.values()):
+    remedy = "raise config.depth.far, to 5000 at most"
+    check_within(hands["xyz"][..., 2], recipe.far, name=source, remedy=remedy)
   keys = recipe.curriculum
   distance = partial(pose_distance, chain=keys.chain)
   groups = train["identity"]
@@ -51,6 +60,13 @@ def read_inputs(recipe: Recipe) -> Inputs:
   if most < 1:
     raise ValueError(f"{source}: an identity has a single training picture, so no other one is its source")
   count = min(keys.candidates, most)
+  if count < keys.candidates:
+    warnings.warn(
+      f"config.curriculum.candidates is {keys.candidates}, and an identity of {source} has {most + 1} hands:"
+      f" every target gets {count} sources",
+      RuntimeWarning,
+      stacklevel=2,
+    )
   rng = np.random.default_rng(0)  # of the data, not of a run: replicas share them
   table = candidates(rng, train["xyz"], count, distance=distance, groups=groups)
   kept = {"image": train["image"], "uv": train["uv"], "z": _z(train)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,8 @@ import numpy as np
 from vita_jax.base.files import write_bytes
 from vita_jax.data import augment
 from vita_jax.data.files import read_npz
-from vita_jax.data.hands import check_poses
+from vita_jax.data.hands import check_order, check_poses, check_within
+from vita_jax.hands.modalities import joints_before
 from vita_jax.nn.detectors.palm import check_hands
 from vita_jax.papers.mm_hand.data import Inputs, to_bytes, to_floats
 from vita_jax.papers.mm_hand.guidance import Pose
@@ -44,7 +46,7 @@ def export(recipe: Recipe, nets: Nets, inputs: Inputs, state: State) -> Exported
       "uv": (f"n, {K}, 2", "float32"),
       "z": (f"n, {K}", "float32"),
     },
-    read=functools.partial(read_poses, size),
+    read=functools.partial(read_poses, size, far=recipe.far),
     card={
       "inputs": {
         "picture": f"uint8 [n, {size}, {size}, 3], RGB, a crop around a hand: the appearance",
@@ -84,7 +86,7 @@ def draw(
   return {"drawn": transfer(recipe, nets, params, to_floats(picture), Pose(source_uv, source_z), Pose(uv, z))}
 
 
-def read_poses(size: int, path: str) -> dict[str, np.ndarray]:
+def read_poses(size: int, path: str, *, far: float = math.inf) -> dict[str, np.ndarray]:
   """Reads a source and target poses from an npz file.
 
   `picture` uint8 [h, w, 3], a crop around a hand, `source_uv` [21, 2] and `source_z` [21] of its joints, and
@@ -93,7 +95,8 @@ def read_poses(size: int, path: str) -> dict[str, np.ndarray]:
 
   Raises:
     FileNotFoundError, ValueError: no such file, an array that is missing or of another shape, poses that
-      cannot be (see `data.hands.check_poses`), a picture in which the palm detector finds no hand.
+      cannot be (see `data.hands.check_poses`), are in another order of joints or beyond `far` mm, which the
+      model's depth maps do not show; a picture in which the palm detector finds no hand.
   """
   arrays = read_npz(path)
   wanted = {"picture": 4, "source_uv": 3, "source_z": 2, "uv": 3, "z": 2}
@@ -111,7 +114,11 @@ def read_poses(size: int, path: str) -> dict[str, np.ndarray]:
     found[name] = ((whole[name] + 0.5) * scale - 0.5).astype(np.float32)
   found |= {name: whole[name].astype(np.float32) for name in ("source_z", "z")}
   for prefix in ("source_", ""):
-    check_poses(found[f"{prefix}uv"], found[f"{prefix}z"], size=size, name=f"{prefix}uv of {path}")
+    uv, z, name = found[f"{prefix}uv"], found[f"{prefix}z"], f"{prefix}uv of {path}"
+    check_poses(uv, z, size=size, name=name)
+    check_within(z, far, name=name, remedy="move them nearer, the model has learned no others")
+  both = (np.concatenate([whole[f"source_{name}"], whole[name]]) for name in ("uv", "z"))
+  check_order(joints_before(*both), name=path, share=0.9)
   try:
     check_hands(list(pictures), [path] * len(pictures))
   except FileNotFoundError as error:

@@ -22,7 +22,8 @@ from vita_jax.papers.mm_hand.recipe import Recipe
 Tree = Any
 Maps = Mapping[str, jax.Array]
 PLAIN = (ResnetGenerator, PatchDiscriminator)  # without batch norm and dropout
-DEVIATION = 0.02  # of kernels at first
+LEVELS_OF_ONE = 255 * 0.226  # grey levels of one of ImageNet's deviations, the mean of 0.229, 0.224 and 0.225
+DEVIATION = 0.02  # of kernels and scales at first
 # What a judge sees besides the picture, in channels; that of depth maps sees one of them and the joints.
 SEES = {"appearance": 3, "shape": CHANNELS["pose"], "joints": 3, "picture": 0, "map": 0, "depth": 3}
 
@@ -139,8 +140,12 @@ def _perceptual(recipe: Recipe) -> Callable[[jax.Array], Maps] | None:
 
 
 def _vgg_maps(net: features.FeatureNet, pictures: jax.Array) -> Maps:
-  """relu1_2, as the paper takes it, of another VGG."""
-  return {"relu1_2": net.apply(net.variables, (pictures + 1) / 2).maps["relu1_2"]}
+  """relu1_2, as the paper takes it, of another VGG, in the unit of the paper's.
+
+  This one was trained on 0 to 255, the paper's on deviations of ImageNet's, each of which is 58 of those:
+  without the division the paper's weight would drown all other losses.
+  """
+  return {"relu1_2": net.apply(net.variables, (pictures + 1) / 2).maps["relu1_2"] / LEVELS_OF_ONE}
 
 
 def _lite_maps(module: Any, variables: Tree, pictures: jax.Array) -> Maps:
@@ -215,7 +220,8 @@ def transfer(
 def init(recipe: Recipe, nets: Nets, key: jax.Array) -> dict[str, Tree]:
   """Draws {"params", "stats"}, each by network: "generator", "depth" and the judges.
 
-  Kernels are N(0, 0.02^2), as DCGAN, pix2pix and CycleGAN draw them; scales and variances 1, all else 0.
+  Kernels are N(0, 0.02^2) and scales of batch norms N(1, 0.02^2), as DCGAN, pix2pix and CycleGAN draw them;
+  variances 1, all else 0.
   """
   size = recipe.size
   shapes: dict[str, dict[str, Tree]] = {"params": {}, "stats": {}}
@@ -228,13 +234,13 @@ def init(recipe: Recipe, nets: Nets, key: jax.Array) -> dict[str, Tree]:
       shapes["params"][name] = {"there": found["params"], "back": found["params"]}
   leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
   names = [path[-1].key for path, _ in leaves]
-  sizes = [x.size if name == "kernel" else 0 for name, (_, x) in zip(names, leaves, strict=True)]
-  # All kernels by one draw: a draw for each is half a minute of compiling.
+  sizes = [x.size if name in ("kernel", "scale") else 0 for name, (_, x) in zip(names, leaves, strict=True)]
+  # All of them by one draw: a draw for each is half a minute of compiling.
   noise = DEVIATION * jax.random.normal(key, (sum(sizes),))
   ends, drawn = np.cumsum(sizes), []
   for name, (_, x), end, count in zip(names, leaves, ends, sizes, strict=True):
-    constant = jnp.ones if name in ("scale", "var") else jnp.zeros
-    drawn.append(noise[end - count : end].reshape(x.shape) if count else constant(x.shape))
+    middle = jnp.full(x.shape, float(name in ("scale", "var")), jnp.float32)
+    drawn.append(middle + noise[end - count : end].reshape(x.shape) if count else middle)
   return jax.tree.unflatten(structure, drawn)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -193,6 +194,12 @@ class Recipe(NamedTuple):
   def learns_depth(self) -> bool:
     """Whether depth maps are those of a network."""
     return any(phase.net == "depth" for phase in self.phases)
+
+  @property
+  def far(self) -> float:
+    """Depth in mm beyond which maps show nothing of a hand; infinite where no depth map is drawn."""
+    drawn = self.generator.kind == "transfer" and "depth" in self.generator.modalities
+    return float(self.depth.far) if drawn or self.generator.kind == "two_stage" else math.inf
 
 
 def default_config(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax import metrics
-from vita_jax.hands.estimator import train_keypoint_net
+from vita_jax.hands.estimator import kept_keypoint_net
 from vita_jax.hands.judges import Judge, landmark_judge, pose_numbers
 from vita_jax.metrics import frechet_of_features, paired_kernel_distance, ssim
 from vita_jax.nn import features
@@ -80,7 +80,7 @@ def report(
 def judges_of(recipe: Recipe, inputs: Inputs) -> list[Judge]:
   """Returns the judges: the landmark network (a warning says if it has no weights), and the small one.
 
-  The small one is trained here, on training pictures alone and from one seed: all runs have the same.
+  The small one is trained on training pictures alone, once for all runs.
   """
   found = []
   if recipe.report.judge != "none":
@@ -90,7 +90,7 @@ def judges_of(recipe: Recipe, inputs: Inputs) -> list[Judge]:
       warnings.warn(f"pose errors are left out: {error}", stacklevel=2)
   if recipe.report.small_judge:
     train = inputs.train
-    found.append(train_keypoint_net(train["image"], train["uv"], steps=recipe.report.small_judge))
+    found.append(kept_keypoint_net(train["image"], train["uv"], steps=recipe.report.small_judge))
   return found
 
 
