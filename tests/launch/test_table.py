@@ -89,6 +89,12 @@ def test_a_row_is_paired_with_the_metric_that_its_baseline_shows():
   assert lines[0].difference is None and lines[1].difference == (0.5, 0.5, 0.5)
 
 
+def test_a_metric_that_a_run_does_not_have_is_named():
+  summary = {"seeds": [0], "metrics": {"l1": {"values": [0.5]}}}
+  with pytest.raises(ValueError, match="row 'one': its run has no metric psnr; it has l1"):
+    make_lines([Row("one", "c.py", metric="psnr")], {"one": summary})
+
+
 def test_a_second_call_reuses_the_runs(table):
   flags, workdir, output = table
   files = [p for row in ("plain", "plain_completion") for p in (workdir / row).rglob("*") if p.is_file()]

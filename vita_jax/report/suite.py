@@ -62,12 +62,19 @@ def make_lines(rows: Sequence[Row], summaries: Mapping[str, Mapping[str, Any]]) 
   """Joins rows with the summaries of their runs (by label), pairing each with its baseline by seed.
 
   A row's metric is compared with the metric that the baseline's own row shows.
+
+  Raises:
+    ValueError: a run does not have the metric of its row.
   """
   lines, metric_of = [], {row.label: row.metric for row in rows}
   for row in rows:
     if row.label not in summaries:
       continue
     summary = summaries[row.label]
+    if row.metric not in summary["metrics"]:
+      raise ValueError(
+        f"row '{row.label}': its run has no metric {row.metric}; it has {', '.join(summary['metrics'])}"
+      )
     entry, difference = summary["metrics"][row.metric], None
     if row.baseline in summaries:
       difference = pair_runs(summary, summaries[row.baseline], row.metric, metric_of[row.baseline])
