@@ -60,6 +60,7 @@ def main() -> None:
     )
   rows = chosen_rows(rows, ROWS.value)
   workdir, summaries = Path(WORKDIR.value), {}
+  workdir.mkdir(parents=True, exist_ok=True)
   for i, row in enumerate(rows):
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)
     summaries[row.label] = cli.run_row(

@@ -78,6 +78,7 @@ def main() -> None:
     c._replace(targets=_least(TARGETS.value, c.targets), seeds=_least(SEEDS.value, c.seeds)) for c in columns
   ]
   workdir, cells = Path(WORKDIR.value), Cells()
+  workdir.mkdir(parents=True, exist_ok=True)
   results = Path(RESULTS.value or workdir / "results.jsonl")
   for i, row in enumerate(rows):
     print(f"[{i + 1}/{len(rows)}] {row.label}", file=sys.stderr, flush=True)

@@ -80,7 +80,6 @@ def test_a_table_of_what_stays_right_goes_on_where_it_was(run, tmp_path):
   values = [json.loads(line)["metrics"] for line in kept.read_text().splitlines()]
   assert values == [json.loads(line)["metrics"] for line in lines]
   elsewhere = [flags[0], f"--workdir={tmp_path}/elsewhere", f"--results={kept}"]
-  (tmp_path / "elsewhere").mkdir()
   assert succeeded(launch("ss_gcn/robust_table", *elsewhere)).replace("elsewhere", "table") == printed
   assert not (tmp_path / "elsewhere" / "small_gcn").exists()
   assert len((tmp_path / "table" / "robust.csv").read_text().splitlines()) == 5

@@ -120,7 +120,6 @@ def test_a_table_goes_on_from_a_file_of_results_without_its_runs(table, tmp_path
   kept = f"--results={tmp_path / 'table.jsonl'}"
   succeeded(launch("table", *flags, kept))
   elsewhere = tmp_path / "T"
-  elsewhere.mkdir()
   succeeded(launch("table", flags[0], f"--workdir={elsewhere}", *flags[2:], kept))
   assert (elsewhere / "table.md").read_text() == (workdir / "table.md").read_text()
   assert not (elsewhere / "plain").exists()
