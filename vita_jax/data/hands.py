@@ -152,16 +152,17 @@ def order_of(xyz: Any) -> str:
   return "STB_ORDER" if chains[0] < chains[-1] else "HAND"
 
 
-def check_order(xyz: Any, *, name: str, share: float = 0.5) -> None:
-  """Refuses poses [n, 21, 3] of which a share has the joints of another data set's order, see `order_of`.
+def check_order(xyz: Any, *, name: str, share: float = 0.0) -> None:
+  """Refuses poses [n, 21, 3] that mostly have the joints of another data set's order, see `order_of`.
 
   Args:
     xyz: equal poses count once.
     name: what to call them in a message, e.g. their file.
-    share: more is refused; large for poses that are only estimated, of which some look otherwise.
+    share: what part of them must be in the most frequent order; large for poses that are only estimated, of
+      which some look otherwise.
 
   Raises:
-    ValueError: it is more.
+    ValueError: the most frequent order is another data set's.
   """
   orders = [order_of(pose) for pose in np.unique(xyz, axis=0)]
   usual = max(("HAND", "RHD_ORDER", "STB_ORDER"), key=orders.count)

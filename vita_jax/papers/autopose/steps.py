@@ -234,7 +234,7 @@ def _metrics(**found: tuple[Any, Any]) -> Metrics:
 
 
 def skips(alpha: jax.Array) -> jax.Array:
-  """The mean weight of "skip": cells that collapse have it near 1."""
+  """Computes the mean weight of "skip": cells that collapse have it near 1."""
   return jnp.mean(jax.nn.softmax(alpha)[..., OPERATIONS.index("skip")])
 
 
