@@ -63,11 +63,8 @@ RANKING = {
 }
 BARS = {"mouse: all_edges": ("pck_0.1", 0.65), "coco: twelve persons": ("ap", 0.9)}
 FRAMES = 20  # two seconds of film, whose people are the same: they are drawn together in intervals
-PEOPLE, GENOTYPE, LISTED = (
-  "people.json",
-  "genotype.json",
-  "candidates.json",
-)  # what other rows or the end read
+# What other rows, or the end of the table, read of a run.
+PEOPLE, GENOTYPE, LISTED = "people.json", "genotype.json", "candidates.json"
 PAPER = "2.5 GPU-days on COCO's 150,000 persons"
 HEADER = (
   "Pedestrians: 206 crops train, 119 of later frames test; PCK within 0.2 torsos; labels are pseudo-labels of"

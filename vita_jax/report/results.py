@@ -6,8 +6,9 @@ One JSON object a line, for one row of a suite under one configuration:
      "seeds": [int], "steps": [int], "frozen": [int], "metrics": {name: [float or null, seed by seed]},
      "files": {seed: {name: text}}}
 
-`settings` is the hash of the configuration without its seeds, so a row that was changed is run anew. `files`
-are those of `Row.keep`, what later rows or the end of the table read of a run; most tables have none.
+`settings` is the hash of the configuration without its seeds, so a row that was changed is run anew. Neither
+the data nor the code are part of it: after a change of these begin a new file (`versions` has the commit).
+`files` are those of `Row.keep`, what later rows or the end of the table read of a run; most tables have none.
 """
 
 from __future__ import annotations
