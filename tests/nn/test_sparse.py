@@ -74,6 +74,23 @@ def test_batched_matrix_is_block_diagonal(case):
   np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
+def test_batched_values_equal_one_by_one_and_the_block_diagonal(case):
+  matrix, h = case
+  a = sparse.from_scipy(matrix).matrix
+  many = np.stack([a.values, 2 * a.values, np.roll(a.values, 1)])
+  hs = np.stack([h, h + 1, h + 2])
+  for width, arguments in ((None, h), (0, hs)):
+    got = jax.vmap(lambda v, h: sparse.csr_matmul(a._replace(values=v), h), (0, width))(many, arguments)
+    want = [
+      sp.csr_matrix((v, a.columns, a.row_starts), matrix.shape) @ x
+      for v, x in zip(many, np.broadcast_to(arguments, hs.shape), strict=True)
+    ]
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    batched = sparse.Csr(values=True, rows=False, columns=False, row_starts=False)
+    block = sparse._block_diagonal(3, batched, width == 0, a._replace(values=jnp.asarray(many)), arguments)
+    np.testing.assert_allclose(block, want, atol=1e-5)
+
+
 def test_one_batch_is_one_product():
   matrix = sp.random(30, 17, density=0.2, random_state=1, format="csr")
   a = sparse.from_scipy(matrix)

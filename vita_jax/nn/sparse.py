@@ -1,11 +1,13 @@
 """Constant sparse matrices times dense matrices, differentiable and vmap-friendly.
 
 On the CPU the product runs in the compressed-sparse-row kernel that ships with jax; elsewhere it is
-a gather and a sorted segment sum.  Batches are folded into one bigger product, never looped over.
+a gather and a sorted segment sum.  Batches are folded into one bigger product, except on the CPU where
+only the values of a matrix differ.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -141,7 +143,24 @@ def _csr_matmul_batched(size, batched, a, h):
     folded = jnp.moveaxis(h, 0, 1).reshape(h.shape[1], -1)
     y = csr_matmul(a, folded)
     return jnp.moveaxis(y.reshape(y.shape[0], size, h.shape[2]), 1, 0), True
-  # Many matrices: one block-diagonal matrix over all of them.
+  many = functools.partial(_block_diagonal, size, a_batched, h_batched)
+  if a_batched == Csr(values=True, rows=False, columns=False, row_starts=False):
+    # The places are the same: on a CPU the products take turns, and nothing is copied.
+    turns = functools.partial(_in_turn, h_batched)
+    return lax.platform_dependent(a, h, cpu=turns, default=many), True
+  return many(a, h), True
+
+
+def _in_turn(h_batched, a, h):
+  def one(values, h):
+    return csr_matmul(a._replace(values=values), h)
+
+  if h_batched:
+    return lax.map(lambda pair: one(*pair), (a.values, h))
+  return lax.map(lambda values: one(values, h), a.values)
+
+
+def _block_diagonal(size, a_batched, h_batched, a, h):
   values, rows, columns, starts = (
     x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in zip(a, a_batched, strict=True)
   )
@@ -153,4 +172,4 @@ def _csr_matmul_batched(size, batched, a, h):
   starts = jnp.append((starts[:, :-1] + block * n_values).ravel(), jnp.int32(size * n_values))
   # jnp.ravel: what vmap hands over are no arrays with methods in jax 0.8.
   diagonal = Csr(jnp.ravel(values), (rows + block * n_rows).ravel(), jnp.ravel(columns), starts)
-  return csr_matmul(diagonal, h).reshape(size, n_rows, h.shape[-1]), True
+  return csr_matmul(diagonal, h).reshape(size, n_rows, h.shape[-1])
