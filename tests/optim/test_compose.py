@@ -26,15 +26,16 @@ from vita_jax.optim import (
   load_learned,
   make_odd,
   scale_by_vita_mlp,
-  vita,
   vita_mlp,
   with_rate,
 )
-from vita_jax.optim.leaves import map_coordinates, map_leaves
+from vita_jax.optim import joint as joints
+from vita_jax.optim.joint import map_coordinates
 from vita_jax.train.weights import save_params
 
 PARAMS = small_params()
 GRADIENTS = gradients_like(PARAMS, 3)
+MATRICES = ("l2o_dm", "rnnprop", "l2o_mlp", "l2o_scale")  # kinds with products of matrices
 WRITTEN_OUT = ("l2o_dm", "rnnprop")  # derivatives of the LSTM, in reverse mode alone
 
 
@@ -138,8 +139,8 @@ def test_rows_and_columns_are_those_of_adafactor():
 def test_blocks_of_a_large_tensor_give_what_the_whole_gives(monkeypatch):
   tx, g = make("vita_mlp"), jax.random.normal(jax.random.key(0), (8, 1024))
   expected, whole = tx.update(g, tx.init(g), g)
-  monkeypatch.setattr(vita, "LARGE", 1024)
-  monkeypatch.setattr(vita, "BLOCKS", (1024, 512, -1))
+  monkeypatch.setattr(joints, "LARGE", 1024)
+  monkeypatch.setattr(joints, "LARGE_BLOCKS", range(1024, 512, -1))
   found, blocks = tx.update(g, tx.init(g), g)
   assert_close((found, blocks), (expected, whole), rtol=1e-6)
 
@@ -207,16 +208,38 @@ def test_small_leaves_are_one_call_and_give_the_leaves_own_numbers():
 
   found = map_coordinates(fn, 2, tree, state)
   assert sorted(seen) == [(3,), (22,)]
-  assert_close(found, map_leaves(_scaled, 2, tree, state), rtol=0, atol=0)
+  want = {name: _scaled(x, state[name]) for name, x in tree.items()}
+  assert_close(found, tuple({name: pair[i] for name, pair in want.items()} for i in range(2)), rtol=0, atol=0)
 
 
-def test_a_tree_of_sixty_leaves_has_the_graph_of_a_few(monkeypatch):
-  """An LSTM per leaf took minutes to compile: its products are counted."""
-  params = {f"{i}": {"w": jnp.ones((2 + i, 3)), "b": jnp.ones(3)} for i in range(30)}
-  for kind, products in (("l2o_dm", 3), ("rnnprop", 4)):
+@pytest.mark.parametrize(
+  ("kind", "operation"), [*((k, "dot_general") for k in MATRICES), ("vita_mlp", "abs")]
+)
+def test_a_tree_of_sixty_leaves_has_the_graph_of_a_few(kind, operation):
+  """A network per leaf took minutes to compile: what only networks do is counted."""
+  leaves = {f"{i}": {"w": jnp.ones((2 + i, 3)), "b": jnp.ones(3)} for i in range(30)}
+  counts = []
+  for params in (leaves["0"], leaves):
     tx = make(kind)
     text = jax.jit(tx.update).lower(params, tx.init(params), params).as_text()
-    assert text.count("dot_general") == products
+    counts.append(text.count(f".{operation}"))
+  assert 0 < counts[1] <= counts[0]
+
+
+@every_kind
+def test_blocks_of_many_leaves_give_what_single_leaves_give(kind, monkeypatch):
+  """Means over tensors, too, are those of each leaf by itself, whatever lies between them in a vector."""
+  rng = np.random.default_rng(0)
+  shapes = [(3, 50), (), (0, 2), (129,), (2, 3, 5), (128,), (7,), (40, 30)]
+  params = {f"{i}": jnp.asarray(rng.normal(size=s), jnp.float32) for i, s in enumerate(shapes)}
+  gradients = gradients_like(params, 2)
+  found = {}
+  for name, size in (("blocks", 256), ("vector", 10**6), ("alone", 0)):
+    monkeypatch.setattr(joints, "BLOCK", size or 10**6)
+    monkeypatch.setattr(joints, "LARGE", 10**9 if size else 0)
+    found[name] = play(make(kind), gradients, params)
+  for name in ("blocks", "vector"):
+    assert_close(found[name], found["alone"], rtol=2e-4, atol=1e-7)
 
 
 # Other settings of JAX.

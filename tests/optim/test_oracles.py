@@ -122,7 +122,7 @@ def test_one_step_of_the_lstm_by_hand(gates, c, expected_c, expected_h):
 def test_one_step_of_the_gru_by_hand():
   """Reset, update, candidate: h' = u h + (1 - u) tanh(w x + v r h + b)."""
   w = jnp.array([[0.0, 0.0, 0.5], [0.0, 0.0, 2.0]])  # rows x, h
-  b, injected = jnp.array([0.3, 0.0, 0.1]), jnp.array([-0.3, 1.0, 0.2])
+  b, injected = jnp.array([0.3, 0.0, 0.1]), jnp.array([[-0.3], [1.0], [0.2]])
   found = gru({"w": w, "b": b}, jnp.full((1, 2), 1.0), jnp.full((1, 2), 0.4), injected)
   u = 1 / (1 + math.exp(-1.0))
   expected = u * 0.4 + (1 - u) * math.tanh(0.5 + 2.0 * 0.5 * 0.4 + 0.3)

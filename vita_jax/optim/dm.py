@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax.base.keys import above
+from vita_jax.optim.joint import map_coordinates
 from vita_jax.optim.leaves import (
   Theta,
   Tree,
@@ -18,7 +19,6 @@ from vita_jax.optim.leaves import (
   check_options,
   check_theta,
   linear,
-  map_coordinates,
   per_row,
   zeros_like_params,
 )

@@ -23,14 +23,15 @@ def init_gru(key: jax.Array, inputs: int, hidden: int) -> dict[str, jax.Array]:
 
 
 def gru(theta: dict, x: jax.Array, h: jax.Array, bias: jax.Array) -> jax.Array:
-  """Takes one step: x [inputs, *shape], h [hidden, *shape], bias [3 hidden] (injected) -> new h.
+  """Takes one step: x [inputs, *shape], h [hidden, *shape] -> new h.
 
+  With `bias`, which broadcasts to [3 hidden, *shape], injected:
   r, u = sigmoid(A([x, h]) + bias), c = tanh(A([x, r h]) + bias), h' = u h + (1 - u) c.
   """
   n = 2 * h.shape[0]
-  w, b = theta["w"], theta["b"] + bias
+  w, b = theta["w"], per_row(theta["b"], h) + bias
   gates = linear(w[:, :n], jnp.concatenate([x, h]))
-  r, u = jnp.split(jax.nn.sigmoid(gates + per_row(b[:n], gates)), 2)
+  r, u = jnp.split(jax.nn.sigmoid(gates + b[:n]), 2)
   c = linear(w[:, n:], jnp.concatenate([x, r * h]))
-  c = jnp.tanh(c + per_row(b[n:], c))
+  c = jnp.tanh(c + b[n:])
   return u * h + (1.0 - u) * c

@@ -1,9 +1,9 @@
-"""What learned optimizers share: work in float32, updates in their dtype, one graph for small leaves."""
+"""What learned optimizers share: work in float32, updates in their dtype, checks of options and of leaves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -28,7 +28,6 @@ OPTIONS = {
   "eps": above(0),
   "odd": boolean,
 }
-LARGE = 1 << 17  # entries from which a leaf is worked on by itself: a copy into a long vector would cost more
 AxisName = str | tuple[str, ...]
 
 
@@ -145,89 +144,16 @@ def as_dtype(state_dtype: Any) -> jnp.dtype:
   return dtype
 
 
-def map_leaves(fn: Callable[..., tuple], n_outputs: int, tree: Tree, *rest: Tree) -> tuple[Tree, ...]:
-  """Maps `fn(leaf, *rest leaves) -> n_outputs arrays` over the leaves of `tree`, into `n_outputs` trees."""
-  rows, structure = _rows(tree, rest)
-  return _columns([fn(*row) for row in rows], n_outputs, structure)
-
-
-def map_coordinates(fn: Callable[..., tuple], n_outputs: int, tree: Tree, *rest: Tree) -> tuple[Tree, ...]:
-  """Maps as `map_leaves` does a function that treats every coordinate by itself, in few graphs.
-
-  Leaves of one dtype with fewer than `LARGE` entries are one vector, so that a tree of many small leaves
-  compiles about as fast as one leaf; `fn` then sees [n] and, of leaves with leading features, [features, n].
-  A leaf that may be cut over several devices stays by itself: to join it with others would communicate.
-  That is known of arrays, of types with Explicit axes, and inside `jax.shard_map`; under `jax.jit` on a mesh
-  with Auto axes it is not known, and every leaf stays by itself.
-  """
-  rows, structure = _rows(tree, rest)
-  groups: dict[Any, list[int]] = {}
-  for i, row in enumerate(rows):
-    groups.setdefault(_group(row, i), []).append(i)
-  outputs: list[Any] = [None] * len(rows)
-  for members in groups.values():
-    together = [rows[i] for i in members]
-    for i, output in zip(members, join_and_split(fn, together), strict=True):
-      outputs[i] = output
-  return _columns(outputs, n_outputs, structure)
-
-
-def join_and_split(fn: Callable[..., tuple], rows: list[tuple]) -> list[tuple]:
-  """Calls `fn` once for several rows of arrays, end to end; returns its outputs for each row.
-
-  In a row [*shape] comes first, then arrays [*shape] or [features, *shape].
-  """
-  if len(rows) == 1:
-    return [fn(*rows[0])]
-  shapes = [row[0].shape for row in rows]
-  sizes = [math.prod(shape) for shape in shapes]
-  ends = np.cumsum(sizes).tolist()
-  columns = []
-  for column in zip(*rows, strict=True):
-    lead = column[0].shape[: column[0].ndim - len(shapes[0])]
-    columns.append(jnp.concatenate([x.reshape(*lead, n) for x, n in zip(column, sizes, strict=True)], -1))
-  found = fn(*columns)
-  return [
-    tuple(
-      jax.lax.slice_in_dim(x, end - n, end, axis=x.ndim - 1).reshape(*x.shape[:-1], *shape) for x in found
-    )
-    for shape, n, end in zip(shapes, sizes, ends, strict=True)
-  ]
-
-
-def _rows(tree: Tree, rest: tuple[Tree, ...]) -> tuple[list[tuple], Any]:
-  """(the leaves side by side, as arrays: numbers of Python, too; the structure)."""
+def as_rows(tree: Tree, rest: tuple[Tree, ...]) -> tuple[list[tuple], Any]:
+  """Returns the leaves of some trees side by side, as arrays (numbers of Python, too), and the structure."""
   leaves, structure = jax.tree.flatten(tree)
   others = [structure.flatten_up_to(other) for other in rest]  # type: ignore[attr-defined]
   return [tuple(map(jnp.asarray, row)) for row in zip(leaves, *others, strict=True)], structure
 
 
-def _columns(outputs: list[tuple], n_outputs: int, structure: Any) -> tuple[Tree, ...]:
+def as_columns(outputs: list[tuple], n_outputs: int, structure: Any) -> tuple[Tree, ...]:
+  """Returns `n_outputs` trees of rows of as many arrays, the inverse of `as_rows`."""
   return tuple(jax.tree.unflatten(structure, [o[i] for o in outputs]) for i in range(n_outputs))
-
-
-def _group(row: tuple, i: int) -> Any:
-  """What leaves must have in common to be joined; the number `i` itself for one that stays alone."""
-  if row[0].size >= LARGE or not all(map(lies_whole, row)):
-    return i
-  return tuple((x.dtype, x.ndim - row[0].ndim, frozenset(varying(x)), _devices(x)) for x in row)
-
-
-def _devices(x: jax.Array) -> Any:
-  return None if isinstance(x, jax.core.Tracer) else frozenset(x.devices())
-
-
-def lies_whole(x: jax.Array) -> bool:
-  """Tells whether an array is known not to be cut over devices."""
-  if jax.device_count() == 1:
-    return True
-  if not isinstance(x, jax.core.Tracer):
-    return x.sharding.is_fully_replicated
-  sharding: Any = jax.typeof(x).sharding
-  kinds = set(sharding.mesh.axis_types)
-  if kinds == {jax.sharding.AxisType.Manual}:
-    return True
-  return kinds == {jax.sharding.AxisType.Explicit} and not any(sharding.spec)
 
 
 def axes_of(axis_name: AxisName) -> tuple[str, ...]:
@@ -243,14 +169,19 @@ def mean_over(x: jax.Array, axes: Any = None, *, axis_name: AxisName = ()) -> ja
     axes: of the array; None for all. The mean over nothing is 0.
     axis_name: of the mesh: x is then one of equal parts, or the same on all devices.
   """
-  axes = tuple(range(x.ndim)) if axes is None else axes
-  n = math.prod(x.shape[axis] for axis in axes)
-  total, names = jnp.sum(x, axis=axes), axes_of(axis_name)
-  if names:
-    if absent := tuple(name for name in names if name not in varying(total)):
-      total = _as_varying(total, absent)
-    total, n = jax.lax.psum(total, names), n * math.prod(map(jax.lax.axis_size, names))
-  return total / max(n, 1)
+  axes = tuple(range(x.ndim)) if axes is None else tuple(axes)
+  total, parts = sum_over_devices(jnp.sum(x, axis=axes), axis_name)
+  return total / max(parts * math.prod(x.shape[axis] for axis in axes), 1)
+
+
+def sum_over_devices(x: jax.Array, axis_name: AxisName) -> tuple[jax.Array, int]:
+  """Computes the sum over the devices along mesh axes (in `jax.shard_map`), and returns their number, too."""
+  names = axes_of(axis_name)
+  if not names:
+    return x, 1
+  if absent := tuple(name for name in names if name not in varying(x)):
+    x = _as_varying(x, absent)
+  return jax.lax.psum(x, names), math.prod(map(jax.lax.axis_size, names))
 
 
 def linear(w: jax.Array, x: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vita_jax.optim.joint import in_blocks, join, map_joints, means, split, spread
 from vita_jax.optim.leaves import (
   AxisName,
   Theta,
@@ -18,8 +19,6 @@ from vita_jax.optim.leaves import (
   check_theta,
   check_whole,
   linear,
-  map_leaves,
-  mean_over,
   per_row,
   zeros_like_params,
 )
@@ -29,7 +28,8 @@ from vita_jax.optim.outputs import make_odd
 HIDDEN = 32
 DECAYS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 TIMES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
-INPUTS = 2 + len(DECAYS) + len(TIMES)
+SEEN = 2 + len(DECAYS)
+INPUTS = SEEN + len(TIMES)
 
 
 class L2OMLPState(NamedTuple):
@@ -97,27 +97,42 @@ def l2o_mlp(
     check_whole(updates, kind="l2o_mlp", axis_name=axis_name)
     times = jnp.tanh(state.count.astype(jnp.float32) / jnp.array(TIMES) - 1.0)
 
-    def one(gradient, p, momenta):
-      g, p = (x.astype(jnp.float32) for x in (gradient, p))
-      decays = per_row(jnp.array(DECAYS), momenta)
-      momenta = decays * momenta.astype(jnp.float32) + (1.0 - decays) * g[None]
-      seen = jnp.concatenate([jnp.stack([g, p]), momenta])
-      power = mean_over(seen * seen, range(1, seen.ndim), axis_name=axis_name)
-      x = seen * jax.lax.rsqrt(per_row(power, seen) + 1e-5)
-      # The time is the same for all coordinates: it enters the first layer as a bias.
-      first = theta["linear_1"]
-      b = first["b"] + times @ first["w"][len(x) :]
-      x = linear(first["w"][: len(x)], x)
-      x = jax.nn.relu(x + per_row(b, x))
-      for name in ("linear_2", "linear"):
-        x = linear(theta[name]["w"], x)
-        x = x + per_row(theta[name]["b"], x)
-        x = jax.nn.relu(x) if name == "linear_2" else x
-      step = -step_scale * x[0] * jnp.exp(magnitude_scale * x[1])
-      return step.astype(gradient.dtype), momenta.astype(dtype)
+    # The time is the same for all coordinates: it enters the first layer as a bias.
+    first = theta["linear_1"]
+    layers = [
+      {"w": first["w"][:SEEN], "b": first["b"] + times @ first["w"][SEEN:]},
+      theta["linear_2"],
+      theta["linear"],
+    ]
 
-    steps, momenta = map_leaves(one, 2, updates, params, state.momenta)
+    def move(x, scale):
+      x = x * scale
+      for layer in layers:
+        x = jax.nn.relu(x) if layer is not layers[0] else x
+        x = linear(layer["w"], x)
+        x = x + per_row(layer["b"], x)
+      return (-step_scale * x[0] * jnp.exp(magnitude_scale * x[1]),)
+
+    def together(joint, numbers, rows):
+      del numbers
+      gradient, *columns = (join(joint, column) for column in zip(*rows, strict=True))
+      (seen,) = in_blocks(joint, _seen, gradient, *columns)
+      power = means(joint, seen * seen)
+      (step,) = in_blocks(joint, move, seen, spread(joint, jax.lax.rsqrt(power + 1e-5), seen))
+      new = (step.astype(gradient.dtype), seen[2:].astype(dtype))
+      return list(zip(*(split(joint, x) for x in new), strict=True))
+
+    cuts = [axis_name] * len(jax.tree.leaves(updates))
+    steps, momenta = map_joints(together, 2, updates, params, state.momenta, cuts=cuts)
     return steps, L2OMLPState(optax.safe_increment(state.count), momenta)
 
   tx = optax.GradientTransformationExtraArgs(init, update)
   return make_odd(tx) if odd else tx
+
+
+def _seen(gradient: jax.Array, p: jax.Array, momenta: jax.Array) -> tuple[jax.Array]:
+  """Gradient, parameter and new momenta, [8, *shape] in float32."""
+  g, p = (x.astype(jnp.float32) for x in (gradient, p))
+  decays = per_row(jnp.array(DECAYS), momenta)
+  momenta = decays * momenta.astype(jnp.float32) + (1.0 - decays) * g[None]
+  return (jnp.concatenate([jnp.stack([g, p]), momenta]),)

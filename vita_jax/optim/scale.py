@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from vita_jax.optim.gru import gru, init_affine, init_gru
+from vita_jax.optim.joint import in_blocks, join, joints, map_joints, means, split, spread
 from vita_jax.optim.leaves import (
   AxisName,
   Theta,
@@ -22,8 +23,6 @@ from vita_jax.optim.leaves import (
   check_theta,
   check_whole,
   linear,
-  map_leaves,
-  mean_over,
   per_row,
   varying,
   zero_like,
@@ -138,10 +137,11 @@ def l2o_scale(
     mean_rate = _mean_of_all(state.log_rate, axis_name)
     of_problem = {n: _affine(theta[f"problem_to_{n}"], state.h_problem) for n in ("coordinate", "tensor")}
 
-    one = functools.partial(_move, theta, of_problem, mean_rate, first, axis_name)
-    steps, h_tensor, *rest = map_leaves(one, 8, updates, *state[2:])
+    step = functools.partial(_step, theta, of_problem, mean_rate, first)
+    cuts = [axis_name] * len(jax.tree.leaves(updates))
+    steps, h_tensor, *rest = map_joints(step, 8, updates, *state[2:], cuts=cuts)
     tensors = jax.tree.leaves(h_tensor)
-    mean = jnp.asarray(sum(tensors)) / len(tensors) if tensors else jnp.zeros(TENSOR, jnp.float32)
+    mean = jnp.mean(jnp.stack(tensors), axis=0) if tensors else jnp.zeros(TENSOR, jnp.float32)
     h_problem = gru(theta["gru_problem"], mean, state.h_problem, jnp.zeros(3 * PROBLEM, jnp.float32))
     return steps, L2OScaleState(optax.safe_increment(state.count), h_problem, h_tensor, *rest)
 
@@ -149,22 +149,30 @@ def l2o_scale(
   return make_odd(tx) if odd else tx
 
 
-def _move(
-  theta,
-  of_problem,
-  mean_rate,
-  first,
-  axis_name,
-  gradient,
-  h_tensor,
-  h,
-  input_decay,
-  scale_decay,
-  log_rate,
-  averages,
-  squares,
-):
-  """Computes one step of one tensor: its update, and its row of the state, the fields from `h_tensor` on."""
+def _step(theta, of_problem, mean_rate, first, joint, numbers, rows):
+  """Steps and states, the fields from `h_tensor` on, of tensors that are worked on together."""
+  del numbers
+  gradients, h_tensors, *columns = zip(*rows, strict=True)
+  gradient, h, input_decay, scale_decay, log_rate, averages, squares = (
+    join(joint, column) for column in (gradients, *columns)
+  )
+  h_tensor = jnp.stack(h_tensors, axis=1)
+  bias = per_row(of_problem["coordinate"], h_tensor) + _affine(theta["tensor_to_coordinate"], h_tensor)
+  move = functools.partial(_move, theta, mean_rate, first)
+  before = (gradient, h, input_decay, scale_decay, log_rate, averages, squares)
+  seen, direction, *accumulated = in_blocks(joint, move, *before, spread(joint, bias, h))
+  below = means(joint, seen)
+  h_tensor = gru(theta["gru_tensor"], below, h_tensor, per_row(of_problem["tensor"], h_tensor))
+  length = spread(joint, jax.lax.rsqrt(means(joint, direction * direction) + 1e-16), direction)
+  end = functools.partial(_end, theta)
+  step, *decided = in_blocks(joint, end, direction, length, seen[:COORDINATE], log_rate)
+  new = (step.astype(gradient.dtype), seen[:COORDINATE], *decided, *accumulated)
+  steps, *rest = (split(joint, x) for x in new)
+  return list(zip(steps, jnp.unstack(h_tensor, axis=1), *rest, strict=True))
+
+
+def _move(theta, mean_rate, first, gradient, h, input_decay, scale_decay, log_rate, averages, squares, bias):
+  """Of coordinates: ([new h, inputs], direction before it is normalised, accumulators)."""
   g = gradient.astype(jnp.float32)
   averages, squares = _accumulate(g, averages, squares, input_decay, scale_decay, first)
   scaled = jnp.arcsinh(averages * jax.lax.rsqrt(squares + 1e-16))
@@ -177,26 +185,21 @@ def _move(
       (log_rate - mean_rate)[None],
     ]
   )
-  bias = _affine(theta["tensor_to_coordinate"], h_tensor) + of_problem["coordinate"]
   h = gru(theta["gru_coordinate"], inputs, h, bias)
-  mean = functools.partial(_mean, axis_name)
-  below = mean(jnp.concatenate([h, inputs]))
-  h_tensor = gru(theta["gru_tensor"], below, h_tensor, of_problem["tensor"])
+  direction = _read(theta, h, "update") + jnp.sum(per_row(theta["shortcut"], scaled) * scaled, axis=0)
+  return jnp.concatenate([h, inputs]), direction, averages, squares
+
+
+def _end(theta, direction, length, h, log_rate):
+  """Of coordinates: (step, new input and scale decays, new log rate)."""
   read = functools.partial(_read, theta, h)
-  direction = read("update") + jnp.sum(per_row(theta["shortcut"], scaled) * scaled, axis=0)
-  direction *= jax.lax.rsqrt(mean((direction * direction)[None])[0] + 1e-16)
   moved = _straight_through_clip(log_rate + read("log_rate"))
   momentum = jax.nn.sigmoid(theta["log_rate_momentum"])
-  step = jnp.exp(moved + theta["step_bias"]) * direction
   return (
-    (-step).astype(gradient.dtype),
-    h_tensor,
-    h,
+    -jnp.exp(moved + theta["step_bias"]) * direction * length,
     jax.nn.sigmoid(read("input_decay")),
     jax.nn.sigmoid(read("scale_decay")),
     momentum * log_rate + (1.0 - momentum) * moved,
-    averages,
-    squares,
   )
 
 
@@ -233,23 +236,20 @@ def _read(theta, h, name):
 
 
 def _affine(theta, x):
-  return x @ theta["w"] + theta["b"]
-
-
-def _mean(axis_name, x):
-  """[rows, *shape] -> [rows], zero for a tensor without entries."""
-  return mean_over(x, range(1, x.ndim), axis_name=axis_name)
+  """[inputs, *shape] -> [outputs, *shape]."""
+  y = linear(theta["w"], x)
+  return y + per_row(theta["b"], y)
 
 
 def _mean_of_all(tree, axis_name):
+  """The mean over all coordinates, some tensors of which may be cut, and others not."""
   leaves = jax.tree.leaves(tree)
-  if axis_name:  # of which some may be cut, and others not
-    sizes = [
-      x.size * math.prod(jax.lax.axis_size(n) for n in axes_of(axis_name) if n in varying(x)) for x in leaves
-    ]
-    means = [mean_over(x, axis_name=axis_name) for x in leaves]
-    return sum(n * m for n, m in zip(sizes, means, strict=True)) / max(sum(sizes), 1)
-  return sum(jnp.sum(x) for x in leaves) / max(sum(x.size for x in leaves), 1)
+  total, names = jnp.zeros((), jnp.float32), axes_of(axis_name)
+  sizes = [x.size * math.prod(jax.lax.axis_size(n) for n in names if n in varying(x)) for x in leaves]
+  for joint, some in joints([(x,) for x in leaves], [axis_name] * len(leaves)):
+    mean = means(joint, join(joint, [leaves[i] for i in some]))
+    total += jnp.sum(mean * np.array([sizes[i] for i in some], np.float32))
+  return total / max(sum(sizes), 1)
 
 
 def _straight_through_clip(x):

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vita_jax.optim.joint import Joint, in_blocks, join, large_in_blocks, map_joints, means, split, spread
 from vita_jax.optim.leaves import (
-  LARGE,
   Theta,
   Tree,
   as_dtype,
@@ -21,8 +21,6 @@ from vita_jax.optim.leaves import (
   check_options,
   check_theta,
   check_whole,
-  lies_whole,
-  map_coordinates,
   mean_over,
   zero_like,
 )
@@ -32,7 +30,6 @@ HIDDEN = 8
 DECAYS = (0.9, 0.99, 0.999)
 SQUARES = 0.999  # decay of second moments
 FEATURES = len(DECAYS) + 2
-BLOCKS = (16_384, 8_192, -1)  # lengths that are tried, the longest first
 ALIVE = (
   0.1  # rms of the fast momentum over the root, from which steps have their full size; 0.2 is noise alone
 )
@@ -129,21 +126,11 @@ def _times(factor: Any, theta: Theta, specs: Tree, dtype: Any) -> optax.Gradient
     count = optax.safe_increment(state.count)
     t = count.astype(jnp.float32)
     corrections = [1.0 / (1.0 - jnp.float32(decay) ** t) for decay in (*DECAYS, SQUARES)]
-    leaves, structure = jax.tree.flatten(updates)
-    of = structure.flatten_up_to  # type: ignore[attr-defined]
-    cut = [_cut(x, spec) for x, spec in zip(leaves, of(specs) if specs else [()] * len(leaves), strict=True)]
-    columns = (of(params), of(state.rows), of(state.columns), cut)
-    rows = zip(leaves, *columns, strict=True)
-    of_tensors = [_of_tensor(*row, correction=corrections[-1]) for row in rows]
-    factored, sizes, *sums = ([found[i] for found in of_tensors] for i in range(4))
-    coordinate = functools.partial(_in_blocks, functools.partial(_move, _entries(theta), corrections, dtype))
-    before = [of(moment) for moment in state[1:5]]
-    directions, *moments = map_coordinates(coordinate, 5, leaves, *before, factored, sizes)
-    normalised = functools.partial(_normalised, factor, corrections[0] ** 2 / corrections[-1])
-    moved = zip(directions, moments[0], moments[3], leaves, cut, strict=True)
-    steps = [normalised(*row) for row in moved]
-    put = functools.partial(jax.tree.unflatten, structure)
-    return put(steps), VitaMLPState(count, *map(put, (*moments, *sums)))
+    cuts = _cuts(updates, specs)
+    step = functools.partial(_step, cuts, _entries(theta), factor, corrections, dtype)
+    whole = [cut.whole for cut in cuts]
+    steps, *new = map_joints(step, 7, updates, params, *state[1:], cuts=whole)
+    return steps, VitaMLPState(count, *new)
 
   return optax.GradientTransformationExtraArgs(init, update)
 
@@ -174,18 +161,53 @@ class _Cut(NamedTuple):
   before: tuple[str, ...]
 
 
+def _cuts(tree: Tree, specs: Tree) -> list[_Cut]:
+  leaves, structure = jax.tree.flatten(tree)
+  of_leaves = structure.flatten_up_to(specs) if specs else [()] * len(leaves)  # type: ignore[attr-defined]
+  return [_cut(x, spec) for x, spec in zip(leaves, of_leaves, strict=True)]
+
+
 def _cut(x: Any, spec: Any) -> _Cut:
   names = [axes_of(axis or ()) for axis in (*spec, *(None,) * (jnp.ndim(x) - len(spec)))]
   return _Cut(tuple(itertools.chain(*names)), *((names[-i] if len(names) >= i else ()) for i in (1, 2)))
 
 
-def _of_tensor(gradient, param, rows, columns, cut, *, correction):
-  """What a tensor says of its coordinates: (inverse root of Adafactor's v, or -1 for a vector, |p| / rms p,
-  new row and column statistics)."""
-  g, p = (jnp.asarray(x).astype(jnp.float32) for x in (gradient, param))
-  size = jnp.abs(p) * _inverse_root(mean_over(p * p, axis_name=cut.whole))
+def _step(
+  cuts: list[_Cut],
+  layers: list,
+  factor: Any,
+  corrections: list,
+  dtype: Any,
+  joint: Joint,
+  numbers: list[int],
+  rows: list[tuple],
+) -> list[tuple]:
+  """The steps and new statistics of tensors that are worked on together, of (gradient, *state) each."""
+  gradients, params, *moments, row_sums, column_sums = zip(*rows, strict=True)
+  tensors = zip(gradients, row_sums, column_sums, [cuts[i] for i in numbers], strict=True)
+  factored, row_sums, column_sums = zip(
+    *(_factored(*x, correction=corrections[-1]) for x in tensors), strict=True
+  )
+  gradient, *columns = (join(joint, x) for x in (gradients, *moments, factored))
+  p = join(joint, params).astype(jnp.float32)
+  size = jnp.abs(p) * spread(joint, _inverse_root(means(joint, p * p)), p)
+  move = functools.partial(large_in_blocks, functools.partial(_move, layers, corrections, dtype))
+  direction, *new = in_blocks(joint, move, gradient, *columns, size)
+  f = new[0].astype(jnp.float32) * _inverse_root(new[3].astype(jnp.float32))
+  power = means(joint, direction * direction)
+  alive = corrections[0] ** 2 / corrections[-1] * means(joint, f * f)
+  # One size, but for tensors whose gradients have ended, where only momenta are left.
+  length = jnp.minimum(alive * _inverse_root(alive) / ALIVE, 1.0) * _inverse_root(power)
+  scale = factor * spread(joint, length, direction)
+  (step,) = in_blocks(joint, lambda x, y: ((x * y).astype(gradient.dtype),), direction, scale)
+  return list(zip(*(split(joint, x) for x in (step, *new)), row_sums, column_sums, strict=True))
+
+
+def _factored(gradient, rows, columns, cut, *, correction):
+  """(Inverse root of Adafactor's v, or -1 for a vector; new row and column statistics) of a tensor."""
+  g = gradient.astype(jnp.float32)
   if g.ndim < 2:
-    return 0.0 * size - 1.0, size, rows, columns
+    return 0.0 * g - 1.0, rows, columns
   rows = SQUARES * rows + (1.0 - SQUARES) * mean_over(g * g, (-1,), axis_name=cut.last)
   columns = SQUARES * columns + (1.0 - SQUARES) * mean_over(g * g, (-2,), axis_name=cut.before)
   mean = mean_over(rows, (-1,), axis_name=cut.before)[..., None]
@@ -193,18 +215,7 @@ def _of_tensor(gradient, param, rows, columns, cut, *, correction):
   of_rows = _inverse_root(rows * correction) * jnp.where(
     mean > 0.0, jnp.sqrt(jnp.where(mean > 0.0, mean, 1.0)), 0.0
   )
-  return of_rows[..., None] * _inverse_root(columns)[..., None, :], size, rows, columns
-
-
-def _in_blocks(fn, *arrays):
-  """Calls `fn` on large arrays of one shape block by block: what lies between stays in a CPU's caches, which
-  takes a third of the time. An accelerator does it all in one kernel."""
-  n = arrays[0].size
-  length = next((b for b in range(*BLOCKS) if n % b == 0), 0)
-  if n < LARGE or not length or jax.default_backend() != "cpu" or not all(map(lies_whole, arrays)):
-    return fn(*arrays)
-  found = jax.lax.map(lambda rows: fn(*rows), tuple(x.reshape(-1, length) for x in arrays))
-  return tuple(x.reshape(arrays[0].shape) for x in found)
+  return of_rows[..., None] * _inverse_root(columns)[..., None, :], rows, columns
 
 
 def _move(layers, corrections, dtype, gradient, fast, middle, slow, squares, factored, size):
@@ -238,15 +249,6 @@ def _weights(layers: list, f: list[jax.Array], size: jax.Array) -> list[jax.Arra
     x = [jax.lax.max(y, SLOPE * y) for y in x] if w is not layers[0][0] else x
     x = [b[j] + sum(row[j] * y for row, y in zip(w, x, strict=True)) for j in range(len(b))]
   return x
-
-
-def _normalised(factor, correction, direction, fast, squares, gradient, cut):
-  """A tensor's step: of one size, but for tensors whose gradients have ended, where only momenta are left."""
-  power = mean_over(direction * direction, axis_name=cut.whole)
-  f = fast.astype(jnp.float32) * _inverse_root(squares.astype(jnp.float32))
-  alive = correction * mean_over(f * f, axis_name=cut.whole)
-  size = jnp.minimum(alive * _inverse_root(alive) / ALIVE, 1.0)
-  return (factor * size * direction * _inverse_root(power)).astype(jnp.asarray(gradient).dtype)
 
 
 def _inverse_root(x: jax.Array) -> jax.Array:

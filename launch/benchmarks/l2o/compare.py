@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import statistics
 from collections.abc import Sequence
 
 from benchmarks.measure import answer, interleaved, print_table, worker
@@ -14,6 +15,7 @@ KINDS = ("l2o_dm", "rnnprop", "l2o_mlp", "l2o_scale", "vita_mlp")
 def main(*, sizes: Sequence[int] = (1_000_000, 20_000_000), repeats: int = 5, seconds: float = 5.0) -> None:
   _meta_gradients(repeats, seconds)
   _memory()
+  _first_updates(repeats)
   for size in sizes:
     _updates(size, repeats, seconds)
 
@@ -47,6 +49,18 @@ def _memory():
     found = [answer("l2o.meta_gradient", "memory", "l2o_dm", size, every) for every in (1, 5, 10)]
     rows.append([f"{size:,} parameters", *(f"{n / 1e6:,.0f}" for n in found)])
   print_table("memory beside the arguments, as compiled (config.save_every)", rows)
+
+
+def _first_updates(repeats):
+  names = ("adam", "adafactor", *KINDS)
+  seconds: dict[str, list[float]] = {name: [] for name in names}
+  for _ in range(repeats):  # in turns, so that a slow minute is everyone's
+    for name in names:
+      seconds[name].append(answer("l2o.first_update", name))
+  medians = {name: statistics.median(found) for name, found in seconds.items()}
+  rows = [["", "CPU s", "x adam"]]
+  rows += [[name, f"{x:.1f}", f"{x / medians['adam']:.1f}"] for name, x in medians.items()]
+  print_table("tracing and compiling an update of 60 leaves of unlike shapes", rows)
 
 
 def _updates(size, repeats, seconds):
