@@ -159,7 +159,8 @@ def map_joints(
 def map_coordinates(fn: Callable[..., tuple], n_outputs: int, tree: Tree, *rest: Tree) -> tuple[Tree, ...]:
   """Maps `fn(leaf, *rest leaves) -> n_outputs arrays` over leaves, in few graphs.
 
-  `fn` treats every coordinate by itself, and sees leaves that are joined as [n] and, where they have leading features, as [features, n].
+  `fn` treats every coordinate by itself; it sees leaves that are joined as [n] and, where they have leading
+  features, as [features, n].
   """
 
   def together(joint: Joint, numbers: list[int], rows: list[tuple]) -> list[tuple]:
