@@ -180,7 +180,11 @@ def test_a_finished_run_without_its_checkpoints_says_what_can_be_done(tmp_path):
     train.RunError, match="checkpoints are gone: train in another --workdir, or delete .*summary.json and"
   ):
     load_state(experiment, config, tmp_path)
-  (tmp_path / "summary.json").unlink()
+  path = tmp_path / "summary.json"
+  path.write_text(json.dumps({**json.loads(path.read_text()), "steps": [0]}))
+  with pytest.raises(train.RunError, match="trains nothing: it has no weights to load"):
+    load_state(experiment, config, tmp_path)
+  path.unlink()
   train.run(experiment, config, tmp_path, quiet=True)
   load_state(experiment, config, tmp_path)
 

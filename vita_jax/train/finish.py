@@ -197,8 +197,8 @@ def load_state(
   """Loads the state of the newest good checkpoint of a run, and programs that evaluate it.
 
   Raises:
-    RunError: no checkpoint (of a complete run: no longer), none that can be read, or one of another config
-      or of other data.
+    RunError: no checkpoint (of a complete run: no longer, or never), none that can be read, or one of another
+      config or of other data.
   """
   # Whatever devices the run had: its numbers do not depend on them.
   programs = Programs(experiment, make_mesh(base_config().mesh), on_nonfinite=config.on_nonfinite)
@@ -209,7 +209,9 @@ def load_state(
     check_same(facts, identity, what=str(workdir), remedy=remedy)
 
   found = checkpoint.restore(Path(workdir) / "checkpoints", programs.abstract, warn=warn, check=check)
-  if found is None and (Path(workdir) / "summary.json").exists():
+  if found is None and (summary := read_summary(Path(workdir))) is not None:
+    if not any(summary["steps"]):
+      raise RunError(f"{workdir} is of a method that trains nothing: it has no weights to load")
     raise RunError(
       f"{workdir} holds a complete run, but its checkpoints are gone: train in another --workdir, or delete"
       f" {Path(workdir) / 'summary.json'} and train again"
