@@ -149,7 +149,8 @@ def write_hands(data_dir):
 
 def write_people(data_dir):
   """Writes the neighbourhoods of persons as rows of one size; prints where, and who was left out."""
-  from vita_jax.data.people import PersonRows, WideCrops, read_people
+  from vita_jax.data.people import PersonRows, WideCrops
+  from vita_jax.data.people_files import read_people
   from vita_jax.pose.crops import Crop
 
   if not _ANNOTATIONS.value or not _PICTURES.value:

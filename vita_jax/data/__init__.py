@@ -10,7 +10,8 @@ from vita_jax.data.histograms import apply_curves, histogram_curves
 from vita_jax.data.image_pool import ImagePool, empty_pool, empty_pool_like, push_and_sample
 from vita_jax.data.images import Images, load_images
 from vita_jax.data.pairs import cartoons, folder_pairs, grid_crops, pair_rows
-from vita_jax.data.people import People, PersonRows, WideCrops, read_coco, read_mpii, read_people
+from vita_jax.data.people import People, PersonRows, WideCrops
+from vita_jax.data.people_files import read_coco, read_mpii, read_people
 from vita_jax.data.photographs import Photographs, load_photographs, split_photographs
 from vita_jax.data.poses import Poses, crops_of, load_people, load_poses, split_people
 from vita_jax.data.resident import Resident, check, n_batches, n_rows

@@ -6,7 +6,7 @@
     mouse          116 frames of a mouse from above, 4 keypoints            $VITA_DATA_DIR
     coco, mpii     12 and 5 persons in real pictures: to try the pipeline   $VITA_DATA_DIR
 
-COCO, MPII and data of one's own at full size are files and folders: `people.read_coco`, `people.read_mpii`.
+COCO, MPII and data of one's own at full size are files and folders: `people_files.read_coco` and `read_mpii`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vita_jax.base.choose import choose
-from vita_jax.data import people as persons
-from vita_jax.data import sources
+from vita_jax.data import people_files, sources
 from vita_jax.data.figures import figures
 from vita_jax.data.openfield import load_mouse
 from vita_jax.data.pedestrians import load_pedestrians
@@ -116,9 +115,9 @@ def load_people(name: str, *, crop: Crop, detected: bool = False) -> People:
     )
   path = files[f"pose/{name}/test_{name}.json"]
   if name == "mpii":
-    return persons.read_mpii(path, path.parent, crop=crop)
+    return people_files.read_mpii(path, path.parent, crop=crop)
   boxes = files["pose/coco/test_coco_det_AP_H_56.json"] if detected else None
-  return persons.read_coco(path, path.parent, crop=crop, detections=boxes)
+  return people_files.read_coco(path, path.parent, crop=crop, detections=boxes)
 
 
 def crops_of(people: People, crop: Crop) -> dict[str, np.ndarray]:

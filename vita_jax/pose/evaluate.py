@@ -288,7 +288,7 @@ def coco_ap(
 
 
 def _completed(row: Mapping[str, Any], skeleton: Skeleton) -> dict[str, Any]:
-  """An annotation with what pycocotools asks for, where the file does not say it; see `data.people`."""
+  """An annotation with what pycocotools asks for, where the file does not say it; see `data.people_files`."""
   points = row.get("keypoints") or [0] * (3 * skeleton.n_keypoints)
   x, y, width, height = row.get("bbox", (0, 0, 0, 0))
   seen = sum(flag > 0 for flag in points[2::3])

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vita_jax.data.people import People, PersonRows, read_coco, read_mpii
+from vita_jax.data.people import People, PersonRows
+from vita_jax.data.people_files import read_coco, read_mpii
 from vita_jax.data.poses import crops_of, load_people, load_poses, split_people
 from vita_jax.data.resident import Resident
 from vita_jax.data.splits import cut_in_order
