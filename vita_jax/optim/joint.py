@@ -12,9 +12,7 @@ import numpy as np
 
 from vita_jax.optim.leaves import AxisName, Tree, as_columns, as_rows, mean_over, sum_over_devices, varying
 
-LARGE = (
-  1 << 17
-)  # entries from which a tensor is worked on by itself: a copy into a long vector would cost more
+LARGE = 1 << 17  # entries from which a tensor stays by itself: a copy into a long vector would cost more
 ROW = 128  # where means over tensors are taken, each begins at a multiple of this and is followed by zeros
 MANY = 8  # tensors in a vector from which a CPU works on it block by block
 BLOCK = 4_096  # entries of such a block
