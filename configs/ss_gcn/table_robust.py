@@ -8,8 +8,8 @@ the table after every column, with the bars of `get_bars`; the same command goes
 Nettack is on all 1,000 test nodes with 5 seeds, as in the paper; the adaptive attacks, which follow the
 gradients of each network, on 200 of them with 3 seeds. Every row but those named "best validation" has one
 protocol (early stop); those have 500 epochs, as the released code's adversarial training with completion.
-Hardware, time and peak memory: one CPU core; attacks 4 hours, of which low rank is over one, training about half
-an hour; 2 GB.
+Hardware, time and peak memory: one CPU core; attacks 4 hours, of which low rank is over one, training about
+half an hour; 2 GB.
 The paper's numbers, for a budget of 2, are [memory].
 """
 
