@@ -8,7 +8,8 @@ are not, and a GCN on them is what the hosts are compared with.) Controls: GCN, 
 that are not divided, an MLP, random labels, and label propagation, which reads no features. GMNN and GraphMix
 are tested at their best validation epoch, as released, and so are the controls.
 Hardware, time and peak memory: one CPU core; 1.5 hours without GraphMix on PubMed, whose four rows of ten
-seeds take over half an hour each; 3 GB. --rows=REGEX picks rows, and the same command goes on where it was stopped.
+seeds take over half an hour each; 3 GB. --rows=REGEX picks rows, and the same command goes on where it was
+stopped.
 The paper's numbers are [memory].
 """
 
