@@ -95,8 +95,8 @@ def in_blocks(joint: Joint, fn: Callable[..., tuple], *columns: jax.Array) -> tu
   """Calls a function that treats every coordinate by itself on joined arrays, on a CPU block by block.
 
   Into such a loop XLA does not draw what joins and splits 60 leaves: else it puts 60 cases into the middle of
-  every loop over coordinates, which takes up to five times as long to compile. Few leaves are worked on at
-  once, since a loop costs time where many networks are trained side by side.
+  every loop over coordinates, which is slow to compile. Few leaves are worked on at once, since a loop costs
+  time where many networks are trained side by side.
   """
   n = columns[0].shape[-1] if columns[0].ndim else 1
   if len(joint.shapes) < MANY or n <= BLOCK or jax.default_backend() != "cpu":
