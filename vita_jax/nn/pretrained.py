@@ -176,9 +176,7 @@ def prepared(net: Pretrained, images: jax.Array) -> jax.Array:
     >>> prepared(Pretrained("cnn", size=8), jnp.full((1, 4, 4, 1), 255, jnp.uint8)).shape
     (1, 8, 8, 1)
   """
-  x = images.astype(jnp.float32) / 255.0
-  if net.size and x.shape[1:3] != (net.size, net.size):
-    x = jax.image.resize(x, (x.shape[0], net.size, net.size, x.shape[3]), "bilinear", antialias=True)
+  x = resized(net, images.astype(jnp.float32) / 255.0)
   if net.kind == "efficientnet_lite0":
     x = efficientnet.preprocessed(x)
   elif net.kind == "cnn":
@@ -186,6 +184,20 @@ def prepared(net: Pretrained, images: jax.Array) -> jax.Array:
   else:
     x = resnet.preprocessed(x)
   return x.astype(net.dtype)
+
+
+def resized(net: Pretrained, images: jax.Array) -> jax.Array:
+  """Returns pictures at the network's size: those of another one bilinear, antialiased, as float32.
+
+  Examples:
+    >>> resized(Pretrained("cnn", size=8), jnp.full((1, 4, 4, 1), 255, jnp.uint8)).shape
+    (1, 8, 8, 1)
+  """
+  n, *sides, channels = images.shape
+  if not net.size or sides == [net.size, net.size]:
+    return images
+  shape = (n, net.size, net.size, channels)
+  return jax.image.resize(images.astype(jnp.float32), shape, "bilinear", antialias=True)
 
 
 def old_classes(logits: jax.Array, groups: jax.Array) -> jax.Array:

@@ -16,7 +16,7 @@ from vita_jax.data.augment_on_device import augmented
 from vita_jax.losses.anchor import PathImportance, add_step, importance_of_path
 from vita_jax.losses.self_training import pseudo_loss
 from vita_jax.nn.policy import uniform_theta
-from vita_jax.nn.pretrained import old_of
+from vita_jax.nn.pretrained import old_of, resized
 from vita_jax.optim.groups import multipliers_of, set_multipliers
 from vita_jax.optim.layerwise import Settings, controller_state
 from vita_jax.papers.asg import rates
@@ -219,9 +219,9 @@ def shares_right(
   All go through one loop, since a second one would compile the network again.
   """
   moved = nets.moved("loop")  # a lax.map within a lax.cond
-  images, labels = (jnp.concatenate([place[name] for place in places]) for name in ("image", "label"))
-  n = len(labels)
-  size = min(LOOKED_AT, n)
+  images = jnp.concatenate([resized(nets.teacher, place["image"]) for place in places])
+  labels = jnp.concatenate([place["label"] for place in places])
+  n, size = len(labels), min(LOOKED_AT, len(labels))
 
   def one(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
     label = labels[rows].astype(jnp.int32)
