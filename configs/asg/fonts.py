@@ -2,8 +2,8 @@
 
   python launch/train.py --config=configs/asg/fonts.py:asg --workdir=runs/asg/fonts
 
-The argument is the method, as in configs/asg/emoji.py. Digits in ten DejaVu fonts train, two fonts are held
-out, and MNIST's test part is the test set; --config.data.real=digits takes the 8 x 8 scans of scikit-learn
+The argument is the method, as in configs/asg/emoji.py. Digits in twelve faces of DejaVu train, six of STIX
+and Computer Modern are held out, and MNIST's test part is the test set; --config.data.real=digits takes the 8 x 8 scans of scikit-learn
 instead (with --config.data.size=8), which need no file. The teacher is a small network that is trained here,
 on one half of the real training digits, on another task: odd or even, below five or not. Its old head has
 those four outputs.
@@ -25,6 +25,7 @@ SMALL = {
   "pretrain.steps": 1500,
   "finetune.rate": 0.02,
   "finetune.steps": 800,
+  "finetune.equal_at": 0.7,
   "finetune.look_every": 25,  # or the equal accuracy is passed before the first look
   "proxy.weight": 1.0,
   "controller.episodes": 40,

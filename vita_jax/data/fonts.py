@@ -1,4 +1,4 @@
-"""Digits rendered from the DejaVu fonts that come with matplotlib: a synthetic side of handwriting."""
+"""Digits rendered from the fonts that come with matplotlib: a synthetic side of handwriting."""
 
 from __future__ import annotations
 
@@ -22,8 +22,15 @@ FONTS = (
   "DejaVuSerif-Bold",
   "DejaVuSerif-BoldItalic",
   "DejaVuSerif-Italic",
+  "STIXGeneral",
+  "STIXGeneralBolIta",
+  "STIXGeneralItalic",
+  "cmr10",
+  "cmss10",
+  "cmtt10",
 )
-HELD_OUT = ("DejaVuSansMono-Oblique", "DejaVuSerif-Italic")
+# Other families than those that train: on two more faces of DejaVu every network is right to 99.5 or 100 %.
+HELD_OUT = FONTS[12:]
 SIDE = 48  # pixels that a digit is drawn on before it is shrunk
 POINTS, TILT = (34, 45), 10.0
 

@@ -115,7 +115,7 @@ def _fonts(data: Data, batch: int) -> Inputs:
   pretrain = {"image": real.train["image"][:first], "label": old_digits(real.train["label"][:first])}
   test = {**real.test, "old_label": old_digits(real.test["label"])}
   names, groups = tuple("0123456789"), np.arange(OLD_DIGITS, dtype=np.int32)
-  source = f"DejaVu fonts of matplotlib; {real.source}"
+  source = f"fonts of matplotlib; {real.source}"
   return Inputs(Resident(train, batch), held_out, quick, evaluated(test), pretrain, names, groups, source)
 
 
