@@ -3,10 +3,10 @@
   python launch/train.py --config=configs/asg/fonts.py:asg --workdir=runs/asg/fonts
 
 The argument is the method, as in configs/asg/emoji.py. Digits in twelve faces of DejaVu train, six of STIX
-and Computer Modern are held out, and MNIST's test part is the test set; --config.data.real=digits takes the 8 x 8 scans of scikit-learn
-instead (with --config.data.size=8), which need no file. The teacher is a small network that is trained here,
-on one half of the real training digits, on another task: odd or even, below five or not. Its old head has
-those four outputs.
+and Computer Modern are held out, and MNIST's test part is the test set; --config.data.real=digits takes the
+8 x 8 scans of scikit-learn instead (with --config.data.size=8), which need no file. The teacher is a small
+network that is trained here, on one half of the real training digits, on another task: odd or even, below
+five or not. Its old head has those four outputs.
 Hardware: two CPU cores. Time: not measured; about 1 minute for a method and 4 for asg, estimated. Peak
 memory: 1 GB, estimated.
 Expect `kl` of the proxy far below that of source_only, and a higher `old_head_accuracy`; a pilot on other

@@ -20,8 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vita_jax.base.choose import choose
-from vita_jax.nn.conv import Conv
-from vita_jax.nn.depthwise import depthwise
+from vita_jax.nn.conv import Conv, convolve
 from vita_jax.nn.norm import normalize_in_training
 from vita_jax.nn.pool import max_pool_padded
 
@@ -86,21 +85,29 @@ class Operation(nn.Module):
     size, rate, times = DEPTHWISE_SEPARABLE[kind]
     for _ in range(times):
       x = nn.relu(x)
-      x = Depthwise(size, rate)(x)
+      x = Depthwise(size, rate, self.form)(x)
       x = Norm(self.affine)(conv(1)(x), train=train)
     return x
 
 
 class Depthwise(nn.Module):
-  """Depthwise convolution without bias, `kernel` [size, size, 1, c]; see `vita_jax.nn.depthwise`."""
+  """Depthwise convolution without bias, `kernel` [size, size, 1, c]; it keeps the maps' size."""
 
   size: int
   rate: int = 1
+  form: str = "loop"
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     kernel = self.param("kernel", he_normal, (self.size, self.size, 1, x.shape[-1]))
-    return depthwise(x, jnp.asarray(kernel, x.dtype), rate=self.rate)
+    return convolve(
+      x,
+      jnp.asarray(kernel, x.dtype),
+      padding=self.rate * (self.size // 2),
+      dilation=self.rate,
+      groups=x.shape[-1],
+      form=self.form,
+    )
 
 
 def mean_of_neighbours(x: jax.Array) -> jax.Array:
