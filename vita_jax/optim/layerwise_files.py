@@ -49,19 +49,19 @@ def load_controller(path: str | os.PathLike, policy: CategoricalPolicy) -> dict[
   Of a table's row whose seeds are runs of their own, seed_<number>, it is that of the first, too.
 
   Args:
-    path: where.
+    path: where; $NAME in it is that environment variable.
     policy: the network, `CategoricalPolicy(number of groups)`.
 
   Raises:
     FileNotFoundError: there is none.
     ValueError: a damaged file, a controller of another number of groups, or weights that are not finite.
   """
-  place = Path(path).expanduser()
+  place = Path(os.path.expandvars(path)).expanduser()
   places = [place, place / FILE, place / "export" / FILE, place / FIRST]
   places += sorted(place.glob(f"seed_*/{FILE}"), key=_number_of_seed)
   file = next((p for p in places if p.is_file()), None)
   if file is None:
-    raise FileNotFoundError(f"no controller at {path}: give a run that has trained one, or its {FILE}")
+    raise FileNotFoundError(f"no controller at {place}: give a run that has trained one, or its {FILE}")
   shapes = jax.eval_shape(lambda key: init_theta(policy, key), jax.random.key(0))
   theta = fitted(f"the controller of {file}", read_safetensors(file), shapes)
   for name, x in named_leaves(theta).items():

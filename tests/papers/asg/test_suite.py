@@ -58,16 +58,22 @@ def test_the_end_says_what_the_bars_come_to(tmp_path):
   real = "real_mean_class_accuracy"
   found = {
     "fonts: proxy": _summary(old_head_accuracy=[0.5, 0.52], kl=[0.1, 0.2], **{real: [0.3, 0.3]}),
-    "fonts: backbone_x01": _summary(old_head_accuracy=[0.4, 0.42], kl=[1.0, 1.0], **{real: [0.2, 0.4]}),
+    "fonts: backbone_x01": _summary(
+      old_head_accuracy=[0.4, 0.42], teacher_old_head_accuracy=[0.5, 0.5], kl=[1.0, 1.0], **{real: [0.2, 0.4]}
+    ),
     "fonts: asg": _summary(own_reward=[0.3, 0.31, 0.4], **{real: [0.3, 0.4, 0.5]}),
     "fonts: random_policy": _summary(own_reward=[0.2, 0.21, 0.3], **{real: [0.4, 0.5, 0.6]}),
   }
   text = SUITE["finish"](found, tmp_path)
-  assert "fonts: with the proxy the old head is +10.0 [+10.0, +10.0] points (bar: +5)" in text
-  assert "L_KL 7.5 times smaller, at least 5.0 (bar: 5)" in text
+  assert "at the same rates: the old head is +10.0 [+10.0, +10.0] points (bar: +5; up to" in text
+  assert "up to the teacher's there are 9.0), L_KL 7.5 times smaller, at least 5.0 (bar: 5)" in text
   assert "own reward (bar: above 0): +0.1000 [+0.1000, +0.1000]" in text
   assert "learned against random policy on real pictures (bar: not below 0): -10.0 [-10.0, -10.0]" in text
-  assert "best of all methods on real pictures: random_policy, 50.0" in text and "emoji" not in text
+  assert (
+    "best of all methods on real pictures, over 2 seeds: random_policy, 45.0" in text and "emoji" not in text
+  )
+  with pytest.raises(ValueError, match="set VITA_ASG_RUNS"):
+    SUITE["finish"]({"fonts: controller": found["fonts: asg"]}, tmp_path)
 
 
 def test_what_is_chosen_costs_no_accuracy_and_holds_most():
