@@ -13,7 +13,8 @@ Hardware and time: two CPU cores; about 12 hours, estimated from single runs. Me
 The first number is the mean over classes of the accuracy on real pictures, which no training sees; rows are
 paired by seed with the backbone at a tenth of the rate. Beside it: overall accuracy, that of averaged
 weights, the old head on real pictures, L_KL, synthetic accuracy, real accuracy at equal synthetic accuracy, a
-policy's own reward, and what peeking at real pictures would have given. early_stop and wise_ft are source_only's training with other weights at its end.
+policy's own reward, and what peeking at real pictures would have given. early_stop and wise_ft are
+source_only's training with other weights at its end.
 """
 
 import os
@@ -74,8 +75,8 @@ HEADER = (
   "emoji: 4,000 renderings of 172 drawings, 500 steps, 10,000 photographs at 64 pixels; the style noto-v1 is"
   " held out. fonts: 3,000 renderings, 800 steps, MNIST's 10,000 test digits. All seeds of asg have one"
   " controller: its intervals are over fine-tunings, not over trainings of a controller."
-  " at_equal_synthetic_accuracy: 'diverged' are seeds whose synthetic accuracy never got there. It and peeking"
-  " are of weights along the way, so those of early_stop and wise_ft are source_only's. What is held out"
+  " at_equal_synthetic_accuracy: 'diverged' are seeds whose synthetic accuracy never got there. It and"
+  " peeking_ are of weights along the way, so those of early_stop and wise_ft are source_only's. What is held out"
   " is 41 drawings, and digits in six faces: a few points of synthetic accuracy are no difference."
   " random_init_policy draws a head that never learns for two of the ten seeds of fonts, as released."
 )
