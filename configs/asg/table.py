@@ -76,8 +76,8 @@ HEADER = (
   " held out. fonts: 3,000 renderings, 800 steps, MNIST's 10,000 test digits. All seeds of asg have one"
   " controller: its intervals are over fine-tunings, not over trainings of a controller."
   " at_equal_synthetic_accuracy: 'diverged' are seeds whose synthetic accuracy never got there. It and"
-  " peeking_ are of weights along the way, so those of early_stop and wise_ft are source_only's. What is held out"
-  " is 41 drawings, and digits in six faces: a few points of synthetic accuracy are no difference."
+  " peeking_ are of weights along the way: those of early_stop and wise_ft are source_only's. What is held"
+  " out is 41 drawings, and digits in six faces: a few points of synthetic accuracy are no difference."
   " random_init_policy draws a head that never learns for two of the ten seeds of fonts, as released."
 )
 # EfficientNet-Lite0 in the four groups of the small network, for controllers that change places.
