@@ -23,7 +23,7 @@ SMALL = {
   "model.kind": "cnn",
   "model.hidden": 0,
   "pretrain.steps": 1500,
-  "finetune.rate": 0.02,
+  "finetune.rate": 0.05,
   "finetune.steps": 800,
   "finetune.equal_at": 0.7,
   "finetune.look_every": 25,  # or the equal accuracy is passed before the first look

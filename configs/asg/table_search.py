@@ -1,4 +1,4 @@
-"""The search for the settings of configs/asg/table.py, by held-out synthetic pictures: one seed, 44 runs.
+"""The search for the settings of configs/asg/table.py, by held-out synthetic pictures: one seed, 47 runs.
 
   python launch/table.py --suite=configs/asg/table_search.py --workdir=runs/asg_search
 
@@ -23,8 +23,8 @@ SEED = 100
 HELD_OUT = 1000  # pictures: data.held_out of both configs
 # By data: rates, and method -> strengths of its term. At a tenth of the rate the pretrained layers have 1e-4
 # to 5e-4, where a pilot on emoji was stable.
-RATES = {"emoji": (1e-3, 2e-3, 5e-3), "fonts": (0.01, 0.02, 0.05)}
-AT = {"emoji": 2e-3, "fonts": 0.02}  # the rate of `SMALL`, at which strengths are searched
+RATES = {"emoji": (1e-3, 2e-3, 5e-3), "fonts": (0.01, 0.02, 0.05, 0.1)}
+AT = {"emoji": 2e-3, "fonts": 0.05}  # the rate of `SMALL`, at which strengths are searched
 RATED = ("source_only", "backbone_x01", "random_policy")
 STRENGTHS = {
   "emoji": {
