@@ -109,9 +109,9 @@ def test_strengths_that_were_searched_at_another_rate_than_the_chosen_one_are_no
     }
     return search["finish"](found, None)
 
-  assert "rate 0.005 (means" in said(5e-3, 0.1) and "at 0.002: search them again" in said(5e-3, 0.1)
-  assert "rate 0.002 (means" in said(2e-3, 0.1) and "again" not in said(2e-3, 0.1)
-  assert "rate 0.002 (means" in said(5e-3, 0.01) and "again" not in said(5e-3, 0.01)  # within an error, 0.016
+  assert "rate 0.002 (means" in said(2e-3, 0.1) and "at 0.005: search them again" in said(2e-3, 0.1)
+  assert "rate 0.005 (means" in said(5e-3, 0.1) and "again" not in said(5e-3, 0.1)
+  assert "rate 0.005 (means" in said(2e-3, 0.01) and "again" not in said(2e-3, 0.01)  # within an error, 0.016
 
 
 @pytest.mark.slow
