@@ -25,8 +25,9 @@ Expect `old_head_accuracy` of the proxy above that of backbone_x01 (a pilot of 1
 from vita_jax.papers.asg.recipe import default_config
 
 # Not the paper's: 500 steps instead of 142,890. The rate is chosen by held-out styles (table_search.py): 5e-4
-# for the backbone, where a pilot forgot at 2e-3 and collapsed at 2e-2. Styles that are held out are harder than training ones: frozen features reach 0.6 there. Decisions are
-# few, so the controller needs scaled advantages: at a rate of 0.01 without, it stays the uniform policy.
+# for the backbone, where a pilot forgot at 2e-3 and collapsed at 2e-2. Styles that are held out are harder
+# than training ones: frozen features reach 0.6 there. Decisions are few, so the controller needs scaled
+# advantages: at a rate of 0.01 without, it stays the uniform policy.
 SMALL = {
   "data.name": "emoji",
   "finetune.rate": 5e-3,
