@@ -59,14 +59,14 @@ AT_96 = ("source_only", "backbone_x01", "proxy", "asg")
 PROXIED = ("proxy", "random_policy", "random_init_policy", "asg")
 TUNED = {
   "emoji": {
-    "l2_sp": {"anchor.weight": 1.0},
-    "feature_l2": {"anchor.weight": 10.0},
-    "synaptic": {"anchor.weight": 1e4},
-    **{method: {"proxy.weight": 0.3} for method in PROXIED},
-  },
-  "fonts": {
     "l2_sp": {"anchor.weight": 0.1},
     "feature_l2": {"anchor.weight": 10.0},
+    "synaptic": {"anchor.weight": 1e4},
+    **{method: {"proxy.weight": 0.1} for method in PROXIED},
+  },
+  "fonts": {
+    "l2_sp": {"anchor.weight": 0.01},
+    "feature_l2": {"anchor.weight": 1.0},
     "synaptic": {"anchor.weight": 100.0},
     **{method: {"proxy.weight": 1.0} for method in PROXIED},
   },

@@ -1,6 +1,7 @@
 """The search for the settings of configs/asg/table.py, by held-out synthetic pictures: one seed, 47 runs.
 
-  python launch/table.py --suite=configs/asg/table_search.py --workdir=runs/asg_search
+  python launch/table.py --suite=configs/asg/table_search.py --workdir=runs/asg_search \\
+    --results=results/asg/table_search.jsonl
 
 One rate for all methods, the strength of the proxy, and those of what else holds a student. Candidates are
 compared by their accuracy on the styles of emoji, or fonts, that are held out; no real picture chooses. Of
