@@ -16,8 +16,8 @@ The argument is the method:
 `cbst.rounds` adds self-training on 1,000 real pictures without their labels. The 213 drawings ship; the
 weights are read from VITA_DATA_DIR/efficientnet_lite0, the photographs from VITA_DATA_DIR/cifar10, whose
 10,000 training pictures are the test set here: none is ever trained on.
-Hardware: two CPU cores. Time: a step of 32 pictures of 64 x 64 takes 0.2 to 0.3 CPU seconds, so 3 minutes
-for a method and 30 more to train the controller, estimated from single steps. Peak memory: 2 GB, estimated.
+Hardware: two CPU cores. Time: 5 minutes for a method on one of them (results/asg/table_search.jsonl), 35 more
+to train the controller, estimated from single steps. Peak memory: 4 GB.
 Expect `old_head_accuracy` of the proxy above that of backbone_x01 (a pilot of 150 steps with the backbone at
 2e-4 and lambda 1: 0.376 and 0.308), and `wise_mean_class_accuracy` above `real_mean_class_accuracy`.
 """

@@ -7,8 +7,8 @@ and Computer Modern are held out, and MNIST's test part is the test set; --confi
 8 x 8 scans of scikit-learn instead (with --config.data.size=8), which need no file. The teacher is a small
 network that is trained here, on one half of the real training digits, on another task: odd or even, below
 five or not. Its old head has those four outputs.
-Hardware: two CPU cores. Time: not measured; about 1 minute for a method and 4 for asg, estimated. Peak
-memory: 1 GB, estimated.
+Hardware: two CPU cores. Time: about 1 minute for a method (results/asg/table_search.jsonl), 4 for asg,
+estimated. Peak memory: 1 GB.
 Expect `kl` of the proxy far below that of source_only, and a higher `old_head_accuracy`; a pilot on other
 digits was not conclusive on `real_mean_class_accuracy`.
 """

@@ -55,7 +55,7 @@ CORE = (
 )
 AT_96 = ("source_only", "backbone_x01", "proxy", "asg")
 # What each method has of its own beside its switches. All share the rate of their config, so that proxy and
-# backbone_x01 are compared at equal rates; strengths are of the size that moves anything at these rates.
+# backbone_x01 are compared at equal rates; strengths are those that table_search.py chose.
 PROXIED = ("proxy", "random_policy", "random_init_policy", "asg")
 TUNED = {
   "emoji": {

@@ -10,9 +10,9 @@ that costs nothing. The rate of `SMALL` stays unless another one is better by mo
 end of table.md says what is chosen: put rates into `SMALL` of the config, the rest into TUNED of table.py.
 Strengths are searched at the rate of `SMALL`: where another one is chosen, search them again, in another
 workdir (--rows="proxy|l2|synaptic"). The seed is none of the table's.
-Pictures are many, but renderings of 41 drawings, or of six faces: by drawings the standard error of an
-accuracy of emoji is 5 points; that of the difference of two candidates is 1 to 1.6, as the rule has it.
-Hardware and time: two CPU cores; about 2 hours. Memory: 4 GB.
+Pictures are many, but renderings of 41 drawings, or of six faces: an accuracy is less certain than the
+standard error of the rule, which leaves that out.
+Hardware and time: two CPU cores; 3 hours of one of them, beside other work. Memory: 4 GB.
 """
 
 import math

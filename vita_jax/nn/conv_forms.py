@@ -86,8 +86,7 @@ unlike.defvjp(_unlike_forward, _unlike_backward)
 def _depthwise(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
   """`_shifted` with gradients of its own: in x a sum of slices again, where XLA would add up padded images.
 
-  Of 32 images of 16 x 16 with 144 channels, 5x5, forward and backward take 21 ms on a busy core, by XLA's
-  gradients of the same sum 76. It has no forward mode (`jax.jvp`).
+  In w see `vita_jax.nn.depthwise`. It has no forward mode (`jax.jvp`).
   """
   return _shifted(window, x, w)
 

@@ -1,9 +1,10 @@
 """The gradient of a depthwise convolution in its kernel, on the CPU.
 
 Forward, and backward to the image, the convolution is a sum of shifted images, which XLA makes one fast loop
-of. A kernel's gradient is a sum over all places for each of its taps instead, and written out it takes ten
-times as long: XLA sums column by column. As a loop over taps, a few images at a time, each sum runs over long
-rows that stay in a core's cache.
+of. A kernel's gradient is a sum over all places for each of its taps instead: written out, it is a large
+program, in which XLA sums column by column. As a loop over taps, a few images at a time, it is a small one,
+and each sum runs over long rows that stay in a core's cache. The loop uses one core; written out, the sums
+of large maps may use several. `launch/benchmark.py asg` times the layers of an EfficientNet.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+if TYPE_CHECKING:
+  from vita_jax.nn.conv_forms import Window
 
 # Numbers of an image's maps that are worked on at once: with what they become they fit into 1 to 2 MB.
 BLOCK = 80_000
@@ -35,11 +39,11 @@ class Taps(NamedTuple):
   places: tuple[int, ...]
 
 
-def kernel_gradient(window: Any, x: jax.Array, w: jax.Array, dy: jax.Array) -> jax.Array:
+def kernel_gradient(window: Window, x: jax.Array, w: jax.Array, dy: jax.Array) -> jax.Array:
   """Computes the gradient of <y, dy> in the kernel w, for y the depthwise convolution of x by w.
 
   Args:
-    window: the `conv_forms.Window`; its groups are not looked at.
+    window: how the kernel walks over the images; its groups are not looked at.
     x: images [n, *spatial, c].
     w: the kernel [*kernel, 1, c], of which only the shape is looked at.
     dy: [n, *places, c].
@@ -64,7 +68,7 @@ def kernel_gradient(window: Any, x: jax.Array, w: jax.Array, dy: jax.Array) -> j
   return jnp.sum(_in_blocks(gradient, x, dy), axis=0).reshape(w.shape)
 
 
-def _taps(window: Any, x: jax.Array, kernel: tuple[int, ...]) -> Taps:
+def _taps(window: Window, x: jax.Array, kernel: tuple[int, ...]) -> Taps:
   axes = list(zip(x.shape[1:-1], kernel, window.stride, window.pads, window.dilation, strict=True))
   places = tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in axes)
   lengths = tuple(count + d * (k - 1) // s for count, (_, k, s, _, d) in zip(places, axes, strict=True))
@@ -75,7 +79,7 @@ def _taps(window: Any, x: jax.Array, kernel: tuple[int, ...]) -> Taps:
   return Taps(starts.astype(np.int32), lengths, places)
 
 
-def _residues(window: Any, taps: Taps, x: jax.Array) -> jax.Array:
+def _residues(window: Window, taps: Taps, x: jax.Array) -> jax.Array:
   """Sorts the places of padded images by their residue modulo the stride.
 
   [n, *spatial, c] -> [residues, n, *lengths but the last, last length * c]: a tap's places are neighbours.
