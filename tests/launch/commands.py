@@ -6,11 +6,13 @@ With an environment of its own, or started and not waited for, a command is `pyt
 """
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import runpy
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +36,9 @@ IMPORTED = (
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(list(IMPORTED))
 PATIENCE = 600.0  # seconds
+# An exit code can be read once. Starting a process reads those of the others too (so do `join` and
+# `exitcode`), and of two threads that read the same one at a time the second is told 255.
+ONE_AT_A_TIME = threading.Lock()
 
 
 def environment(**changes):
@@ -68,13 +73,16 @@ def _forked(command):
   with tempfile.TemporaryDirectory() as folder:
     out, error = Path(folder) / "out", Path(folder) / "error"
     process = FORKS.Process(target=_work, args=(command[1:], environment(), str(out), str(error)))
-    process.start()
-    process.join(PATIENCE)
-    if process.exitcode is None:
+    with ONE_AT_A_TIME:
+      process.start()
+    multiprocessing.connection.wait([process.sentinel], PATIENCE)
+    with ONE_AT_A_TIME:
+      code = process.exitcode
+    if code is None:
       process.kill()
       raise subprocess.TimeoutExpired(command, PATIENCE, stderr=error.read_bytes())
     texts = (path.read_text(errors="replace") for path in (out, error))
-    return subprocess.CompletedProcess(command, process.exitcode, *texts)
+    return subprocess.CompletedProcess(command, code, *texts)
 
 
 def _work(argv, variables, out, error):
