@@ -32,8 +32,9 @@ def main() -> None:
   if not Path(OUT.value).expanduser().resolve().parent.is_dir():
     raise ValueError(f"--out={OUT.value} must be a file in a folder that exists")
   from vita_jax.papers.mm_hand.data import read_inputs
-  from vita_jax.papers.mm_hand.downstream import as_json, compare, drawn_by, find_runs, table
+  from vita_jax.papers.mm_hand.downstream import as_json, compare, drawn_by, table
   from vita_jax.papers.mm_hand.recipe import recipe_of
+  from vita_jax.train.runs import find_runs
 
   config, runs = find_runs(RUNS.value)
   inputs = read_inputs(recipe_of(config))

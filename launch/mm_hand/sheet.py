@@ -33,10 +33,11 @@ def main() -> None:
 
   from vita_jax.hands.judges import landmark_judge, pose_numbers
   from vita_jax.papers.mm_hand.data import read_inputs
-  from vita_jax.papers.mm_hand.downstream import drawn_by, drawn_pairs, find_runs
+  from vita_jax.papers.mm_hand.downstream import drawn_by, drawn_pairs
   from vita_jax.papers.mm_hand.recipe import recipe_of
   from vita_jax.papers.mm_hand.report import sheet
   from vita_jax.report.pictures import save_figure
+  from vita_jax.train.runs import find_runs
 
   config, runs = find_runs(RUNS.value)
   tests = read_inputs(recipe_of(config)).tests

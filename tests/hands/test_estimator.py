@@ -7,7 +7,7 @@ import pytest
 
 from vita_jax.hands import estimator
 from vita_jax.hands.estimator import augmented, kept_keypoint_net, train_keypoint_net
-from vita_jax.hands.judges import Judge, found_joints, pose_numbers
+from vita_jax.hands.judges import Judge, found_joints, mean_pose_errors, pose_numbers
 
 
 def blobs(n, size=16, seed=0):
@@ -73,3 +73,16 @@ def test_what_cannot_be_is_refused():
     train_keypoint_net(images, uv[:3])
   with pytest.raises(ValueError, match="unknown augmentation 'classic'"):
     train_keypoint_net(images, uv, augmentation="classic")
+
+
+def test_the_mean_pose_is_of_the_side_that_is_shown():
+  rng = np.random.default_rng(0)
+  palm = rng.uniform(0, 32, (21, 2))
+  palm[[0, 5, 17]] = (16, 30), (8, 4), (24, 4)
+  back = palm * [-1, 1] + [32, 0]
+  known = np.concatenate([palm + rng.normal(0, 0.01, (40, 21, 2)), back + rng.normal(0, 0.01, (40, 21, 2))])
+  shifted = np.stack([palm + [3, 4], back])
+  np.testing.assert_allclose(mean_pose_errors(known, shifted, size=32), [5 * 7, 0], atol=0.1)
+  only = mean_pose_errors(known[:40], shifted, size=32)  # no back is known
+  np.testing.assert_allclose(only[0], 35, atol=0.1)
+  assert only[1] > 10

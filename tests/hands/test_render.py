@@ -102,6 +102,25 @@ def test_pictures_show_what_they_say(found, photographs):
   assert max(darkest) < min(lightest)
 
 
+def test_another_background_is_what_a_rendering_before_it_shows():
+  """Pictures of the same rows before other photographs: the hands, their noise and all else are the same."""
+  rig, options = hands.load_rig(RIG), {"number": 6, "size": SIZE}
+  walls = [(np.full((60, 80, 3), grey, np.uint8),) for grey in (70, 180)]  # no noise is cut
+  first, second = (hands.render_hands(3, rig, backgrounds=wall, **options) for wall in walls)
+  moved = hands.replace_background(first.image, first.alpha, first.behind, second.behind)
+  assert np.abs(np.asarray(moved, int) - second.image).max() <= 2
+  photographed = first.background >= 0
+  assert photographed.any() and np.abs(first.image.astype(int) - second.image)[photographed].max() > 100
+
+
+def test_rows_of_an_identity_have_no_background_in_common(photographs):
+  """A generator would learn to paint it, whatever its source shows."""
+  rng = np.random.default_rng(0)
+  pictures = tuple(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8) for _ in range(3))
+  found = hands.render_hands(0, hands.load_rig(RIG), number=30, size=16, backgrounds=pictures, antialias=1)
+  assert len({behind.tobytes() for behind in found.behind}) == 30
+
+
 def test_the_palm_is_seen_at_azimuth_0_and_the_back_at_180(found):
   """Of a left palm, fingers up, the thumb is on the left: the knuckles run to the right."""
   across = found.xyz[:, 17, 0] - found.xyz[:, 5, 0]

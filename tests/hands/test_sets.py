@@ -75,7 +75,7 @@ def test_kept_renderings_are_of_these_photographs_and_no_others(tmp_path, monkey
 
   def render(rig, *, photographs, **options):
     made.append(photographs.pictures[0][0, 0, 0])
-    parts = [f"{part}/{name}" for part in ("train", "test", "strangers") for name in sets.NAMES]
+    parts = [f"{part}/{name}" for part in ("train", "test", "strangers") for name in sets.RENDERED]
     return {name: np.full(2, made[-1]) for name in parts}
 
   monkeypatch.setattr(sets, "_rendered", render)

@@ -10,7 +10,7 @@ See README.md of this folder. The 21 joints are those of `vita_jax.pose.skeleton
 from vita_jax._lazy import submodules
 from vita_jax.hands.distance import nearest, pose_distance
 from vita_jax.hands.modalities import FAR, capsule_depth, heat_maps, joints_map
-from vita_jax.hands.render import Renderings, render_hands
+from vita_jax.hands.render import Renderings, render_hands, replace_background
 from vita_jax.hands.rig import Rig, articulate, load_rig, random_angles, read_rig
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
   "random_angles",
   "read_rig",
   "render_hands",
+  "replace_background",
 ]
 
 __getattr__, __dir__ = submodules(__name__)

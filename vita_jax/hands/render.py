@@ -33,7 +33,6 @@ AZIMUTH, ELEVATION, ROLL = 40.0, 20.0, 30.0  # degrees, to both sides
 MARGIN = 20.0  # pixels of a frame of 256 that the crop leaves around the joints
 AMBIENT, DIFFUSE, NOISE = 0.45, 0.6, 0.02
 FLAT = 0.2  # share of pictures before one colour
-HOME = 0.5**0.5  # share of an identity's pictures before its own background: of two, half before the same
 TONES = (
   np.array(
     [
@@ -62,7 +61,9 @@ class Renderings(NamedTuple):
     identity: int32 [n].
     right: bool [n].
     view: float32 [n, 3]: azimuth (0: the palm, 180: the back), elevation and roll in degrees.
-    background: int32 [n], which of the backgrounds; -1: one colour.
+    alpha: uint8 [n, S, S], which share of a pixel shows the hand, of 255.
+    behind: uint8 [n, S, S, 3], the picture that is behind it, without noise; see `replace_background`.
+    background: int32 [n], which of the backgrounds it is a part of; -1: one colour.
     row: int32 [n].
   """
 
@@ -76,6 +77,8 @@ class Renderings(NamedTuple):
   identity: np.ndarray
   right: np.ndarray
   view: np.ndarray
+  alpha: np.ndarray
+  behind: np.ndarray
   background: np.ndarray
   row: np.ndarray
 
@@ -134,8 +137,8 @@ def render_hands(
   Each row draws an identity and angles (`random_angles`); the palm or the back, turned by up to 40 degrees of
   azimuth, 20 of elevation and 30 in the picture, 0.45 to 0.6 m before a camera whose focal length is 1.2 of
   its frame; light from a direction in front of the hand, the skin shows 0.45 + 0.6 max(n . l, 0) of its
-  colour; a part of a photograph behind it, in 71 % of the rows the one of the identity (so that two rows of
-  an identity share it half of the time), or, in 20 %, one colour; and 2 % of pixel noise. The picture is the
+  colour; a part of a photograph behind it or, in 20 % of the rows, one colour; and 2 % of pixel noise. The
+  picture is the
   box of the joints, wider by 20 pixels of a frame of 256 on each side and cut at the frame, rendered straight
   by the camera of that box: nothing is resampled.
 
@@ -184,6 +187,28 @@ def render_hands(
   return Renderings(*(np.concatenate(xs) for xs in zip(*parts, strict=True)))
 
 
+def replace_background(image: Any, alpha: Any, behind: Any, other: Any) -> jax.Array:
+  """Puts hands before other backgrounds: image + (1 - alpha / 255) (other - behind).
+
+  Args:
+    image: uint8 [..., S, S, 3], as in `Renderings`.
+    alpha: uint8 [..., S, S], as well.
+    behind: uint8 [..., S, S, 3], as well.
+    other: uint8 [..., S, S, 3], what shall be behind them.
+
+  Returns:
+    uint8 [..., S, S, 3]: what a rendering before `other` shows, up to rounding and noise cut at 0 or 255.
+
+  Examples:
+    >>> hand, wall, sky = (np.full((1, 1, 3), value, np.uint8) for value in (80, 200, 100))
+    >>> int(replace_background(hand, np.full((1, 1), 127, np.uint8), wall, sky)[0, 0, 0])
+    30
+  """
+  shown = 1 - jnp.asarray(alpha, jnp.float32)[..., None] / 255
+  moved = jnp.asarray(image, jnp.float32) + shown * (jnp.asarray(other, jnp.float32) - jnp.asarray(behind))
+  return jnp.round(jnp.clip(moved, 0, 255)).astype(jnp.uint8)
+
+
 @functools.lru_cache(maxsize=256)
 def identity_of(number: int) -> Identity:
   """Returns what belongs to an identity, the same for every seed.
@@ -228,9 +253,7 @@ def _draw(
   distance = rng.uniform(*DISTANCES)
   light = rng.normal(0, 1, 3)
   light[2] = -abs(light[2])
-  at_home = rng.random() < HOME
-  place = row_rng(seed, IDENTITY, number) if at_home else rng
-  which, behind = _background(place, backgrounds, size)
+  which, behind = _background(rng, backgrounds, size)
   noise = rng.standard_normal((size, size, 3), np.float32)
   turn = np.asarray(turned(view) @ frame, np.float32)
   who = identity_of(number)
@@ -278,8 +301,7 @@ def _render(
   stacked = Drawn(*(np.stack(xs) for xs in zip(*padded, strict=True)))
   program = _program(tuple(rig.parents.tolist()), tuple(rig.std21.tolist()), rig.right, size, crop, antialias)
   surface = rig.mesh._replace(parents=None)
-  found = [np.asarray(x)[:count] for x in program(surface, rig.rest, stacked)]
-  image, mask, depth, uv, xyz, intrinsics = found
+  found = {name: np.asarray(x)[:count] for name, x in program(surface, rig.rest, stacked).items()}
   kinds = {
     "angles": np.float32,
     "identity": np.int32,
@@ -288,7 +310,7 @@ def _render(
     "row": np.int32,
   }
   told = {key: np.array([one[key] for one in facts], kind) for key, kind in kinds.items()}
-  return Renderings(image, mask, depth, uv, xyz, intrinsics, right=np.full(count, rig.right), **told)
+  return Renderings(**found, behind=stacked.behind[:count], right=np.full(count, rig.right), **told)
 
 
 @functools.lru_cache(maxsize=16)
@@ -309,8 +331,8 @@ def _one(
   mesh: Mesh,
   rest: Any,
   row: Drawn,
-) -> tuple[jax.Array, ...]:
-  """(image, mask, depth, uv, xyz, intrinsics) of a row."""
+) -> dict[str, jax.Array]:
+  """What `Renderings` says of a row, as far as it is seen."""
   rig = Rig("", mesh, rest, parents, std21, right)
   vertices, joints = articulate(rig, row.angles, lengths=row.lengths)
   middle = (jnp.min(joints, axis=0) + jnp.max(joints, axis=0)) / 2
@@ -329,7 +351,15 @@ def _one(
   image = jnp.round(255 * jnp.clip(color + NOISE * row.noise, 0, 1)).astype(jnp.uint8)
   depth = jnp.where(mask, 1000 * seen.depth[..., 0], FAR)
   uv = joints @ intrinsics.T
-  return image, mask, depth, uv[:, :2] / uv[:, 2:], 1000 * joints, intrinsics
+  return {
+    "image": image,
+    "mask": mask,
+    "depth": depth,
+    "uv": uv[:, :2] / uv[:, 2:],
+    "xyz": 1000 * joints,
+    "intrinsics": intrinsics,
+    "alpha": jnp.round(255 * alpha[..., 0]).astype(jnp.uint8),
+  }
 
 
 def _sampled(mesh: Mesh, intrinsics: jax.Array, size: int, n: int) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -2,6 +2,7 @@
 
 All give columns, one hand a row: `image` uint8 [n, S, S, 3], `uv` float32 [n, 21, 2] in its pixels, `xyz`
 float32 [n, 21, 3] in mm before the camera, `identity` int32 [n], and `depth` float32 [n, S, S] in mm.
+Rendered ones also have what `render.replace_background` takes, `alpha` and `behind`.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from vita_jax.pose.skeletons import HAND
 
 Columns = dict[str, np.ndarray]
 NAMES = ("image", "uv", "xyz", "identity", "depth")
+RENDERED = (*NAMES, "alpha", "behind")
 SIDE = 128  # of the photographs behind rendered hands, their shorter side
-VERSION = 2  # of what is rendered: kept renderings of another one are not taken
+VERSION = 3  # of what is rendered: kept renderings of another one are not taken
 
 
 class Sets(NamedTuple):
@@ -64,14 +66,15 @@ def read_rendered(*, rig: str = "left", photographs: str = "", **options: Any) -
   make = partial(_rendered, rig, photographs=found, **options)
   arrays = cached_arrays(cache_folder("hands"), key, make, prefix=f"hands-{options.get('size', '')}-")
   train, test, strangers = (
-    {name: arrays[f"{part}/{name}"] for name in NAMES} for part in RenderedHands._fields
+    {name: arrays[f"{part}/{name}"] for name in RENDERED} for part in RenderedHands._fields
   )
   return Sets(train, {"test": test, "identities": strangers}, "rendered hands")
 
 
 def _rendered(rig: str, **options: Any) -> Columns:
   found = rendered_hands(rig=load_rig(rig), **options)
-  return {f"{part}/{name}": getattr(getattr(found, part), name) for part in found._fields for name in NAMES}
+  parts = found._asdict().items()
+  return {f"{part}/{name}": getattr(rows, name) for part, rows in parts for name in RENDERED}
 
 
 def read_rhd(folder: str, size: int, *, crop: bool) -> Sets:

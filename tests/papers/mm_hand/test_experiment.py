@@ -16,9 +16,10 @@ from vita_jax.data.hands import STB_ORDER
 from vita_jax.hands import judges
 from vita_jax.papers import mm_hand
 from vita_jax.papers.mm_hand.data import read_inputs
-from vita_jax.papers.mm_hand.downstream import drawn_by, drawn_pairs, find_runs
+from vita_jax.papers.mm_hand.downstream import drawn_by, drawn_pairs
 from vita_jax.papers.mm_hand.recipe import recipe_of
 from vita_jax.train.program_file import write_program
+from vita_jax.train.runs import find_runs
 
 export, report = (import_module(f"vita_jax.papers.mm_hand.{name}") for name in ("export", "report"))
 

@@ -40,6 +40,31 @@ def case(tmp_path_factory):
   return recipe, nets, recipe.phases[0], state, batch
 
 
+def test_a_share_of_sources_stands_before_the_targets_background(case):
+  recipe, nets, phase, state, batch = case
+  image = np.asarray(batch["hands"]["image"])
+  alpha = np.where(image.max(axis=-1) > 40, 255, 0).astype(np.uint8)  # sticks before 30 times a tone
+  behind = np.broadcast_to(np.arange(len(image), dtype=np.uint8)[:, None, None, None], image.shape)
+  hands = {**batch["hands"], "alpha": jnp.asarray(alpha), "behind": jnp.asarray(behind)}
+  rows = jnp.arange(8, dtype=jnp.int32)
+
+  def sources(share):
+    own = recipe._replace(data=recipe.data._replace(one_background=share))
+    key = jax.random.key(0)
+    return np.asarray(look(own, nets, phase, 4, state, {"row": rows, "hands": hands}, key, 3).source)
+
+  plain, moved, some = sources(0.0), sources(1.0), sources(0.5)
+  found = [np.abs(image - picture).max(axis=(1, 2, 3)).argmin() for picture in plain]
+  for i, source in enumerate(found):
+    np.testing.assert_array_equal(plain[i], image[source])
+    expected = np.where(
+      alpha[source][..., None] > 0, image[source].astype(int), image[source].astype(int) + i - source
+    )
+    np.testing.assert_array_equal(moved[i], expected.clip(0, 255))
+  of = (some == moved).all(axis=(1, 2, 3)).sum()
+  assert 0 < of < 8 and ((some == moved).all(axis=(1, 2, 3)) | (some == plain).all(axis=(1, 2, 3))).all()
+
+
 FIXTURE = Path(__file__).parent / "fixtures" / "steps.npz"
 
 

@@ -12,11 +12,12 @@ import numpy as np
 from vita_jax.data.curriculum import candidates
 from vita_jax.data.hands import check_within
 from vita_jax.data.resident import Resident
-from vita_jax.hands import nearest, pose_distance
+from vita_jax.hands import nearest, pose_distance, replace_background
 from vita_jax.hands.sets import Sets, read_custom, read_rendered, read_rhd, read_stb
 from vita_jax.papers.mm_hand.recipe import Recipe
 
 Columns = Mapping[str, np.ndarray]
+BEHIND = ("alpha", "behind")
 TEST_BATCH = 32
 
 
@@ -25,8 +26,8 @@ class Inputs(NamedTuple):
 
   Attributes:
     train: one hand a row: `image` uint8 [n, S, S, 3], `uv` float32 [n, 21, 2] in pixels, `z` float32 [n, 21]
-      in mm, `candidates` int32 and `distances` float32 [n, K], and where depth is learned `depth` float32
-      [n, S, S] in mm.
+      in mm, `candidates` int32 and `distances` float32 [n, K]; where depth is learned `depth` float32
+      [n, S, S] in mm; of rendered hands `alpha` and `behind`, see `hands.replace_background`.
     tests: name -> pairs, one a row: `image`, `uv`, `z` of the target and `source`, `source_uv`, `source_z`.
       "test" are held-out poses; "identities", where there are any, hands that were never trained on.
     identity: int [n], whose hand each one of `train` is.
@@ -71,6 +72,7 @@ def read_inputs(recipe: Recipe) -> Inputs:
   table = candidates(rng, train["xyz"], count, distance=distance, groups=groups)
   kept = {"image": train["image"], "uv": train["uv"], "z": _z(train)}
   kept |= {"candidates": table.index, "distances": table.distance}
+  kept |= {name: train[name] for name in BEHIND if name in train}
   if recipe.learns_depth:
     if "depth" not in train:
       raise ValueError(f"{source} has no depth maps, which config.depth.source=learned learns from")
@@ -111,14 +113,20 @@ def read_sets(data: Any) -> Sets:
 def test_pairs(recipe: Recipe, hands: Columns, train: Columns) -> dict[str, np.ndarray]:
   """Gives each test hand a source of its identity: another test hand by chance, or the nearest in training.
 
-  An identity without training hands gets the nearest of its other test hands.
+  An identity without training hands gets the nearest of its other test hands. Of rendered hands a share of
+  sources, `config.data.one_background`, stand before their targets' backgrounds.
 
   Raises:
     ValueError: an identity with a single hand.
   """
   found: dict[str, np.ndarray] = {"image": hands["image"], "uv": hands["uv"], "z": _z(hands)}
   places, known = _sources(recipe, hands, train)
-  pick = {name: np.stack([known[of][name][i] for of, i in places]) for name in ("image", "uv", "xyz")}
+  names = ("image", "uv", "xyz", *(name for name in BEHIND if name in hands))
+  pick = {name: np.stack([known[of][name][i] for of, i in places]) for name in names}
+  if "behind" in pick:
+    moved = np.random.default_rng(2).random(len(places)) < recipe.data.one_background
+    before = replace_background(pick["image"], pick["alpha"], pick["behind"], hands["behind"])
+    pick["image"] = np.where(moved[:, None, None, None], before, pick["image"])
   return found | {"source": pick["image"], "source_uv": pick["uv"], "source_z": pick["xyz"][..., 2]}
 
 

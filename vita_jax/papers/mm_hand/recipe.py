@@ -85,6 +85,9 @@ KEYS = (
   Key("data.unseen", 2, _COUNT, "Identities that are tested alone; of rendered hands."),
   Key("data.photographs", "", any_path, "Folder of their backgrounds; empty: those of VITA_DATA_DIR."),
   Key("data.held_photographs", 60, _COUNT, "Photographs that are behind tested hands alone."),
+  Key(
+    "data.one_background", 0.5, between(0, 1), "Share of rendered pairs before one background, the target's."
+  ),
   Key("data.seed", 0, _ZERO, "Of what is rendered."),
   Key("data.test_videos", ("B4Counting", "B4Random"), _VIDEOS, "Of STB, which are tested (literature: B1)."),
   Key("generator.kind", "transfer", one_of(*GENERATORS), "Streams that are transferred, or a baseline."),

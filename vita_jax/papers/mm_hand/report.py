@@ -13,11 +13,11 @@ import numpy as np
 
 from vita_jax import metrics
 from vita_jax.hands.estimator import kept_keypoint_net
-from vita_jax.hands.judges import Judge, landmark_judge, pose_numbers
+from vita_jax.hands.judges import Judge, landmark_judge, mean_pose_errors, pose_numbers
 from vita_jax.metrics import frechet_of_features, paired_kernel_distance, ssim
 from vita_jax.nn import features
 from vita_jax.papers.mm_hand.data import Inputs, to_bytes, to_floats
-from vita_jax.papers.mm_hand.guidance import Pose
+from vita_jax.papers.mm_hand.guidance import Pose, is_hand
 from vita_jax.papers.mm_hand.model import Nets, transfer
 from vita_jax.papers.mm_hand.recipe import Recipe
 from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
@@ -47,8 +47,9 @@ def report(
 
   Of each test set (the second one, of new identities, with the prefix `identities_`) what `appearance` and
   `hands.judges.pose_numbers` say of the drawn pictures, with the prefix `copy_` of the copied sources, and
-  with `floor_` what judges say of the true pictures. Figures: `sheet`, and `failures`, the largest pose
-  errors (or the largest L1, without a judge).
+  with `floor_` what judges say of the true pictures; `mean_pose_error` is that of a pose that no picture is
+  needed for, see `hands.judges.mean_pose_errors`. Figures: `sheet`, and `failures`, the largest pose errors
+  (or the largest L1, without a judge).
   """
   del evaluate
   judges = judges_of(recipe, inputs)
@@ -60,10 +61,13 @@ def report(
     drawn = to_bytes(np.asarray(sweep(look, state, over=name)["picture"]))
     prefix = "" if name == "test" else f"{name}_"
     order = np.argsort(-_l1(drawn, pairs["image"]), kind="stable")
+    hand = np.asarray(is_hand(recipe, Pose(pairs["uv"], pairs["z"])))
+    mean_pose = mean_pose_errors(inputs.train["uv"], pairs["uv"], size=recipe.size)
+    found[f"{prefix}mean_pose_error"] = float(mean_pose.mean())
     pictures = {"": drawn, "copy_": pairs["source"], "floor_": pairs["image"]}
     for arm, shown in pictures.items():
       if arm != "floor_":
-        numbers = appearance(shown, pairs["image"], nets_of_features)
+        numbers = appearance(shown, pairs["image"], nets_of_features, hand=hand)
         found |= {f"{prefix}{arm}{key}": value for key, value in numbers.items()}
       for judge in judges:
         numbers, errors = pose_numbers(judge, shown, pairs["uv"])
@@ -94,17 +98,22 @@ def judges_of(recipe: Recipe, inputs: Inputs) -> list[Judge]:
   return found
 
 
-def appearance(shown: np.ndarray, truth: np.ndarray, nets: list[features.FeatureNet]) -> dict[str, float]:
-  """Compares pictures with the true ones, uint8 [n, S, S, 3] both.
+def appearance(
+  shown: np.ndarray, truth: np.ndarray, nets: list[features.FeatureNet], *, hand: np.ndarray
+) -> dict[str, float]:
+  """Compares pictures with the true ones, uint8 [n, S, S, 3] both; `hand` [n, S, S, 1] is 1 where that is.
 
   Returns:
     `l1` in the unit of [-1, 1] and `ssim` (from 11 pixels on), means over pictures, and `l1_p95` and
-    `ssim_p5`, what the worst 5 % reach; `frechet_<network>` and `kernel_<network>`, named after the features.
+    `ssim_p5`, what the worst 5 % reach; `hand_l1`, that of the target's hand alone; `frechet_<network>` and
+    `kernel_<network>`, named after the features.
   """
   distances = _l1(shown, truth)
   found = {"l1": float(distances.mean()), f"l1_p{WORST}": float(np.percentile(distances, WORST))}
+  own = (np.abs(to_floats(shown) - to_floats(truth)) * hand).sum(axis=(1, 2, 3))
+  found["hand_l1"] = float((own / np.maximum(3 * hand.sum(axis=(1, 2, 3)), 1)).mean())
   if truth.shape[1] >= LEAST:
-    values = ssim(to_floats(shown), to_floats(truth), data_range=2.0)
+    values = ssim(shown.astype(np.float32) / 255, truth.astype(np.float32) / 255, data_range=1.0)
     found |= {"ssim": float(values.mean()), f"ssim_p{100 - WORST}": float(np.percentile(values, 100 - WORST))}
   for net in nets:
     ours, theirs = features.pooled_features(net, shown), features.pooled_features(net, truth)

@@ -13,7 +13,7 @@ import optax
 from vita_jax import metrics
 from vita_jax.data.curriculum import Candidates, draw, limit_at, pacing, share_within
 from vita_jax.data.image_pool import ImagePool, push_and_sample
-from vita_jax.hands import heat_maps
+from vita_jax.hands import heat_maps, replace_background
 from vita_jax.losses.gan import discriminator_loss, generator_loss
 from vita_jax.papers.mm_hand.data import to_floats
 from vita_jax.papers.mm_hand.guidance import (
@@ -141,7 +141,10 @@ def look(
   key: jax.Array,
   t: jax.Array,
 ) -> Seen:
-  """Draws a source for each target, as the curriculum has it, and the maps of both poses."""
+  """Draws a source for each target, as the curriculum has it, and the maps of both poses.
+
+  Of rendered hands a share of sources, `config.data.one_background`, stand before the target's background.
+  """
   hands, rows = batch["hands"], batch["row"]
   second = Pose(hands["uv"][rows], hands["z"][rows])
   if phase.net == "depth":
@@ -155,6 +158,11 @@ def look(
     share = pacing(keys.kind, progress, start=keys.start, full=keys.full)
   sources = draw(key, table, rows, share, kind=keys.kind)
   first, source = Pose(hands["uv"][sources], hands["z"][sources]), hands["image"][sources]
+  if "behind" in hands:  # no place knows more of what is behind a target than its source shows
+    seen, own = hands["behind"][rows], hands["behind"][sources]
+    moved = replace_background(source, hands["alpha"][sources], own, seen)
+    one = jax.random.bernoulli(jax.random.fold_in(key, 1), recipe.data.one_background, (len(rows), 1, 1, 1))
+    source = jnp.where(one, moved, source)
   depth = depth_of(recipe, nets, state["params"], state["stats"])
   streams = streams_of(recipe, to_floats(source), first, second, depth)
   return Seen(streams, to_floats(hands["image"][rows]), source, second)
