@@ -45,10 +45,22 @@ def test_the_truth_itself_has_no_distance_to_the_truth(monkeypatch):
   rows = np.random.default_rng(0).normal(size=(20, 6))
   monkeypatch.setattr(report.features, "pooled_features", lambda *_: rows)
   pictures = np.random.default_rng(1).integers(0, 256, (20, 16, 16, 3), np.uint8)
-  found = report.appearance(pictures, pictures, [net])
-  assert found["l1"] == 0 and found["ssim"] == pytest.approx(1)
+  hand = np.zeros((20, 16, 16, 1), np.float32)
+  hand[:, :8] = 1
+  found = report.appearance(pictures, pictures, [net], hand=hand)
+  assert found["l1"] == found["hand_l1"] == 0 and found["ssim"] == pytest.approx(1)
   assert found["kernel_net"] == pytest.approx(0, abs=1e-9)
   assert found["frechet_net"] == pytest.approx(0, abs=1e-4)
+
+
+def test_the_hands_own_l1_is_of_its_pixels_alone():
+  truth = np.zeros((2, 16, 16, 3), np.uint8)
+  shown, hand = truth.copy(), np.zeros((2, 16, 16, 1), np.float32)
+  hand[0, :4], hand[1, :8] = 1, 1
+  shown[:, :4], shown[:, 12:] = 51, 255  # 51 / 255 is 0.4 in the unit of [-1, 1]
+  found = report.appearance(shown, truth, [], hand=hand)
+  assert found["hand_l1"] == pytest.approx((0.4 + 0.2) / 2, abs=1e-6)
+  assert found["l1"] == pytest.approx((0.4 + 2) / 4, abs=1e-6)
 
 
 def test_it_reports_beside_what_a_copy_and_the_truth_are_worth(blind, tmp_path):
