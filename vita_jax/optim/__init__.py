@@ -23,7 +23,12 @@ from vita_jax.optim.groups import (
 )
 from vita_jax.optim.layerwise import Settings as LayerwiseSettings
 from vita_jax.optim.layerwise import layerwise_policy
-from vita_jax.optim.layerwise_files import load_controller, save_controller
+from vita_jax.optim.layerwise_files import (
+  controller_card,
+  controller_names,
+  load_controller,
+  save_controller,
+)
 from vita_jax.optim.library import KINDS, learned, learned_card, learned_names, load_learned
 from vita_jax.optim.mlp import l2o_mlp
 from vita_jax.optim.optimizees import OPTIMIZEES, Optimizee, optimize, optimizee
@@ -39,6 +44,8 @@ __all__ = [
   "OPTIMIZEES",
   "LayerwiseSettings",
   "Optimizee",
+  "controller_card",
+  "controller_names",
   "epoch_cosine",
   "group_by_pattern",
   "init_vita_mlp",

@@ -10,8 +10,9 @@ from PIL import Image
 
 from vita_jax.data.labelled import read_pictures
 from vita_jax.losses.reinforce import discounted_returns
+from vita_jax.nn import pretrained
 from vita_jax.nn.policy import CategoricalPolicy, uniform_theta
-from vita_jax.optim import load_controller
+from vita_jax.optim import controller_card, controller_names, load_controller
 from vita_jax.papers.asg import data, model, rates
 from vita_jax.papers.asg.recipe import METHODS, check, default_config, recipe_of
 
@@ -185,3 +186,21 @@ def test_a_controller_is_found_where_a_table_has_split_its_row_by_seeds(tmp_path
     theta = jax.tree.map(lambda x, n=number: x + n, uniform_theta(nets.policy))
     save_controller(tmp_path / place, theta, {"groups": list(nets.names)})
   assert float(load_controller(tmp_path, CategoricalPolicy(4))["params"]["head_bias"][0, 0]) == 1
+
+
+@pytest.mark.parametrize("name", controller_names())
+def test_a_shipped_controller_is_found_by_its_name_and_says_what_it_has_seen(name):
+  card = controller_card(name)
+  theta = load_controller(name, CategoricalPolicy(len(card["groups"])))
+  assert np.isfinite(theta["params"]["head_kernel"]).all() and "/" not in card["trained on"]["data"]
+  assert card["groups"] == dict(pretrained.GROUPS[card["trained on"]["network"]])
+
+
+def test_an_unknown_controller_is_told_of_those_that_ship():
+  assert controller_names() == ("asg-emoji", "asg-fonts")
+  with pytest.raises(
+    FileNotFoundError, match="no controller at asg-font: .* that ships: asg-emoji, asg-fonts"
+  ):
+    load_controller("asg-font", CategoricalPolicy(4))
+  with pytest.raises(ValueError, match="asg-font.*asg-fonts"):
+    controller_card("asg-font")

@@ -96,7 +96,7 @@ def _emoji(data: Data, batch: int) -> Inputs:
   held_out = emoji.render(held, data.held_out, size=data.size, seed=SYNTHETIC + 1)
   # CIFAR-10's training part is the test here, being the larger one: nothing of it is ever trained on.
   real, quick = _with_old(photographs.train), _part(photographs.test, data.quick)
-  source = f"{drawings.source}; {photographs.source}"
+  source = f"{drawings.source}; photographs of CIFAR-10"
   groups = emoji.imagenet_groups()
   return Inputs(
     Resident(train, batch), held_out, quick, evaluated(real), None, CIFAR10_CLASSES, groups, source
@@ -115,7 +115,7 @@ def _fonts(data: Data, batch: int) -> Inputs:
   pretrain = {"image": real.train["image"][:first], "label": old_digits(real.train["label"][:first])}
   test = {**real.test, "old_label": old_digits(real.test["label"])}
   names, groups = tuple("0123456789"), np.arange(OLD_DIGITS, dtype=np.int32)
-  source = f"fonts of matplotlib; {real.source}"
+  source = f"digits in fonts of matplotlib; {data.real}"
   return Inputs(Resident(train, batch), held_out, quick, evaluated(test), pretrain, names, groups, source)
 
 
