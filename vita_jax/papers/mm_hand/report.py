@@ -61,7 +61,7 @@ def report(
     drawn = to_bytes(np.asarray(sweep(look, state, over=name)["picture"]))
     prefix = "" if name == "test" else f"{name}_"
     order = np.argsort(-_l1(drawn, pairs["image"]), kind="stable")
-    hand = np.asarray(is_hand(recipe, Pose(pairs["uv"], pairs["z"])))
+    hand = np.asarray(is_hand(recipe, Pose(jnp.asarray(pairs["uv"]), jnp.asarray(pairs["z"]))))
     mean_pose = mean_pose_errors(inputs.train["uv"], pairs["uv"], size=recipe.size)
     found[f"{prefix}mean_pose_error"] = float(mean_pose.mean())
     pictures = {"": drawn, "copy_": pairs["source"], "floor_": pairs["image"]}
