@@ -1,5 +1,6 @@
 """launch/benchmark.py runs and prints its tables; how fast anything is, is not a matter for tests."""
 
+import importlib
 import importlib.util
 import os
 import re
@@ -7,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vita_jax import papers
+from vita_jax.hands.sets import read_custom
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +60,13 @@ def test_gpu_finds_the_steps_of_every_folder():
   """By file: what is imported is the slow test's matter."""
   folders = {file.parent.name for file in (ROOT / "launch" / "benchmarks").glob("*/gpu.py")}
   assert folders == {*papers.PAPERS, "render", "detectors"}
+
+
+def test_the_hands_that_are_timed_pass_the_checks_of_hands(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(str(ROOT / "launch"))
+  gpu = importlib.import_module("benchmarks.mm_hand.gpu")
+  np.savez(tmp_path / "hands.npz", **gpu.sticks(32))
+  assert len(read_custom(str(tmp_path / "hands.npz"), 32).train["image"]) == 36
 
 
 @pytest.mark.slow

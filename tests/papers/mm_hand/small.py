@@ -14,7 +14,7 @@ def columns(n=16, size=SIZE, seed=0):
   rng = np.random.default_rng(seed)
   fingers = np.linspace(-0.8, 0.8, 5)[None, :, None] + rng.normal(0, 0.06, (n, 5, 1))
   lengths = np.array([1.2, 1.0, 1.0, 1.0, 0.7])[:, None]  # a thumb's chain is the longest
-  reach = np.arange(1, 5) * lengths * rng.uniform(16, 20, (n, 5, 1)) + 20
+  reach = np.array([1.1, 2.1, 3.0, 3.8]) * lengths * rng.uniform(16, 20, (n, 5, 1)) + 20
   xyz = np.zeros((n, 21, 3), np.float32)
   xyz[:, 1:, 0] = (reach * np.sin(fingers)).reshape(n, 20)
   xyz[:, 1:, 1] = (-reach * np.cos(fingers)).reshape(n, 20)
