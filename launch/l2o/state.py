@@ -2,7 +2,8 @@
 
 F (safetensors, some 150 kB) holds theta, its best, the meta-optimizers' moments and the place in the
 curriculum, of the newest good checkpoint. `launch/train.py ... --config.resume_from=F --workdir=NEW`
-continues from it; the epoch that was in progress starts again.
+continues from it, with the same config.inner_steps, over which rates decay. Optimizations in progress are not
+in F, they begin again: go on in the workdir itself where it is at hand, bit for bit.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def test_every_optimizer_of_optax_has_a_name_a_rate_and_a_schedule():
 def test_the_general_optimizer_is_tuned_as_classical_ones_are():
   assert entrant("untrained-vita_mlp").rate is None and entrant("untrained-vita_mlp:0.01").rate == 0.01
   found = read_optimizer("untrained-vita_mlp", 0.01)
-  assert found.options == {"scale": 0.01}
+  assert found.options == {"scale": 1.0} and found.rate == 0.01
   with pytest.raises(ValueError, match="has the rate 0: it must be a positive number"):
     read_optimizer("untrained-vita_mlp", 0.0)
 

@@ -37,7 +37,8 @@ def text(tmp_path_factory):
     _result(folder, "bowl", "lion", -2.0, [-2.0, -2.1, -2.2]),  # better, and twice as quick
     _result(folder, "bowl", "sgd", -0.5, [-1.1, -1.0, -1.2]),  # level, and never there
     _result(folder, "well", "adam", -1.0, [-1.0, -1.1, -1.2]),
-    _result(folder, "well", "lion", -0.9, [-1.5, -0.9, -1.2]),  # better in the mean, not surely
+    _result(folder, "well", "lion", -0.9, [-1.3, -0.9, -1.19]),  # better in the mean, not surely
+    _result(folder, "well", "nag", -1.0, [-0.8, -0.9, -1.3]),  # an interval that holds 0, and far from level
     _result(folder, "well", "sgd", -1.0, [-3.0, None, -3.0]),
     _result(folder, "alone", "lion", -1.0, [-1.0, -1.0, -1.0]),
   ]
@@ -50,6 +51,7 @@ def test_the_tally_counts_problems(text):
   # problems, better, surely, best or level, diverged, late
   assert rows["adam"] == "| adam | 2 |  |  | 1 | 0 | 1 |"
   assert rows["lion"] == "| lion | 2 | 2 | 1 | 2 | 0 | never |"
+  assert rows["nag"] == "| nag | 1 | 0 | 0 | 0 | 0 | 1.00 |"
   assert rows["sgd"] == "| sgd | 2 | 0 | 0 | 0 | 1 | never |"
 
 

@@ -64,12 +64,16 @@ def schedule_of(name: str, steps: Any) -> optax.Schedule:
 
 
 def scheduled(
-  tx: optax.GradientTransformation, schedule: str, steps: Any
+  tx: optax.GradientTransformation, schedule: str, steps: Any, rate: Any = 1.0
 ) -> optax.GradientTransformationExtraArgs:
-  """Puts a schedule of `schedule_of` around an optimizer: update = factor m(g)."""
-  if schedule == "constant":
+  """Puts a rate, which may be traced, and a schedule of `schedule_of` around an optimizer.
+
+  update = rate factor m(g).
+  """
+  if schedule == "constant" and isinstance(rate, float) and rate == 1:
     return optax.with_extra_args_support(tx)
-  return with_rate(tx, schedule_of(schedule, steps))
+  factor = schedule_of(schedule, steps)
+  return with_rate(tx, lambda count: rate * factor(count))
 
 
 def shown(kind: str, state: Any, params: Any) -> Any:
@@ -87,14 +91,16 @@ class Optimizer(NamedTuple):
 
   Attributes:
     kind: a name that `classical` knows, or one in `vita_jax.optim.KINDS`.
-    weights: theta of a learned one, the rate (float32) of a classical one. It is part of the state: one
-      compiled program serves all weights and rates of a kind.
+    weights: theta of a learned one, the rate (float32) of a classical one. It is part of the state, as the
+      rate of a learned one is: one compiled program serves all weights and rates of a kind.
     options: of the builder of a learned one.
+    rate: of a learned one that needs a rate; else 0.
   """
 
   kind: str
   weights: Any
   options: Mapping[str, Any] = {}
+  rate: float = 0.0
 
 
 def read_optimizer(name: str, learning_rate: float, *, sha256: str = "") -> Optimizer:
@@ -140,7 +146,7 @@ def _check_rate(name: str, rate: float) -> None:
 def _with_rate(name: str, optimizer: Optimizer, rate: float) -> Optimizer:
   if KINDS[optimizer.kind].needs_rate:
     _check_rate(name, rate)
-    return optimizer._replace(options={**optimizer.options, "scale": rate})
+    return optimizer._replace(options={**optimizer.options, "scale": 1.0}, rate=rate)
   if rate:
     raise ValueError(f"optimizer '{name}' has no learning rate: set config.run.learning_rate to 0")
   return optimizer

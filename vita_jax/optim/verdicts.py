@@ -14,14 +14,17 @@ from vita_jax.optim.optimizees import WINDOW
 from vita_jax.report.overlay import Curve
 from vita_jax.report.summary import paired_interval
 
+LEVEL = 0.05  # of ln loss, 5 % of the loss
+
 
 def tally(results: Sequence[Result], workdir: str | Path, *, reference: str) -> str:
   """Returns Markdown, a row per optimizer: its wins against the reference, and its steps to that one's loss.
 
   better: problems where ln loss is lower in the paired mean (surely: the 95 % interval is below 0). best:
-  lowest mean of all optimizers, or level with that one: the paired interval holds 0. An optimizer with a
-  diverged seed is neither. steps: to the reference's final ln loss over the reference's own steps to it, the
-  largest of all problems, of curves averaged over the seeds; "never" where it does not come there.
+  lowest mean of all optimizers, or level with that one: the paired interval holds 0 and the means are no more
+  than 0.05 apart (of three seeds almost any interval holds 0). An optimizer with a diverged seed is neither.
+  steps: to the reference's final ln loss over the reference's own steps to it, the largest of all problems,
+  of curves averaged over the seeds; "never" where it does not come there.
 
   Args:
     results: of `comparison.compare`; problems that the reference lacks do not count.
@@ -74,8 +77,10 @@ def _is_level(ours: Result, rivals: Sequence[Result]) -> bool:
   if ours not in whole:
     return False
   best = min(whole, key=lambda r: float(np.mean(_values(r))))  # type: ignore[arg-type]
-  found = paired_interval(_values(ours), _values(best))
-  return ours is best or bool(found and found[1] <= 0)
+  if ours is best:
+    return True
+  found, apart = paired_interval(_values(ours), _values(best)), np.subtract(_values(ours), _values(best))
+  return bool(found and found[1] <= 0 and np.mean(apart) <= LEVEL)
 
 
 def _lateness(ours: Result, theirs: Result, workdir: str | Path) -> float:

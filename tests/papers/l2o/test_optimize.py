@@ -203,6 +203,40 @@ def test_divergence_ends_an_optimization_and_is_counted(tmp_path, monkeypatch):
   assert all(np.isfinite(x).all() for x in kept.values())  # the last that was finite
 
 
+@pytest.mark.parametrize("name", ["adam", "schedule_free_adamw"])
+def test_what_is_kept_of_a_divergence_is_finite_where_an_optimizer_keeps_an_average(
+  name, tmp_path, monkeypatch
+):
+  """Schedule-Free's average is made of its state: that of the step that was not taken must not stay."""
+
+  def loss(params, batch):
+    return jnp.sum(jnp.sqrt(4.0 - params["x"] ** 2))  # no number beyond 2
+
+  bowl = Optimizee("", lambda key: {"x": jnp.ones(3)}, loss, lambda arrays, key, n: ())
+  monkeypatch.setitem(OPTIMIZEES, "bowl", bowl)
+  config = _config("bowl", name, 1.0)
+  summary = train.run(l2o.build(config), config, tmp_path, quiet=True)
+  assert summary["metrics"]["loss"]["diverged"] == 1
+  assert np.isfinite(load_params(tmp_path / "export" / "params.safetensors")["x"]).all()
+
+
+def test_one_program_serves_all_rates_of_a_learned_optimizer():
+  """The rate is in the state, and a step is proportional to it."""
+  configs = [_config("quadratic", "untrained-vita_mlp", rate) for rate in (1e-3, 1e-2)]
+  texts, moves = [], []
+  for config in configs:
+    experiment = l2o.build(config)
+    (stage,) = experiment.stages
+    state = jax.jit(experiment.init)(jax.random.key(0))
+    state = {**state, "gradient": jax.tree.map(jnp.ones_like, state["x"])}
+    step = jax.jit(stage.step).lower(state, {}, 0)
+    texts.append(step.as_text())
+    after, _ = step.compile()(state, {}, 0)
+    moves.append(jax.tree.map(lambda a, b: a - b, after["x"], state["x"]))
+  assert texts[0] == texts[1]
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(10 * a, b, rtol=1e-4, atol=1e-7), *moves)
+
+
 def test_a_key_that_this_experiment_does_not_read_is_refused():
   with pytest.raises(ValueError, match="config.epochs is 3: an experiment 'optimize' does not read it"):
     l2o.build(_config(epochs=3))

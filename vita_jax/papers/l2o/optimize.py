@@ -52,10 +52,12 @@ class Run(NamedTuple):
 
   def build(self, weights: Any, key: jax.Array) -> optax.GradientTransformation:
     """Builds the optimizer; `key` of the optimization draws its first state where a kind needs that."""
+    theta, rate = weights
     schedule, builder = schedule_of(self.schedule, self.steps), classical(self.optimizer.kind)
     if builder:
-      return builder(weights if self.schedule == "constant" else lambda count: weights * schedule(count))
-    return scheduled(self.problem.build(weights, tasks.stream(key, STATE)), self.schedule, self.steps)
+      return builder(theta if self.schedule == "constant" else lambda count: theta * schedule(count))
+    tx = self.problem.build(theta, tasks.stream(key, STATE))
+    return scheduled(tx, self.schedule, self.steps, rate if self.optimizer.rate else 1.0)
 
 
 def build(config: Any) -> Experiment:
@@ -109,7 +111,7 @@ def start(run: Run, key: jax.Array) -> State:
   # `key` is jax.random.key(seed), whose last word is the seed.
   key = tasks.stream(jax.random.key(0), run.stream, jax.random.key_data(key)[-1])
   x = run.problem.init(tasks.stream(key, X_0))
-  weights = jax.tree.map(jnp.asarray, run.optimizer.weights)
+  weights = jax.tree.map(jnp.asarray, (run.optimizer.weights, jnp.float32(run.optimizer.rate)))
   return {
     "x": x,
     "tx": run.build(weights, key).init(x),
@@ -142,7 +144,8 @@ def take_step(run: Run, state: State, batch: Any, t: jax.Array) -> tuple[State, 
   delta, memory = tx.update(state["gradient"], state["tx"], state["x"])
   moved = optax.apply_updates(state["x"], delta)
   finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(moved)]).all()
-  x = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state["x"])
+  ours, theirs = (moved, memory), (state["x"], state["tx"])
+  x, memory = jax.tree.map(lambda new, old: jnp.where(finite, new, old), ours, theirs)
   loss_of, key = run.problem.loss(batch), tasks.stream(state["key"], BATCH, t + 1)
   loss, gradient = jax.value_and_grad(loss_of)(x, key)
   if (seen := shown(run.optimizer.kind, memory, x)) is not x:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from vita_jax.base.tree import path_name
 from vita_jax.data.files import read_safetensors
 
-# Everything but the optimization in progress: the epoch, or the validation, is begun again.
+# Everything but the optimizations in progress, megabytes: they, the epoch and the validation begin again.
 PARTS = (
   "params",
   "kept",

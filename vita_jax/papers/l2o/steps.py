@@ -94,13 +94,13 @@ def _families(recipe: Recipe, state: State) -> tuple[Any, Any]:
   return of_epoch, of_round
 
 
-def _fresh(recipe: Recipe, family: str, theta: Any, key: jax.Array) -> Task:
-  problem = recipe.problems[family]
+def _fresh(recipe: Recipe, family: str, theta: Any, key: jax.Array, *, held: bool = False) -> Task:
+  problem, largest = recipe.problems[family], 1.0 if held else recipe.reparametrise
 
   def one(key):
     x, factors = problem.init(key), ()
     if recipe.reparametrise > 1:
-      factors = problem.factors(stream(key, streams.FACTORS), recipe.reparametrise)
+      factors = problem.factors(stream(key, streams.FACTORS), largest)  # validated as they are
       x = jax.tree.map(jnp.divide, x, factors)
     tx = scheduled(problem.build(theta, key), recipe.schedule, 1).init(x)
     first_loss = jnp.zeros((recipe.meta_batch,) if recipe.side_by_side else (), jnp.float32)
@@ -140,7 +140,7 @@ def _begun(recipe: Recipe, state: State) -> dict[str, Task]:
 
   def anew(family, held):
     name = slot(recipe, family, held)
-    task = _fresh(recipe, family, state["params"], key)
+    task = _fresh(recipe, family, state["params"], key, held=held)
     task = task._replace(length=lengths(recipe, state, old[name].length))
     if recipe.staggered and not held:
       over = _is_over(old[name])
