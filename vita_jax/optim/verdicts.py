@@ -79,8 +79,8 @@ def _is_level(ours: Result, rivals: Sequence[Result]) -> bool:
   best = min(whole, key=lambda r: float(np.mean(_values(r))))  # type: ignore[arg-type]
   if ours is best:
     return True
-  found, apart = paired_interval(_values(ours), _values(best)), np.subtract(_values(ours), _values(best))
-  return bool(found and found[1] <= 0 and np.mean(apart) <= LEVEL)
+  found = paired_interval(_values(ours), _values(best))
+  return bool(found and found[1] <= 0 and found[0] <= LEVEL)
 
 
 def _lateness(ours: Result, theirs: Result, workdir: str | Path) -> float:
