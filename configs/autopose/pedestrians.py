@@ -9,7 +9,7 @@ The argument is the step:
   search                     network level by reinforcement, cells by gradient
   random                     network and cells drawn uniformly, weights shared; the same number is scored
   uniform, evolve            cells by gradient; the network level drawn uniformly, or by ageing evolution
-  cell_only, network_only    cells alone, in a network staged as HRNet; the network alone, of plain cells
+  cell_only, network_only    cells alone, in the network all_edges; the network alone, of plain cells
   single_branch, no_edges    trained by themselves: one branch; branches that only the head adds up
   hrnet, simple_baseline     reduced ones, trained by themselves
   mean_pose                  the median pose of the training crops
@@ -37,6 +37,7 @@ SMALL = {
   "space.stages": 2,
   "space.branches": 3,
   "space.cells": 2,
+  "network.preset": "all_edges",  # of cell_only; HRNet's stages would exchange nothing in a space of two
   "model.channels": 8,
   "model.stem": 16,
   "search.steps": 600,

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from vita_jax.report.summary import CANNOT_BE, format_difference, format_metric, paired_interval
 
+FINE = 0.2  # width of an interval below which two digits say too little of it
+
 
 class Row(NamedTuple):
   """One row of a table.
@@ -130,7 +132,9 @@ def _difference(line: Line) -> str:
     return ""
   scale = 100 if is_fraction(line.row.metric) else 1
   mean, low, high = line.difference
-  return f"{format_difference((scale * mean, scale * low, scale * high))} to {line.row.baseline}"
+  digits = 2 if scale == 100 or high - low >= FINE else 4
+  text = format_difference((scale * mean, scale * low, scale * high), digits=digits)
+  return f"{text} to {line.row.baseline}"
 
 
 def _marked(line: Line) -> str:

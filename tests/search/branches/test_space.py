@@ -70,6 +70,23 @@ def test_tokens_and_genotypes_say_the_same_network(space):
     np.testing.assert_array_equal(tokens_of(space, on_host(network_of(space, canonical))), canonical)
 
 
+def test_nothing_is_there_that_the_head_does_not_read():
+  """Multiply-adds of dead branches would be counted, and shrink the living ones where all cost the same."""
+  space, dropped = Space(3, 3, 2), 0
+  for tokens in _drawn(space, 60, seed=3):
+    network = on_host(network_of(space, tokens))
+    depth = int(network.live.sum())
+    read = network.head & (network.cells[depth - 1] > 0)
+    for stage in reversed(range(depth)):
+      there = network.cells[stage] > 0
+      assert (there == read).all()
+      assert not network.edges[stage][~there].any()
+      read = network.edges[stage].any(axis=0) & (network.cells[stage - 1] > 0)
+    wanted = tokens[1 : 1 + space.stages * space.branches**2].reshape(space.stages, -1)[:, : space.branches]
+    dropped += ((wanted[:depth] > 0) & (network.cells[:depth] == 0)).any()
+  assert dropped > 10  # draws with dead branches are no rarity
+
+
 def test_masked_tokens_depend_on_earlier_ones_alone():
   space = Space(3, 3, 2)
   tokens = token_space(space)
@@ -107,7 +124,8 @@ def test_presets_are_what_they_say():
     ({"edges": ["stage 0: 0 -> 1"]}, "the edge 'stage 0: 0 -> 1' joins nothing"),
     ({"edges": ["stage 1: 0 -> 1"]}, "the edge 'stage 1: 0 -> 1' joins nothing"),
     ({"edges": ["stage 2: 1 -> 1"]}, "joins nothing"),
-    ({"edges": ["stage 2: 0 -> 2"], "cells": [[1, 1, 0], [1, 1, 0]], "head": []}, "joins nothing"),
+    ({"edges": ["stage 2: 0 -> 2"], "cells": [[1, 1, 0], [1, 1, 0]], "head": [1]}, "joins nothing"),
+    ({"head": []}, "nothing reads branch 1 of stage 2, up to the head: set its cells to 0"),
     ({"head": [2], "cells": [[1, 1, 1], [1, 1, 0]], "edges": []}, "the head adds branch 2"),
     ({"head": [3]}, "the head adds branch 3"),
   ],

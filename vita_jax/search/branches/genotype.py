@@ -189,7 +189,17 @@ def _edge(text: str) -> tuple[int, int, int]:
 
 
 def _check_joins(content: Mapping[str, Any], network: Network, name: str) -> None:
-  """Refuses edges and branches in the head that the network does not have: nothing is dropped in silence."""
+  """Refuses edges and branches that the network does not have: nothing is dropped in silence."""
+  for branch in content["head"]:
+    if not (0 <= branch < len(network.head) and network.head[branch]):
+      raise ValueError(f"{name}: the head adds branch {branch}, which has no cells in the last stage")
+  for stage, row in enumerate(content["cells"]):
+    for branch, cells in enumerate(row):
+      if cells and not network.cells[stage, branch]:
+        raise ValueError(
+          f"{name}: nothing reads branch {branch} of stage {stage + 1}, up to the head: set its cells to 0,"
+          " and leave out its edges"
+        )
   for text in content["edges"]:
     stage, to, source = place = _edge(text)
     if min(stage - 1, to, source) < 0 or to == source or not network.edges[place]:
@@ -197,9 +207,6 @@ def _check_joins(content: Mapping[str, Any], network: Network, name: str) -> Non
         f"{name}: the edge '{text}' joins nothing: from stage 2 on, edges go from a branch that has cells in"
         " the stage before to another one that has cells in this one"
       )
-  for branch in content["head"]:
-    if not (0 <= branch < len(network.head) and network.head[branch]):
-      raise ValueError(f"{name}: the head adds branch {branch}, which has no cells in the last stage")
 
 
 def _cells(operations: Any, space: Space, name: str) -> np.ndarray:

@@ -126,7 +126,8 @@ def network_of(space: Space, tokens: Any) -> Network:
   """Reads tokens [T] as a network, repaired: the environment's part, of which the policy knows nothing.
 
   A branch that exists without a source gets an edge from the nearest finer branch of the stage before. Branch
-  0 of every stage goes on from the one before, so that there always is one.
+  0 of every stage goes on from the one before, so that there always is one. A branch whose output nothing
+  reads, up to the head, is absent: it would cost multiply-adds and change nothing.
   """
   depth, cells, edges, head = _read(space, jnp.asarray(tokens))
   live, now, before = _existing(space, depth, cells)
@@ -142,7 +143,12 @@ def network_of(space: Space, tokens: Any) -> Network:
   alone = now & ~jnp.any(found, axis=-1)
   found = found | (alone[:, :, None] & (jnp.arange(n) == nearest[:, :, None]))
   added = jnp.concatenate([jnp.ones(1, bool), now[depth - 1][1:] & (head > 0)])
-  return Network(live, jnp.where(now, cells, 0), found, added)
+  read = jnp.zeros((space.stages, n), bool)
+  for stage in reversed(range(space.stages)):
+    if stage + 1 < space.stages:  # by those of the next stage that are read themselves
+      read = read.at[stage].set(jnp.any(found[stage + 1] & read[stage + 1][:, None], axis=0))
+    read = read.at[stage].set(now[stage] & jnp.where(stage == depth - 1, added, read[stage]))
+  return Network(live, jnp.where(read, cells, 0), found & read[:, :, None], added)
 
 
 def on_host(network: Network) -> Network:
@@ -177,7 +183,7 @@ def preset(space: Space, name: str, *, cells: int = 0) -> np.ndarray:
 
   single_branch: branch 0 alone. no_edges: all branches in all stages, each by itself; the head adds them up.
   all_edges: the same, and everything sent to everyone. staged: all edges, branches switched on one at a time,
-  as in HRNet.
+  as in HRNet (of two stages the first has one branch, so that nothing is ever exchanged).
 
   Args:
     space: the space.
