@@ -20,7 +20,7 @@ what is trained by itself has maps of 32 x 32, its widths fitted to 24 million m
 Labels are pseudo-labels of BlazePose heavy; `label_ceiling_pck_0.2` is what those of BlazePose full reach.
 The same people walk through training and test frames: PCK is of other moments, not of strangers.
 The data are read from VITA_DATA_DIR/vision.
-Hardware: two CPU cores. Time: not measured; about 8 minutes for a search and 2 for a training, estimated
+Hardware: two CPU cores. Time: not measured; about 15 minutes for a search and 2 for a training, estimated
 from single steps. Peak memory: 2 GB, estimated.
 Expect (a pilot of one seed on other networks): PCK within 0.2 torsos 0.42 for the median pose, 0.56 for one
 branch, 0.61 for branches that the head adds up, 0.65 with edges; the ceiling is 0.946.
@@ -40,15 +40,15 @@ SMALL = {
   "network.preset": "all_edges",  # of cell_only; HRNet's stages would exchange nothing in a space of two
   "model.channels": 8,
   "model.stem": 16,
-  "search.steps": 600,
-  "search.warm": 200,
+  "search.steps": 1500,  # with few it stays below the median pose: `median_pose_score`
+  "search.warm": 500,
   "search.batch": 16,
   "search.rate": 3e-3,
-  "search.round": 15,
+  "search.round": 45,
   "controller.steps": 5,
   "controller.rate": 5e-3,
   "controller.baseline": "others",  # how easy 16 crops are is no architecture's merit
-  "cell.rate": 1e-2,  # at DARTS's 3e-4 the weights of operations would stay within 0.12 and 0.15
+  "cell.rate": 1e-2,  # at DARTS's 3e-4 operations would keep nearly equal weights
   "train.steps": 400,
   "train.batch": 24,
   "train.rate": 3e-3,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import optax
 
+from vita_jax.base.choose import choose
 from vita_jax.base.keys import above, at_least, between
 from vita_jax.optim.leaves import COUNT, check_number
 
@@ -73,3 +76,39 @@ def epoch_cosine(peak: float, total_steps: int, per_epoch: int) -> optax.Schedul
     return peak * (1 + jnp.cos(jnp.pi * jnp.minimum(count // per_epoch / epochs, 1.0))) / 2
 
   return rate
+
+
+DECAYS = ("linear", "cosine", "steps")
+
+
+def decayed(
+  rate: float, total_steps: int, *, kind: str, warmup: int = 0, drops: Sequence[int] = ()
+) -> optax.Schedule:
+  """Builds a linear warm-up from 0, and a decay over the rest of the run.
+
+  Args:
+    rate: after the warm-up.
+    total_steps: of the run, warm-up included.
+    kind: "linear" or "cosine" to 0 at the last step; "steps": divided by 10 at each of `drops`.
+    warmup: steps; 0: none.
+    drops: steps, counted from the start of the run.
+
+  Raises:
+    ValueError: an unknown kind, or a number out of its range.
+
+  Examples:
+    >>> [round(float(decayed(1.0, 100, kind="steps", drops=(50, 80))(t)), 4) for t in (0, 50, 99)]
+    [1.0, 0.1, 0.01]
+  """
+  choose("kind", kind, DECAYS)
+  check_number("rate", rate, at_least(0))
+  rest = max(1, total_steps - warmup)
+  if kind == "linear":
+    after = optax.linear_schedule(rate, 0.0, rest)
+  elif kind == "cosine":
+    after = optax.cosine_decay_schedule(rate, rest)
+  else:
+    after = optax.piecewise_constant_schedule(rate, {max(0, step - warmup): 0.1 for step in drops})
+  if not warmup:
+    return after
+  return optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), after], [warmup])

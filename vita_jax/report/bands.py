@@ -1,4 +1,4 @@
-"""Curves with a band: the mean over seeds of a number against a setting, and its spread."""
+"""Curves with a band: the mean of a number, over seeds or draws, and its spread or its error."""
 
 from __future__ import annotations
 
@@ -37,6 +37,31 @@ def band_figure(
     (line,) = axes.plot(list(curve), mean, "o-", label=label)
     axes.fill_between(list(curve), mean - std, mean + std, color=line.get_color(), alpha=0.2, lw=0)
   axes.axvline(mark, color="0.6", lw=1, label=mark_label)
+  axes.set(xlabel=xlabel, ylabel=ylabel)
+  axes.legend(frameon=False)
+  return figure
+
+
+def error_bands(curves: Mapping[str, np.ndarray], *, xlabel: str, ylabel: str) -> Any:
+  """Draws one curve per label, the mean of each row of values [n, m] and one standard error of it.
+
+  Args:
+    curves: label -> values; those without values are left out.
+    xlabel: name of the horizontal axis, the number of the row.
+    ylabel: name of the vertical axis.
+
+  Returns:
+    A matplotlib Figure.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(5, 3), layout="constrained")
+  axes = figure.add_subplot()
+  for label, values in curves.items():
+    if values.size:
+      mean, error = values.mean(axis=1), values.std(axis=1) / np.sqrt(values.shape[1])
+      axes.plot(mean, label=label)
+      axes.fill_between(np.arange(len(mean)), mean - error, mean + error, alpha=0.2)
   axes.set(xlabel=xlabel, ylabel=ylabel)
   axes.legend(frameon=False)
   return figure

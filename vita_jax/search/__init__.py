@@ -9,7 +9,7 @@ from vita_jax._lazy import submodules
 from vita_jax.search.controller import Choice, evaluate, greedy, init_controller, sample
 from vita_jax.search.evolution import Population, empty_population, insert, propose
 from vita_jax.search.mixture import anneal, mixing_weights, strongest
-from vita_jax.search.operations import OPERATIONS, Norm, Operation, operation_macs
+from vita_jax.search.operations import OPERATIONS, Norm, Operation, operation_macs, weightless_share
 from vita_jax.search.reinforce import Learner, cost_aware, init_learner, learn
 from vita_jax.search.tokens import TokenSpace, check_tokens, masked_logits
 
@@ -37,6 +37,7 @@ __all__ = [
   "propose",
   "sample",
   "strongest",
+  "weightless_share",
 ]
 
 __getattr__, __dir__ = submodules(__name__)

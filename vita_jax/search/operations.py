@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -24,6 +25,7 @@ from vita_jax.nn.conv import Conv, convolve
 from vita_jax.nn.norm import normalize_in_training
 from vita_jax.nn.pool import max_pool_padded
 
+WEIGHTLESS = ("skip", "max_pool", "avg_pool")  # and zero, which stands where no edge is kept
 OPERATIONS = ("zero", "skip", "max_pool", "avg_pool", "sep_3", "sep_5", "dil_3", "conv_3")
 DEPTHWISE_SEPARABLE = {"sep_3": (3, 1, 2), "sep_5": (5, 1, 2), "dil_3": (3, 2, 1)}  # kernel, rate, how often
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -144,3 +146,18 @@ def operation_parameters(kind: str, channels: int) -> int:
   weights = operation_macs(kind, channels, 1)
   norms = {"zero": 0, "skip": 0}.get(kind, DEPTHWISE_SEPARABLE.get(kind, (0, 0, 1))[2])
   return math.prod((2, channels, norms)) + weights
+
+
+def weightless_share(cells: Any) -> float:
+  """Computes which share of the edges that cells keep have no weights: 1 is a collapsed search.
+
+  Args:
+    cells: int [..., edges] of `OPERATIONS`, 0 where none is kept.
+
+  Examples:
+    >>> weightless_share(np.array([1, 0, 4, 3]))
+    0.6666666666666666
+  """
+  kept = np.asarray(cells) > 0
+  plain = np.isin(cells, [OPERATIONS.index(name) for name in WEIGHTLESS])
+  return float((plain & kept).sum() / max(kept.sum(), 1))

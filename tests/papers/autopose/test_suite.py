@@ -77,8 +77,8 @@ def test_the_end_says_what_the_bars_come_to(finished):
   summaries, workdir = finished
   for i in range(10):
     summaries[f"rank: {i}"] = _summary(supernet_score=[0.1 * i] * 2, pck_0__2=[0.05 * i] * 2)
-  rewards = dict(reward_last=[0.5, 0.5], uniform_last=[0.4, 0.4])
-  errors = dict(reward_last_error=[0.03, 0.03], uniform_last_error=[0.04, 0.04])
+  rewards = dict(reward_last=[0.5, 0.5], uniform_last=[0.4, 0.4], median_pose_score=[0.45] * 2)
+  errors = dict(lead_last=[0.1, 0.1], lead_last_error=[0.05, 0.05])
   own = _summary(7200.0, **rewards, **errors, supernet_score=[0.5, 0.6])
   summaries["pedestrians: search search"] = own
   summaries["mouse: all_edges"] = _summary(pck_0__1=[0.6, 0.7])
@@ -87,9 +87,10 @@ def test_the_end_says_what_the_bars_come_to(finished):
     "all_edges is +5.9 points from no_edges (goal: +3, and an interval above 0); 95 % interval [+5.9, +5.9]",
     "over 2 seeds and 40 crops, those of 20 frames drawn together",
     "five random networks 49.4 on average, the best 52.9.",
-    "To the average it is +3.5 points; 95 % interval [+3.5, +3.5]",
-    "10 uniform draws: 1.00",
-    "0.5000, of uniform draws beside them 0.4000: +0.1000 ± 0.0354",  # sqrt(2 * (0.03^2 + 0.04^2)) / 2
+    "To the average of these five it is +3.5 points; 95 % interval [+3.5, +3.5]",
+    "10 uniform draws, one training of each: 1.00 (standard error of no relation at all 0.25)",
+    "0.5000, of uniform draws on the same rows 0.4000: +0.1000 ± 0.0354",  # sqrt(2 * 0.05^2) / 2
+    "has 0.5500 on held rows, the median pose, without a network, 0.4500",
     "mouse: all_edges: pck_0.1 0.650 (bar: 0.65)",
     "a search took 1.00 hours of",
     "movenet_thunder at 64 pixels 50.0",
@@ -108,8 +109,8 @@ def test_seeds_that_all_diverged_stop_nothing(finished):
 def test_what_was_trained_is_what_its_search_found(finished):
   """A search that is run anew finds another network, and runs that trained the old one are known by name."""
   summaries, workdir = finished
-  scores = dict(reward_last=[0.5] * 2, uniform_last=[0.4] * 2, reward_last_error=[0.1] * 2)
-  scores |= dict(uniform_last_error=[0.1] * 2, supernet_score=[0.5, 0.6])
+  scores = dict(reward_last=[0.5] * 2, uniform_last=[0.4] * 2, lead_last=[0.1] * 2)
+  scores |= dict(lead_last_error=[0.1] * 2, supernet_score=[0.5, 0.6], median_pose_score=[0.4] * 2)
   summaries["pedestrians: search search"] = _summary(**scores)
   summaries["pedestrians: found search"] = _summary(pck_0__2=[0.5, 0.5], supernet_score=[0.5, 0.6])
   SUITE["finish"](summaries, workdir)

@@ -14,6 +14,7 @@ import numpy as np
 
 from vita_jax import metrics
 from vita_jax.compress.counts import count_parameters
+from vita_jax.data.resident import Resident
 from vita_jax.metrics.keypoints import near, oks
 from vita_jax.papers.autopose.data import Inputs
 from vita_jax.papers.autopose.losses import joints_of, loss_of, stride_of
@@ -23,7 +24,9 @@ from vita_jax.papers.autopose.steps import skips, weights_of
 from vita_jax.pose.crops import to_picture
 from vita_jax.pose.evaluate import coco_ap, coco_persons, coco_truth, pckh
 from vita_jax.pose.heatmaps import flip_heatmaps
+from vita_jax.report.bands import error_bands
 from vita_jax.report.skeletons import draw_worst
+from vita_jax.search import weightless_share
 from vita_jax.search.branches import draw_genotype, network_of, to_json
 from vita_jax.search.branches.supernet import averaged, forward
 from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
@@ -124,7 +127,8 @@ def report(
   `pck_<share>`, `oks`, `loss` of the test crops; `ap`, `ap50`, `ap75` by pycocotools, where it is installed;
   for MPII `pckh_of_segment` (0.5 of the distance from neck to head top: the file has no head boxes);
   `label_ceiling_pck_<share>`: of a second set of labels, where there is one; `macs`, `parameters`. Of a
-  search also what `searched` says, and all of this of the best candidate with its shared weights. Files: see
+  search also what `searched` says, and all of this of the best candidate with its shared weights, beside
+  `median_pose_score`, what the median pose, which needs no network, has on the rows that score. Files: see
   `people_file` and `searched`.
   """
   numbers = {name: x for name, x in evaluate("test", state).items() if x is not None}  # None: no labels
@@ -141,6 +145,8 @@ def report(
   if recipe.searches:
     more, own, figures = searched(recipe, nets, state)
     numbers, files = numbers | more, files | own
+    if isinstance(inputs.held, Resident):
+      numbers["median_pose_score"] = median_score(inputs, inputs.held.arrays)
   else:
     numbers |= {"macs": nets.macs, "parameters": count_parameters(given["params"])}
     if nets.genotype is not None:
@@ -236,9 +242,11 @@ def searched(
   """Returns the numbers, files and figures of a search.
 
   `supernet_score`: of the best candidate on held rows; `macs` and `parameters` of its network;
-  `candidates_mean` of all scores; `reward_last` and `uniform_last`: means over the last 20 updates of rewards
-  of the controller's draws and of uniform ones, with `..._error`, their standard errors; with cells by
-  gradient `skip_share`: the mean weight of the operation skip, 1/8 at first.
+  `candidates_mean` of all scores; `reward_last` and `uniform_last`: means over the last 20 updates of
+  rewards of the controller's draws and of uniform ones on the same rows, and `lead_last` of one over the
+  other, with `lead_last_error`, its standard error over updates; with cells by gradient `skip_share`: the
+  mean weight of the operation skip, 1/8 at first, and `weightless_share`: how many of the edges that are
+  kept have no weights.
 
   Files: genotype.json, the best; candidates.json, the best few.
   """
@@ -257,11 +265,15 @@ def searched(
   }
   if recipe.cell.kind == "gradient":  # of others alpha stays as it was drawn
     numbers["skip_share"] = float(skips(state["alpha"]))
+    numbers["weightless_share"] = weightless_share(best.cells)
   trace = {name: np.asarray(state["trace"][name]) for name in ("rewards", "observed")}
+  last = {name: x[-LAST:].mean(axis=1) for name, x in trace.items() if x.size}  # of each update
   for name, key in (("reward_last", "rewards"), ("uniform_last", "observed")):
-    last = trace[key][-LAST:]
-    if last.size:
-      numbers |= {name: float(last.mean()), f"{name}_error": float(last.std(ddof=1) / np.sqrt(last.size))}
+    numbers |= {name: float(last[key].mean())} if key in last else {}
+  if len(last) == 2 and len(last["rewards"]) > 1:
+    leads = last["rewards"] - last["observed"]  # both were scored on the same rows
+    error = leads.std(ddof=1) / np.sqrt(len(leads))
+    numbers |= {"lead_last": float(leads.mean()), "lead_last_error": float(error)}
   contents = [to_json(one) for one in genotypes]
   files = {
     "genotype.json": json.dumps(contents[0], indent=1) + "\n",
@@ -269,22 +281,16 @@ def searched(
   }
   figures: dict[str, Any] = {"architecture": partial(draw_genotype, best, stride=recipe.model.stride)}
   if trace["rewards"].size:
-    figures["rewards"] = partial(reward_curve, trace)
+    curves = {"controller": trace["rewards"], "uniform": trace["observed"]}
+    axes = {"xlabel": "update of the controller", "ylabel": "reward (OKS), ± one standard error"}
+    figures["rewards"] = partial(error_bands, curves, **axes)
   return numbers, files, figures
 
 
-def reward_curve(trace: Mapping[str, np.ndarray]) -> Any:
-  """Draws the mean reward of each update, of the controller's draws and of uniform ones: a Figure."""
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(5, 3), layout="constrained")
-  axes = figure.add_subplot()
-  for name, label in (("rewards", "controller"), ("observed", "uniform")):
-    values = trace[name]
-    if values.size:
-      mean, error = values.mean(axis=1), values.std(axis=1) / np.sqrt(values.shape[1])
-      axes.plot(mean, label=label)
-      axes.fill_between(np.arange(len(mean)), mean - error, mean + error, alpha=0.2)
-  axes.set(xlabel="update of the controller", ylabel="reward (OKS), ± one standard error")
-  axes.legend(frameon=False)
-  return figure
+def median_score(inputs: Inputs, rows: Mapping[str, Any]) -> float:
+  """Computes the reward of the median training pose on rows."""
+  counted = (rows["visible"] > 0).any(axis=1)
+  found = np.broadcast_to(inputs.mean, rows["joints"].shape)
+  area = rows["box"][:, 2] * rows["box"][:, 3]
+  values = oks(found, rows["joints"], rows["visible"], area, inputs.skeleton.sigmas)
+  return float(np.mean(np.asarray(values)[counted]))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from vita_jax import metrics
+from vita_jax.optim.schedules import decayed
 from vita_jax.papers.autopose.data import augmentation_of
 from vita_jax.papers.autopose.losses import loss_of, reward_of, rewards_of
 from vita_jax.papers.autopose.model import Nets, prepared
@@ -328,7 +329,7 @@ def score_step(
     recipe: the settings.
     nets: the networks.
     skeleton: of the keypoints.
-    held: batches of held rows, all of which score each candidate.
+    held: batches of held rows, all of which score each candidate; multiply-adds count as in the search.
     state: `candidates`, and the sums of the one that is being scored: made on entering "derive".
     batch: rows that train weights; under `held` rows that only score, in order.
     t: the step; a candidate takes `derive.batches` + held of them.
@@ -357,7 +358,9 @@ def score_step(
 
   sums = jax.lax.cond(place < count, measure, score, sums)
   done = place == count + held - 1
+  cost = macs(costs_of(recipe.space, nets.shape), network, None if weights is None else strongest(weights))
   value = sums["reward"] / jnp.maximum(sums["rows"], 1)
+  value = cost_aware(value, cost, target=recipe.controller.macs, beta=recipe.controller.beta)
   better = done & (value > jnp.max(candidates["scores"]))
   best = jax.tree.map(lambda new, old: jnp.where(better, new, old), sums["stats"], state["best"])
   scores = candidates["scores"]
@@ -369,16 +372,9 @@ def score_step(
 def train_optimizer(recipe: Recipe) -> optax.GradientTransformation:
   """Makes Adam with the schedule of a network that is trained by itself."""
   keys = recipe.train
-  warm, rest = keys.warmup, max(1, keys.steps - keys.warmup)
-  if keys.schedule == "linear":
-    after = optax.linear_schedule(keys.rate, 0.0, rest)
-  elif keys.schedule == "cosine":
-    after = optax.cosine_decay_schedule(keys.rate, rest)
-  else:
-    after = optax.piecewise_constant_schedule(keys.rate, {max(0, step - warm): 0.1 for step in keys.drops})
-  if not warm:
-    return optax.adam(after)
-  return optax.adam(optax.join_schedules([optax.linear_schedule(0.0, keys.rate, warm), after], [warm]))
+  return optax.adam(
+    decayed(keys.rate, keys.steps, kind=keys.schedule, warmup=keys.warmup, drops=tuple(keys.drops))
+  )
 
 
 def train_step(
