@@ -91,14 +91,12 @@ def test_a_row_is_paired_with_the_metric_that_its_baseline_shows():
 
 def test_a_narrow_interval_has_four_digits_and_a_percentage_two():
   def text(metric, ours, theirs):
-    entries = [
-      {"seeds": [0, 1, 2], "metrics": {metric: {"mean": 0.0, "std": 0.0, "values": v}}}
-      for v in (ours, theirs)
-    ]
+    numbers = [{"mean": np.mean(v), "std": 0.0, "diverged": 0, "values": v} for v in (ours, theirs)]
+    entries = [{"seeds": [0, 1, 2], "metrics": {metric: found}} for found in numbers]
     rows = (Row("ours", "c", metric=metric, baseline="theirs"), Row("theirs", "c", metric=metric))
     return markdown(make_lines(rows, dict(zip(("ours", "theirs"), entries, strict=True))), title="T")
 
-  # ttest_1samp([0.1, 0.11, 0.12], 0).confidence_interval(0.95) = 0.11 -+ 4.3027 * 0.01 / sqrt 3 = 0.11 -+ 0.0248
+  # 0.11 -+ t(0.975, 2) * 0.01 / sqrt 3 = 0.11 -+ 4.3027 * 0.005774 = 0.11 -+ 0.0248
   assert "+0.1100 [+0.0852, +0.1348] to theirs" in text("loss", [1.1, 1.11, 1.12], [1.0, 1.0, 1.0])
   assert "+1.10 [+0.85, +1.35] to theirs" in text("loss", [2.0, 2.1, 2.2], [1.0, 1.0, 1.0])
   assert "+11.00 [+8.52, +13.48] to theirs" in text("test_accuracy", [0.6, 0.61, 0.62], [0.5, 0.5, 0.5])
