@@ -51,6 +51,12 @@ def test_a_package_says_what_it_offers_and_has_it(name):
   assert set(package.__all__) <= set(dir(package))
 
 
+def test_the_readme_lists_every_folder_of_the_package():
+  listed = set(re.findall(r"^vita_jax/(\w+) ", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+  folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"configs", "launch"}
+  assert listed == folders
+
+
 # What a public function says first, where it is no verb: these end in "s" and are none.
 NOUNS = {"Batches", "Buckets", "Maxima", "Means", "Pairs", "Rows", "Steps", "Weights", "Whether"}
 
