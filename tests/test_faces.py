@@ -52,7 +52,8 @@ def test_a_package_says_what_it_offers_and_has_it(name):
 
 
 def test_the_readme_lists_every_folder_of_the_package():
-  listed = set(re.findall(r"^vita_jax/(\w+) ", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+  text = (ROOT / "README.md").read_text(encoding="utf-8")
+  listed = set(re.findall(r"^vita_jax/(\w+) ", text, re.MULTILINE))
   folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"configs", "launch"}
   assert listed == folders
 

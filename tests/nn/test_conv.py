@@ -67,9 +67,23 @@ def test_loops_on_the_cpu_have_no_library_convolution_and_gpus_and_tpus_have_not
     ((5, 3, 2, 8), {"stride": (1, 2), "dilation": (2, 1), "padding": 2}),
     ((3, 3, 8, 2), {"stride": 2, "dilation": 2, "padding": ((1, 0), (2, 1))}),
     ((3, 2, 2, 8, 1), {"padding": 1}),
+    ((3, 3, 12, 8), {"padding": 1}),
+    ((5, 5, 3, 24), {}),
   ],
 )
 def test_few_outputs_and_few_inputs_have_forms_of_their_own_that_agree(kernel, options):
+  assert "stablehlo.convolution" not in _agreed(kernel, options)
+
+
+def test_the_library_is_given_a_row_of_padding_on_the_cpu_where_there_is_none():
+  kernel = (5, 3, 20, 24)
+  padded = "pad = [[1, 0], [0, 0]]"
+  assert padded in _agreed(kernel, {}) and padded in _agreed(kernel, {"dilation": (1, 2)})
+  assert padded not in _agreed(kernel, {"padding": 1}) and padded not in _agreed(kernel, {"stride": 2})
+
+
+def _agreed(kernel, options):
+  """Checks values and gradients of every form; returns the program of form "top" for the CPU."""
   rng = np.random.default_rng(0)
   w = rng.normal(size=kernel).astype(np.float32)
   x = rng.normal(size=(2, *(13, 12, 7)[: w.ndim - 2], w.shape[-2])).astype(np.float32)
@@ -84,7 +98,7 @@ def test_few_outputs_and_few_inputs_have_forms_of_their_own_that_agree(kernel, o
     for found, expected in zip(value_and_gradients(form), value_and_gradients("native"), strict=True):
       np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
   text = export.export(jax.jit(functools.partial(convolve, form="top", **options)), platforms=["cpu"])(x, w)
-  assert "stablehlo.convolution" not in text.mlir_module()
+  return text.mlir_module()
 
 
 def test_the_settings_of_a_run_give_the_form():

@@ -12,7 +12,7 @@ convolution stands:
     form       on the CPU                                                          elsewhere
     "loop"     products over shifted images; safe anywhere, and the default        lax.conv
     "top"      lax.conv, but shifted images where that is faster at the top, too:  lax.conv
-               groups, 1x1, transposed, few outputs, few inputs of a long kernel
+               groups, 1x1, transposed, few channels
     "native"   lax.conv                                                            lax.conv
     "shifted"  products over shifted images                                        the same
 
@@ -33,7 +33,7 @@ import jax.numpy as jnp
 
 from vita_jax.base.choose import choose
 from vita_jax.nn import conv_forms as forms
-from vita_jax.nn.conv_forms import Form, Pads
+from vita_jax.nn.conv_forms import Pads
 from vita_jax.nn.linear import uniform_fan_in
 
 FORMS = ("loop", "top", "native", "shifted")
@@ -87,12 +87,7 @@ def convolve(
   for length, pad, span in zip(x.shape[1:-1], window.pads, spans, strict=True):
     if length + sum(pad) < span:
       raise ValueError(f"a kernel that spans {span} is larger than the padded image, {length} + {sum(pad)}")
-  if form == "top" and forms.forward_at_top(window, w) is not None:
-    return jax.lax.platform_dependent(
-      x, w, cpu=functools.partial(forms.unlike, window), default=functools.partial(forms.native, window)
-    )
-  plain = groups == 1 and math.prod(w.shape[:-2]) > 1
-  return _in_form(form, x, w, window, shifted=forms.shifted, native=forms.native, native_at_top=plain)
+  return _in_form(form, x, w, window, loop=forms.shifted, top=_form_at_top(window, w), native=forms.native)
 
 
 def convolve_transposed(
@@ -138,9 +133,8 @@ def convolve_transposed(
       raise ValueError(f"output_padding is {more}: it must be below the stride {s} or the dilation {d}")
   if any(n < 1 for n in forms.transposed_places(x, w, window)):  # not min(): lengths may be symbols
     raise ValueError(f"padding {padding} cuts the whole output away")
-  return _in_form(
-    form, x, w, window, shifted=forms.sub_pixel, native=forms.native_transposed, native_at_top=False
-  )
+  loop, native = forms.sub_pixel, forms.native_transposed
+  return _in_form(form, x, w, window, loop=loop, top=loop, native=native)
 
 
 class Conv(nn.Module):
@@ -256,22 +250,30 @@ def reflect(x: jax.Array, padding: Padding) -> jax.Array:
   return jnp.pad(x, ((0, 0), *pads, (0, 0)), mode="reflect")
 
 
+def _form_at_top(window: forms.Window, w: jax.Array) -> forms.Form:
+  """The CPU's form at the top level of a program."""
+  if window.groups > 1 or math.prod(w.shape[:-2]) == 1:
+    return forms.shifted
+  return forms.unlike if forms.forward_at_top(window, w) else forms.native_on_cpu
+
+
 def _in_form(
   form: str,
   x: jax.Array,
   w: jax.Array,
   window: forms.Window,
   *,
-  shifted: Form,
-  native: Form,
-  native_at_top: bool,
+  loop: forms.Form,
+  top: forms.Form,
+  native: forms.Form,
 ) -> jax.Array:
+  """`loop` and `top` are the CPU's forms by those names."""
   choose("form", form, FORMS)
-  if form == "native" or (form == "top" and native_at_top):
+  if form == "native":
     return native(window, x, w)
   if form == "shifted":
-    return shifted(window, x, w)
-  cpu, default = functools.partial(shifted, window), functools.partial(native, window)
+    return loop(window, x, w)
+  cpu, default = (functools.partial(f, window) for f in (top if form == "top" else loop, native))
   return jax.lax.platform_dependent(x, w, cpu=cpu, default=default)
 
 
