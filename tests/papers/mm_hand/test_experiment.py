@@ -16,6 +16,7 @@ from vita_jax.data.hands import STB_ORDER
 from vita_jax.hands import judges
 from vita_jax.papers import mm_hand
 from vita_jax.papers.mm_hand.data import read_inputs
+from vita_jax.papers.mm_hand.data import test_pairs as make_test_pairs
 from vita_jax.papers.mm_hand.downstream import drawn_by, drawn_pairs
 from vita_jax.papers.mm_hand.recipe import recipe_of
 from vita_jax.train.program_file import write_program
@@ -77,6 +78,21 @@ def test_it_reports_beside_what_a_copy_and_the_truth_are_worth(blind, tmp_path):
   assert found["pose_error"] == found["copy_pose_error"] == found["floor_pose_error"] > 0
   assert found["pose_error_p95"] >= found["pose_error"] and 0 <= found["pck_auc"] <= 1
   assert all((workdir / "figures" / f"{name}.png").exists() for name in ("sheet", "failures"))
+
+
+def test_pairs_before_one_background_are_told_apart_with_the_best_there_is(tmp_path):
+  recipe = recipe_of(small.config(tmp_path, **{"data.one_background": 0.5}))
+  hands = small.columns(20)
+  corner = np.zeros((20, small.SIZE, small.SIZE), np.uint8)
+  corner[:, :4] = 255  # where the hand is
+  behind = np.broadcast_to(np.arange(20, dtype=np.uint8)[:, None, None, None] * 10, hands["image"].shape)
+  image = np.where(corner[..., None] > 0, 250, behind).astype(np.uint8)
+  hands = {**hands, "image": image, "alpha": corner, "behind": behind, "identity": np.zeros(20, int)}
+  pairs = make_test_pairs(recipe, hands, hands)
+  same = pairs["same_background"]
+  assert 0 < same.sum() < 20
+  np.testing.assert_array_equal((pairs["source"] == pairs["image"]).all(axis=(1, 2, 3)), same)
+  np.testing.assert_array_equal(pairs["best"], pairs["source"])  # all hands of this test are equal
 
 
 def test_a_program_draws_the_tested_pairs_and_a_sheet_shows_runs_side_by_side(tmp_path):

@@ -28,8 +28,10 @@ class Inputs(NamedTuple):
     train: one hand a row: `image` uint8 [n, S, S, 3], `uv` float32 [n, 21, 2] in pixels, `z` float32 [n, 21]
       in mm, `candidates` int32 and `distances` float32 [n, K]; where depth is learned `depth` float32
       [n, S, S] in mm; of rendered hands `alpha` and `behind`, see `hands.replace_background`.
-    tests: name -> pairs, one a row: `image`, `uv`, `z` of the target and `source`, `source_uv`, `source_z`.
-      "test" are held-out poses; "identities", where there are any, hands that were never trained on.
+    tests: name -> pairs, one a row: `image`, `uv`, `z` of the target and `source`, `source_uv`, `source_z`;
+      of rendered hands `same_background`, whether both stand before one, and `best`, the target before the
+      source's background. "test" are held-out poses; "identities", where there are any, hands that were never
+      trained on.
     identity: int [n], whose hand each one of `train` is.
     source: where the hands are from.
   """
@@ -124,9 +126,12 @@ def test_pairs(recipe: Recipe, hands: Columns, train: Columns) -> dict[str, np.n
   names = ("image", "uv", "xyz", *(name for name in BEHIND if name in hands))
   pick = {name: np.stack([known[of][name][i] for of, i in places]) for name in names}
   if "behind" in pick:
-    moved = np.random.default_rng(2).random(len(places)) < recipe.data.one_background
+    same = np.random.default_rng(2).random(len(places)) < recipe.data.one_background
     before = replace_background(pick["image"], pick["alpha"], pick["behind"], hands["behind"])
-    pick["image"] = np.where(moved[:, None, None, None], before, pick["image"])
+    pick["image"] = np.where(same[:, None, None, None], before, pick["image"])
+    guess = replace_background(hands["image"], hands["alpha"], hands["behind"], pick["behind"])
+    best = np.where(same[:, None, None, None], hands["image"], guess)
+    found |= {"same_background": same, "best": best}
   return found | {"source": pick["image"], "source_uv": pick["uv"], "source_z": pick["xyz"][..., 2]}
 
 

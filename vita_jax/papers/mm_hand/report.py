@@ -48,8 +48,10 @@ def report(
   Of each test set (the second one, of new identities, with the prefix `identities_`) what `appearance` and
   `hands.judges.pose_numbers` say of the drawn pictures, with the prefix `copy_` of the copied sources, and
   with `floor_` what judges say of the true pictures; `mean_pose_error` is that of a pose that no picture is
-  needed for, see `hands.judges.mean_pose_errors`. Figures: `sheet`, and `failures`, the largest pose errors
-  (or the largest L1, without a judge).
+  needed for, see `hands.judges.mean_pose_errors`. Of rendered hands `same_background_l1` is that of pairs
+  before one background, and `best_l1` that of the true hand before the source's background, which is wrong
+  where it is another. Figures: `sheet`, and `failures`, the largest pose errors (or the largest L1, without a
+  judge).
   """
   del evaluate
   judges = judges_of(recipe, inputs)
@@ -64,10 +66,14 @@ def report(
     hand = np.asarray(is_hand(recipe, Pose(jnp.asarray(pairs["uv"]), jnp.asarray(pairs["z"]))))
     mean_pose = mean_pose_errors(inputs.train["uv"], pairs["uv"], size=recipe.size)
     found[f"{prefix}mean_pose_error"] = float(mean_pose.mean())
+    if "best" in pairs:
+      found[f"{prefix}best_l1"] = float(_l1(pairs["best"], pairs["image"]).mean())
     pictures = {"": drawn, "copy_": pairs["source"], "floor_": pairs["image"]}
     for arm, shown in pictures.items():
       if arm != "floor_":
         numbers = appearance(shown, pairs["image"], nets_of_features, hand=hand)
+        if (same := pairs.get("same_background", np.zeros(0, bool))).any():
+          numbers["same_background_l1"] = float(_l1(shown, pairs["image"])[same].mean())
         found |= {f"{prefix}{arm}{key}": value for key, value in numbers.items()}
       for judge in judges:
         numbers, errors = pose_numbers(judge, shown, pairs["uv"])
