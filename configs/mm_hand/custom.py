@@ -6,7 +6,9 @@
 The argument is the method, as in configs/mm_hand/rendered.py. The file has `image` uint8 [n, S, S, 3], crops
 around hands that are all left or all right, `uv` [n, 21, 2] in pixels (x, y), `xyz` [n, 21, 3] in mm before
 the camera, `test` bool [n], and where there are any `identity` int [n] and `depth` [n, S, S] in mm. Joints
-are in the order wrist, thumb, index, middle, ring, little, each from the palm outwards.
+are in the order wrist, thumb, index, middle, ring, little, each from the palm outwards. The perceptual loss
+is of the landmark network in VITA_DATA_DIR (launch/prepare_data.py); --config.loss.net=off does without,
+worse.
 Hardware: two CPU cores for 64 pixels, a GPU for 256. Time: not measured. Peak memory: 2 GB at 64
 pixels, estimated. Numbers: `pose_error` beside `copy_pose_error` and `floor_pose_error`.
 """
@@ -23,9 +25,10 @@ SMALL = {
   "generator.remat": False,
   "discriminator.width": 12,
   "depth.steps": 400,
-  "loss.net": "off",
+  "loss.net": "lite",
   "train.batch": 4,
-  "train.steps": 1200,
+  "train.rate": 1e-3,
+  "train.steps": 3000,
   "steps_per_call": 1,
 }
 
