@@ -28,8 +28,8 @@ judge says of the true pictures).
 
 from vita_jax.papers.mm_hand.recipe import default_config
 
-# Not the paper's: pictures of 64, narrow networks, and thousands of steps instead of a hundred epochs. Without
-# a perceptual loss so few draw no fingers: see the pilot above.
+# Not the paper's: pictures of 64, narrow networks, thousands of steps instead of a hundred epochs. Without a
+# perceptual loss so few draw no fingers: see the pilot above.
 SMALL = {
   "data.size": 64,
   "data.bend": 0.5,  # the judge tells half-bent hands apart; of fists it sees half as much
