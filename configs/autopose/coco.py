@@ -66,7 +66,6 @@ SEARCH = {
   "search.round": HALF,
   "controller.steps": 30,
   "search.steps": 60 * HALF + 40 * 30,
-  "search.remat": True,
   "derive.candidates": 21,
 }
 

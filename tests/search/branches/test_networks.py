@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -142,11 +143,15 @@ def test_what_an_architecture_lacks_gets_no_gradient_and_is_not_computed(nets):
   net, params, stats, images, _ = nets
   network = network_of(SPACE, preset(SPACE, "single_branch"))
 
-  def loss(params, alpha):
-    weights = jax.nn.softmax(alpha)
-    return jnp.mean(jnp.square(forward(net, params, stats, images, network, weights)[0]))
+  def gradient(net):
+    def loss(params, alpha):
+      weights = jax.nn.softmax(alpha)
+      return jnp.mean(jnp.square(forward(net, params, stats, images, network, weights)[0]))
 
-  grads, alpha = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, jnp.zeros((2, 6, 8)))
+    return jax.jit(jax.grad(loss, argnums=(0, 1)))(params, jnp.zeros((2, 6, 8)))
+
+  grads, alpha = gradient(net)
+  chex.assert_trees_all_close(gradient(net._replace(remat=True)), (grads, alpha), rtol=1e-4, atol=1e-5)
   assert not any(np.asarray(x).any() for x in jax.tree.leaves(grads["cells"]["branch_1"]))
   assert not np.asarray(alpha[1:]).any() and np.asarray(alpha[0, :, 1:]).any()
   assert all(np.asarray(x).any() for x in jax.tree.leaves(grads["cells"]["branch_0"]["out"]))
