@@ -20,8 +20,8 @@ what is trained by itself has maps of 32 x 32, its widths fitted to 24 million m
 Labels are pseudo-labels of BlazePose heavy; `label_ceiling_pck_0.2` is what those of BlazePose full reach.
 The same people walk through training and test frames: PCK is of other moments, not of strangers.
 The data are read from VITA_DATA_DIR/vision.
-Hardware: two CPU cores. Time: not measured; about 15 minutes for a search and 2 for a training, estimated
-from single steps. Peak memory: 2 GB, estimated.
+Hardware: two CPU cores. Time: 30 minutes for a search on one of them, beside other work; 2 for a training,
+estimated from single steps. Peak memory: 2 GB, estimated.
 Expect (a pilot of one seed on other networks): PCK within 0.2 torsos 0.42 for the median pose, 0.56 for one
 branch, 0.61 for branches that the head adds up, 0.65 with edges; the ceiling is 0.946.
 """

@@ -28,7 +28,10 @@ def matrix_rate() -> float:
 
 
 def layer_gradients(layer: Any, x_shape: tuple[int, ...]) -> Callable[[], Any]:
-  """Returns a call that computes the gradients of a Flax layer in its input and its parameters."""
+  """Returns a call of a Flax layer with the gradients in its input and its parameters.
+
+  The value is asked for, too: gradients of a linear layer need no forward pass, which would be left out.
+  """
   x = jax.random.normal(jax.random.key(0), x_shape)
   params = layer.init(jax.random.key(1), x)["params"]
   y = jax.eval_shape(layer.apply, {"params": params}, x)
@@ -37,5 +40,5 @@ def layer_gradients(layer: Any, x_shape: tuple[int, ...]) -> Callable[[], Any]:
   def loss(params: Any, x: jax.Array) -> jax.Array:
     return jnp.sum(layer.apply({"params": params}, x) * weight)
 
-  compiled = jax.jit(jax.grad(loss, argnums=(0, 1)))
+  compiled = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
   return lambda: jax.block_until_ready(compiled(params, x))

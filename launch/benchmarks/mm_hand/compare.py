@@ -25,10 +25,13 @@ def main(*, repeats: int = 5, seconds: float = 5.0) -> None:
     rows.append([name, f"{1e3 * cost.wall:.1f}", f"{1e3 * cost.cpu:.1f}", share, *cells])
   print_table("generator and both judges: width 12, 3 blocks, 4 pairs of 64 x 64", rows)
   found = answer("mm_hand.layers")
-  rows = [["layer, forward + backward", "of a step", "GFLOP each", "ms each", "of the matmul rate"]]
+  rows = [
+    ["layer, forward + backward", "of a step", "GFLOP each", "ms each", "of the matmul rate", "native ms"]
+  ]
   for row in found["rows"]:
     share = f"{row['flops'] / row['seconds'] / found['rate']:.0%}"
     cells = [f"{row['count']}", f"{row['flops'] / 1e9:.2f}", f"{1e3 * row['seconds']:.1f}", share]
+    cells.append(f"{1e3 * row['native']:.1f}")
     rows.append([row["layer"], *cells])
   print_table(f"layers; a matrix product runs at {found['rate'] / 1e9:.0f} GFLOP/s", rows)
 

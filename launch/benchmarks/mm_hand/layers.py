@@ -1,4 +1,8 @@
-"""Process: forward and backward of each layer of the small generator by itself; prints a line of JSON."""
+"""Process: forward and backward of each layer of the small generator by itself; prints a line of JSON.
+
+Layers of stride 1 get a picture that is mirrored at its borders already, so they have no padding themselves.
+"native" is the library's convolution as it is, "seconds" what a step on the CPU has (`vita_jax.nn.conv`).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,9 @@ from vita_jax.nn.conv import Conv, ConvTranspose
 BATCH, WIDTH = 4, 12
 # name -> (side, inputs, outputs, kernel, stride, transposed, how many of a step's forward pass)
 LAYERS = {
-  "encoders, 7x7, 51 in all": (64, 51, WIDTH, 7, 1, False, 1),
+  "encoder of pictures, 7x7": (64, 3, WIDTH, 7, 1, False, 1),
+  "encoder of heat maps, 7x7": (64, 42, WIDTH, 7, 1, False, 1),
+  "encoder of depth, 7x7": (64, 6, WIDTH, 7, 1, False, 1),
   "encoders, first that halves": (64, WIDTH, 2 * WIDTH, 3, 2, False, 3),
   "encoders, second that halves": (32, 2 * WIDTH, 4 * WIDTH, 3, 2, False, 3),
   "blocks, 3x3 48 to 48": (16, 4 * WIDTH, 4 * WIDTH, 3, 1, False, 10),
@@ -25,12 +31,12 @@ LAYERS = {
 }
 
 
-def layer(outputs: int, kernel: int, stride: int, transposed: bool) -> Any:
+def layer(outputs: int, kernel: int, stride: int, transposed: bool, form: str) -> Any:
   """Makes a layer as the generator has it."""
-  options: dict[str, Any] = {"use_bias": False, "form": "top"}
+  options: dict[str, Any] = {"use_bias": False, "form": form}
   if transposed:
     return ConvTranspose(outputs, kernel, stride, 1, output_padding=1, **options)
-  return Conv(outputs, kernel, stride, kernel // 2, **options)
+  return Conv(outputs, kernel, stride, 0 if stride == 1 else kernel // 2, **options)
 
 
 def main() -> None:
@@ -39,9 +45,13 @@ def main() -> None:
   for name, (side, inputs, outputs, kernel, stride, transposed, count) in LAYERS.items():
     places = side**2 if transposed else (side // stride) ** 2
     flops = 2 * 3 * BATCH * places * kernel**2 * inputs * outputs
-    own = layer(outputs, kernel, stride, transposed)
-    seconds = fastest(layer_gradients(own, (BATCH, side, side, inputs)))
-    rows.append({"layer": name, "flops": flops, "seconds": seconds, "count": count})
+    given = side + kernel - 1 if stride == 1 else side
+    shape = (BATCH, given, given, inputs)
+    seconds, native = (
+      fastest(layer_gradients(layer(outputs, kernel, stride, transposed, form), shape))
+      for form in ("top", "native")
+    )
+    rows.append({"layer": name, "flops": flops, "seconds": seconds, "native": native, "count": count})
   print(json.dumps({"rate": rate, "rows": rows}))
 
 
