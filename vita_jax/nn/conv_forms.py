@@ -122,7 +122,8 @@ def _shifted(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
   x, kernel, outputs, groups = _padded(window, x), w.shape[:-2], w.shape[-1], window.groups
   shifts = [x[place] for place in _places(window, x, kernel)]
   if groups == 1:
-    return (jnp.concatenate(shifts, axis=-1) if len(shifts) > 1 else shifts[0]) @ w.reshape(-1, outputs)
+    x = jnp.concatenate(shifts, axis=-1) if len(shifts) > 1 else shifts[0]
+    return _product(x, w.reshape(-1, outputs))
   if groups == x.shape[-1]:  # the product of a group would be of one number
     weights = w.reshape(len(shifts), groups, outputs // groups)
     terms = (shift[..., None] * weight for shift, weight in zip(shifts, weights, strict=True))
@@ -133,10 +134,15 @@ def _shifted(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
   return y.reshape(*y.shape[:-2], outputs)
 
 
+def _product(x: jax.Array, w: jax.Array) -> jax.Array:
+  """x [..., i] @ w [i, o], as matrices: XLA's CPU product over several axes, for w's gradient, is slow."""
+  return (x.reshape(-1, x.shape[-1]) @ w).reshape(*x.shape[:-1], -1)
+
+
 def _shifted_after(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
   """Multiplies the image by all taps at once, then adds up the products, each at the places it belongs to."""
   x, kernel, outputs = _padded(window, x), w.shape[:-2], w.shape[-1]
-  products = x @ jnp.moveaxis(w, -2, 0).reshape(x.shape[-1], -1)
+  products = _product(x, jnp.moveaxis(w, -2, 0).reshape(x.shape[-1], -1))
   products = products.reshape(*x.shape[:-1], -1, outputs)
   places = _places(window, x, kernel)
   return functools.reduce(jnp.add, (products[place][..., i, :] for i, place in enumerate(places)))
@@ -148,7 +154,7 @@ def _shifted_by_half(window: Window, x: jax.Array, w: jax.Array) -> jax.Array:
   along = window._replace(pads=((0, 0),) * 2)
   columns = [x[:, :, place[2]] for place in _places(along, x, (1, w.shape[1]))]
   matrix = w.transpose(1, 2, 0, 3).reshape(len(columns) * x.shape[-1], -1)
-  products = jnp.concatenate(columns, axis=-1) @ matrix
+  products = _product(jnp.concatenate(columns, axis=-1), matrix)
   rows = [place[1] for place in _places(along, x, (w.shape[0], 1))]
   return functools.reduce(
     jnp.add, (products[:, row, :, i * outputs : (i + 1) * outputs] for i, row in enumerate(rows))
