@@ -39,6 +39,7 @@ SPLIT = flags.DEFINE_string("split", "test", "Split to fit, test (the paper's) o
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images in a minibatch.")
 LOGIT_RELU = flags.DEFINE_bool("logit_relu", False, "End convolutional networks in a ReLU, as released.")
 RATES = flags.DEFINE_list("rates", [str(r) for r in comparison.GRID], "Learning rates that are tried.")
+TUNING_SEEDS = flags.DEFINE_integer("tuning_seeds", 3, "Optimizations with each of them, on other seeds.")
 SCHEDULE = flags.DEFINE_enum("schedule", "constant", comparison.SCHEDULES, "Of all rates.")
 COST = flags.DEFINE_enum("cost", "steps", ("steps", "seconds"), "seconds: also a table at equal seconds.")
 REFERENCE = flags.DEFINE_string("reference", None, "Label to compare with; default: adam, else the first.")
@@ -62,6 +63,7 @@ def main() -> None:
     batch_size=BATCH_SIZE.value,
     logit_relu=LOGIT_RELU.value,
     grid=tuple(float(rate) for rate in RATES.value),
+    tuning_seeds=TUNING_SEEDS.value,
     schedule=SCHEDULE.value,
     replicate="map" if jax.default_backend() == "cpu" else "vmap",
   )

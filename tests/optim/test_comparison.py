@@ -61,6 +61,8 @@ def test_a_rate_is_tuned_on_other_streams_and_only_where_it_is_not_given():
   assert reported.overrides["run.learning_rate"] == result.rate == 0.1 and not result.at_edge
   assert result.grid[3.0] == np.inf and "**0.1: 0.11**" in comparison.tuning_text([result])
   assert "3: not finite" in comparison.notes([result])
+  _, rows = _compare(["sgd"], seeds=2, grid=(0.1,), tuning_seeds=1)
+  assert [row.overrides["seeds"] for row in rows] == [1, 2]
   (fixed,), rows = _compare(["sgd:0.5"], seeds=2)
   assert len(rows) == 1 and fixed.rate == 0.5 and not fixed.grid and comparison.tuning_text([fixed]) == ""
 
@@ -156,6 +158,7 @@ def test_bad_input_is_named(export, tmp_path):
   for change, words in (
     ({"steps": 99}, "at least 100"),
     ({"seeds": 0}, "at least 1"),
+    ({"tuning_seeds": 0}, "tuning_seeds .0. .* at least 1"),
     ({"split": "tset"}, "did you mean 'test'"),
     ({"grid": (0.1, -1.0)}, "positive numbers"),
     ({"tasks": ["mnist_mpl"]}, "did you mean 'mnist_mlp'"),

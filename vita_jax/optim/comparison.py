@@ -1,8 +1,8 @@
 """Optimizers under equal budgets: any mixture of learned and tuned classical ones, on any optimizees.
 
 Every optimization is a row of a suite (`vita_jax.report.suite.Row`) over configs/l2o/optimize.py. A classical
-optimizer without a rate is tuned on each task: of `GRID`, the rate with the lowest mean loss over the last
-100 steps and `TUNING_SEEDS` optimizations of the full length, on other random streams than the reported ones.
+optimizer without a rate is tuned on each task: of a grid, the rate with the lowest mean loss over the last
+100 steps and some optimizations of the full length, on other random streams than the reported ones.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from vita_jax.report.suite import Row
 from vita_jax.report.summary import paired_interval
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
-TUNING_SEEDS = 3
 LEVELS = (-1.0, -2.0, -3.0)  # of ln loss
 MARGIN = 1.01  # a run diverged when it ends above this times its first loss; a dead network did not
 BESIDE = ("accuracy", "best_ln_loss", "best_step", "steps", "microseconds")
@@ -65,6 +64,7 @@ class Protocol(NamedTuple):
     split: "test" (as the paper does) or "train": what is fitted; accuracy is measured on the other one.
     batch_size, logit_relu: of the optimizee.
     grid: rates that are tried.
+    tuning_seeds: optimizations with each of them.
     schedule: of all rates, "constant" or "cosine" to 0 at the last step.
     replicate: seeds side by side ("vmap") or one after the other ("map", which a CPU's caches like).
   """
@@ -76,6 +76,7 @@ class Protocol(NamedTuple):
   batch_size: int = 128
   logit_relu: bool = False
   grid: tuple[float, ...] = GRID
+  tuning_seeds: int = 3
   schedule: str = "constant"
   replicate: str = "map"
 
@@ -165,8 +166,11 @@ def check(entrants: Sequence[Entrant], names: Sequence[str], protocol: Protocol)
       f"steps is {protocol.steps}: it must be at least {WINDOW}, which the final loss averages"
     )
   seeds, size, seed = protocol.seeds, protocol.batch_size, protocol.seed
-  if min(seeds, size) < 1 or not 0 <= seed <= seed + seeds <= 2**31:
-    raise ValueError(f"seeds ({seeds}) and batch_size ({size}) must be at least 1, seed ({seed}) 0")
+  if min(seeds, size, protocol.tuning_seeds) < 1 or not 0 <= seed <= seed + seeds <= 2**31:
+    raise ValueError(
+      f"seeds ({seeds}), tuning_seeds ({protocol.tuning_seeds}) and batch_size ({size}) must be at least 1,"
+      f" seed ({seed}) 0"
+    )
   if not protocol.grid or not all(math.isfinite(rate) and rate > 0 for rate in protocol.grid):
     raise ValueError(f"the rates {protocol.grid} must be positive numbers")
   choose("split", protocol.split, ("test", "train"))
@@ -200,7 +204,7 @@ def report_row(task: str, one: Entrant, protocol: Protocol, rate: float, *, refe
 
 def tuning_row(task: str, one: Entrant, protocol: Protocol, rate: float) -> Row:
   """Returns the row of the runs that try a rate."""
-  overrides = {"run.draws": "tuning", "seed": 0, "seeds": TUNING_SEEDS}
+  overrides = {"run.draws": "tuning", "seed": 0, "seeds": protocol.tuning_seeds}
   label = f"{task} {one.label} tuning {rate:g}"
   return Row(
     label, f"configs/l2o/optimize.py:{task}", _overrides(one, protocol, rate) | overrides, metric="loss"
@@ -254,8 +258,8 @@ def tuning_text(results: Sequence[Result]) -> str:
   if not lines:
     return ""
   about = (
-    f"Loss at each rate in tuning, mean over the last {WINDOW} steps and {TUNING_SEEDS} other seeds, the"
-    " chosen rate in bold:"
+    f"Loss at each rate in tuning, mean over the last {WINDOW} steps, on other seeds; the chosen rate in"
+    " bold:"
   )
   return "\n".join(["", about, "", *lines, ""])
 
@@ -354,6 +358,7 @@ def record(
       "split": protocol.split,
       "batch_size": protocol.batch_size,
       "seed": protocol.seed,
+      "tuning_seeds": protocol.tuning_seeds if r.grid else 0,
       "rate": r.rate,
       "grid": {f"{rate:g}": loss if math.isfinite(loss) else None for rate, loss in r.grid.items()},
       "values": {name: entry["values"] for name, entry in r.summary["metrics"].items()},
