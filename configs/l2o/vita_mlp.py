@@ -21,7 +21,7 @@ from vita_jax.base.choose import choose
 from vita_jax.optim.families import FAMILIES
 from vita_jax.papers.l2o.recipe import default_config
 
-INNER_STEPS = {"truncated": 2_000_000, "pes": 10_000_000}  # those of "pes" count what it continues from
+INNER_STEPS = {"truncated": 200_000, "pes": 8_000_000}  # those of "pes" count what it continues from
 
 
 def get_config(gradient: str = "truncated"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from benchmarks.autopose.step import KINDS
 from benchmarks.measure import interleaved, print_table, worker
 
 
@@ -26,7 +27,7 @@ def main(*, repeats: int = 5, seconds: float = 5.0) -> None:
     rows.append([name, f"{1e3 * cost.wall:.1f}", f"{1e3 * cost.cpu:.1f}", *cells])
   print_table("forward: W32, one picture of 256 x 192; step: reduced, 24 of 64 x 64", rows)
   _pairs("flip test and decoding of 1,000 people", "autopose.decode", ("ours", "numpy"), repeats, seconds)
-  _pairs("steps on figures, 64 x 64", "autopose.step", ("search", "train"), repeats, seconds)
+  _pairs("steps on figures, 64 x 64", "autopose.step", tuple(KINDS), repeats, seconds)
 
 
 def _pairs(title: str, module: str, kinds: tuple[str, ...], repeats: int, seconds: float) -> None:

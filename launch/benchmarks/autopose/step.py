@@ -8,10 +8,12 @@ from benchmarks.measure import serve
 from benchmarks.one_step import of_config, repeat
 
 WARM = 300  # steps of the search's warm start, which are not measured
-# kind -> (config, its stage)
+SEARCH = "configs/autopose/figures.py:search"
+# kind -> (config, its stage, settings that differ)
 KINDS = {
-  "search": ("configs/autopose/figures.py:search", 0),
-  "train": ("configs/autopose/figures.py:retrain:all_edges", 0),
+  "search": (SEARCH, 0, {}),
+  "search, all values kept": (SEARCH, 0, {"search.remat": False}),
+  "train": ("configs/autopose/figures.py:retrain:all_edges", 0, {}),
 }
 
 
@@ -20,8 +22,8 @@ def main(kind: str) -> None:
   from vita_jax.base.memory import keep_freed_memory
 
   keep_freed_memory()  # as launch/train.py does
-  config, stage = KINDS[kind]
-  parts = of_config(config, stage=stage, **{"data.count": (200, 20)})()
+  config, stage, settings = KINDS[kind]
+  parts = of_config(config, stage=stage, **{"data.count": (200, 20), **settings})()
   advance = repeat(*parts, number=lambda i: WARM + i % 100)
   advance(2)
   serve(advance)
