@@ -27,7 +27,8 @@ from vita_jax.nn.vgg import WIDTHS
 PADDING = 100  # of the first convolution
 POOLED = 7  # the classifier sees [7, 7] places
 CROPS = {"pool4": 5, "pool3": 9, "image": 31}
-SCALES = {"pool4": 0.01, "pool3": 0.0001}  # of the maps before they are scored
+SCALES = (0.01, 0.0001)  # of pool4 and pool3 before they are scored: for VGG-16's large values
+HE, ZEROS = nn.initializers.variance_scaling(2.0, "fan_in", "normal"), nn.initializers.zeros
 Widths = tuple[tuple[int, ...], ...]
 
 
@@ -68,7 +69,9 @@ class Trunk(nn.Module):
     for stage, widths in enumerate(self.widths, start=1):
       for i, width in enumerate(widths, start=1):
         padding = PADDING if (stage, i) == (1, 1) else 1
-        x = jax.nn.relu(Conv(width, 3, padding=padding, form=self.form, name=f"conv{stage}_{i}")(x))
+        name = f"conv{stage}_{i}"
+        x = Conv(width, 3, padding=padding, kernel_init=HE, bias_init=ZEROS, form=self.form, name=name)(x)
+        x = jax.nn.relu(x)
       x = max_pool_ceil(x)
       pools.append(x)
     return Pools(*pools[-3:])
@@ -106,6 +109,7 @@ class FCN8s(nn.Module):
     classes: of the new task.
     widths, form: as in `Trunk`.
     hidden: width of fc6 and fc7.
+    scales: of the maps of pool4 and pool3, before they are scored.
 
   Examples:
     >>> image = jax.ShapeDtypeStruct((1, 48, 64, 3), jnp.float32)
@@ -118,6 +122,7 @@ class FCN8s(nn.Module):
   classes: int
   widths: Widths = WIDTHS
   hidden: int = 4096
+  scales: tuple[float, float] = SCALES
   form: str = "loop"
 
   @nn.compact
@@ -127,15 +132,14 @@ class FCN8s(nn.Module):
     for name, size in (("fc6", POOLED), ("fc7", 1)):
       x = jax.nn.relu(Conv(self.hidden, size, form=self.form, name=name)(x))
     x = self._up("upscore2", 4, 2)(self._score("score_fr")(x))
-    x = x + _cropped(self._score("score_pool4")(SCALES["pool4"] * pools.pool4), CROPS["pool4"], x)
+    x = x + _cropped(self._score("score_pool4")(self.scales[0] * pools.pool4), CROPS["pool4"], x)
     x = self._up("upscore_pool4", 4, 2)(x)
-    x = x + _cropped(self._score("score_pool3")(SCALES["pool3"] * pools.pool3), CROPS["pool3"], x)
+    x = x + _cropped(self._score("score_pool3")(self.scales[1] * pools.pool3), CROPS["pool3"], x)
     x = self._up("upscore8", 16, 8)(x)
     return Outputs(_cropped(x, CROPS["image"], images), pools.pool5)
 
   def _score(self, name: str) -> Conv:
-    zeros = nn.initializers.zeros
-    return Conv(self.classes, 1, kernel_init=zeros, bias_init=zeros, form=self.form, name=name)
+    return Conv(self.classes, 1, kernel_init=ZEROS, bias_init=ZEROS, form=self.form, name=name)
 
   def _up(self, name: str, size: int, stride: int) -> ConvTranspose:
     return ConvTranspose(

@@ -165,5 +165,5 @@ def teach(nets: Nets, teacher: Tree, images: jax.Array) -> tuple[jax.Array, jax.
 
 
 def _fcn(nets: Nets) -> fcn.FCN8s:
-  net = nets.teacher
-  return fcn.FCN8s(nets.classes, net.widths, 64 * net.width, net.form)
+  net, scales = nets.teacher, fcn.SCALES if nets.loaded else (1.0, 1.0)  # trained here: no large values
+  return fcn.FCN8s(nets.classes, net.widths, 64 * net.width, scales, net.form)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from vita_jax.data.resident import Resident, n_batches
 from vita_jax.losses.anchor import init_importance
@@ -71,9 +72,10 @@ def stages(recipe: Recipe, nets: Nets, inputs: Inputs) -> tuple[Stage, ...]:
 
 
 def pretrain_optimizer(recipe: Recipe) -> Any:
-  """Makes the teacher's optimizer: momentum SGD, warmed up and decayed."""
+  """Makes the teacher's optimizer, warmed up and decayed: SGD with momentum; of VGG, without norms, Adam."""
   keys = recipe.pretrain
-  return torch_sgd(warmup_poly(keys.rate, keys.steps, warmup=max(1, keys.steps // 10)), weight_decay=5e-4)
+  rate = warmup_poly(keys.rate, keys.steps, warmup=max(1, keys.steps // 10))
+  return optax.adam(rate) if recipe.pixels else torch_sgd(rate, weight_decay=5e-4)
 
 
 def first_state(recipe: Recipe, nets: Nets, key: jax.Array) -> State:

@@ -75,9 +75,7 @@ def take_step(
   if compares(recipe) and (old is None or anchor.kind == "feature_l2"):
     old, features = teach(nets, teacher, batch["image"])
   start = start_of(nets, teacher) if anchor.kind in ("l2_sp", "synaptic") else None
-  weights = None
-  if importance is not None:
-    weights = importance_of_path(importance, params["trunk"])
+  weights = None if importance is None else importance_of_path(importance, params["trunk"])
 
   def loss(params: Tree) -> tuple[jax.Array, Terms]:
     seen = see(nets, params, teacher, batch["image"])
