@@ -4,10 +4,10 @@
 
 The argument is the method, as in configs/asg/emoji.py. The teacher is trained here, on textured scenes, to
 say what covers most of them; the student's old logits come from its classifier. Everything is generated.
-Hardware: two CPU cores. Time: not measured; the first convolution pads 100 zeros, so a picture of 48 x 48
-costs as much as one of 246 x 246: about 1 s for a step of 2 pictures and 10 minutes in all, estimated. Peak
-memory: 2 GB, estimated.
-Numbers: `real_mean_iou` and `real_iou_<class>`; no value is known beforehand.
+Hardware: one CPU core. Time: 10 minutes, 5 of them for the teacher (the first convolution pads 100 zeros: a
+picture of 64 x 64 costs as much as one of 262 x 262). Peak memory: 2 GB, estimated.
+Numbers of `proxy`, seed 0: `real_mean_iou` 0.40 (sky 0.79, road 0.58, tree 0.25, car 0.20, building 0.18) on
+textured scenes, pixels of flat ones 87 % right; the teacher's classifier 0.45, where chance is 0.33.
 """
 
 from vita_jax.papers.asg.recipe import default_config
