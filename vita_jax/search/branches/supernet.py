@@ -306,7 +306,7 @@ def _edges(
     y, moved = run(module, {}, jax.tree.map(lambda v: v[0], stats), x, train=train)
     return jax.tree.map(lambda v: jnp.broadcast_to(v, (count, *v.shape)), (y, moved))
   # The barrier keeps the sum over edges of their gradients in x from being fused with all that comes before:
-  # as one fusion it takes the CPU ten times as long.
+  # as one fusion it is slow on the CPU.
   xs = jax.lax.optimization_barrier(jnp.broadcast_to(x, (count, *x.shape)))
   return jax.vmap(lambda p, s, x: run(module, p, s, x, train=train))(params, stats, xs)
 
