@@ -122,3 +122,11 @@ def test_other_weights_are_refused_by_name(pretrained):
     fcn.with_pretrained({k: v for k, v in fresh.items()}, pretrained)
   with pytest.raises(ValueError, match="no tensor 'features.0.weight'"):
     fcn.variables_of_torchvision({})
+
+
+def test_a_fresh_trunk_passes_its_signal_on_through_thirteen_convolutions():
+  trunk = fcn.Trunk(((8, 8), (16, 16), (32,) * 3, (64,) * 3, (64,) * 3), form="native")
+  images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+  pools, _ = jax.jit(trunk.init_with_output)(jax.random.key(1), images)
+  middle = pools.pool5[:, 3:-3, 3:-3]  # without what sees nothing but padding
+  assert 0.1 < float(jnp.std(middle)) < 10.0
