@@ -259,3 +259,4 @@ def test_pixels_train_and_train_themselves(tmp_path):
   assert summary["complete"] and summary["steps"] == [5]
   assert seen["pseudo"].shape == (4, 16, 16) and set(np.unique(seen["pseudo"])) <= set(range(-1, 8))
   assert 0 < np.mean(seen["pseudo"] >= 0) < 1
+  assert (tmp_path / "figures" / "segments.png").exists()

@@ -26,11 +26,13 @@ from vita_jax.papers.asg.model import Nets, Seen, see, start_of, teach
 from vita_jax.papers.asg.recipe import Recipe
 from vita_jax.papers.asg.stages import chosen
 from vita_jax.report.layerwise import policy_csv, policy_figure
+from vita_jax.report.segments import segment_figure
 from vita_jax.train.experiment import Evaluate, Metrics, Report, State, Sweep
 
 Tree = Any
 OF_CLASS, OVERLAP = "class_", "iou_"  # how the metrics of one class begin
 PEEKING = "peeking"
+SHOWN = 6  # scenes of which the segments are drawn
 _OLD = ("old_head_accuracy", "teacher_old_head_accuracy")
 
 
@@ -74,11 +76,9 @@ def choice_step(
 def _counted(
   recipe: Recipe, moved: Nets, classes: tuple[str, ...], old_groups: Any, state: State, batch: Any
 ) -> tuple[dict[str, Any], Seen]:
-  params, teacher = state["params"], state["teacher"]
-  images, label = batch["image"], batch["label"].astype(jnp.int32)
-  rows = batch.get("mask", jnp.ones(images.shape[0]))
-  seen = see(moved, params, teacher, images)
-  predicted = jnp.argmax(both_sides(recipe, moved, params, teacher, images, seen.logits), axis=-1)
+  label = batch["label"].astype(jnp.int32)
+  rows = batch.get("mask", jnp.ones(len(label)))
+  predicted, seen = predict(recipe, moved, state, batch["image"])
   ignore = recipe.data.ignore if recipe.pixels else -1
   counted = rows.reshape(-1, *[1] * (label.ndim - 1)) > 0
   counts = confusion_matrix(predicted, jnp.where(counted, label, ignore), len(classes), ignore=ignore)
@@ -99,15 +99,17 @@ def _old_head(name: str, logits: jax.Array, old_groups: Any, batch: Any, rows: j
   return {name: metrics.mean(right, rows * (batch["old_label"] != UNKNOWN))}
 
 
-def both_sides(
-  recipe: Recipe, nets: Nets, params: Tree, teacher: Tree, images: jax.Array, logits: jax.Array
-) -> jax.Array:
-  """Returns logits, or, with `report.flip`, the mean of the sigmoids of pictures and their mirror images."""
+def predict(recipe: Recipe, moved: Nets, state: State, images: jax.Array) -> tuple[jax.Array, Seen]:
+  """Returns the likeliest class of each picture or pixel, int32, and all that the student says.
+
+  With `report.flip`, of the mean of the sigmoids of pictures and of their mirror images.
+  """
+  seen = see(moved, state["params"], state["teacher"], images)
   if not recipe.flip:
-    return logits
-  mirrored = see(nets, params, teacher, images[:, :, ::-1]).logits
+    return jnp.argmax(seen.logits, axis=-1), seen
+  mirrored = see(moved, state["params"], state["teacher"], images[:, :, ::-1]).logits
   mirrored = mirrored[:, :, ::-1] if recipe.pixels else mirrored
-  return (jax.nn.sigmoid(logits) + jax.nn.sigmoid(mirrored)) / 2
+  return jnp.argmax(jax.nn.sigmoid(seen.logits) + jax.nn.sigmoid(mirrored), axis=-1), seen
 
 
 def report(
@@ -121,22 +123,21 @@ def report(
   `synthetic_choice_...`, `peeking_...` (chosen on real pictures) and `wise_...` (averaged with the teacher).
   `at_equal_synthetic_accuracy`: on the quick real pictures, where the synthetic accuracy first reached
   `finetune.equal_at`; missing where it never did. `own_reward`: mean exp(-loss) over a policy's windows.
+  Figures: `policy`, the multipliers over steps; `segments`, label maps of quick real pictures.
   """
   del sweep
-  final = final_weights(recipe, nets, state)
-  real = scores(evaluate("real", {**state, "params": final}))
-  synthetic = scores(evaluate("held_out", {**state, "params": final}))
+  final = {**state, "params": final_weights(recipe, nets, state)}
+  real, synthetic = (scores(evaluate(side, final)) for side in ("real", "held_out"))
   numbers = {f"real_{name}": x for name, x in real.items() if name not in _OLD}
   numbers |= {name: real[name] for name in _OLD if name in real}
   numbers |= {f"synthetic_{name}": synthetic[name] for name in ("overall_accuracy", "mean_class_accuracy")}
   numbers |= {"kl": synthetic["kl"], "real_kl": real["kl"]}
   for name, params in other_choices(recipe, nets, state).items():
-    same = _equal(params, final)
+    same = jax.tree.all(jax.tree.map(np.array_equal, params, final["params"]))
     found = real if same else scores(evaluate("choices", {**state, "params": params}))
     kept = ("overall_accuracy", "mean_class_accuracy", "mean_iou", "old_head_accuracy")
     numbers |= {f"{name}_{key}": found[key] for key in kept if key in found}
-  reached = float(state["equal"])
-  numbers["at_equal_synthetic_accuracy"] = reached if reached >= 0 else None
+  numbers["at_equal_synthetic_accuracy"] = float(state["equal"]) if state["equal"] >= 0 else None
   files: dict[str, str | bytes] = {}
   figures = {}
   if "trace" in state:
@@ -145,6 +146,10 @@ def report(
     numbers["decisions"] = len(trace["step"])
     files["policy.csv"] = policy_csv(trace, nets.names)
     figures["policy"] = partial(policy_figure, trace["step"], trace["multipliers"], nets.names)
+  if recipe.pixels:
+    images, truth = (inputs.quick[name][:SHOWN] for name in ("image", "label"))
+    predicted, _ = jax.jit(partial(predict, recipe, nets.moved("top")))(final, images)
+    figures["segments"] = partial(segment_figure, images, truth, np.asarray(predicted), inputs.classes)
   if (controller := state.get("controller")) and "best" in controller:  # trained in this run
     files |= controller_files(controller["best_theta"], card_of(recipe, nets, inputs.source, controller))
   return Report(numbers, figures, files)
@@ -166,8 +171,3 @@ def scores(found: Mapping[str, Any]) -> dict[str, Any]:
     if shares:
       numbers[name] = float(np.mean(shares))
   return numbers
-
-
-def _equal(one: Tree, other: Tree) -> bool:
-  pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-  return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
