@@ -7,10 +7,10 @@ and Computer Modern are held out, and MNIST's test part is the test set; --confi
 8 x 8 scans of scikit-learn instead (with --config.data.size=8), which need no file. The teacher is a small
 network that is trained here, on one half of the real training digits, on another task: odd or even, below
 five or not. Its old head has those four outputs.
-Hardware: two CPU cores. Time: about 1 minute for a method (results/asg/table_search.jsonl), 4 for asg,
-estimated. Peak memory: 1 GB.
-Expect `kl` of the proxy far below that of source_only, and a higher `old_head_accuracy`; a pilot on other
-digits was not conclusive on `real_mean_class_accuracy`.
+Hardware: two CPU cores. Time: about 1 minute for a method on one of them, 4 more to train the controller
+(results/asg/table.jsonl). Peak memory: 1 GB.
+Numbers, mean of ten seeds: `real_mean_class_accuracy` 0.76 for backbone_x01, 0.78 for proxy, 0.79 for wise_ft;
+`kl` 0.25 and 0.01 for the first two, `old_head_accuracy` 0.97 and 0.985.
 """
 
 from vita_jax.papers.asg.recipe import default_config
