@@ -18,8 +18,8 @@ weights are read from VITA_DATA_DIR/efficientnet_lite0, the photographs from VIT
 10,000 training pictures are the test set here: none is ever trained on.
 Hardware: two CPU cores. Time: 4 minutes for a method on one of them, an hour more to train the controller
 (results/asg/table.jsonl). Peak memory: 4 GB.
-Numbers, mean of seeds: `real_mean_class_accuracy` 0.28 for backbone_x01, 0.27 for proxy, 0.31 for wise_ft; `kl`
-13.1 and 1.0 for the first two. `old_head_accuracy` is not raised by the proxy here: 0.35 for both.
+Numbers, mean of seeds: `real_mean_class_accuracy` 0.28 for backbone_x01, 0.27 for proxy, 0.31 for wise_ft;
+`kl` 13.1 and 1.0 for the first two. `old_head_accuracy` is not raised by the proxy here: 0.35 for both.
 """
 
 from vita_jax.papers.asg.recipe import default_config

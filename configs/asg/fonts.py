@@ -9,8 +9,8 @@ network that is trained here, on one half of the real training digits, on anothe
 five or not. Its old head has those four outputs.
 Hardware: two CPU cores. Time: about 1 minute for a method on one of them, 4 more to train the controller
 (results/asg/table.jsonl). Peak memory: 1 GB.
-Numbers, mean of ten seeds: `real_mean_class_accuracy` 0.76 for backbone_x01, 0.78 for proxy, 0.79 for wise_ft;
-`kl` 0.25 and 0.01 for the first two, `old_head_accuracy` 0.97 and 0.985.
+Numbers, means of ten seeds: `real_mean_class_accuracy` 0.76 for backbone_x01, 0.78 for proxy, 0.79 for
+wise_ft; `kl` 0.25 and 0.01 for the first two, `old_head_accuracy` 0.97 and 0.985.
 """
 
 from vita_jax.papers.asg.recipe import default_config

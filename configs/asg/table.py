@@ -9,7 +9,8 @@ so on; with another --workdir set VITA_ASG_RUNS to it, too: configs name their c
 --results=FILE it goes on from that file on another machine; controllers do not stand in it, so rows of asg
 need the folders of those that train them. Controllers are also exchanged: that of the fonts, of four groups,
 drives emoji in four groups, and back; those rows come last.
-Hardware and time: two CPU cores; about 14 hours of one of them (results/asg/table.jsonl). Memory: 4 GB; 30 GB of files.
+Hardware and time: two CPU cores; about 14 hours of one of them (results/asg/table.jsonl). Memory: 4 GB; 30 GB
+of files.
 The first number is the mean over classes of the accuracy on real pictures, which no training sees; rows are
 paired by seed with the backbone at a tenth of the rate. Beside it: overall accuracy, that of averaged
 weights, the old head on real pictures, L_KL, synthetic accuracy, real accuracy at equal synthetic accuracy, a
