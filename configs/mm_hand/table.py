@@ -8,11 +8,11 @@
     --runs=runs/mm_hand/mm_hand,runs/mm_hand/pose_only_patn,runs/mm_hand/no_attention,runs/mm_hand/pix2pix
 
 --rows=REGEX picks rows, --seeds=N shortens, and the same command goes on where it was stopped. Hardware and
-time: two CPU cores; about 20 minutes of one of them for each of 18 runs with its report, 5 core-hours in all,
-estimated from a pilot; the three of copied sources are a report alone. Memory: 2 GB, estimated. The file of
---results has all numbers, those of the bars too; the sheet and augment.py need the folders of the runs, for
-their weights. First look at the judge's floor, `python launch/mm_hand/floor.py`: where it is above a third of
-copy-source's error, the judge cannot tell.
+time: two CPU cores; 20 to 25 minutes of one of them for each of 18 runs with its report
+(results/mm_hand/table.jsonl), 6 to 7 core-hours in all; three more, of copied sources, are a report alone.
+Memory: 2 GB, estimated. The file of --results has all numbers, those of the bars too; the sheet and
+augment.py need the folders of the runs, for their weights. First look at the judge's floor,
+`python launch/mm_hand/floor.py`: where it is above a third of copy-source's error, the judge cannot tell.
 The first number is the mean error of the pose in pixels of 224, by the full landmark network, which no loss
 uses, on new poses before new photographs; beside it the 95th percentile over pictures, PCK's area, presence,
 L1 (and that of the hand alone) and SSIM with the worst 5 %, distances of pictures on two networks, and some
