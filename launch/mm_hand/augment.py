@@ -6,7 +6,8 @@ Each run is the folder of a finished one of configs/mm_hand, or its parts of one
 hands. Sets: --real pictures with nothing, with classical augmentation, with --more pictures of each run's
 generator in new poses, and with as many true renderings of these poses, the ceiling. The estimator has four
 convolutions and --steps steps on every set; numbers are of the held-out hands, in pixels of 224, and of PCK
-from 0 to 30 pixels of 256, one for each seed, and differences are paired by seed.
+from 0 to 30 pixels of 256, one for each seed, and differences are paired by seed. Each seed is a generator of
+the runs, with other real hands and another estimator; --seeds beyond those take the generators in turn again.
 The generators have learned from all training hands, of which the estimator sees --real: what they add is
 knowledge of those, and the ceiling says how much there is to add.
 Time: not measured; about a minute for each set and seed on two CPU cores, estimated.
@@ -26,6 +27,9 @@ OUT = flags.DEFINE_string("out", None, "JSON file to write.", required=True)
 REAL = flags.DEFINE_integer("real", 100, "Real pictures in every set.", lower_bound=1)
 MORE = flags.DEFINE_integer("more", 400, "Further pictures.", lower_bound=1)
 STEPS = flags.DEFINE_integer("steps", 1000, "Steps of the estimator.", lower_bound=1)
+SEEDS = flags.DEFINE_integer(
+  "seeds", 0, "Estimators on each set; default: one for each generator.", lower_bound=0
+)
 
 
 def main() -> None:
@@ -42,7 +46,7 @@ def main() -> None:
     label: [drawn_by(cli.exported(str(folder), seed)[0]) for folder, seed in parts]
     for label, parts in runs.items()
   }
-  found = compare(inputs, arms, real=REAL.value, more=MORE.value, steps=STEPS.value)
+  found = compare(inputs, arms, real=REAL.value, more=MORE.value, steps=STEPS.value, seeds=SEEDS.value)
   settings = {"real": REAL.value, "more": MORE.value, "steps": STEPS.value, "runs": RUNS.value}
   write_json(OUT.value, as_json(found, **settings))
   print(f"\n{table(found)}\n\n{table(found, metric='pose_error')}\n\n{OUT.value}: all of it")

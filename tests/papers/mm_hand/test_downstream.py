@@ -70,5 +70,7 @@ def test_every_set_trains_and_is_tested_on_the_same_hands(tmp_path):
     "uv": (4, 21, 2),
     "z": (4, 21),
   }
+  more = compare(inputs, {"copy": [draw]}, real=6, more=4, steps=3, seeds=2)
+  assert more == found, "one generator serves all seeds, here the same as two of them"
   with pytest.raises(ValueError, match=r"the arms have \[1, 2\] seeds"):
     compare(inputs, {"a": [draw], "b": [draw, draw]}, real=6, more=4, steps=3)

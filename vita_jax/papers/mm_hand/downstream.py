@@ -82,16 +82,19 @@ def compare(
   real: int,
   more: int,
   steps: int,
+  seeds: int = 0,
   say: Callable[[str], None] = print,
 ) -> dict[str, list[dict[str, float]]]:
   """Trains the estimator on every set, seed by seed, all with equal steps; tests it on held-out hands.
 
   Args:
     inputs: of the runs.
-    arms: label -> what draws, one for each seed.
+    arms: label -> what draws, one for each seed that was trained.
     real: pictures that every set has.
     more: further ones.
     steps: of the estimator.
+    seeds: how many estimators to train on each set, on other hands each, the generators in turn: with fewer
+      generators than seeds the spread is that of hands and estimators. 0: as many as there are generators.
     say: gets a line for each result.
 
   Returns:
@@ -100,15 +103,15 @@ def compare(
   Raises:
     ValueError: arms of unlike numbers of seeds; see `split_rows`.
   """
-  seeds = {len(draws) for draws in arms.values()} or {3}
-  if len(seeds) > 1:
-    raise ValueError(f"the arms have {sorted(seeds)} seeds: give runs of equally many")
+  trained = {len(draws) for draws in arms.values()} or {3}
+  if len(trained) > 1:
+    raise ValueError(f"the arms have {sorted(trained)} seeds: give runs of equally many")
   train, test = inputs.train, inputs.tests["test"]
   found: dict[str, list[dict[str, float]]] = {}
-  for seed in range(seeds.pop()):
+  for seed in range(seeds or trained.pop()):
     rows = split_rows(inputs.identity, real=real, more=more, seed=seed)
     pictures = {NOTHING: None, CLASSICAL: None, RENDERINGS: train["image"][rows.targets]}
-    pictures |= {label: drawn_hands(inputs, rows, draws[seed]) for label, draws in arms.items()}
+    pictures |= {label: drawn_hands(inputs, rows, draws[seed % len(draws)]) for label, draws in arms.items()}
     for label, added in pictures.items():
       chosen = rows.real if added is None else np.concatenate([rows.real, rows.targets])
       images = train["image"][rows.real]
