@@ -17,11 +17,11 @@ network of depth first; --config.loss.net is the perceptual loss's network, lite
 and the landmark networks, lite of the loss and full, which judges, are read from VITA_DATA_DIR
 (launch/prepare_data.py), the photographs from VITA_DATA_DIR/vision/photos_pd; renderings are kept in
 VITA_CACHE_DIR.
-Hardware: two CPU cores. Time: 0.35 s for a step (4 pairs) on one of them, so 17 minutes for the 3,000 steps
-and a minute of compiling; 3 minutes for the report, and 4 more once for its small judge. Peak memory: 2 GB,
-estimated.
-Expect (a pilot of 1,500 steps at a constant rate, on other renderings): `pose_error` 18.8 pixels of 224,
-where copied sources have 48.4, a mean pose 21.0 and true pictures 7.7; with L1 alone 37.2.
+Hardware: two CPU cores. Time: 0.35 to 0.5 s for a step (4 pairs) on one of them, so 17 to 25 minutes for the
+3,000 steps, and a minute of compiling; 1 to 3 minutes for the report, and 4 more once for its small judge.
+pix2pix takes 5 minutes in all. Peak memory: 2.4 GB.
+Expect (three seeds, configs/mm_hand/table.py): `pose_error` 16.3 ± 1.6 pixels of 224, where copied sources
+have 50.2, a mean pose 22.0 and true pictures 7.3; without depth (patn) 21.5 ± 1.7.
 `l1`, `ssim` and `pose_error` stand beside `copy_...` (the source as it is) and `floor_pose_error` (what the
 judge says of the true pictures).
 """
@@ -29,7 +29,7 @@ judge says of the true pictures).
 from vita_jax.papers.mm_hand.recipe import default_config
 
 # Not the paper's: pictures of 64, narrow networks, thousands of steps instead of a hundred epochs. Without a
-# perceptual loss so few draw no fingers: see the pilot above.
+# perceptual loss so few draw no fingers: see the pilot in papers/mm_hand/README.md.
 SMALL = {
   "data.size": 64,
   "data.bend": 0.5,  # the judge tells half-bent hands apart; of fists it sees half as much
