@@ -49,7 +49,8 @@ HEADER = (
   "2,000 hands train, 400 are tested; 8 identities and 152 photographs train; 3,000 steps of 4 pairs;"
   " pose error in pixels of 224 by the full landmark network"
 )
-OWN_LOSSES = {"loss.net": "lite", "loss.l1": 10.0, "loss.gan": 5.0}  # MM-Hand's, where a method has others
+# pix2pix's networks, whose config means its losses, too: here with MM-Hand's
+UNET = {"generator.kind": "unet", "discriminator.kind": "patch", "discriminator.judges": ("joints",)}
 # label -> (method, curriculum, what else differs)
 ARMS = {
   "MM-Hand": ("mm_hand", "easy_to_hard", {}),
@@ -58,7 +59,7 @@ ARMS = {
   "Pose only (PATN)": ("patn", "easy_to_hard", {}),
   "No attention": ("no_attention", "easy_to_hard", {}),
   "pix2pix": ("pix2pix", "random", {}),
-  "pix2pix, MM-Hand's losses": ("pix2pix", "random", OWN_LOSSES),
+  "pix2pix, MM-Hand's losses": ("mm_hand", "random", UNET),
   "Copied source": ("copy_source", "easy_to_hard", {}),
 }
 
