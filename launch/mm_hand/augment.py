@@ -47,7 +47,8 @@ def main() -> None:
     for label, parts in runs.items()
   }
   found = compare(inputs, arms, real=REAL.value, more=MORE.value, steps=STEPS.value, seeds=SEEDS.value)
-  settings = {"real": REAL.value, "more": MORE.value, "steps": STEPS.value, "runs": RUNS.value}
+  counts = {"real": REAL.value, "more": MORE.value, "steps": STEPS.value, "seeds": SEEDS.value}
+  settings = {**counts, "runs": RUNS.value}
   write_json(OUT.value, as_json(found, **settings))
   print(f"\n{table(found)}\n\n{table(found, metric='pose_error')}\n\n{OUT.value}: all of it")
 
