@@ -55,6 +55,16 @@ def test_the_judges_have_the_published_sizes():
   assert _count(UNet(3, form="native"), 3) == 54_413_955
 
 
+def test_the_unet_draws_a_picture_as_it_learned_to_draw_it():
+  """Whatever stands beside it in the batch: 2 x 2 places of a few pictures have no running statistics."""
+  net = UNet(3, width=2, depth=3, rate=0.0, form="native")
+  x = 3 * jax.random.normal(jax.random.key(0), (4, 16, 16, 3))
+  params = net.init(jax.random.key(1), x)
+  learned, drawn = net.apply(params, x, train=True), net.apply(params, x, train=False)
+  np.testing.assert_allclose(drawn, learned, atol=1e-6)
+  np.testing.assert_allclose(net.apply(params, x[:1], train=True), learned[:1], atol=1e-6)
+
+
 def test_guides_of_zeros_let_a_quarter_through():
   """u = C(x) comes by itself through sigmoid(0)^2."""
   block = TransferBlock(rate=0.0, form="native")

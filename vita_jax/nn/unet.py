@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from vita_jax.nn.conv import Conv, ConvTranspose, form_at
 from vita_jax.nn.dropout import dropout
-from vita_jax.nn.norm import BatchNorm
+from vita_jax.nn.norm import InstanceNorm
 
 DRAW = nn.initializers.normal(0.02)
 
@@ -19,8 +19,12 @@ class UNet(nn.Module):
   """x [n, h, w, c] -> [n, h, w, features] in [-1, 1]; h and w are multiples of 2^depth.
 
   4x4 convolutions halve the maps `depth` times (LeakyReLU 0.2), transposed ones double them again (ReLU), and
-  each level's maps are joined to those on the way up. Batch norm but at both ends and at the bottom. With 3
+  each level's maps are joined to those on the way up. Norms but at both ends and at the bottom. With 3
   channels in and out the default, for 256 x 256, has 54,413,955 parameters.
+
+  Each picture is normalised by its own statistics, in training and later alike. That is pix2pix's batch norm,
+  which takes the statistics of the pictures at hand in drawing, too, at its batch of 1. Running statistics do
+  not do here: the lowest level that has a norm is of 2 x 2 places, so that those of a small batch vary.
 
   Attributes:
     features: channels of the output.
@@ -28,7 +32,7 @@ class UNet(nn.Module):
     depth: levels.
     rate: of the dropout on the way up, on all but the outermost four levels and the bottom, in training (rng
       "dropout").
-    form, dtype: see `vita_jax.nn.conv`; batch norms compute in float32.
+    form, dtype: see `vita_jax.nn.conv`; norms compute in float32.
 
   Examples:
     >>> net = UNet(3, width=4, depth=3)
@@ -46,7 +50,7 @@ class UNet(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-    """`train`: statistics of the batch, which move the running ones, and dropout.
+    """`train`: with dropout.
 
     Raises:
       ValueError: a side that cannot be halved so often.
@@ -63,7 +67,7 @@ class UNet(nn.Module):
       x = x if i == 0 else jax.nn.leaky_relu(x, 0.2)
       x = Conv(width, 4, 2, 1, name=f"down_{i}", **options)(x)
       if 0 < i < self.depth - 1:
-        x = BatchNorm(name=f"down_{i}_norm")(x, train=train)
+        x = InstanceNorm(affine=True, name=f"down_{i}_norm")(x)
       levels.append(x)
     for i in reversed(range(self.depth)):
       last = i == 0
@@ -73,7 +77,7 @@ class UNet(nn.Module):
       x = ConvTranspose(width, 4, 2, 1, name=f"up_{i}", **options)(jax.nn.relu(x))
       if last:
         break
-      x = BatchNorm(name=f"up_{i}_norm")(x, train=train)
+      x = InstanceNorm(affine=True, name=f"up_{i}_norm")(x)
       if 4 <= i < self.depth - 1 and train and self.rate:
         x = dropout(self.make_rng("dropout"), x, self.rate)
       x = jnp.concatenate([levels[i - 1], x], axis=-1)
