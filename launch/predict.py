@@ -29,6 +29,8 @@ def main() -> None:
     raise ValueError(
       f"--out={OUT.value} is the file of --data, which would be overwritten: give another name"
     )
+  if not Path(DATA.value).expanduser().exists():  # now, and not when the model is built
+    raise FileNotFoundError(f"no file {DATA.value}; check the path")
   exported, seed = cli.exported(WORKDIR.value, SEED.value)
   outputs = run_program(exported, exported.read(DATA.value))
   if exported.decode:

@@ -1,8 +1,8 @@
 """(face, pixel) pairs in bounded memory: what every rasterizer here is a loop over.
 
 Most faces of a fine mesh cover one to three pixels, a few cover many. Each face gets a box of pixels; boxes
-are cut into square windows of 2, 4 or 16 pixels, the smallest that holds the box (a larger box becomes
-several windows of 16), and windows of one size are evaluated together, some 2^15 samples at a time, in a
+are cut into square windows of 2, 4 or 8 pixels, the smallest that holds the box (a larger box becomes
+several windows of 8), and windows of one size are evaluated together, some 2^15 samples at a time, in a
 loop whose length follows the data. So any number of faces of any size works: no capacity could overflow.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-WINDOWS = (2, 4, 16)
+WINDOWS = (2, 4, 8)
 SAMPLES = 1 << 15  # of a chunk: its arrays stay in the cache
 
 
@@ -87,7 +87,8 @@ def _fold_windows(boxes, chosen, window, body, carry):
   down, across = (-(-extent // window) for extent in boxes.extent)
   counts = jnp.where(chosen, down * across, 0)
   ends = jnp.cumsum(counts)
-  number = SAMPLES // window**2
+  most = max(counts.size // 2, SAMPLES // WINDOWS[-1] ** 2)  # a small mesh has few windows of a size
+  number = min(SAMPLES // window**2, most)
   offsets = jnp.arange(window)
 
   def go_on(state):
