@@ -75,6 +75,15 @@ def test_people_of_one_picture_are_in_one_part(own, stream):
   assert sum(map(len, found)) == len(set.union(*found)) == 9 and all(found)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_two_pictures_are_enough_to_train(own, stream):
+  """Parts of a search are cut where one is run."""
+  more = {"data.stream": stream, "data.held_out": 10, "train.batch": 2}
+  assert len(read_inputs(_recipe(own, **more)).people.files) == 10
+  with pytest.raises(ValueError, match="a search needs some"):
+    read_inputs(_recipe(own, "search", **{**more, "search.batch": 1}))
+
+
 def test_a_step_of_more_rows_than_there_are_is_refused(own):
   with pytest.raises(ValueError, match="lower config.train.batch"):
     read_inputs(_recipe(own, **{"train.batch": 10}))

@@ -194,10 +194,10 @@ def _of_streams(recipe: Recipe, crop: Crop, training: People, test: People, sour
     drop = "drop" if order == "shuffled" else "pad"
     return Stream(PersonRows(people), batch, order, drop, partial(cut_out, transform))
 
-  weights, chooser, held = (training.only(rows) for rows in parts(recipe, training.image_ids))
-  matrix = np.array(crop.size[::-1]) / 2
+  found = parts(recipe, training.image_ids) if recipe.searches else []
+  weights, chooser, held = (training.only(rows) for rows in found) if found else (training,) * 3
   inside = (training.joints - training.centre[:, None]) / (200 * training.scale[:, None, :1])
-  inside = inside * crop.size[1] + matrix
+  inside = inside * crop.size[1] + np.array(crop.size[::-1]) / 2
   columns: Any = {"joints": test.joints, "visible": test.visible, "centre": test.centre, "scale": test.scale}
   return Inputs(
     some(training, drawn, batch=size),
