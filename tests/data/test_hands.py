@@ -67,8 +67,8 @@ def test_hands_that_a_depth_map_would_not_show_are_refused():
   ("change", "message"),
   [
     (lambda row: row["xyz"].__setitem__((joint("ring_tip"), 1), np.nan), "ring_tip of row 0 is not finite"),
-    (lambda row: row.update(xyz=row["xyz"] / 1000), "z is in mm: multiply metres by 1000"),
-    (lambda row: row.update(xyz=-row["xyz"]), "they must be in front of the camera"),
+    (lambda row: row.update(xyz=row["xyz"] / 1000), "z is in mm from the camera: multiply metres by 1000"),
+    (lambda row: row.update(xyz=-row["xyz"]), "z is in mm from the camera"),
     (lambda row: row.update(uv=row["uv"][:, ::-1]), r"give \(x, y\), not \(row, column\)"),
     (lambda row: row.update(depth=row["depth"] / 1000), "its depth map is .* mm from the joints"),
     (

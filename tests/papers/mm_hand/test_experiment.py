@@ -12,8 +12,9 @@ from papers.mm_hand import small
 from PIL import Image
 
 from vita_jax import cli, train
-from vita_jax.data.hands import STB_ORDER
+from vita_jax.data.hands import RHD_ORDER, STB_ORDER, order_of
 from vita_jax.hands import judges
+from vita_jax.hands.modalities import joints_before
 from vita_jax.papers import mm_hand
 from vita_jax.papers.mm_hand.data import read_inputs
 from vita_jax.papers.mm_hand.data import test_pairs as make_test_pairs
@@ -158,9 +159,12 @@ def test_what_it_draws_comes_out_of_its_program_as_files(exported, tmp_path, mon
 def test_poses_that_cannot_be_drawn_are_one_line(tmp_path, monkeypatch):
   monkeypatch.setattr(export, "check_hands", _sees_a_hand)
   read = functools.partial(export.read_poses, small.SIZE, far=700.0)
-  hands, stb = small.columns(2, seed=3), np.argsort(STB_ORDER)
+  hands, many = small.columns(2, seed=3), small.columns(16, seed=3)
+  stb, rhd = np.argsort(STB_ORDER), np.argsort(RHD_ORDER)
   good = {"uv": hands["uv"], "z": hands["xyz"][..., 2], "picture": hands["image"][0]}
   good |= {"source_uv": hands["uv"][0], "source_z": hands["xyz"][0, :, 2]}
+  poses = list(zip(many["uv"], many["xyz"][..., 2], strict=True))  # of some RHD's order is told by one pose
+  told = next(x for x in poses if order_of(joints_before(x[0][rhd], x[1][rhd])) == "RHD_ORDER")
   nan = good["uv"].copy()
   nan[1, 4] = np.nan
   four = small.columns(4, seed=3)  # of the source and one target the order is not sure
@@ -172,16 +176,19 @@ def test_poses_that_cannot_be_drawn_are_one_line(tmp_path, monkeypatch):
   }
   np.savez(tmp_path / "good.npz", **{**good, **own})
   assert read(str(tmp_path / "good.npz"))["uv"].shape == (4, 21, 2)
+  np.savez(tmp_path / "one.npz", **{**good, "uv": good["uv"][0], "z": good["z"][0]})
+  assert read(str(tmp_path / "one.npz"))["uv"].shape == (1, 21, 2)
   cases = {
     "has no 'source_z'": {"source_z": None},
     r"index_1 of row 0 is at .* far outside|far outside of a picture": {"uv": good["uv"] + 60},
     "of row 1 is not finite": {"uv": nan},
     "multiply metres by 1000": {"z": good["z"] / 1000},
     "50 % of the hands are 700 mm away or more": {"z": good["z"] + np.float32([[0], [400]])},
-    "its joints are in the order of STB_ORDER": {
-      name: good[name][..., stb, :] if name.endswith("uv") else good[name][..., stb]
-      for name in ("uv", "z", "source_uv", "source_z")
-    },
+    "^uv of .* order of STB_ORDER": {"uv": many["uv"][:, stb], "z": many["xyz"][:, stb, 2]},
+    "^uv of .* order of RHD_ORDER": {"uv": many["uv"][:, rhd], "z": many["xyz"][:, rhd, 2]},
+    "^source_uv of .* RHD_ORDER": {"source_uv": told[0][rhd], "source_z": told[1][rhd]},
+    "give uv in pixels of the picture": {"uv": good["uv"] / small.SIZE},
+    "there are no poses": {"uv": good["uv"][:0], "z": good["z"][:0]},
     r"'uv' is \[2, 20, 2\]": {"uv": good["uv"][:, :20]},
     "'picture' is float32: it must be uint8": {"picture": good["picture"].astype(np.float32)},
   }

@@ -95,15 +95,19 @@ def read_poses(size: int, path: str, *, far: float = math.inf) -> dict[str, np.n
 
   Raises:
     FileNotFoundError, ValueError: no such file, an array that is missing or of another shape, poses that
-      cannot be (see `data.hands.check_poses`), are in another order of joints or beyond `far` mm, which the
-      model's depth maps do not show; a picture in which the palm detector finds no hand.
+      cannot be (see `data.hands.check_poses`), are in another order of joints (STB's mostly, of five
+      targets or more) or beyond `far` mm, which the model's depth maps do not show; a picture in which the
+      palm detector, or the landmark network where that does, finds no hand. Rows and columns swapped, or
+      targets of the other hand, are not told.
   """
   arrays = read_npz(path)
   wanted = {"picture": 4, "source_uv": 3, "source_z": 2, "uv": 3, "z": 2}
   for name in wanted:
     if name not in arrays:
       raise ValueError(f"{path} has no '{name}': it needs {', '.join(wanted)}")
-  n = len(arrays["uv"])
+  n = len(arrays["uv"]) if arrays["uv"].ndim == 3 else 1
+  if not n:
+    raise ValueError(f"{path}: there are no poses in 'uv': give at least one")
   whole = {name: _rows(path, name, arrays[name], axes, n) for name, axes in wanted.items()}
   height, width = whole["picture"].shape[1:3]
   scale = np.array([size / width, size / height])
@@ -117,8 +121,7 @@ def read_poses(size: int, path: str, *, far: float = math.inf) -> dict[str, np.n
     uv, z, name = found[f"{prefix}uv"], found[f"{prefix}z"], f"{prefix}uv of {path}"
     check_poses(uv, z, size=size, name=name)
     check_within(z, far, name=name, remedy="move them nearer, the model has learned no others")
-  both = (np.concatenate([whole[f"source_{name}"], whole[name]]) for name in ("uv", "z"))
-  check_order(joints_before(*both), name=path, share=0.9)
+    check_order(joints_before(whole[f"{prefix}uv"], whole[f"{prefix}z"]), name=name, share=0.75)
   try:
     check_hands(list(pictures), [path] * len(pictures))
   except FileNotFoundError as error:
