@@ -12,7 +12,7 @@ start from ImageNet's weights, here from none); without it both are reduced. Giv
 --config.data.detections=FILE for a detector's boxes; else `ap` is of annotated boxes, which is easier. The
 twelve persons (VITA_DATA_DIR/pose/coco) train and test alike: they show that the chain from crop to AP works,
 and no more. AP needs pycocotools (extra [pose]).
-Hardware: two CPU cores for the twelve; GPUs for the full scale. Time: not measured; 3 minutes, and about a day
+Hardware: two CPU cores for the twelve, GPUs for full scale. Time: not measured; 3 minutes, and about a day
 for the search and three for the training, estimated. Peak memory: 2 GB, estimated; a dry run of full:hrnet
 (--dry_run --cpu_devices=8, and 64) needs 5.6 GB for each of 8 devices and 1.1 GB for each of 64.
 Expect `ap` of 0.9 or more on the twelve, the bar. At full scale HRNet-W32 has 74.4 (detector's boxes,
