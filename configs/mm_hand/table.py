@@ -3,9 +3,11 @@
   python launch/table.py --suite=configs/mm_hand/table.py --workdir=runs/mm_hand --split=1 \\
     --results=runs/mm_hand/table.jsonl
   python launch/mm_hand/sheet.py --out=runs/mm_hand/arms.png --failures=3 \\
-    --runs=runs/mm_hand/mm_hand,runs/mm_hand/pose_only_patn,runs/mm_hand/no_attention,runs/mm_hand/pix2pix
+    --runs=runs/mm_hand/mm_hand,runs/mm_hand/pose_only_patn,runs/mm_hand/no_attention,runs/mm_hand/pix2pix,\\
+runs/mm_hand/pix2pix_mm_hand_s_losses
   python launch/mm_hand/augment.py --out=runs/mm_hand/augment.json \\
-    --runs=runs/mm_hand/mm_hand,runs/mm_hand/pose_only_patn,runs/mm_hand/no_attention,runs/mm_hand/pix2pix
+    --runs=runs/mm_hand/mm_hand,runs/mm_hand/pose_only_patn,runs/mm_hand/no_attention,runs/mm_hand/pix2pix,\\
+runs/mm_hand/pix2pix_mm_hand_s_losses
 
 --rows=REGEX picks rows, --seeds=N shortens, and the same command goes on where it was stopped. Hardware and
 time: two CPU cores; 20 to 25 minutes of one of them for each of 15 runs with its report

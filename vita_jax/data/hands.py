@@ -169,7 +169,7 @@ def check_order(xyz: Any, *, name: str, share: float = 0.0) -> None:
     xyz: equal poses count once.
     name: what to call them in a message, e.g. their file.
     share: above 0 for poses that are only estimated: so many of them, and of `ENOUGH` at least, must look
-      like STB's. Of 400 rendered ones a sixth look so in the right order, none like RHD's.
+      like STB's: some in the right order do so, while hardly one looks like RHD's.
 
   Raises:
     ValueError: the most frequent order is another data set's.
@@ -224,7 +224,9 @@ def _check_finite(joints: np.ndarray, name: str) -> None:
 def _check_unit(z: np.ndarray, name: str) -> None:
   middle = float(np.median(z))
   if middle > FARTHEST:
-    raise ValueError(f"{name}: the joints are {middle:.4g} away in the median, more than {FARTHEST:.0f}")
+    raise ValueError(
+      f"{name}: the joints are {middle:.4g} away in the median, more than {FARTHEST:.0f}: give z in mm"
+    )
   if middle < NEAREST:
     raise ValueError(
       f"{name}: the joints are {middle:.4g} away in the median, and z is in mm from the camera:"
